@@ -1,11 +1,13 @@
 """Make uv.lock name versions only: no host, no file address, no folder of one machine.
 
-    lock.py                make the lock anew with `uv lock`, then strip it
-    lock.py --clean        strip what comes in on standard input (git's clean filter for uv.lock)
-    lock.py --check FILE…  tell whether each file is stripped; exit 1 when one is not
+    lock.py --make      make the lock anew with `uv lock`, then strip it
+    lock.py --sync      install what the lock names with `uv sync`, and leave the lock as it was
+    lock.py --clean     strip what comes in on standard input (git's clean filter for uv.lock)
+    lock.py --check     refuse a lock that would be committed unstripped
 
 uv accepts a stripped lock, keeps its versions, and fills in the files from whichever index or wheel folder the machine
-uses. The lock must be made where a folder of CPU wheels is known (UV_FIND_LINKS): only then does it hold both builds.
+uses. The lock must be made where the folder of CPU wheels is known (UV_FIND_LINKS): only then does it hold both builds
+of torch, and only then does a machine with that folder get the small one.
 """
 
 import os
@@ -14,53 +16,81 @@ import subprocess
 import sys
 from pathlib import Path
 
-LOCK = Path(__file__).resolve().parent.parent / "uv.lock"
+ROOT = Path(__file__).resolve().parent.parent
+LOCK = ROOT / "uv.lock"
 
 
 def strip(lock: str) -> str:
-    """Drop the files of every package, its index, and the root's copy of pyproject.toml; twice changes nothing."""
+    """Drop every package's files and index, and the root's copy of pyproject.toml; twice changes nothing."""
     lock = re.sub(r"^sdist = .*\n", "", lock, flags=re.MULTILINE)
     lock = re.sub(r"^wheels = \[\n(?: .*\n)*\]\n", "", lock, flags=re.MULTILINE)
     lock = re.sub(r'source = \{ registry = "[^"]*" \}', 'source = { registry = "." }', lock)
     # With the root's metadata in place uv believes the lock complete, and then fails for want of files.
     lock = re.sub(r"^\[package\.metadata[^\n]*\]\n(?:(?!\[).*\n)*", "", lock, flags=re.MULTILINE)
     # uv writes the forks in the order it met them, which differs from run to run.
-    lock = re.sub(r"(?<=resolution-markers = \[\n)(?: .*\n)+", lambda found: "".join(sorted(found[0].splitlines(True))), lock)
+    lock = re.sub(r"(?<=resolution-markers = \[\n)(?: .*\n)+", lambda forks: in_order(forks[0]), lock)
     return re.sub(r"\n{3,}", "\n\n", lock).rstrip("\n") + "\n"
 
 
-def local_builds(lock: str) -> set[str]:
-    """Name the versions that only a local wheel folder offers, such as `2.13.0+cpu`."""
-    return set(re.findall(r'^version = "([^"]+\+[^"]+)"$', lock, flags=re.MULTILINE))
+def in_order(lines: str) -> str:
+    """Sort lines."""
+    return "".join(sorted(lines.splitlines(keepends=True)))
+
+
+def versions(lock: str) -> set[str]:
+    """Name what a lock installs, as `torch 2.13.0+cpu`."""
+    pairs = re.findall(r'^\[\[package\]\]\nname = "(.+)"\nversion = "(.+)"$', lock, flags=re.MULTILINE)
+    return {f"{name} {version}" for name, version in pairs}
+
+
+def uv(*words: str) -> int:
+    """Run the uv that the Makefile chose."""
+    return subprocess.run([os.environ.get("UV", "uv"), *words], cwd=ROOT, check=False).returncode
 
 
 def make() -> int:
-    """Run `uv lock`, strip its answer, and put the old lock back when the new one lost a local build."""
-    before = LOCK.read_text(encoding="utf-8") if LOCK.exists() else ""
-    done = subprocess.run([os.environ.get("UV", "uv"), "lock", *sys.argv[1:]], cwd=LOCK.parent, check=False)
-    if done.returncode:
-        return done.returncode
+    """Lock anew, and put the old lock back when a build that only a wheel folder has was lost on the way."""
+    before = strip(LOCK.read_text(encoding="utf-8"))
+    status = uv("lock", *sys.argv[2:])
     after = strip(LOCK.read_text(encoding="utf-8"))
-    lost = local_builds(before) - local_builds(after)
-    LOCK.write_text(strip(before) if lost else after, encoding="utf-8")
+    lost = sorted(name for name in versions(before) - versions(after) if "+" in name)
+    LOCK.write_text(before if lost or status else after, encoding="utf-8")
     if lost:
-        print(f"uv.lock is unchanged: {', '.join(sorted(lost))} not found; set UV_FIND_LINKS to the folder of wheels that has it")
-    return int(bool(lost))
+        print(f"uv.lock is unchanged: no wheel of {', '.join(lost)} here; set UV_FIND_LINKS to the folder that has it")
+    return status or int(bool(lost))
 
 
-def main() -> int:
-    """Strip, check or make, as the first argument says."""
-    match sys.argv[1:]:
-        case ["--clean"]:
-            sys.stdout.buffer.write(strip(sys.stdin.buffer.read().decode("utf-8")).encode("utf-8"))
-            return 0
-        case ["--check", *files] if files:
-            faults = [name for name in files if strip(text := Path(name).read_text(encoding="utf-8")) != text or "://" in text]
-            print("".join(f"{name} names hosts or files: run `make lock`\n" for name in faults), end="")
-            return int(bool(faults))
-        case _:
-            return make()
+def sync() -> int:
+    """Install, say which versions this machine's index did not have, and leave the lock as it was."""
+    before = LOCK.read_text(encoding="utf-8")
+    try:
+        status = uv("sync", *sys.argv[2:])
+        new = versions(LOCK.read_text(encoding="utf-8")) - versions(before)
+    finally:
+        LOCK.write_text(before, encoding="utf-8")
+    if new:
+        print(f"uv.lock does not name {', '.join(sorted(new))}, which uv chose here: `make lock` would record it")
+    return status
+
+
+def clean() -> int:
+    """Strip standard input."""
+    sys.stdout.buffer.write(strip(sys.stdin.buffer.read().decode("utf-8")).encode("utf-8"))
+    return 0
+
+
+def check() -> int:
+    """Look at the lock that git would commit or, outside a repository, at the file."""
+    staged = subprocess.run(["git", "show", ":uv.lock"], cwd=ROOT, capture_output=True, check=False)
+    lock = staged.stdout.decode("utf-8") if staged.returncode == 0 else LOCK.read_text(encoding="utf-8")
+    fault = "://" in lock or strip(lock) != lock
+    if fault:
+        print("uv.lock names hosts or files: run `make lock`, then `git add uv.lock`")
+    return int(fault)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    modes = {"--make": make, "--sync": sync, "--clean": clean, "--check": check}
+    if len(sys.argv) < 2 or sys.argv[1] not in modes:
+        raise SystemExit(__doc__)
+    raise SystemExit(modes[sys.argv[1]]())
