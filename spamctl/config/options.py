@@ -1,0 +1,127 @@
+"""Declare an option once: its flag, its variable, its key in a file and its flow parameter are one field."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Self, TypeVar
+
+from annotated_types import Ge, Gt, Le, Lt
+
+Scalar = str | int | float | bool
+Value = TypeVar("Value", str, int, float, bool)
+
+VARIABLE_PREFIX = "SPAMCTL_"
+
+
+def option(default: Value, help: str, *, group: str) -> Value:
+    """Declare one field of an `Options` class with its default, what it is for and the help panel it belongs to."""
+    declared: Value = field(default=default, metadata={"help": help, "group": group})
+    return declared
+
+
+@dataclass(frozen=True)
+class Option:
+    """Describe one declared option in the words of the standard library."""
+
+    verb: str
+    name: str
+    kind: type[Scalar]
+    default: Scalar
+    help: str
+    group: str
+    choices: tuple[str, ...]
+    bounds: tuple[Ge | Gt | Le | Lt, ...]
+
+    @property
+    def flag(self) -> str:
+        """Spell the option as it is typed: `--learning-rate`."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """Spell the option as an environment variable: `SPAMCTL_TRAIN_LEARNING_RATE`."""
+        return f"{VARIABLE_PREFIX}{self.verb}_{self.name}".upper()
+
+    @property
+    def range(self) -> str:
+        """Say in words which values are allowed; empty if any value of the type is."""
+        return " or ".join(self.choices) if len(self.choices) == 2 else ", ".join(self.choices) or " and ".join(
+            f"{_BOUND_WORDS[type(bound)]} {_limit(bound):g}" for bound in self.bounds
+        )
+
+
+@dataclass(frozen=True)
+class Given:
+    """Hold one value as it was written, and where: `--epochs`, `SPAMCTL_TRAIN_EPOCHS in .env`, `epochs in fast.yaml`."""
+
+    text: str
+    where: str
+    quoted: bool = False
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Say what is wrong with the options named in `names`; the sentence goes on from the name of the first."""
+
+    names: tuple[str, ...]
+    text: str
+
+
+Layer = Mapping[str, Given]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Hold the options of one verb; a subclass adds one field per option."""
+
+    verb: ClassVar[str]
+
+    @classmethod
+    @functools.cache
+    def declared(cls) -> tuple[Option, ...]:
+        """List the options in the order in which they were declared."""
+        hints = typing.get_type_hints(cls, include_extras=True)
+        return tuple(_describe(cls.verb, item, hints[item.name]) for item in dataclasses.fields(cls))
+
+    @classmethod
+    def validate(cls, layers: Sequence[Layer]) -> Self:
+        """Build the options from layers, strongest first, or refuse with every fault at once."""
+        from spamctl.config.validate import validate  # pydantic is slow to import, and --help needs none of it
+
+        return validate(cls, layers)
+
+    def faults(self) -> Iterable[Fault]:
+        """Yield what is wrong with values that are each fine alone; a subclass says what."""
+        return ()
+
+    def items(self) -> dict[str, Scalar]:
+        """Give every option by name."""
+        return dataclasses.asdict(self)
+
+
+def _describe(verb: str, item: dataclasses.Field[Any], hint: Any) -> Option:
+    bounds = tuple(mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Ge | Gt | Le | Lt))
+    bare = typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
+    choices = typing.get_args(bare) if typing.get_origin(bare) is Literal else ()
+    return Option(
+        verb=verb,
+        name=item.name,
+        kind=str if choices else bare,
+        default=item.default,
+        help=item.metadata["help"],
+        group=item.metadata["group"],
+        choices=choices,
+        bounds=bounds,
+    )
+
+
+_BOUND_WORDS = {Ge: "at least", Gt: "more than", Le: "at most", Lt: "less than"}
+
+
+def _limit(bound: Ge | Gt | Le | Lt) -> float:
+    (value,) = dataclasses.astuple(bound)
+    return float(value)

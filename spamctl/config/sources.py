@@ -1,0 +1,126 @@
+"""Read what was given, as it was written: flags, environment variables, a `.env` file and a YAML file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spamctl.config.options import VARIABLE_PREFIX, Given, Options
+from spamctl.config.verbs import known_variables
+
+if TYPE_CHECKING:
+    import yaml
+
+
+@dataclass(frozen=True)
+class Source:
+    """Hold the values that one place gave, and what is wrong with the place itself."""
+
+    values: Mapping[str, Given]
+    faults: tuple[str, ...] = ()
+
+
+def from_flags(options: type[Options], flags: Mapping[str, object]) -> Source:
+    """Take the flags that were typed; one that was not typed is None."""
+    spelling = {option.name: option.flag for option in options.declared()}
+    given = {name: Given(_text(value), spelling[name]) for name, value in flags.items() if value is not None}
+    return Source(given)
+
+
+def from_variables(options: type[Options], variables: Mapping[str, str], *, place: str = "") -> Source:
+    """Take the verb's variables, and refuse any SPAMCTL_* that means nothing; `place` is where they stand, if a file."""
+    from spamctl.config.validate import unknown
+
+    where = f" in {place}" if place else ""
+    names = {option.variable: option.name for option in options.declared()}
+    known = known_variables()
+    otherwise = "spamctl train --help names them all"
+    faults = tuple(
+        f"{name}{where}: {unknown(name, known, what='variable', otherwise=otherwise)}"
+        for name in sorted(variables)
+        if name.startswith(VARIABLE_PREFIX) and name not in known
+    )
+    given = {names[name]: Given(text, name + where) for name, text in variables.items() if name in names}
+    return Source(given, faults)
+
+
+def read_dotenv(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Read the variables of a `.env` file; give them with the faults of the file. No file, no variables."""
+    import dotenv
+    from dotenv.parser import parse_stream
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}, ()
+    except (OSError, UnicodeDecodeError) as error:
+        return {}, (f"{path.name}: cannot be read: {_cause(error)}",)
+    faults = tuple(
+        f"{path.name}, line {line.original.line}: cannot be understood; write NAME=value"
+        for line in parse_stream(io.StringIO(text))
+        if line.error or (line.key and line.value is None)
+    )
+    if faults:
+        return {}, faults
+    return {name: value or "" for name, value in dotenv.dotenv_values(stream=io.StringIO(text)).items()}, ()
+
+
+def from_yaml(options: type[Options], path: Path) -> Source:
+    """Take the keys of a YAML file as they were written, so that `5e-5`, `no` and `007` mean what they say."""
+    import yaml
+
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except FileNotFoundError:
+        return Source({}, (f"--config {path}: there is no such file",))
+    except (OSError, UnicodeDecodeError) as error:
+        return Source({}, (f"--config {path}: cannot be read: {_cause(error)}",))
+    except yaml.YAMLError as error:
+        return Source({}, (f"{path.name}{_line(error)}: is not YAML: {_problem(error)}",))
+    if root is None:
+        return Source({})
+    if not isinstance(root, yaml.MappingNode):
+        return Source({}, (f"{path.name}: must hold lines like `epochs: 3`",))
+    return _from_nodes(options, root, path.name)
+
+
+def _from_nodes(options: type[Options], root: yaml.MappingNode, place: str) -> Source:
+    from spamctl.config.validate import unknown
+
+    known = [option.name for option in options.declared()]
+    given: dict[str, Given] = {}
+    faults: list[str] = []
+    for key, node in root.value:
+        name = str(key.value)
+        where = f"{name} in {place}"
+        if name not in known:
+            faults.append(f"{where}: {unknown(name, known, what='option', otherwise=f'spamctl {options.verb} --help lists them')}")
+        elif name in given:
+            faults.append(f"{where}: is given twice, again in line {key.start_mark.line + 1}; keep one")
+        elif not isinstance(node.value, str):
+            faults.append(f"{where}: must be one value, not a list or a mapping")
+        elif node.tag == "tag:yaml.org,2002:null":
+            faults.append(f"{where}: has no value; give one or take the line out")
+        else:
+            given[name] = Given(node.value, where, quoted=node.style is not None)
+    return Source(given, tuple(faults))
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _cause(error: OSError | UnicodeDecodeError) -> str:
+    return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error.strerror)
+
+
+def _line(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f", line {mark.line + 1}" if mark else ""
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    return str(getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable")

@@ -1,0 +1,28 @@
+"""Declare the options of `spamctl cards` and `spamctl ui`, the two pages that show what a run left behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge, Le
+
+from spamctl.config.options import Options, option
+
+Port = Annotated[int, Ge(1), Le(65535)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardsOptions(Options):
+    """Hold what the card viewer can be asked for."""
+
+    verb: ClassVar[str] = "cards"
+    port: Port = option(8324, "Port of the page on 127.0.0.1.", group="Page")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UiOptions(Options):
+    """Hold what the MLflow page can be asked for."""
+
+    verb: ClassVar[str] = "ui"
+    port: Port = option(5001, "Port of the page on 127.0.0.1.", group="Page")

@@ -1,0 +1,102 @@
+"""Give every flow its parameters, its typed options and its way to tell progress."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from metaflow import FlowSpec, Parameter, current
+
+from spamctl.config.options import Given, Options
+from spamctl.errors import SpamctlError
+
+Chosen = TypeVar("Chosen", bound=Options)
+Item = TypeVar("Item")
+
+SECONDS_BETWEEN_EVENTS = 0.2
+
+
+def parameters(options: type[Options]) -> dict[str, Parameter]:
+    """Make one Metaflow parameter per option, spelled as its flag: `locals().update(parameters(TrainOptions))`."""
+    return {
+        option.name: Parameter(option.flag.removeprefix("--"), default=option.default, type=option.kind, help=option.help)
+        for option in options.declared()
+    }
+
+
+class VerbFlow(FlowSpec):
+    """Be the base of every verb's flow."""
+
+    def options(self, options: type[Chosen]) -> Chosen:
+        """Rebuild the typed options from the parameters; the first step also refuses what is out of range."""
+        declared = options.declared()
+        values = {option.name: getattr(self, option.name) for option in declared}
+        if current.step_name != "start":
+            return options(**values)
+        return options.validate([{item.name: Given(str(values[item.name]), item.flag) for item in declared}])
+
+
+@contextmanager
+def stage(name: str, title: str, *, index: int, of: int) -> Iterator[None]:
+    """Announce a step of the flow, and tell the launcher why it failed if it does."""
+    emit("stage", stage=name, title=title, index=index, of=of)
+    try:
+        yield
+    except SpamctlError as refusal:
+        emit("refusal", exit_code=refusal.exit_code, text=str(refusal))
+        raise
+    except Exception as error:
+        emit("failure", stage=name, text=f"{type(error).__name__}: {error}")
+        raise
+
+
+class Progress:
+    """Count the items of one long task, and tell it a few times a second."""
+
+    def __init__(self, task: str, *, total: int, unit: str) -> None:
+        self.task, self.total, self.unit = task, total, unit
+        self.done = 0
+        self._told = float("-inf")
+
+    def advance(self, items: int = 1) -> None:
+        """Add `items` to what is done."""
+        self.done += items
+        if self.done >= self.total or time.monotonic() - self._told >= SECONDS_BETWEEN_EVENTS:
+            self._told = time.monotonic()
+            emit("progress", task=self.task, done=self.done, total=self.total, unit=self.unit)
+
+
+def tracked(items: Iterable[Item], task: str, *, total: int, unit: str) -> Iterator[Item]:
+    """Yield `items` one by one and tell how many are behind us."""
+    progress = Progress(task, total=total, unit=unit)
+    for item in items:
+        yield item
+        progress.advance()
+
+
+def metric(name: str, value: float, *, epoch: int) -> None:
+    """Tell one measurement of a training."""
+    emit("metric", name=name, value=value, epoch=epoch)
+
+
+def note(text: str) -> None:
+    """Tell a fact that the user should see."""
+    emit("note", text=text)
+
+
+def warning(text: str) -> None:
+    """Tell loudly what is not as the user might think."""
+    emit("warning", text=text)
+
+
+def result(verb: str, summary: dict[str, object]) -> None:
+    """Tell the outcome of the whole run, as plain JSON values."""
+    emit("result", verb=verb, **summary)
+
+
+def emit(kind: str, **fields: object) -> None:
+    """Write one event as one line of ASCII JSON, which the launcher reads from standard output."""
+    print(json.dumps({"spamctl": kind, **fields}), flush=True)
