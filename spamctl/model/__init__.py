@@ -1,0 +1,1 @@
+"""Build, measure and package the classifier: backbone, training, scores, threshold, engine, registry."""

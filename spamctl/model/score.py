@@ -1,0 +1,235 @@
+"""Score probabilities against the truth, each number with its 95 % interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from spamctl.errors import DataError
+from spamctl.model.calibration import Floats, bin_edges, both_classes, brier, expected_calibration_error
+
+# Shapes: S spam rows, H not spam rows, N = S + H; `...` stands for the resamples of a bootstrap.
+
+CONFIDENCE = 0.95
+RESAMPLES = 1000
+METRICS = (
+    "accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "mcc",
+    "roc_auc",
+    "pr_auc",
+    "false_positive_rate",
+    "brier",
+    "ece",
+)
+RESAMPLED = ("mcc", "roc_auc", "pr_auc", "brier", "ece")  # the order of the rows of `_statistic`
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Hold a measured value and the ends of its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the three numbers as plain JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Count the rows by what they are and what they were called; spam is the positive class."""
+
+    true_positives: int
+    false_positives: int
+    false_negatives: int
+    true_negatives: int
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Hold what a model was worth on one part: every metric, the confusion counts, and what the reader must know."""
+
+    rows: int
+    threshold: float
+    confusion: Confusion
+    metrics: dict[str, Interval]
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the whole score as plain JSON."""
+        return asdict(self) | {"notes": list(self.notes)}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Score:
+        """Read what `as_dict` wrote; raise KeyError or TypeError if it is something else."""
+        return cls(
+            rows=fields["rows"],
+            threshold=fields["threshold"],
+            confusion=Confusion(**fields["confusion"]),
+            metrics={name: Interval(**fields["metrics"][name]) for name in METRICS},
+            notes=tuple(fields["notes"]),
+        )
+
+
+def score(
+    is_spam: ArrayLike, probabilities: ArrayLike, threshold: float, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Score:
+    """Score the probabilities of spam (N,) of rows whose truth is `is_spam` (N,); `p >= threshold` is called spam.
+
+    Proportions get Wilson's interval (1927), F1 too, which rises with the share TP / (TP + FP + FN). MCC, the areas,
+    Brier and ECE get the percentiles of a bootstrap that resamples spam and the rest apart (Efron & Tibshirani 1993,
+    chapters 8 and 13); where no resample can differ, as for the areas of perfectly parted classes, it has no width.
+    What cannot be told is 0, and `notes` says so. Raise DataError if a class has fewer than two rows or a value is not
+    a probability.
+    """
+    truth, p = both_classes(is_spam, probabilities)
+    if p.min() < 0 or p.max() > 1:
+        raise DataError(
+            f"scores: probabilities must lie in 0 to 1, got {p.min()} to {p.max()}; calibrate the logits first"
+        )
+    spam, rest = p[truth], p[~truth]  # (S,) (H,)
+    if min(spam.size, rest.size) < 2:
+        raise DataError(
+            f"scores: {spam.size} spam and {rest.size} not spam rows; two of each are needed to say how sure"
+        )
+    counts = confusion(truth, p >= threshold)
+    statistic = _statistic(threshold, bin_edges(p))
+    metrics = _proportions(counts) | _bootstrap(spam, rest, statistic, resamples, seed)
+    return Score(
+        rows=p.size,
+        threshold=float(threshold),
+        confusion=counts,
+        metrics={name: metrics[name] for name in METRICS},
+        notes=_notes(counts),
+    )
+
+
+def confusion(is_spam: ArrayLike, called_spam: ArrayLike) -> Confusion:
+    """Count truth (N,) against verdicts (N,)."""
+    truth, called = np.asarray(is_spam, dtype=bool), np.asarray(called_spam, dtype=bool)
+    return Confusion(
+        true_positives=int((truth & called).sum()),
+        false_positives=int((~truth & called).sum()),
+        false_negatives=int((truth & ~called).sum()),
+        true_negatives=int((~truth & ~called).sum()),
+    )
+
+
+def proportion(hits: int, rows: int, method: Literal["wilson", "exact"] = "wilson") -> Interval:
+    """Return hits / rows with its two-sided interval, Wilson's or Clopper and Pearson's ("exact").
+
+    With no row nothing is known: the value is 0 and the interval 0 to 1.
+    """
+    if rows == 0:
+        return Interval(value=0.0, low=0.0, high=1.0)
+    from scipy.stats import binomtest
+
+    ends = binomtest(hits, rows).proportion_ci(CONFIDENCE, method=method)
+    return _holding(hits / rows, float(ends.low), float(ends.high))
+
+
+def _proportions(counts: Confusion) -> dict[str, Interval]:
+    right = counts.true_positives + counts.true_negatives
+    wrong = counts.false_positives + counts.false_negatives
+    shared = proportion(counts.true_positives, counts.true_positives + wrong)
+    return {
+        "accuracy": proportion(right, right + wrong),
+        "precision": proportion(counts.true_positives, counts.true_positives + counts.false_positives),
+        "recall": proportion(counts.true_positives, counts.true_positives + counts.false_negatives),
+        "false_positive_rate": proportion(counts.false_positives, counts.false_positives + counts.true_negatives),
+        "f1": Interval(*(2 * share / (1 + share) for share in (shared.value, shared.low, shared.high))),
+    }
+
+
+def _bootstrap(
+    spam: Floats, rest: Floats, statistic: Callable[..., Floats], resamples: int, seed: int
+) -> dict[str, Interval]:
+    from scipy.stats import bootstrap
+
+    drawn = bootstrap(
+        (spam, rest),  # two samples, resampled each on its own: the bootstrap is stratified
+        statistic,
+        n_resamples=resamples,
+        batch=max(1, 1_000_000 // (spam.size + rest.size)),  # bounds the memory of one batch
+        vectorized=True,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    values = zip(RESAMPLED, statistic(spam, rest), drawn.low, drawn.high, strict=True)
+    return {name: _holding(float(value), float(low), float(high)) for name, value, low, high in values}
+
+
+def _statistic(threshold: float, edges: Floats) -> Callable[..., Floats]:
+    """Return the function of spam (..., S) and the rest (..., H) that gives the five resampled metrics (5, ...)."""
+
+    def measure(spam: Floats, rest: Floats, axis: int = -1) -> Floats:
+        p = np.concatenate([spam, rest], axis=axis)  # (..., N)
+        truth = np.arange(p.shape[-1]) < spam.shape[-1]  # (N,)
+        return np.stack(
+            [
+                matthews(spam >= threshold, rest >= threshold),
+                roc_auc(spam, rest),
+                average_precision(spam, rest),
+                brier(truth, p),
+                expected_calibration_error(truth, p, edges),
+            ]
+        )  # (5, ...)
+
+    return measure
+
+
+def matthews(spam_called: ArrayLike, rest_called: ArrayLike) -> Floats:
+    """Return the correlation of truth and verdict from verdicts (..., S) and (..., H); 0 where it is undefined.
+
+    The coefficient is that of Matthews (1975).
+    """
+    spam, rest = np.asarray(spam_called, dtype=bool), np.asarray(rest_called, dtype=bool)
+    hit, alarm = spam.sum(axis=-1, dtype=np.float64), rest.sum(axis=-1, dtype=np.float64)  # (...)
+    miss, calm = spam.shape[-1] - hit, rest.shape[-1] - alarm
+    scale = np.sqrt(hit + alarm) * np.sqrt(miss + calm) * np.sqrt(spam.shape[-1] * rest.shape[-1])
+    return np.asarray((hit * calm - alarm * miss) / np.where(scale > 0, scale, 1.0))
+
+
+def roc_auc(spam: Floats, rest: Floats) -> Floats:
+    """Return how often spam outranks the rest, a tie counting half, from scores (..., S) and (..., H).
+
+    The area is the statistic of Mann & Whitney (1947) as a share of all pairs.
+    """
+    from scipy.stats import rankdata
+
+    pairs = spam.shape[-1] * rest.shape[-1]
+    ranks = rankdata(np.concatenate([spam, rest], axis=-1), axis=-1)[..., : spam.shape[-1]]  # (..., S)
+    return np.asarray((ranks.sum(axis=-1) - spam.shape[-1] * (spam.shape[-1] + 1) / 2) / pairs)
+
+
+def average_precision(spam: Floats, rest: Floats) -> Floats:
+    """Return the mean, over spam rows, of the precision at their score; from scores (..., S) and (..., H)."""
+    from scipy.stats import rankdata
+
+    everything = np.concatenate([spam, rest], axis=-1)
+    called = rankdata(-everything, method="max", axis=-1)[..., : spam.shape[-1]]  # (..., S) rows at or above
+    caught = rankdata(-spam, method="max", axis=-1)  # (..., S) spam rows at or above
+    return np.asarray((caught / called).mean(axis=-1))
+
+
+def _holding(value: float, low: float, high: float) -> Interval:
+    """Return the interval, stretched to hold its value: ECE grows in resamples, and rounding moves an end by an ulp."""
+    return Interval(value=value, low=min(low, value), high=max(high, value))
+
+
+def _notes(counts: Confusion) -> tuple[str, ...]:
+    if counts.true_positives + counts.false_positives == 0:
+        return ("no message was called spam: precision is unknown and MCC undefined, both shown as 0",)
+    if counts.true_negatives + counts.false_negatives == 0:
+        return ("every message was called spam: MCC is undefined and shown as 0",)
+    return ()

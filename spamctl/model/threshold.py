@@ -1,0 +1,126 @@
+"""Choose, on validation rows, the probability from which a message is called spam."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from spamctl.errors import DataError
+from spamctl.model.calibration import Floats, both_classes, logit, sigmoid
+from spamctl.model.score import CONFIDENCE, Interval, proportion
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """Hold a threshold and what it does to the validation rows; `p >= threshold` is called spam."""
+
+    threshold: float
+    max_false_positive_rate: float
+    false_positives: int
+    false_positive_rate: Interval
+    false_positive_rate_upper: float
+    recall: Interval
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the point as plain JSON."""
+        return asdict(self) | {"notes": list(self.notes)}
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Hold recall and false positive rate at falling thresholds, corners only."""
+
+    thresholds: tuple[float, ...]
+    false_positive_rates: tuple[float, ...]
+    recalls: tuple[float, ...]
+
+    def as_dict(self) -> dict[str, list[float]]:
+        """Return the curve as plain JSON."""
+        return {name: list(values) for name, values in asdict(self).items()}
+
+
+def choose(is_spam: ArrayLike, probabilities: ArrayLike, max_false_positive_rate: float) -> OperatingPoint:
+    """Choose the threshold that catches the most spam within a budget of false positives.
+
+    Takes truth and probabilities (N,) of validation rows and the budget, a share of the not spam rows in [0, 1). Of
+    all thresholds that catch as much, the one with the fewest false positives wins: a budget is not a goal. It stands
+    midway, in logits, between the two scores it parts. Intervals are Clopper and Pearson's (1934), and so is the
+    one-sided 95 % upper bound of the false positive rate. Raise DataError if a class is missing, the budget is not in
+    [0, 1), or no threshold can keep it.
+    """
+    if not 0 <= max_false_positive_rate < 1:
+        raise DataError(
+            f"threshold: the false positive budget must be in 0 to 1, 1 excluded, got {max_false_positive_rate}"
+        )
+    truth, p = both_classes(is_spam, probabilities)
+    spam, rest = p[truth], p[~truth]
+    allowed = int(np.floor(max_false_positive_rate * rest.size + 1e-9))  # 0.29 * 100 must count as 29
+    ceiling = np.sort(rest)[rest.size - 1 - allowed]  # the highest score of a not spam row that must pass
+    caught = spam[spam > ceiling]
+    threshold = _part(p, float(caught.min())) if caught.size else _above(p)
+    alarms, hits = int((rest >= threshold).sum()), int((spam >= threshold).sum())
+    return OperatingPoint(
+        threshold=threshold,
+        max_false_positive_rate=float(max_false_positive_rate),
+        false_positives=alarms,
+        false_positive_rate=proportion(alarms, rest.size, "exact"),
+        false_positive_rate_upper=upper_bound(alarms, rest.size),
+        recall=proportion(hits, spam.size, "exact"),
+        notes=_notes(max_false_positive_rate, rest.size, hits),
+    )
+
+
+def upper_bound(hits: int, rows: int) -> float:
+    """Return the one-sided 95 % upper bound of hits / rows (Clopper & Pearson 1934); 0 of 100 gives 0.0295."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(hits, rows, alternative="less").proportion_ci(CONFIDENCE, method="exact").high)
+
+
+def curve(is_spam: ArrayLike, probabilities: ArrayLike) -> Curve:
+    """Return the curve of truth and probabilities (N,); raise DataError if a class is missing."""
+    from sklearn.metrics import roc_curve
+
+    truth, p = both_classes(is_spam, probabilities)
+    rates, recalls, thresholds = roc_curve(truth, p)
+    thresholds[0] = np.nextafter(p.max(), np.inf)  # scikit-learn opens with infinity, which JSON does not know
+    return Curve(
+        thresholds=tuple(thresholds.tolist()),
+        false_positive_rates=tuple(rates.tolist()),
+        recalls=tuple(recalls.tolist()),
+    )
+
+
+def _part(p: Floats, lowest: float) -> float:
+    """Return the threshold midway, in logits, between `lowest` and the score below it."""
+    below = p[p < lowest]
+    return _between(float(below.max()), lowest)
+
+
+def _above(p: Floats) -> float:
+    """Return a threshold above every score, midway between the highest and 1."""
+    top = float(p.max())
+    if top >= 1:
+        raise DataError("threshold: not spam scores 1.0 on validation rows, no threshold can pass it; train again")
+    return max((top + 1) / 2, float(np.nextafter(top, 1)))
+
+
+def _between(low: float, high: float) -> float:
+    middle = float(sigmoid((logit(low) + logit(high)) / 2))
+    return middle if low < middle <= high else high  # neighbouring floats have no middle
+
+
+def _notes(budget: float, rest: int, hits: int) -> tuple[str, ...]:
+    notes = []
+    if budget * rest < 1:
+        notes.append(
+            f"a budget of {budget:g} is less than one of {rest} not spam validation rows: none was allowed, "
+            "and the upper bound says how little that proves"
+        )
+    if hits == 0:
+        notes.append("no threshold within the budget catches spam on the validation rows: nothing will be called spam")
+    return tuple(notes)
