@@ -1,0 +1,1 @@
+"""Show what a run found, in pictures, cards and terminal tables."""

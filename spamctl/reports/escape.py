@@ -1,0 +1,48 @@
+"""Make hostile text harmless, and its hidden characters visible, before a terminal or a page shows it."""
+
+from __future__ import annotations
+
+import html as _html
+import re
+import unicodedata
+
+# Categories that draw nothing or steer what is drawn: control, format (zero-width, bidi), surrogate, private use,
+# unassigned, line and paragraph separators.
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+# Letters, marks and symbols that are drawn as nothing or as a blank.
+_BLANKS = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def visible(text: object) -> str:
+    """Return the text on one line, with each control, bidi, zero-width or otherwise unseen character as an escape."""
+    return "".join(_escaped(char) if _is_hidden(char) else char for char in str(text))
+
+
+def html(text: object) -> str:
+    """Return the text as HTML that shows exactly its characters, in an element or in a quoted attribute."""
+    return _html.escape(visible(text), quote=True)
+
+
+def ascii_only(text: object) -> str:
+    """Return the visible text in ASCII, for a terminal that can show nothing else."""
+    return visible(text).encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _is_hidden(char: str) -> bool:
+    """Tell whether a reader would not see this character, or would see others moved by it."""
+    return not " " <= char <= "~" and (
+        unicodedata.category(char) in _HIDDEN_CATEGORIES or _BLANKS.match(char) is not None
+    )
+
+
+def _escaped(char: str) -> str:
+    """Spell a character as Python would: `\\n`, `\\x1b`, `\\u202e`, `\\U000e0041`."""
+    code = ord(char)
+    if char in _SHORT:
+        return _SHORT[char]
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

@@ -1,0 +1,88 @@
+"""Name the scores of a model, and write them with their intervals in the same way everywhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# A score as it crosses from step to step: {"value": 0.99, "low": 0.98, "high": 0.995}; low and high bound 95 %.
+Score = Mapping[str, float | None]
+
+UNDEFINED = "n/a"
+_DECIMALS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Hold one way to score a filter: its key, its name for a reader, and which end is good."""
+
+    key: str
+    name: str
+    lower_is_better: bool = False
+
+
+MEASURES = (
+    Measure("accuracy", "accuracy"),
+    Measure("precision", "precision"),
+    Measure("recall", "recall"),
+    Measure("f1", "F1"),
+    Measure("mcc", "MCC"),
+    Measure("roc_auc", "ROC AUC"),
+    Measure("pr_auc", "PR AUC"),
+    Measure("false_positive_rate", "false-positive rate", lower_is_better=True),
+    Measure("brier", "Brier score", lower_is_better=True),
+    Measure("ece", "calibration error", lower_is_better=True),
+)
+
+
+def number(value: float | None) -> str:
+    """Write one score with four decimals."""
+    return UNDEFINED if _is_undefined(value) else f"{value:.{_DECIMALS}f}"
+
+
+def percent(value: float | None) -> str:
+    """Write a share as a percentage with two decimals."""
+    return UNDEFINED if value is None or math.isnan(value) else f"{100 * value:.2f} %"
+
+
+def interval(score: Score) -> str:
+    """Write the two ends of a score's interval, or nothing where there is none."""
+    ends = (score.get("low"), score.get("high"))
+    return "" if any(_is_undefined(end) for end in ends) else "–".join(number(end) for end in ends)
+
+
+def winner(measure: Measure, ours: Score, theirs: Score) -> str:
+    """Return "model", "baseline" or "neither": whose score is better, as far as four decimals tell."""
+    mine, other = ours.get("value"), theirs.get("value")
+    if mine is None or other is None or number(mine) == number(other) or UNDEFINED in {number(mine), number(other)}:
+        return "neither"
+    return "model" if (mine < other) == measure.lower_is_better else "baseline"
+
+
+def comparison(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> str:
+    """Say in one sentence on which scores the baseline is better than the model."""
+    shared = [measure for measure in MEASURES if measure.key in scores and measure.key in baseline]
+    lost = [m for m in shared if winner(m, scores[m.key], baseline[m.key]) == "baseline"]
+    if not shared:
+        return ""
+    if not lost:
+        return f"The linear baseline is better on none of the {len(shared)} scores."
+    if len(lost) == len(shared):
+        return f"The linear baseline is better on all {len(shared)} scores."
+    return f"The linear baseline is better on {_listed([measure.name for measure in lost])}."
+
+
+def baseline_wins(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> bool:
+    """Tell whether the baseline is more accurate than the model."""
+    return "accuracy" in baseline and winner(MEASURES[0], scores["accuracy"], baseline["accuracy"]) == "baseline"
+
+
+def _listed(names: list[str]) -> str:
+    """Join names as in a sentence: "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _is_undefined(value: float | None) -> bool:
+    """Tell whether a score could not be computed."""
+    return value is None or math.isnan(value)
