@@ -81,7 +81,7 @@ def clean() -> int:
 
 def check() -> int:
     """Look at the lock that git would commit or, outside a repository, at the file."""
-    staged = subprocess.run(["git", "show", ":uv.lock"], cwd=ROOT, capture_output=True, check=False)
+    staged = subprocess.run(["git", "show", ":./uv.lock"], cwd=ROOT, capture_output=True, check=False)
     lock = staged.stdout.decode("utf-8") if staged.returncode == 0 else LOCK.read_text(encoding="utf-8")
     fault = "://" in lock or strip(lock) != lock
     if fault:
@@ -91,6 +91,5 @@ def check() -> int:
 
 if __name__ == "__main__":
     modes = {"--make": make, "--sync": sync, "--clean": clean, "--check": check}
-    if len(sys.argv) < 2 or sys.argv[1] not in modes:
-        raise SystemExit(__doc__)
-    raise SystemExit(modes[sys.argv[1]]())
+    mode = modes.get("".join(sys.argv[1:2]))
+    raise SystemExit(mode() if mode else __doc__)

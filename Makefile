@@ -1,0 +1,78 @@
+# The first python3 that is new enough; uv makes .venv with it and never downloads another.
+PYTHON := $(shell for name in python3 python3.11 python3.12 python3.13 python3.14; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11) or print(sys.executable))' 2>/dev/null && break; done)
+# The uv on PATH if it is new enough to read our lock, else one that pip brings.
+UV := $(shell printf 'uv 0.9\n%s\n' "$$(uv --version 2>/dev/null)" | sort -VC && command -v uv || echo .uv/bin/uv)
+# What pip was told of this machine (a folder of wheels, another index, a certificate, patience), uv is told too.
+pip = $(or $(PIP_$(1)),$(shell $(PYTHON) -m pip config get global.$(2) 2>/dev/null))
+empty :=
+comma := ,
+uv_settings = UV='$(UV)' UV_PYTHON='$(PYTHON)' UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=.venv \
+	UV_FIND_LINKS='$(or $(UV_FIND_LINKS),$(subst $(empty) $(empty),$(comma),$(strip $(call pip,FIND_LINKS,find-links))))' \
+	UV_HTTP_TIMEOUT='$(or $(UV_HTTP_TIMEOUT),$(call pip,DEFAULT_TIMEOUT,timeout),60)' \
+	$(addprefix UV_DEFAULT_INDEX=,$(or $(UV_DEFAULT_INDEX),$(call pip,INDEX_URL,index-url))) \
+	$(addprefix SSL_CERT_FILE=,$(or $(SSL_CERT_FILE),$(call pip,CERT,cert)))
+
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
+.DEFAULT_GOAL := help
+.PHONY: help set-up demo test test-fast check format docs bench-train record-demo record-bench lock clean new-python
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+set-up: .venv/.set-up ## make .venv with everything in it; the other targets do so themselves
+
+demo: .venv/.set-up ## train a spam filter on the bundled data, in the folder demo/
+	@mkdir -p demo
+	cd demo && ../.venv/bin/spamctl train --accuracy-threshold 0.7
+
+test: .venv/.set-up ## run every test, and show what the tests cover
+	@.venv/bin/coverage erase
+	@.venv/bin/coverage run -m pytest $(ARGS) && status=0 || status=$$?; \
+	.venv/bin/coverage combine --quiet; .venv/bin/coverage report; exit $$status
+
+test-fast: .venv/.set-up ## run the tests that are done within a minute
+	@.venv/bin/pytest -m 'not slow and not browser and not postgres' $(ARGS)
+
+check: .venv/.set-up ## hold everything to the rules: lint, format, types, printed output, lock
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/python .ci/docs.py --check
+	.venv/bin/python .ci/lock.py --check
+
+format: .venv/.set-up ## put the code into its standard form
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+docs: .venv/.set-up ## write the program's own output into README.md
+	.venv/bin/python .ci/docs.py --write
+
+bench-train: .venv/.set-up ## time training and scoring beside the usual way; takes minutes
+	.venv/bin/python tests/bench/train.py
+
+record-demo: .venv/.set-up ## run the demo afresh and keep its output for README.md
+	rm -rf demo && mkdir demo
+	cd demo && ../.venv/bin/python ../.ci/docs.py --record demo spamctl train --accuracy-threshold 0.7
+
+record-bench: .venv/.set-up ## run the benchmark and keep its tables for README.md
+	.venv/bin/python .ci/docs.py --record bench-train python tests/bench/train.py
+
+lock: $(filter .uv/%,$(UV)) ## lock the versions that fit pyproject.toml; ARGS=--upgrade takes the newest
+	$(uv_settings) $(PYTHON) .ci/lock.py --make $(ARGS)
+
+clean: ## remove what the targets made
+	rm -rf .venv .uv demo dist .coverage* .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.set-up: pyproject.toml uv.lock .ci/lock.py $(filter .uv/%,$(UV)) | new-python
+	@test ! -e .git || git config filter.spamctl-lock.clean '"$(PYTHON)" .ci/lock.py --clean'
+	@$(uv_settings) $(PYTHON) .ci/lock.py --sync
+	@touch $@
+
+.uv/bin/uv: | new-python
+	@$(PYTHON) -m pip --version >/dev/null || { echo 'pip is missing: $(PYTHON) -m ensurepip brings it'; exit 1; }
+	PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 $(PYTHON) -m pip install --quiet --upgrade --target .uv 'uv>=0.9'
+
+new-python:
+	@test -n '$(PYTHON)' || { echo 'spamctl needs Python 3.11 or newer; here is $(or $(shell python3 -V 2>/dev/null),no python3)'; exit 1; }

@@ -1,0 +1,60 @@
+"""Give every test a home of its own, and keep the tests from taking the whole machine."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+SLOW_FOLDERS = ("flows", "serving", "faults")
+OUR_VARIABLES = ("SPAMCTL_", "METAFLOW_", "MLFLOW_", "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "XDG_")
+COLOUR_VARIABLES = ("FORCE_COLOR", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+
+# Read once, when numpy or torch load: two processes that each use every core slow each other a hundredfold.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["MPLBACKEND"] = "agg"
+
+settings.register_profile("spamctl", deadline=None, derandomize=True, database=None)
+settings.load_profile("spamctl")
+
+
+def pytest_configure(config):
+    """Keep matplotlib's list of fonts, which takes seconds to make, in one folder for the whole run."""
+    fonts = tempfile.TemporaryDirectory(prefix="spamctl-fonts-")
+    os.environ["MPLCONFIGDIR"] = fonts.name
+    config.add_cleanup(fonts.cleanup)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what starts flows, servers or faults as slow, by its folder."""
+    tests = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(tests).parts[0] in SLOW_FOLDERS:
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path, tmp_path_factory):
+    """Move the user's folders, every cache and the working folder to empty places, and forget the user's settings."""
+    folder = tmp_path_factory.mktemp("home")
+    for name in os.environ:
+        if name.startswith(OUR_VARIABLES) or name in COLOUR_VARIABLES:
+            monkeypatch.delenv(name)
+    for name, place in {
+        "HOME": ".",
+        "XDG_CACHE_HOME": ".cache",
+        "XDG_CONFIG_HOME": ".config",
+        "XDG_DATA_HOME": ".local/share",
+        "XDG_STATE_HOME": ".local/state",
+        "HF_HOME": ".cache/huggingface",
+        "METAFLOW_HOME": ".metaflowconfig",
+        "SPAMCTL_CACHE_DIR": ".cache/spamctl",
+    }.items():
+        monkeypatch.setenv(name, str(folder / place))
+    monkeypatch.setenv("DO_NOT_TRACK", "true")
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.chdir(tmp_path)
+    return folder
