@@ -1,0 +1,1 @@
+"""Read, clean and split labelled messages (the library)."""

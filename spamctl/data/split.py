@@ -1,0 +1,123 @@
+"""Split messages 70/10/20, the same way on every machine, with twins on one side.
+
+A message's place follows from the sha256 of its twin key alone, read as a position in [0, 1): below 0.7 it trains,
+below 0.8 it validates, above it tests. So twins stay together, nothing depends on the order of rows or on a seed, and
+rows that are added later do not move old ones: a test row stays a test row. Taking 20 % by rank instead would be exact,
+but there every new row pushes others over the borders.
+
+Chance makes the parts of a plain threshold uneven (of 560 spam, 112 ± 9 test), so each cut is moved, per label, just
+far enough that the rows before it are their share of all rows to within 0.5 %. With many rows the cuts stay at 0.7 and
+0.8, with few they are those of a rank, and between the two a new row moves an old one only where it has to.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Literal
+
+from spamctl.data.duplicates import group_twins, key_hash
+from spamctl.data.parts import Split
+from spamctl.errors import DataError
+from spamctl.message import NOT_SPAM, SPAM, Label, Message
+
+Balance = Literal["none", "undersample"]
+
+_TRAIN_END = 0.7
+_VALIDATION_END = 0.8
+_TOLERANCE = 0.005
+_LEAST_GROUPS = 10  # the fewest that 70/10/20 divides with none left empty-handed
+_CAMPAIGN = 0.05  # a group of twins that is more of its label than this trains: it would be half of a test part
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Hold messages that share a twin key, and where the key's hash lies in [0, 1)."""
+
+    position: float
+    key_hash: bytes
+    messages: list[Message]
+
+
+def split(messages: Sequence[Message], balance: Balance = "none") -> Split:
+    """Split messages 70/10/20 within each label, keeping twins together; `undersample` first makes the labels as many.
+
+    Raise DataError where a label has too few different messages to be in every part.
+    """
+    if balance == "undersample":
+        messages = _undersample(messages)
+    strata: dict[Label, list[_Group]] = {SPAM: [], NOT_SPAM: []}
+    for key, twins in group_twins(messages).items():
+        strata[SPAM if any(message.is_spam for message in twins) else NOT_SPAM].append(_group(key, twins))
+    _refuse_too_few(strata)
+    parts = zip(*(_three_parts(groups) for groups in strata.values()), strict=True)
+    return Split(*(_in_hash_order(spam + not_spam) for spam, not_spam in parts))
+
+
+def _group(key: str, twins: list[Message]) -> _Group:
+    """Place a group of twins by the hash of their key."""
+    key_bytes = key_hash(key)
+    return _Group(int.from_bytes(key_bytes[:8]) / 2**64, key_bytes, twins)
+
+
+def _undersample(messages: Sequence[Message]) -> list[Message]:
+    """Keep as many messages of either label as the rarer one has, those of the lowest hash.
+
+    The hash is salted: the one that places a message would leave only training rows.
+    """
+    ordered = sorted(messages, key=lambda message: key_hash(f"undersample {message.text}"))
+    spam = [message for message in ordered if message.is_spam]
+    not_spam = [message for message in ordered if not message.is_spam]
+    count = min(len(spam), len(not_spam))
+    return spam[:count] + not_spam[:count]
+
+
+def _refuse_too_few(strata: dict[Label, list[_Group]]) -> None:
+    """Refuse a corpus that would leave a part without one of the labels."""
+    if min(map(len, strata.values())) >= _LEAST_GROUPS:
+        return
+    counts = " and ".join(f"{len(groups):,} labelled {label}" for label, groups in strata.items())
+    raise DataError(
+        f"too few messages to train, validate and test: {counts} (near duplicates count once): "
+        f"give at least {_LEAST_GROUPS} different messages of each label"
+    )
+
+
+def _three_parts(groups: list[_Group]) -> tuple[list[Message], list[Message], list[Message]]:
+    """Divide the groups of one label into train, validation and test."""
+    groups = _campaigns_first(groups)
+    rows_before = list(accumulate((len(group.messages) for group in groups), initial=0))
+    first = min(_cut(groups, rows_before, _TRAIN_END), len(groups) - 2)
+    second = min(max(_cut(groups, rows_before, _VALIDATION_END), first + 1), len(groups) - 1)
+    return _messages(groups[:first]), _messages(groups[first:second]), _messages(groups[second:])
+
+
+def _campaigns_first(groups: list[_Group]) -> list[_Group]:
+    """Order groups by position, after those so large that they train wherever their hash lies."""
+    largest = max(1.0, _CAMPAIGN * sum(len(group.messages) for group in groups))
+    placed = [replace(group, position=0.0) if len(group.messages) > largest else group for group in groups]
+    return sorted(placed, key=lambda group: (group.position, group.key_hash))
+
+
+def _cut(groups: Sequence[_Group], rows_before: Sequence[int], share: float) -> int:
+    """Return how many groups come before a cut at a share of the rows.
+
+    That is those positioned below the share, or the nearest number that has the tolerated number of rows before it.
+    """
+    natural = bisect_left(groups, share, key=lambda group: group.position)
+    aim = share * rows_before[-1]
+    slack = max(0.5, _TOLERANCE * rows_before[-1])
+    low, high = bisect_left(rows_before, aim - slack), bisect_right(rows_before, aim + slack) - 1
+    if low <= high:
+        return min(max(natural, low), high)
+    return min(high, low, key=lambda index: abs(rows_before[index] - aim))
+
+
+def _messages(groups: Iterable[_Group]) -> list[Message]:
+    """Return the messages of groups."""
+    return [message for group in groups for message in group.messages]
+
+
+def _in_hash_order(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """Order messages by the hash of their text, which mixes labels and is the same whatever order they came in."""
+    return tuple(sorted(messages, key=lambda message: (key_hash(message.text), message.label)))
