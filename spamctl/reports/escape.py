@@ -11,9 +11,9 @@ import unicodedata
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 # Letters, marks and symbols that are drawn as nothing or as a blank.
-_BLANKS = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
-
-_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_BLANKS = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 
 def visible(text: object) -> str:
@@ -28,7 +28,7 @@ def html(text: object) -> str:
 
 def ascii_only(text: object) -> str:
     """Return the visible text in ASCII, for a terminal that can show nothing else."""
-    return visible(text).encode("ascii", "backslashreplace").decode("ascii")
+    return visible(text).replace("\N{EN DASH}", "-").encode("ascii", "backslashreplace").decode("ascii")
 
 
 def _is_hidden(char: str) -> bool:
@@ -39,10 +39,5 @@ def _is_hidden(char: str) -> bool:
 
 
 def _escaped(char: str) -> str:
-    """Spell a character as Python would: `\\n`, `\\x1b`, `\\u202e`, `\\U000e0041`."""
-    code = ord(char)
-    if char in _SHORT:
-        return _SHORT[char]
-    if code <= 0xFF:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+    r"""Spell a character as Python would: `\n`, `\x1b`, `\u202e`, `\U000e0041`."""
+    return char.encode("unicode_escape").decode("ascii")

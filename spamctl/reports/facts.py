@@ -10,6 +10,8 @@ from spamctl.reports.scores import number, percent
 
 Outcome = Literal["champion", "challenger", "refused"]
 
+_SMALL = 10  # seconds, below which tenths are told
+
 _TUNING = {
     "head": "only the head tuned",
     "last-block": "last block and head tuned",
@@ -66,7 +68,8 @@ def _model(result: Mapping[str, Any]) -> str:
 def _messages(result: Mapping[str, Any]) -> str:
     """Say how the messages were split."""
     data = result["data"]
-    return f"{data['train']:,} training, {data['validation']:,} validation, {data['test']:,} test ({data['test_spam']:,} spam)"
+    chosen_on = f"{data['train']:,} training, {data['validation']:,} validation"
+    return f"{chosen_on}, {data['test']:,} test ({data['test_spam']:,} spam)"
 
 
 def _threshold(result: Mapping[str, Any]) -> str:
@@ -103,7 +106,7 @@ def _mlflow(result: Mapping[str, Any]) -> str:
 
 def _duration(seconds: float) -> str:
     """Write seconds so that small parts do not read as nothing."""
-    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds:.1f} s" if seconds < _SMALL else f"{seconds:.0f} s"
 
 
 _FACTS = (

@@ -11,6 +11,7 @@ Score = Mapping[str, float | None]
 
 UNDEFINED = "n/a"
 _DECIMALS = 4
+_TO = "\N{EN DASH}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def percent(value: float | None) -> str:
 def interval(score: Score) -> str:
     """Write the two ends of a score's interval, or nothing where there is none."""
     ends = (score.get("low"), score.get("high"))
-    return "" if any(_is_undefined(end) for end in ends) else "–".join(number(end) for end in ends)
+    return "" if any(_is_undefined(end) for end in ends) else _TO.join(number(end) for end in ends)
 
 
 def winner(measure: Measure, ours: Score, theirs: Score) -> str:

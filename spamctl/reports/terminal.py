@@ -86,5 +86,7 @@ def _facts(result: Mapping[str, Any], console: Console) -> Table:
 
 def _text(text: object, console: Console, style: Any = "") -> Text:
     """Return harmless text in characters that this terminal can show; markup in it is not read."""
-    shown = escape.ascii_only(str(text).replace("–", "-")) if console.options.ascii_only else escape.visible(text)
+    shown = (
+        escape.ascii_only(str(text).replace("\N{EN DASH}", "-")) if console.options.ascii_only else escape.visible(text)
+    )
     return Text(shown, style=style)

@@ -53,7 +53,7 @@ def result(**changes: Any) -> dict[str, Any]:
         "blocks": 30,
         "tune": "last-block",
         "engine": "int8",
-        "data": {"origin": "bundled SMS Spam Collection", "train": 3173, "validation": 453, "test": 908, "test_spam": 122},
+        "data": {"origin": "bundled copy", "train": 3173, "validation": 453, "test": 908, "test_spam": 122},
         "threshold": 0.43,
         "scores": SCORES,
         "baseline": BASELINE,

@@ -1,4 +1,4 @@
-"""Draw every picture in one style: light, quiet, safe for colour-blind readers, with the finding as its title."""
+"""Give every picture one style: light, quiet, safe for colour-blind readers, with the finding as its title."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette (https://jfly.uni-koeln.de/color/): told apart in every common kind of colour blindness.
 BLUE = "#0072b2"
 ORANGE = "#d55e00"
-GREEN = "#009e73"
 INK = "#1f2328"
 GREY = "#6e7781"
 LINE = "#d0d7de"
 SHADE = "#e8ebef"
 
 _DOTS_PER_INCH = 160
-_TITLE_WIDTH = 74
+_INCHES_WIDE = 6.8
+_TITLE_WIDTH = 74  # characters of the bold title that fit in one line
 
 
 def canvas(title: str, note: str, *, panels: int = 1, height: float = 3.9) -> tuple[Figure, list[Axes]]:
-    """Return an empty figure of one or two panels that says the finding in bold and the facts below it in grey."""
+    """Return a figure with empty panels side by side, the finding above them in bold and the facts in grey."""
     from matplotlib.figure import Figure  # the object-oriented door: no pyplot, no global state
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(6.8, height), dpi=_DOTS_PER_INCH, layout="constrained", facecolor="white")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
+    figure = Figure(figsize=(_INCHES_WIDE, height), dpi=_DOTS_PER_INCH, layout=layout, facecolor="white")
     lines = textwrap.wrap(title, _TITLE_WIDTH)
     figure.suptitle("\n".join(lines), x=0.018, ha="left", fontsize=11, fontweight="bold", color=INK)
     axes = [figure.add_subplot(1, panels, index + 1) for index in range(panels)]
@@ -44,17 +45,14 @@ def name_axes(axes: Axes, *, x: str, y: str) -> None:
     axes.set_ylabel(y, fontsize=9, color=INK)
 
 
-def legend(axes: Axes, place: str) -> None:
-    """Explain the marks of a panel inside it, without a frame."""
-    axes.legend(loc=place, fontsize=8, frameon=False, labelcolor=INK)
+def legend(axes: Axes) -> None:
+    """Explain the marks of a panel where they leave room."""
+    axes.legend(fontsize=8, frameon=False, labelcolor=INK)
 
 
 def legend_above(axes: Axes) -> None:
     """Explain the marks of a panel in one line above its right end, where no data can be."""
-    axes.legend(
-        loc="lower right", bbox_to_anchor=(1.01, 0.99), ncols=3, fontsize=8, frameon=False, labelcolor=INK,
-        columnspacing=1.2, handletextpad=0.5,
-    )  # fmt: skip
+    axes.legend(loc="lower right", bbox_to_anchor=(1.01, 0.99), ncols=3, fontsize=8, frameon=False, labelcolor=INK)
 
 
 def png(figure: Figure) -> bytes:
@@ -66,7 +64,7 @@ def png(figure: Figure) -> bytes:
 
 
 def _quieten(axes: Axes) -> None:
-    """Take the ink out of frame, ticks and grid."""
+    """Take the ink out of ground, frame, ticks and grid."""
     axes.patch.set_visible(False)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

@@ -1,0 +1,137 @@
+"""Compose the cards of a training run, for Metaflow's `html` card: the verdict first, then the proof."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from spamctl.reports.facts import facts, fallback, verdict
+from spamctl.reports.page import Column, Markup, document, element, pictures, strong, table
+from spamctl.reports.scores import MEASURES, UNDEFINED, Score, baseline_wins, comparison, interval, number, winner
+
+_KINDS = {"champion": "verdict good", "challenger": "verdict fair", "refused": "verdict bad"}
+
+_SCORE_COLUMNS = (
+    Column("test score"),
+    Column("this model", "number"),
+    Column("95 % interval", "faint"),
+    Column("linear baseline", "number"),
+    Column("95 % interval", "faint"),
+)
+_SLICE_COLUMNS = (
+    Column("messages"),
+    Column("n", "number"),
+    Column("spam", "number"),
+    Column("recall", "number"),
+    Column("95 % interval", "faint"),
+    Column("false-positive rate", "number"),
+    Column("95 % interval", "faint"),
+)
+_MISTAKE_COLUMNS = (Column("truth", "faint"), Column("probability of spam", "number"), Column("message", "text"))
+
+
+def evaluation_page(
+    result: Mapping[str, Any],
+    *,
+    plots: Mapping[str, bytes],
+    slices: Sequence[Mapping[str, Any]],
+    mistakes: Sequence[Mapping[str, Any]],
+) -> str:
+    """Return the card of a whole run: verdict, scores beside the baseline, pictures, slices, worst errors, facts.
+
+    Takes the train result, PNGs by name, and the rows of `model.slices` as plain dicts.
+    """
+    return document(verdict(result)[1], _evaluation(result, plots, slices, mistakes))
+
+
+def depth_page(plot: bytes, *, scores: Sequence[Mapping[str, float]], chosen: int, floor: int, base_model: str) -> str:
+    """Return the card of the choice of depth: the picture, and what every block scored."""
+    title = f"{base_model}: {chosen} of {len(scores)} blocks are kept"
+    rule = "The shallowest block whose log loss is within one standard error of the best, and no lower than the floor"
+    rows = [_block_row(each, kept=each["block"] == chosen) for each in scores]
+    heads = ("block", "accuracy", "log loss", "standard error")
+    columns = [Column(head, "number") for head in heads]
+    return document(
+        title,
+        [
+            element("h1", title),
+            element("p", f"{rule}, block {floor}. Cross-validated on training messages only.", "quiet"),
+            pictures({"accuracy_by_depth": plot}),
+            element("h2", "Every block"),
+            table(columns, rows),
+        ],
+    )
+
+
+def training_page(plot: bytes, *, validation: Sequence[tuple[float, float]], tune: str, base_model: str) -> str:
+    """Return the card of fine-tuning: the loss curve, and the validation loss (step, loss) after each epoch."""
+    title = f"{base_model}, --tune {tune}: the epoch of least validation loss is kept"
+    best = min(loss for _, loss in validation)
+    rows = [
+        (epoch, f"{step:g}", strong(f"{number(loss)} (kept)") if loss == best else number(loss))
+        for epoch, (step, loss) in enumerate(validation, start=1)
+    ]
+    columns = [Column(head, "number") for head in ("epoch", "step", "validation loss, nats per message")]
+    return document(title, [element("h1", title), pictures({"loss_curve": plot}), table(columns, rows)])
+
+
+def _evaluation(
+    result: Mapping[str, Any],
+    plots: Mapping[str, bytes],
+    slices: Sequence[Mapping[str, Any]],
+    mistakes: Sequence[Mapping[str, Any]],
+) -> Iterator[Markup]:
+    """Yield the parts of the evaluation card, from top to bottom."""
+    outcome, sentence = verdict(result)
+    scores, baseline = result["scores"], result["baseline"]
+    yield element("h1", sentence, _KINDS[outcome])
+    if loud := fallback(result):
+        yield element("p", loud, "loud")
+    if baseline_wins(scores, baseline):
+        yield element("p", "The linear baseline is more accurate than this model.", "loud")
+    yield element("h2", f"Scores on {result['data']['test']:,} test messages that chose nothing")
+    yield table(_SCORE_COLUMNS, _score_rows(scores, baseline))
+    yield element("p", f"Bold marks the better score. {comparison(scores, baseline)}", "quiet")
+    yield element("h2", "Pictures")
+    yield pictures(plots)
+    yield element("h2", "Kinds of message")
+    yield table(_SLICE_COLUMNS, [_slice_row(row) for row in slices])
+    yield element("h2", "Worst errors")
+    yield from _worst(mistakes)
+    yield element("h2", "Facts")
+    yield table((Column("fact"), Column("value")), facts(result))
+
+
+def _score_rows(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> Iterator[Sequence[object]]:
+    """Yield a row for each measure; the better score is bold."""
+    for measure in MEASURES:
+        if measure.key in scores and measure.key in baseline:
+            ours, theirs = scores[measure.key], baseline[measure.key]
+            better = winner(measure, ours, theirs)
+            mine = strong(number(ours["value"])) if better == "model" else number(ours["value"])
+            other = strong(number(theirs["value"])) if better == "baseline" else number(theirs["value"])
+            yield measure.name, mine, interval(ours), other, interval(theirs)
+
+
+def _block_row(score: Mapping[str, float], *, kept: bool) -> Sequence[object]:
+    """Return what one block scored; the chosen one is bold."""
+    block = strong(f"{score['block']} (chosen)") if kept else score["block"]
+    return [block, *(number(score[key]) for key in ("accuracy", "log_loss", "standard_error"))]
+
+
+def _slice_row(row: Mapping[str, Any]) -> Sequence[object]:
+    """Return one kind of message and what the filter does to it; a rate without messages is undefined."""
+    cells = [row["name"], f"{row['rows']:,}", f"{row['spam']:,}"]
+    for key in ("recall", "false_positive_rate"):
+        score = row[key]
+        cells += [number(score["value"]), interval(score)] if score else [UNDEFINED, ""]
+    return cells
+
+
+def _worst(mistakes: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
+    """Yield the worst errors with their texts, which are hostile and shown as they are, harmlessly."""
+    if not mistakes:
+        yield element("p", "Every test message got the right verdict.")
+        return
+    yield element("p", "Wrong verdicts, the surest first. Hidden characters are shown as escapes.", "quiet")
+    yield table(_MISTAKE_COLUMNS, [(row["label"], number(row["probability"]), row["text"]) for row in mistakes])

@@ -1,0 +1,105 @@
+"""Build a page that needs nothing else: no script, no request, and no text that was not escaped."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from spamctl.reports import escape
+
+_STYLE = """
+:root { color-scheme: light; --ink: #1f2328; --grey: #59636e; --line: #d0d7de; --ground: #f6f8fa; }
+body { margin: 0 auto; padding: 2rem 1.5rem 4rem; max-width: 66rem; color: var(--ink); background: #fff;
+       font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif; }
+h1 { margin: 0 0 .5rem; font-size: 1.5rem; line-height: 1.3; overflow-wrap: anywhere; }
+h2 { margin: 2.5rem 0 .75rem; font-size: 1.1rem; }
+p { margin: .5rem 0; max-width: 48rem; overflow-wrap: anywhere; }
+.verdict { padding: .75rem 1rem; border-left: .4rem solid; background: var(--ground); }
+.good { border-color: #009e73; } .fair { border-color: #e69f00; } .bad { border-color: #d55e00; }
+.loud { padding: .6rem 1rem; border: 2px solid #d55e00; font-weight: 600; max-width: none; }
+.quiet { color: var(--grey); font-size: .9rem; }
+table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
+th { padding: .35rem .8rem; text-align: left; border-bottom: 2px solid var(--line); color: var(--grey); }
+td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
+.number { text-align: right; white-space: nowrap; } .faint { color: var(--grey); white-space: nowrap; }
+.text { display: block; max-width: 42rem; max-height: 9em; overflow: auto; unicode-bidi: isolate;
+        font-family: ui-monospace, "DejaVu Sans Mono", Consolas, monospace; font-size: .85rem; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1rem; }
+figure { margin: 0; padding: .5rem; border: 1px solid var(--line); border-radius: 6px; }
+img { display: block; width: 100%; height: auto; }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Markup:
+    """Hold HTML that is already safe; only this module's functions make it."""
+
+    html: str
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Hold a table's column: its head, and whether its cells are a "number", "faint", a hostile "text" or plain."""
+
+    head: str
+    kind: str = ""
+
+
+def document(title: str, parts: Iterable[Markup]) -> str:
+    """Return a whole page; its policy lets a browser run no script and fetch nothing, whatever the parts hold."""
+    digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    body = "\n".join(part.html for part in parts)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="referrer" content="no-referrer">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape.html(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def element(tag: str, text: object, kind: str = "") -> Markup:
+    """Return one element around escaped text."""
+    return Markup(f"<{tag}{_class(kind)}>{escape.html(text)}</{tag}>")
+
+
+def strong(text: object) -> Markup:
+    """Return escaped text that stands out."""
+    return element("strong", text)
+
+
+def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> Markup:
+    """Return a table; every cell that is not Markup is escaped."""
+    head = "".join(f"<th{_class(column.kind)}>{escape.html(column.head)}</th>" for column in columns)
+    body = "\n".join(f"<tr>{_cells(columns, row)}</tr>" for row in rows)
+    return Markup(f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>")
+
+
+def pictures(plots: Mapping[str, bytes]) -> Markup:
+    """Return PNG pictures side by side, each carried by the page itself."""
+    figures = "\n".join(
+        f'<figure><img alt="{escape.html(name.replace("_", " "))}" '
+        f'src="data:image/png;base64,{base64.b64encode(png).decode()}"></figure>'
+        for name, png in plots.items()
+    )
+    return Markup(f'<div class="pictures">\n{figures}\n</div>')
+
+
+def _cells(columns: Sequence[Column], row: Sequence[object]) -> str:
+    """Return the cells of one row."""
+    return "".join(_cell(column, value) for column, value in zip(columns, row, strict=True))
+
+
+def _cell(column: Column, value: object) -> str:
+    """Return one cell; hostile text gets a box of its own, in which its direction stays."""
+    if column.kind == "text":
+        return f'<td><span class="text" dir="auto">{escape.html(value)}</span></td>'
+    return f"<td{_class(column.kind)}>{value.html if isinstance(value, Markup) else escape.html(value)}</td>"
+
+
+def _class(kind: str) -> str:
+    """Return a class attribute, or nothing."""
+    return f' class="{escape.html(kind)}"' if kind else ""
