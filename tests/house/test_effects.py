@@ -1,0 +1,62 @@
+"""Importing does nothing, and help costs nothing."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from spamctl.config.verbs import VERBS
+
+PROBE = """
+import importlib, json, logging, os, sys, threading
+def state():
+    return {
+        "files": sorted(os.listdir(".") + os.listdir(os.environ["HOME"])),
+        "threads": [thread.name for thread in threading.enumerate()],
+        "variables": dict(os.environ),
+        "handlers": [str(handler) for handler in logging.getLogger().handlers],
+        "folder": os.getcwd(),
+    }
+changes = {}
+before = state()
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+    after = state()
+    changes[name] = [what for what in before if before[what] != after[what]]
+    before = after
+changes = {name: found for name, found in changes.items() if found}
+print(json.dumps({"changes": changes, "modules": sorted(sys.modules)}))
+"""
+
+
+def probe(*names, code=PROBE):
+    done = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def heavy(loaded, pyproject):
+    banned = set(pyproject["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-module-level-imports"])
+    return banned & {name.partition(".")[0] for name in loaded}
+
+
+@pytest.mark.slow
+def test_importing_does_nothing(modules):
+    assert probe(*modules)["changes"] == {}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)], ids=" ".join)
+def test_help_loads_nothing_heavy(words, pyproject):
+    code = (
+        "import json, sys\nfrom spamctl.cli.app import main\n"
+        f"code = main({words!r})\nprint(json.dumps({{'modules': sorted(sys.modules), 'code': code}}))\n"
+    )
+    answer = probe(code=code)
+    assert answer["code"] == 0
+    assert heavy(answer["modules"], pyproject) == set()
+
+
+def test_the_door_and_the_desk_load_nothing_heavy(modules, pyproject):
+    light = [name for name, module in modules.items() if module.room in {"", "errors", "message", "cli", "config"}]
+    assert heavy(probe(*light, "spamctl.reports.terminal")["modules"], pyproject) == set()

@@ -1,0 +1,163 @@
+"""Imports go one way, through declared doors, and cost nothing until they are needed."""
+
+import ast
+import importlib.metadata
+import re
+import sys
+from collections import defaultdict
+
+import pytest
+
+WORKSHOPS = {"model", "store", "data"}
+COUNTERS = {"serving", "reports", "drift", "simulate"}
+NOUNS = {"", "errors", "message"}
+MAY_IMPORT = {
+    "__main__": {"cli"},
+    "cli": {"config", "reports", "serving"},
+    "flows": {"config"} | COUNTERS | WORKSHOPS,
+    "config": NOUNS,
+    **dict.fromkeys(COUNTERS, COUNTERS | WORKSHOPS),
+    **dict.fromkeys(WORKSHOPS, WORKSHOPS),
+    **dict.fromkeys(NOUNS, NOUNS),
+}
+# What a room may import as it loads, of the libraries that pyproject.toml bans at the top of a module.
+AT_THE_TOP = {
+    "flows": {"metaflow"},
+    "model": {"nncf", "onnx", "openvino", "pandas", "peft", "scipy", "sklearn", "torch", "transformers"},
+    "reports": {"matplotlib"},
+}
+DECLARED_AND_NEVER_IMPORTED = {
+    "gguf": "transformers reads GGUF files through it",
+    "onnx": "torch.onnx writes through it",
+    "onnxscript": "torch.onnx needs it",
+}
+
+
+def imported(tree, names):
+    """Yield every module that a tree imports, also inside functions: ours by the longest name that exists."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in names else node.module
+
+
+def loaded(tree):
+    """Yield the top-level names of what is imported as a module loads; blocks for the type checker are not."""
+    waiting = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (name.partition(".")[0] for name in imported(ast.Module([node], []), ()))
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            waiting += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+
+
+def cycle(graph):
+    """Return one cycle of a graph, or nothing."""
+    done = set()
+
+    def visit(name, path):
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done:
+            return []
+        done.add(name)
+        return next(filter(None, (visit(other, [*path, name]) for other in sorted(graph.get(name, ())))), [])
+
+    return next(filter(None, (visit(name, []) for name in sorted(graph))), [])
+
+
+@pytest.fixture(scope="module")
+def ours(modules):
+    """Return what each module imports of the package."""
+    return {
+        name: {other for other in imported(module.tree, modules) if other.split(".")[0] == "spamctl"} - {name}
+        for name, module in modules.items()
+    }
+
+
+def test_an_import_inside_a_function_counts_and_one_for_the_type_checker_does_not_load():
+    tree = ast.parse(
+        "import ast\nif TYPE_CHECKING:\n    import torch\ntry:\n    import yaml\nexcept ImportError:\n    pass\n"
+        "def f():\n    from spamctl import errors\n    from spamctl.errors import DataError\n"
+    )
+    assert set(imported(tree, {"spamctl.errors"})) == {"ast", "torch", "yaml", "spamctl.errors"}
+    assert set(loaded(tree)) == {"ast", "yaml"}
+
+
+def test_a_cycle_is_found():
+    assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert cycle({"a": {"b", "c"}, "b": {"c"}}) == []
+
+
+def test_modules_import_what_exists(modules, ours):
+    assert not [f"{name} -> {other}" for name, others in ours.items() for other in others if other not in modules]
+
+
+def test_rooms_import_one_way(modules, ours):
+    faults = []
+    for name, others in ours.items():
+        room = modules[name].room
+        allowed = MAY_IMPORT[room] | NOUNS | {room}
+        faults += [f"{name} -> {other}" for other in others if modules[other].room not in allowed]
+    assert not faults
+
+
+def test_no_module_and_no_room_imports_itself_by_a_detour(modules, ours):
+    rooms = defaultdict(set)
+    for name, others in ours.items():
+        rooms[modules[name].room] |= {modules[other].room for other in others} - {modules[name].room, ""}
+    assert " -> ".join(cycle(ours)) == ""
+    assert " -> ".join(cycle(rooms)) == ""
+
+
+def test_a_package_is_no_second_door(modules, ours):
+    packages = {name for name, module in modules.items() if module.path.name == "__init__.py"}
+    assert not [name for name in packages if ours[name]]
+
+
+def test_rooms_load_only_what_they_may(modules, pyproject):
+    banned = set(pyproject["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-module-level-imports"])
+    faults = []
+    for module in modules.values():
+        heavy = set(loaded(module.tree)) & banned
+        faults += [f"{module.name}: {name}" for name in heavy - AT_THE_TOP.get(module.room, set())]
+    assert not faults
+
+
+def test_a_flow_loads_metaflow_alone(modules):
+    known = sys.stdlib_module_names | {"metaflow", "spamctl"}
+    assert not [m.name for m in modules.values() if m.room == "flows" and not set(loaded(m.tree)) <= known]
+
+
+def canonical(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.fixture(scope="module")
+def third_party(modules):
+    """Return the distributions that the package imports, each with the modules that do."""
+    providers, users = importlib.metadata.packages_distributions(), defaultdict(set)
+    for name, module in modules.items():
+        for other in imported(module.tree, modules):
+            top = other.partition(".")[0]
+            if top not in sys.stdlib_module_names | {"spamctl"}:
+                users[canonical(providers.get(top, [top])[0])].add(name)
+    return users
+
+
+def declared(pyproject):
+    return {canonical(re.match(r"[\w.-]+", line)[0]) for line in pyproject["project"]["dependencies"]}
+
+
+def test_every_import_is_declared(third_party, pyproject):
+    assert {name: users for name, users in third_party.items() if name not in declared(pyproject)} == {}
+
+
+def test_every_declared_dependency_is_imported_or_says_who_needs_it(third_party, pyproject):
+    assert declared(pyproject) - third_party.keys() == DECLARED_AND_NEVER_IMPORTED.keys()
