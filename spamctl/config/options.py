@@ -7,19 +7,21 @@ import functools
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar, cast
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from spamctl.config.words import number
+
 Scalar = str | int | float | bool
-Value = TypeVar("Value", str, int, float, bool)
+Value = TypeVar("Value", bound=Scalar)
 
 VARIABLE_PREFIX = "SPAMCTL_"
 
 
-def option(default: Value, help: str, *, group: str) -> Value:
+def option(default: Value, purpose: str, *, group: str) -> Value:
     """Declare one field of an `Options` class with its default, what it is for and the help panel it belongs to."""
-    declared: Value = field(default=default, metadata={"help": help, "group": group})
+    declared: Value = field(default=default, metadata={"help": purpose, "group": group})
     return declared
 
 
@@ -47,16 +49,20 @@ class Option:
         return f"{VARIABLE_PREFIX}{self.verb}_{self.name}".upper()
 
     @property
-    def range(self) -> str:
-        """Say in words which values are allowed; empty if any value of the type is."""
-        return " or ".join(self.choices) if len(self.choices) == 2 else ", ".join(self.choices) or " and ".join(
-            f"{_BOUND_WORDS[type(bound)]} {_limit(bound):g}" for bound in self.bounds
-        )
+    def allowed(self) -> str:
+        """Say in words which values are allowed; nothing if any value of the type is."""
+        if self.choices:
+            return f"{', '.join(self.choices[:-1])} or {self.choices[-1]}"
+        kinds = tuple(type(bound) for bound in self.bounds)
+        limits = [number(_limit(bound)) for bound in self.bounds]
+        if kinds == (Ge, Le):
+            return " to ".join(limits)
+        return " and ".join(f"{_BOUND_WORDS[kind]} {limit}" for kind, limit in zip(kinds, limits, strict=True))
 
 
 @dataclass(frozen=True)
 class Given:
-    """Hold one value as it was written, and where: `--epochs`, `SPAMCTL_TRAIN_EPOCHS in .env`, `epochs in fast.yaml`."""
+    """Hold one value as it was written, and where: `--epochs`, `SPAMCTL_TRAIN_EPOCHS`, `epochs in fast.yaml`."""
 
     text: str
     where: str
@@ -76,9 +82,10 @@ Layer = Mapping[str, Given]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Hold the options of one verb; a subclass adds one field per option."""
+    """Hold the options of one verb; a subclass names the verb, says what it does, and adds one field per option."""
 
     verb: ClassVar[str]
+    summary: ClassVar[str]
 
     @classmethod
     @functools.cache
@@ -111,7 +118,7 @@ def _describe(verb: str, item: dataclasses.Field[Any], hint: Any) -> Option:
         verb=verb,
         name=item.name,
         kind=str if choices else bare,
-        default=item.default,
+        default=cast("Scalar", item.default),
         help=item.metadata["help"],
         group=item.metadata["group"],
         choices=choices,
@@ -122,6 +129,6 @@ def _describe(verb: str, item: dataclasses.Field[Any], hint: Any) -> Option:
 _BOUND_WORDS = {Ge: "at least", Gt: "more than", Le: "at most", Lt: "less than"}
 
 
-def _limit(bound: Ge | Gt | Le | Lt) -> float:
-    (value,) = dataclasses.astuple(bound)
-    return float(value)
+def _limit(bound: Ge | Gt | Le | Lt) -> Any:
+    (limit,) = dataclasses.astuple(bound)
+    return limit

@@ -25,9 +25,9 @@ class Settled(Generic[Chosen]):
 
 
 def resolve(
-    options: type[Chosen], flags: Mapping[str, object], *, config: str | None, environ: Mapping[str, str], folder: Path
+    options: type[Chosen], flags: Mapping[str, object], *, config: Path | None, environ: Mapping[str, str], folder: Path
 ) -> Settled[Chosen]:
-    """Settle the options from `flags`, `environ`, the folder's `.env` and a YAML file; raise OptionsError with all faults."""
+    """Settle the options from flags, variables, `.env` and a YAML file; raise OptionsError with all faults."""
     dotenv, dotenv_faults = read_dotenv(folder / DOTENV)
     hidden = {name: value for name, value in dotenv.items() if name not in environ}
     sources = [

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from spamctl.config.options import VARIABLE_PREFIX, Given, Options
 from spamctl.config.verbs import known_variables
+from spamctl.config.words import unknown
 
 if TYPE_CHECKING:
     import yaml
@@ -31,9 +32,7 @@ def from_flags(options: type[Options], flags: Mapping[str, object]) -> Source:
 
 
 def from_variables(options: type[Options], variables: Mapping[str, str], *, place: str = "") -> Source:
-    """Take the verb's variables, and refuse any SPAMCTL_* that means nothing; `place` is where they stand, if a file."""
-    from spamctl.config.validate import unknown
-
+    """Take the verb's variables, and refuse any SPAMCTL_* that means nothing; `place` is the file they stand in."""
     where = f" in {place}" if place else ""
     names = {option.variable: option.name for option in options.declared()}
     known = known_variables()
@@ -88,8 +87,6 @@ def from_yaml(options: type[Options], path: Path) -> Source:
 
 
 def _from_nodes(options: type[Options], root: yaml.MappingNode, place: str) -> Source:
-    from spamctl.config.validate import unknown
-
     known = [option.name for option in options.declared()]
     given: dict[str, Given] = {}
     faults: list[str] = []
@@ -97,7 +94,8 @@ def _from_nodes(options: type[Options], root: yaml.MappingNode, place: str) -> S
         name = str(key.value)
         where = f"{name} in {place}"
         if name not in known:
-            faults.append(f"{where}: {unknown(name, known, what='option', otherwise=f'spamctl {options.verb} --help lists them')}")
+            otherwise = f"spamctl {options.verb} --help lists them"
+            faults.append(f"{where}: {unknown(name, known, what='option', otherwise=otherwise)}")
         elif name in given:
             faults.append(f"{where}: is given twice, again in line {key.start_mark.line + 1}; keep one")
         elif not isinstance(node.value, str):

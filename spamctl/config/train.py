@@ -11,8 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Gt, Le, Lt
 
 from spamctl.config.options import Fault, Options, option
-
-Share = Annotated[float, Ge(0), Le(1)]
+from spamctl.config.words import shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,25 +19,31 @@ class TrainOptions(Options):
     """Hold what a training can be asked for."""
 
     verb: ClassVar[str] = "train"
+    summary: ClassVar[str] = "Fine-tune a language model on labelled messages, prove how good it is, and register it."
 
     dataset: str = option(
         "sms-spam", "Messages to learn from: sms-spam, or the path of a csv, tsv, jsonl or parquet file.", group="Data"
     )
     text_column: str = option("text", "Column of your file that holds the message.", group="Data")
     label_column: str = option("label", "Column of your file that holds the label.", group="Data")
-    spam_label: str = option("spam", "Value of the label column that means spam; any other means not spam.", group="Data")
+    spam_label: str = option("spam", "Label that means spam; any other means not spam.", group="Data")
     balance: Literal["none", "undersample"] = option(
         "none", "Keep the natural share of spam, or drop ham until both halves are equal.", group="Data"
     )
 
     base_model: str = option(
-        "gpt2", "Language model to start from: a Hugging Face name, a folder, a GGUF file or smollm2-135m.", group="Model"
+        "gpt2",
+        "Language model to start from: a name on Hugging Face, a folder, a GGUF file, or smollm2-135m.",
+        group="Model",
     )
     fallback_base_model: str = option(
-        "smollm2-135m", "Model to use, loudly, if the base model cannot be had; none makes that an error.", group="Model"
+        "smollm2-135m",
+        "Model to use, loudly, if the base model cannot be had; none makes that an error.",
+        group="Model",
     )
     depth: str = option(
-        "auto", "Blocks to keep: auto finds the shallowest that is as good as the best, full keeps all, or a number.",
+        "auto",
+        "Blocks to keep: auto finds the shallowest that is as good as the best, full keeps all, or a number.",
         group="Model",
     )
     tune: Literal["head", "last-block", "lora", "full"] = option(
@@ -49,16 +54,24 @@ class TrainOptions(Options):
     )
 
     epochs: Annotated[int, Ge(1), Le(100)] = option(3, "Passes over the training messages, at most.", group="Training")
-    learning_rate: Annotated[float, Gt(0), Le(1)] = option(5e-5, "Step size at the top of its schedule.", group="Training")
+    learning_rate: Annotated[float, Gt(0), Le(1)] = option(
+        5e-5, "Step size at the top of its schedule.", group="Training"
+    )
     batch_size: Annotated[int, Ge(1), Le(4096)] = option(32, "Messages in one step of training.", group="Training")
-    weight_decay: Share = option(0.01, "Pull of the weights towards zero.", group="Training")
-    warmup_share: Share = option(0.1, "Share of the steps in which the step size rises from zero.", group="Training")
+    weight_decay: Annotated[float, Ge(0), Le(1)] = option(0.01, "Pull of the weights towards zero.", group="Training")
+    warmup_share: Annotated[float, Ge(0), Le(1)] = option(
+        0.1, "Share of the steps in which the step size rises from zero.", group="Training"
+    )
     patience: Annotated[int, Ge(0), Le(100)] = option(
         1, "Epochs without a better validation loss before training stops early.", group="Training"
     )
-    lora_rank: Annotated[int, Ge(1), Le(256)] = option(8, "Rank of the adapters; only --tune lora reads it.", group="Training")
-    seed: Annotated[int, Ge(0), Le(2**32 - 1)] = option(0, "Seed of every random choice.", group="Training")
-    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to compute; auto takes a GPU if there is one.", group="Training")
+    lora_rank: Annotated[int, Ge(1), Le(256)] = option(
+        8, "Rank of the adapters; only --tune lora reads it.", group="Training"
+    )
+    seed: Annotated[int, Ge(0), Le(2**31 - 1)] = option(0, "Seed of every random choice.", group="Training")
+    device: Literal["auto", "cpu", "cuda"] = option(
+        "auto", "Where to compute; auto takes a GPU if there is one.", group="Training"
+    )
     threads: Annotated[int, Ge(0)] = option(0, "CPU threads to use; 0 takes every core.", group="Training")
     frozen_precision: Literal["auto", "bf16", "float32"] = option(
         "auto", "Numbers of the frozen pass; auto takes bf16 where the processor has it.", group="Training"
@@ -71,11 +84,11 @@ class TrainOptions(Options):
     engine: Literal["auto", "int8", "bf16", "float32"] = option(
         "auto", "Numbers of the packaged model; auto keeps int8 if it stays within its tolerance.", group="Engine"
     )
-    int8_tolerance: Share = option(
+    int8_tolerance: Annotated[float, Ge(0), Le(1)] = option(
         0.02, "Largest change that int8 may make to a validation score before floats are kept.", group="Engine"
     )
 
-    accuracy_threshold: Share = option(
+    accuracy_threshold: Annotated[float, Ge(0), Le(1)] = option(
         0.7, "Test accuracy below which the model is not registered (exit code 3).", group="Gate"
     )
     gate: Literal["point", "lower-bound"] = option(
@@ -87,11 +100,11 @@ class TrainOptions(Options):
     def faults(self) -> Iterator[Fault]:
         """Yield what a type and a range cannot say."""
         if not re.fullmatch(r"auto|full|[1-9]\d{0,3}", self.depth):
-            yield Fault(("depth",), f"must be auto, full or a whole number of at least 1, got {self.depth!r}")
+            yield Fault(("depth",), f"must be auto, full or a whole number of at least 1, got {shown(self.depth)}")
         if not re.fullmatch(r"(?!\.)[A-Za-z0-9._-]{1,100}", self.model_name):
             yield Fault(
                 ("model_name",),
-                f"must be 1 to 100 letters, digits and . _ - and not begin with a dot, got {self.model_name[:60]!r}",
+                f"must be 1 to 100 letters, digits and . _ - and not begin with a dot, got {shown(self.model_name)}",
             )
         if self.threads > (cores := len(os.sched_getaffinity(0))):
-            yield Fault(("threads",), f"must be at most {cores}, the cores that are free to use here, got {self.threads}")
+            yield Fault(("threads",), f"must be at most {cores}, the cores free to use here, got {self.threads}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, ValidationError, create_model
 
 from spamctl.config.options import Fault, Given, Layer, Option, Options
+from spamctl.config.words import nearest, number, shown
 from spamctl.errors import OptionsError
 
 Chosen = TypeVar("Chosen", bound=Options)
@@ -21,7 +21,8 @@ def validate(options: type[Chosen], layers: Sequence[Layer]) -> Chosen:
     """Build `options` from `layers`, strongest first; raise OptionsError naming all faults together."""
     given = {name: value for layer in reversed(layers) for name, value in layer.items()}
     declared = {option.name: option for option in options.declared()}
-    faults = [Fault((name,), reason) for name, value in given.items() if (reason := _spelling_fault(declared[name], value))]
+    misspelt = {name: _misspelling(declared[name], value) for name, value in given.items()}
+    faults = [Fault((name,), reason) for name, reason in misspelt.items() if reason]
     faulty = {fault.names[0] for fault in faults}
     values, broken = _parse(options, {name: value.text for name, value in given.items() if name not in faulty})
     faults += [Fault((name,), _reason(declared[name], error)) for name, error in broken]
@@ -50,7 +51,7 @@ def _parse(options: type[Options], texts: dict[str, str]) -> tuple[dict[str, Any
     return read.model_dump(), errors
 
 
-def _spelling_fault(option: Option, value: Given) -> str:
+def _misspelling(option: Option, value: Given) -> str:
     if not value.text:
         return "is empty; give a value or leave it out"
     if value.quoted and option.kind is not str:
@@ -63,39 +64,20 @@ def _reason(option: Option, error: Any) -> str:
     words = dict(error.get("ctx", {}))
     match error["type"]:
         case "greater_than_equal":
-            wanted = f"at least {words['ge']:g}"
+            wanted = f"at least {number(words['ge'])}"
         case "greater_than":
-            wanted = f"more than {words['gt']:g}"
+            wanted = f"more than {number(words['gt'])}"
         case "less_than_equal":
-            wanted = f"at most {words['le']:g}"
+            wanted = f"at most {number(words['le'])}"
         case "less_than":
-            wanted = f"less than {words['lt']:g}"
+            wanted = f"less than {number(words['lt'])}"
         case "literal_error":
             wanted = f"one of {', '.join(option.choices)}"
         case "finite_number":
             wanted = "a finite number"
         case _:
             wanted = _TYPE_WORDS[option.kind]
-    return f"must be {wanted}, got {shown(str(error['input']))}{_suggestion(str(error['input']), option.choices)}"
-
-
-def _suggestion(text: str, known: Sequence[str], *, likeness: float = 0.6) -> str:
-    nearest = get_close_matches(text, known, n=1, cutoff=likeness)
-    return f"; did you mean {nearest[0]}?" if nearest else ""
-
-
-def unknown(name: str, known: Sequence[str], *, what: str, otherwise: str) -> str:
-    """Say that `name` is no such `what`, with the nearest known name or, failing that, where to look."""
-    return f"there is no such {what}{_suggestion(name, known, likeness=0.75) or '; ' + otherwise}"
-
-
-def shown(text: str) -> str:
-    """Repeat what a user wrote: numbers bare, anything else quoted, escaped and cut to 60 characters."""
-    try:
-        float(text)
-    except ValueError:
-        return repr(text if len(text) <= 60 else text[:59] + "…")
-    return text.strip()
+    return f"must be {wanted}, got {shown(str(error['input']))}{nearest(str(error['input']), option.choices)}"
 
 
 def _sentence(fault: Fault, declared: dict[str, Option], given: Layer) -> str:

@@ -6,9 +6,7 @@ from spamctl.config.options import Options
 from spamctl.config.train import TrainOptions
 from spamctl.config.viewers import CardsOptions, UiOptions
 
-VERBS: Final[dict[str, type[Options]]] = {
-    options.verb: options for options in (TrainOptions, CardsOptions, UiOptions)
-}
+VERBS: Final[dict[str, type[Options]]] = {options.verb: options for options in (TrainOptions, CardsOptions, UiOptions)}
 
 OTHER_VARIABLES: Final = {
     "SPAMCTL_CACHE_DIR": "Folder for weights and data that are worth keeping between runs.",

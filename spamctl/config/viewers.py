@@ -9,15 +9,15 @@ from annotated_types import Ge, Le
 
 from spamctl.config.options import Options, option
 
-Port = Annotated[int, Ge(1), Le(65535)]
-
 
 @dataclass(frozen=True, kw_only=True)
 class CardsOptions(Options):
     """Hold what the card viewer can be asked for."""
 
     verb: ClassVar[str] = "cards"
-    port: Port = option(8324, "Port of the page on 127.0.0.1.", group="Page")
+    summary: ClassVar[str] = "Open the cards of a verb's latest run: its curves, tables and worst errors, live."
+
+    port: Annotated[int, Ge(1), Le(65535)] = option(8324, "Port of the page on 127.0.0.1.", group="Page")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,4 +25,6 @@ class UiOptions(Options):
     """Hold what the MLflow page can be asked for."""
 
     verb: ClassVar[str] = "ui"
-    port: Port = option(5001, "Port of the page on 127.0.0.1.", group="Page")
+    summary: ClassVar[str] = "Open the MLflow page: every run and every registered version of the model."
+
+    port: Annotated[int, Ge(1), Le(65535)] = option(5001, "Port of the page on 127.0.0.1.", group="Page")

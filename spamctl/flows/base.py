@@ -22,8 +22,8 @@ SECONDS_BETWEEN_EVENTS = 0.2
 def parameters(options: type[Options]) -> dict[str, Parameter]:
     """Make one Metaflow parameter per option, spelled as its flag: `locals().update(parameters(TrainOptions))`."""
     return {
-        option.name: Parameter(option.flag.removeprefix("--"), default=option.default, type=option.kind, help=option.help)
-        for option in options.declared()
+        item.name: Parameter(item.flag.removeprefix("--"), default=item.default, type=item.kind, help=item.help)
+        for item in options.declared()
     }
 
 
@@ -33,7 +33,7 @@ class VerbFlow(FlowSpec):
     def options(self, options: type[Chosen]) -> Chosen:
         """Rebuild the typed options from the parameters; the first step also refuses what is out of range."""
         declared = options.declared()
-        values = {option.name: getattr(self, option.name) for option in declared}
+        values = {item.name: getattr(self, item.name) for item in declared}
         if current.step_name != "start":
             return options(**values)
         return options.validate([{item.name: Given(str(values[item.name]), item.flag) for item in declared}])

@@ -1,0 +1,74 @@
+"""Be the command `spamctl`: list the verbs, and turn every refusal into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+from spamctl import __version__
+from spamctl.cli.flags import Group, add_verb, usage_fault
+from spamctl.cli.launch import train
+from spamctl.cli.viewers import cards, ui
+from spamctl.config.train import TrainOptions
+from spamctl.config.viewers import CardsOptions, UiOptions
+from spamctl.errors import SpamctlError, UsageError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    cls=Group,
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+add_verb(app, TrainOptions, train)
+add_verb(app, CardsOptions, cards)
+add_verb(app, UiOptions, ui)
+
+
+def _tell_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"spamctl {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_tell_version)]
+
+
+@app.callback(help="Your own spam filter: train it, prove how good it is, and look at the proof.")
+def front(context: typer.Context, *, version: Version = False) -> None:  # noqa: ARG001  (its callback answers)
+    """Show the verbs if none was asked for."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(UsageError.exit_code)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line, `sys.argv` if none is given, and return its exit code."""
+    try:
+        return get_command(app).main(arguments, prog_name="spamctl", standalone_mode=False) or 0
+    except SpamctlError as refusal:
+        return _refuse(str(refusal), refusal.exit_code)
+    except typer.TyperException as error:
+        return _refuse(usage_fault(error), error.exit_code)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: the flush at exit must not fail
+        return 1
+
+
+def _refuse(text: str, exit_code: int) -> int:
+    """Tell what is wrong on standard error, one fault a line."""
+    from spamctl.reports.escape import visible
+
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    name = "spamctl:" if plain else typer.style("spamctl:", fg="red", bold=True)
+    for fault in text.splitlines():
+        typer.echo(f"{name} {visible(fault)}", err=True)  # which drops colours where no terminal reads them
+    return exit_code

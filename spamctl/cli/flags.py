@@ -1,0 +1,99 @@
+"""Make a verb's flags from its declared options, and say which flag was meant when one is misspelt."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, cast
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from spamctl.config.options import Option, Options
+from spamctl.config.words import nearest, unknown
+from spamctl.errors import UsageError
+
+Flags = Mapping[str, object]
+
+METAVARS = {int: "N", float: "X", str: "TEXT"}
+
+
+class Command(TyperCommand):
+    """Show a verb's help our way."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the whole help page."""
+        from spamctl.cli.help import verb_page
+
+        formatter.write(verb_page(ctx))
+
+
+class Group(TyperGroup):
+    """Show the list of verbs our way, and refuse a verb that there is not."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the whole help page."""
+        from spamctl.cli.help import front_page
+
+        formatter.write(front_page(ctx))
+
+    def get_params(self, ctx: Any) -> Any:
+        """List the switches before a verb; Typer would import Pydantic to check one that nobody typed and is None."""
+        params = super().get_params(ctx)
+        for param in params:
+            param.default = param.default or False
+        return params
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Find the verb, or name the one that was probably meant."""
+        command = super().get_command(ctx, cmd_name)
+        if command is None and not ctx.resilient_parsing:
+            verbs = list(self.commands)
+            raise UsageError(
+                f"{cmd_name}: {unknown(cmd_name, verbs, what='verb', otherwise='there are ' + ', '.join(verbs))}"
+            )
+        return command
+
+
+def add_verb(app: typer.Typer, options: type[Options], run: Callable[..., int]) -> None:
+    """Add a verb to the command: `run` takes the flags of its options, and what else it declares is the door's own."""
+    declared = options.declared()
+    own = list(inspect.signature(run, eval_str=True).parameters.values())[1:]
+
+    def command(**given: object) -> int:
+        flags = {option.name: given.pop(option.name) for option in declared}
+        return run(flags, **given)
+
+    signature = inspect.Signature([*own, *(_parameter(option) for option in declared)])
+    cast("Any", command).__signature__ = signature
+    app.command(options.verb, help=options.summary, cls=Command)(command)
+
+
+def _parameter(option: Option) -> inspect.Parameter:
+    """Make the flag of one option: text, checked only when all sources are known, and None while not typed."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [choice for choice in option.choices if choice.startswith(incomplete)]
+
+    switch = option.kind is bool
+    info = typer.Option(
+        f"{option.flag}/--no-{option.flag[2:]}" if switch else option.flag,
+        help=option.help,
+        metavar=None if switch else "WORD" if option.choices else METAVARS[cast("type[int]", option.kind)],
+        autocompletion=complete if option.choices else None,
+        rich_help_panel=option.group,
+    )
+    annotation: Any = Annotated[(bool | None if switch else str | None, info)]
+    return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def usage_fault(error: typer.TyperException) -> str:
+    """Say in one line what could not be understood in what was typed."""
+    flag = getattr(error, "option_name", None)
+    context = getattr(error, "ctx", None)
+    if flag is None or context is None:
+        return error.format_message()
+    known = [name for param in context.command.get_params(context) for name in param.opts if name.startswith("--")]
+    if flag in known:
+        return f"{flag}: needs a value"
+    return f"{flag}: there is no such option{nearest(flag, known) or f'; {context.command_path} --help lists them'}"

@@ -1,0 +1,110 @@
+"""Draw the help pages: panels on a terminal, plain text anywhere else."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from rich.box import ROUNDED
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from spamctl import __version__
+from spamctl.config.options import Option
+from spamctl.config.verbs import VERBS
+from spamctl.config.words import number
+
+WIDEST = 110
+Row = tuple[Text, Text]
+
+
+def front_page(ctx: Any) -> str:
+    """Draw `spamctl --help`: the verbs and what each does."""
+    verbs = [(name, ctx.command.get_command(ctx, name)) for name in ctx.command.list_commands(ctx)]
+    rows = [(Text(name, "bold cyan"), Text(verb.help)) for name, verb in verbs]
+    return _page(
+        Text.assemble(("spamctl", "bold"), f" {__version__}  {ctx.command.help}"),
+        _usage(ctx, "VERB [OPTIONS]"),
+        _section("Verbs", rows),
+        _section("Options", [_row(parameter, None) for parameter in _listed(ctx)]),
+        Text("spamctl VERB --help shows the options of a verb.", "dim"),
+        Text("Start with spamctl train: it needs no data, no GPU and no account.", "dim"),
+    )
+
+
+def verb_page(ctx: Any) -> str:
+    """Draw `spamctl VERB --help`: a panel per group of options, each with what is allowed, its default and variable."""
+    options = {option.name: option for option in VERBS[ctx.command.name].declared()}
+    groups: dict[str, list[Row]] = {}
+    for parameter in _listed(ctx):
+        option = options.get(parameter.name)
+        groups.setdefault(_group(parameter, option), []).append(_row(parameter, option))
+    groups["This run"] = groups.pop("This run")
+    return _page(
+        Text(ctx.command.help),
+        _usage(ctx, " ".join(sorted(ctx.command.collect_usage_pieces(ctx), key=lambda piece: piece == "[OPTIONS]"))),
+        *(_section(name, rows) for name, rows in groups.items()),
+        Text("A flag beats a variable (those of a .env file here count), a variable beats a key in --config.", "dim"),
+    )
+
+
+def _group(parameter: Any, option: Option | None) -> str:
+    if option:
+        return option.group
+    return "This run" if parameter.param_type_name == "option" else "Argument"
+
+
+def _listed(ctx: Any) -> Iterator[Any]:
+    return (parameter for parameter in ctx.command.get_params(ctx) if not getattr(parameter, "hidden", False))
+
+
+def _usage(ctx: Any, rest: str) -> Text:
+    return Text.assemble(("Usage: ", "yellow"), (f"{ctx.command_path} {rest}", "bold"))
+
+
+def _row(parameter: Any, option: Option | None) -> Row:
+    names = parameter.opts if parameter.param_type_name == "option" else [parameter.metavar]
+    purpose = Text(parameter.help or "")
+    if option:
+        purpose.append("\n").append(_small_print(option), "dim")
+    return Text(", ".join([*names, *parameter.secondary_opts]), "bold cyan"), purpose
+
+
+def _small_print(option: Option) -> str:
+    """Say what is allowed, what holds if nothing is given, and which variable sets it."""
+    default = number(option.default) if isinstance(option.default, float) else str(option.default).lower()
+    return "; ".join(filter(None, [option.allowed, f"default {default}", option.variable]))
+
+
+def _section(title: str, rows: Iterable[Row]) -> RenderableType:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1)
+    for row in rows:
+        table.add_row(*row)
+    if _is_drawn():
+        return Panel(table, title=Text(title, "bold"), title_align="left", box=ROUNDED, border_style="dim")
+    return Group(Text(f"{title}:"), Padding(table, (0, 0, 1, 2)))
+
+
+def _page(*parts: RenderableType) -> str:
+    """Lay the parts out at the width of the terminal; escape codes only where they are read as colours."""
+    paper = io.StringIO()
+    width = min(shutil.get_terminal_size().columns, WIDEST)
+    console = Console(file=paper, width=width, force_terminal=_is_drawn(), highlight=False, markup=False, emoji=False)
+    head, usage, *rest = parts
+    console.print(Padding(head, (1, 1, 0, 1)), Padding(usage, (1, 1)), sep="", end="")
+    console.print(*rest, sep="\n")
+    return "\n".join(line.rstrip() for line in paper.getvalue().splitlines()) + "\n"
+
+
+def _is_drawn() -> bool:
+    """Tell whether boxes and colours would be seen as such."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and "utf" in (sys.stdout.encoding or "").lower()

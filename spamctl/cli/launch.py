@@ -1,0 +1,191 @@
+"""Run a verb's flow as a child process, show what its steps tell, and give back its outcome."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from spamctl.cli.environment import child_environment, log_file, working_folder
+from spamctl.cli.events import Event, read_event, read_failure, read_line
+from spamctl.cli.flags import Flags
+from spamctl.config.options import Options
+from spamctl.config.train import TrainOptions
+from spamctl.errors import GateRefusedError, SpamctlError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from spamctl.cli.progress import Plain
+
+Config = Annotated[
+    Path | None, typer.Option("--config", help="YAML file of options, one `key: value` a line.", metavar="FILE")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run started last, from its last finished step.")]
+RunId = Annotated[str | None, typer.Option("--run-id", help="Go on with this run instead.", metavar="ID")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show all that the steps write, with the trace of a failure.")]
+
+_REFUSALS = {error.exit_code: error for error in (UsageError, GateRefusedError)}
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Name a verb's flow: what starts it, and under which name Metaflow files its runs."""
+
+    verb: str
+    name: str
+    command: tuple[str, ...]
+
+    @classmethod
+    def of(cls, verb: str) -> Flow:
+        """Find the flow of a verb inside the package."""
+        return cls(verb, f"{verb.title()}Flow", ("-m", f"spamctl.flows.{verb}"))
+
+
+def train(
+    flags: Flags, *, config: Config = None, resume: Resume = False, run_id: RunId = None, debug: Debug = False
+) -> int:
+    """Train, or go on with a training that was cut short."""
+    origin = run_id if run_id is not None else "" if resume else None
+    return run_verb(Flow.of("train"), TrainOptions, flags, config=config, origin=origin, debug=debug)
+
+
+def run_verb(
+    flow: Flow, options: type[Options], flags: Flags, *, config: Path | None, origin: str | None, debug: bool
+) -> int:
+    """Run a flow with the options of all sources, or resume the run `origin`, the last one if that is empty."""
+    from rich.console import Console
+
+    from spamctl.config.resolve import resolve
+    from spamctl.reports.terminal import show
+
+    if origin is not None:
+        _refuse_new_options(options, flags, config)
+    settled = resolve(options, flags, config=config, environ=os.environ, folder=Path.cwd())
+    folder = working_folder()
+    threads = getattr(settled.options, "threads", 0)
+    run = Run(
+        flow=flow,
+        arguments=["run", *_arguments(settled.options)]
+        if origin is None
+        else ["resume", *_origin(flow, folder, origin)],
+        environment=child_environment(settled.variables, folder, threads=threads),
+        folder=folder,
+    )
+    result = run.watch(Console(stderr=True, highlight=False), debug=debug)
+    show(result, Console(highlight=False))
+    if not result.get("registered", True):
+        raise GateRefusedError(str(result["reason"]))
+    return 0
+
+
+def _refuse_new_options(options: type[Options], flags: Flags, config: Path | None) -> None:
+    """Refuse options beside --resume: a run goes on with those it was started with."""
+    typed = [option.flag for option in options.declared() if flags[option.name] is not None]
+    typed += ["--config"] if config else []
+    if typed:
+        raise UsageError(
+            f"{', '.join(typed)}: cannot be given when a run is resumed, which keeps the options it was started with; "
+            f"leave out {'it' if len(typed) == 1 else 'them'}, or start anew without --resume and --run-id"
+        )
+
+
+def _arguments(options: Options) -> list[str]:
+    """Spell every option for Metaflow, so that no default of its own and no METAFLOW_RUN_* variable decides."""
+    spelling = {option.name: option.flag for option in options.declared()}
+    return [f"{spelling[name]}={value}" for name, value in options.items().items()]
+
+
+def _origin(flow: Flow, folder: Path, run_id: str) -> list[str]:
+    """Find the run to resume among those of this folder."""
+    runs = folder / ".metaflow" / flow.name
+    latest = runs / "latest_run"
+    if not latest.is_file():
+        raise UsageError(f"--resume: no {flow.verb} run has been started in this folder; type spamctl {flow.verb}")
+    last = latest.read_text(encoding="utf-8").strip()
+    if run_id and not (re.fullmatch(r"\w+", run_id) and (runs / run_id).is_dir()):
+        raise UsageError(f"--run-id: there is no run {run_id!r} in this folder; the last one is {last}")
+    return ["--origin-run-id", run_id or last]
+
+
+@dataclass
+class Run:
+    """Watch one run of a flow from its start to its outcome."""
+
+    flow: Flow
+    arguments: list[str]
+    environment: Mapping[str, str]
+    folder: Path
+    told: dict[str, Event] = field(default_factory=dict)
+    last_error: str = ""
+
+    def watch(self, console: Console, *, debug: bool) -> dict[str, Any]:
+        """Start the flow, show what it tells, and return its result; raise SpamctlError if there is none."""
+        from spamctl.cli.family import Family
+        from spamctl.cli.progress import display
+
+        log = log_file(self.folder, self.flow.verb)
+        self.run_id_file = log.with_suffix(".run-id")
+        command = [
+            sys.executable,
+            *self.flow.command,
+            "--no-pylint",
+            *self.arguments,
+            "--run-id-file",
+            str(self.run_id_file),
+        ]
+        with display(console) as screen, log.open("x", encoding="utf-8") as pages:
+            try:
+                with Family(command, environment=self.environment, folder=self.folder) as family:
+                    for line in family.lines():
+                        print(line, file=pages)
+                        self._hear(line, screen, debug=debug)
+                    exit_code = family.exit_code()
+            except KeyboardInterrupt:
+                self._tell_how_to_go_on(screen)
+                raise
+            return self._outcome(exit_code, log.relative_to(self.folder))
+
+    def _hear(self, text: str, screen: Plain, *, debug: bool) -> None:
+        line = read_line(text)
+        event = read_event(line.text) if line else None
+        if event:
+            self.told[event.kind] = event
+            screen.tell(event)
+            return
+        self.last_error = (line and read_failure(line.text)) or self.last_error
+        if debug:
+            screen.write(text, "dim", indent="")
+
+    def _outcome(self, exit_code: int, log: Path) -> dict[str, Any]:
+        """Return what the run told last, or raise what it was refused with, or why it failed."""
+        if exit_code == 0 and "result" in self.told:
+            return self.told["result"].fields
+        if exit_code == 0 and self.arguments[0] == "resume":
+            raise UsageError(
+                f"that run had finished: nothing was left to do; type spamctl {self.flow.verb} to start anew"
+            )
+        if refusal := self.told.get("refusal"):
+            error = _REFUSALS.get(refusal.fields["exit_code"], SpamctlError)
+            raise error(refusal.fields["text"])
+        raise SpamctlError(f"{self.flow.verb} failed{self._reason()}; the whole log: {log}; --debug shows the trace")
+
+    def _reason(self) -> str:
+        """Say in which step, and with which error."""
+        if failure := self.told.get("failure"):
+            return f" in step {failure.fields['stage']}: {failure.fields['text'].splitlines()[0]}"
+        step = f" in step {self.told['stage'].fields['stage']}" if "stage" in self.told else ""
+        return f"{step}: {self.last_error or 'its process was killed from outside, or ran out of memory'}"
+
+    def _tell_how_to_go_on(self, screen: Plain) -> None:
+        run_id = self.run_id_file.read_text(encoding="utf-8").strip() if self.run_id_file.is_file() else ""
+        if run_id:
+            screen.write(
+                f"Stopped. spamctl {self.flow.verb} --run-id {run_id} goes on from the last finished step.", indent=""
+            )

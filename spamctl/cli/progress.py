@@ -1,0 +1,156 @@
+"""Show how far a run is: bars on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
+from rich.text import Text
+
+from spamctl.cli.events import Event
+from spamctl.reports.escape import visible
+
+SECONDS_BETWEEN_LINES = 5.0
+INDENT = "      "
+
+
+def display(console: Console) -> Plain:
+    """Choose how to show progress on this console."""
+    return Live(console) if console.is_terminal and not console.is_dumb_terminal else Plain(console)
+
+
+class Plain:
+    """Write progress as lines that a log file can keep."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._clocks: dict[str, _Clock] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        return None
+
+    def tell(self, event: Event) -> None:
+        """Show one event; those that end a run are not shown here."""
+        show = getattr(self, f"_{event.kind}", None)
+        if show:
+            show(**event.fields)
+
+    def write(self, text: str, style: str = "", *, indent: str = INDENT) -> None:
+        """Write one line of hostile text, without reading any markup in it."""
+        self.console.print(Text(indent + visible(text), style), soft_wrap=True)
+
+    def _stage(self, *, title: str, index: int, of: int, **_: Any) -> None:
+        self.write(f"[{index}/{of}] {title}", "bold", indent="")
+
+    def _note(self, *, text: str) -> None:
+        self.write(text)
+
+    def _warning(self, *, text: str) -> None:
+        self.write(f"warning: {text}", "bold yellow")
+
+    def _metric(self, *, name: str, value: float, epoch: int | None = None, **_: Any) -> None:
+        when = f" after epoch {epoch}" if epoch is not None else ""
+        self.write(f"{name}{when}: {value:.4g}", "dim")
+
+    def _progress(self, *, task: str, done: float, total: float, unit: str) -> None:
+        clock = self._clocks.setdefault(task, _Clock(done))
+        if done >= total:
+            del self._clocks[task]
+            if clock.is_due:
+                self.write(f"{task}: {total:,} {unit} in {duration(clock.seconds)}")
+        elif clock.is_due and clock.rate(done):
+            clock.told = time.monotonic()
+            left = duration((total - done) / clock.rate(done))
+            self.write(f"{task}: {done:,} of {total:,} {unit}, {clock.rate(done):.3g}/s, {left} left")
+
+
+class Live(Plain):
+    """Draw the current step and its bars at the foot of the terminal, and keep what is done above them."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._bars = Progress(
+            SpinnerColumn(style="cyan"),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=28),
+            _Count(),
+            console=console,
+            transient=True,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._current: tuple[str, float] | None = None
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._bars.stop()
+        self._close(*(("✗", "bold red") if kind else ("✓", "green")))
+
+    def _stage(self, *, title: str, index: int, of: int, **_: Any) -> None:
+        self._close("✓", "green")
+        self._current = (f"{index}/{of} {visible(title)}", time.monotonic())
+        for task in self._tasks.values():
+            self._bars.remove_task(task)
+        self._tasks = {"": self._bars.add_task(self._current[0], total=None, unit="", visible=True)}
+
+    def _progress(self, *, task: str, done: float, total: float, unit: str) -> None:
+        if task not in self._tasks:
+            self._tasks[task] = self._bars.add_task(f"  {visible(task)}", total=total, unit=visible(unit))
+        self._bars.update(self._tasks[task], completed=done, total=total)
+        if done >= total:
+            self._bars.remove_task(self._tasks.pop(task))
+
+    def _close(self, mark: str, style: str) -> None:
+        """Leave the finished step above the bars, with the time it took."""
+        if self._current:
+            title, since = self._current
+            took = duration(time.monotonic() - since)
+            self.console.print(Text.assemble((mark, style), f" {title}  ", (took, "dim")), soft_wrap=True)
+            self._current = None
+
+
+class _Count(ProgressColumn):
+    """Draw what is done, how fast, and what time is left; a task without a total only says how long it has run."""
+
+    def render(self, task: Task) -> Text:
+        if task.total is None:
+            return Text(duration(task.elapsed or 0), "dim")
+        count = f"{task.completed:,.0f}/{task.total:,.0f} {task.fields['unit']}"
+        if not task.speed or task.time_remaining is None:
+            return Text(count)
+        return Text.assemble(count, (f"  {task.speed:.3g}/s  {duration(task.time_remaining)} left", "dim"))
+
+
+class _Clock:
+    """Measure one task from the first time it was heard of."""
+
+    def __init__(self, done: float) -> None:
+        self.first_done, self.began = done, time.monotonic()
+        self.told = self.began
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+    @property
+    def is_due(self) -> bool:
+        return time.monotonic() - self.told >= SECONDS_BETWEEN_LINES
+
+    def rate(self, done: float) -> float:
+        return (done - self.first_done) / self.seconds if self.seconds else 0.0
+
+
+def duration(seconds: float) -> str:
+    """Say a time as one would: 8 s, 2 min 5 s, 1 h 3 min."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
