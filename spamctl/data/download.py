@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+import httpx
+
 from spamctl.errors import UnavailableError
 
 
@@ -47,8 +49,10 @@ def _collect(chunks: "queue.SimpleQueue[bytes | Exception | None]", limits: Limi
             raise UnavailableError(f"no {'complete ' if body else ''}answer within {patience:g} s") from None
         if chunk is None:
             return bytes(body)
-        if isinstance(chunk, Exception):
+        if isinstance(chunk, httpx.HTTPError | httpx.InvalidURL | OSError):
             raise UnavailableError(str(chunk).partition("\n")[0] or type(chunk).__name__) from chunk
+        if isinstance(chunk, Exception):
+            raise chunk
         body += chunk
         if len(body) > limits.size:
             raise UnavailableError(f"more than {limits.size:,} bytes")
@@ -59,17 +63,17 @@ def _stream(
     url: str, limits: Limits, chunks: "queue.SimpleQueue[bytes | Exception | None]", given_up: threading.Event
 ) -> None:
     """Put each chunk of an answer in the queue, then None, or the exception that ended it."""
-    import httpx
-
     try:
         # Undecoded bytes only: a compressed answer could grow past every limit while it is unpacked.
         headers = {"Accept-Encoding": "identity"}
         with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=limits.first_byte) as response:
-            response.raise_for_status()
+            if not response.is_success:
+                chunks.put(UnavailableError(f"it answered {response.status_code}"))
+                return
             for chunk in response.iter_raw():
                 chunks.put(chunk)
                 if given_up.is_set():
                     return
         chunks.put(None)
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+    except Exception as error:
         chunks.put(error)

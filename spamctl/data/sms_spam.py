@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import platformdirs
 
@@ -68,7 +67,7 @@ def find_sms_spam(edition: Edition = FULL, limits: Limits = FEW_SECONDS) -> Copy
     address = os.environ.get("SPAMCTL_SMS_SPAM_URL", _ARCHIVE)
     if not address:
         return _bundled(("SPAMCTL_SMS_SPAM_URL is empty: the full SMS Spam Collection was not asked for",))
-    host = urlsplit(address).netloc
+    host = address.partition("://")[2].partition("/")[0].rpartition("@")[2] or address
     try:
         content = _unpacked(fetch(address, limits), edition)
     except UnavailableError as error:

@@ -1,0 +1,66 @@
+"""Twins are found by what a message says, and leaks are counted."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spamctl.data.duplicates import group_twins, keep_distinct, leakage, twin_key
+from spamctl.data.parts import Split
+from spamctl.message import NOT_SPAM, SPAM, Message
+
+
+def spam(text):
+    return Message(text, SPAM)
+
+
+def fine(text):
+    return Message(text, NOT_SPAM)
+
+
+def test_case_white_space_and_digits_make_no_difference():
+    assert twin_key("WIN £500  now\n ") == twin_key("win £917 NOW")
+    assert twin_key("Straße ٣") == twin_key("STRASSE 3")
+
+
+def test_words_signs_and_the_length_of_numbers_make_one():
+    keys = {twin_key(text) for text in ("win 9", "win 2026", "win $9", "won 9", "wi n 9", "win\u200b 9")}
+    assert len(keys) == 6
+
+
+@given(st.text(), st.integers(0, 9))
+def test_a_key_says_the_same_of_every_spelling(text, digit):
+    other = re.sub(r"\d", str(digit), f" {text}\t".replace(" ", "  "))
+    assert twin_key(other) == twin_key(text)
+    assert twin_key(twin_key(text)) == twin_key(text)
+
+
+def test_each_text_is_kept_once():
+    distinct = keep_distinct([fine("a"), fine("a"), fine("a"), fine("A"), spam("b")])
+    assert distinct.messages == (fine("a"), fine("A"), spam("b"))
+    assert (distinct.repeated, distinct.disputed, distinct.disputes) == (2, 0, 0)
+
+
+def test_twins_with_both_labels_are_set_aside():
+    distinct = keep_distinct([fine("call 1"), spam("Call 2"), spam("call 2"), spam("win"), fine("same"), spam("same")])
+    assert distinct.messages == (spam("win"),)
+    assert (distinct.repeated, distinct.disputed, distinct.disputes) == (0, 5, 2)
+
+
+@given(st.lists(st.builds(Message, st.sampled_from(["a", "A", "b 1", "b 2", "c"]), st.sampled_from([SPAM, NOT_SPAM]))))
+def test_every_message_is_kept_or_counted(messages):
+    distinct = keep_distinct(messages)
+    assert len(distinct.messages) + distinct.repeated + distinct.disputed == len(messages)
+    assert all(len({twin.label for twin in twins}) == 1 for twins in group_twins(distinct.messages).values())
+    assert len(set(distinct.messages)) == len(distinct.messages)
+
+
+def test_a_split_without_twins_leaks_nothing():
+    assert leakage(Split((spam("a"),), (spam("b"),), (spam("c"),))) == {"exact": 0, "masked": 0}
+
+
+def test_leaks_between_any_two_parts_are_counted():
+    train = (spam("win 1"), fine("hello"))
+    validation = (spam("win 2"), fine("bye"))
+    test = (fine("bye"), fine("hello"), fine("HELLO"), fine("new"))
+    assert leakage(Split(train, validation, test)) == {"exact": 2, "masked": 4}
