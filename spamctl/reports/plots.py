@@ -186,10 +186,8 @@ def score_histogram(probabilities: Sequence[float], is_spam: Sequence[bool], *, 
 def model_and_baseline(scores: Mapping[str, Score], baseline: Mapping[str, Score], *, rows: int) -> bytes:
     """Draw each score of the model beside the linear baseline's, where high is good and where low is good."""
     gain = 100 * (_value(scores["accuracy"]) - _value(baseline["accuracy"]))
-    side = "above" if gain > 0 else "below"
-    title = (
-        f"Accuracy is {abs(gain):.2f} points {side} the linear baseline's" if gain else "Accuracy equals the baseline's"
-    )
+    stands = f"is {abs(gain):.2f} points {'above' if gain > 0 else 'below'}" if gain else "equals"
+    title = f"Accuracy {stands} the linear baseline's"
     figure, panels = style.canvas(title, f"n = {rows:,} test messages; bars: 95 % intervals", panels=2)
     for axes, lower in zip(panels, (False, True), strict=True):
         shown = [m for m in MEASURES if m.lower_is_better == lower and m.key in scores and m.key in baseline]
@@ -230,8 +228,8 @@ def _depth_reason(scores: Sequence[Mapping[str, float]], chosen: int, best: Mapp
     if chosen == best["block"]:
         return "the best by cross-validation"
     loss = {score["block"]: score["log_loss"] for score in scores}[chosen]
-    within = "within" if loss <= best["log_loss"] + best["standard_error"] else "more than"
-    return f"{within} one standard error of the best, block {best['block']}"
+    near = "within one standard error of" if loss <= best["log_loss"] + best["standard_error"] else "more than one standard error from"
+    return f"{near} the best, block {best['block']}"
 
 
 def _arms(scores: Sequence[Score]) -> list[list[float]]:

@@ -70,7 +70,7 @@ def comparison(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> st
     if not lost:
         return f"The linear baseline is better on none of the {len(shared)} scores."
     if len(lost) == len(shared):
-        return f"The linear baseline is better on all {len(shared)} scores."
+        return "The linear baseline is better on every score."
     return f"The linear baseline is better on {_listed([measure.name for measure in lost])}."
 
 

@@ -1,0 +1,166 @@
+"""Give the report tests a result, hostile texts, and a browser that can reach nothing."""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+import pytest
+
+# What a script would do if one of these ran: the browser tests look for it.
+RUN = "document.title='RAN'"
+
+PAYLOADS = (
+    f"<script>{RUN}</script>",
+    f"</script><script>{RUN}</script>",
+    f"</title><script>{RUN}</script>",
+    f"</style><script>{RUN}</script>",
+    f"</textarea></noscript><script>{RUN}</script>",
+    f"--><script>{RUN}</script><!--",
+    f"]]><script>{RUN}</script>",
+    f"<ScRiPt>{RUN}</sCrIpT>",
+    f"<scr<script>ipt>{RUN}</scr</script>ipt>",
+    f"<script\x00>{RUN}</script>",
+    f"<script/x>{RUN}</script/x>",
+    f'<img src=x onerror="{RUN}">',
+    f"<img src=x onerror={RUN}//",
+    f'"><img src=x onerror="{RUN}">',
+    f"'><img src=x onerror='{RUN}'>",
+    f'" onmouseover="{RUN}" autofocus onfocus="{RUN}',
+    f"' onfocus='{RUN}' autofocus='",
+    f"<svg/onload={RUN}>",
+    f"<svg><script>{RUN}</script></svg>",
+    f"<math><mtext><script>{RUN}</script></mtext></math>",
+    f"<body onload={RUN}>",
+    f"<details open ontoggle={RUN}>x</details>",
+    f"<video><source onerror={RUN}></video>",
+    f'<iframe srcdoc="<script>parent.{RUN}</script>"></iframe>',
+    f'<iframe src="javascript:parent.{RUN}"></iframe>',
+    f'<object data="javascript:{RUN}"></object>',
+    f'<meta http-equiv="refresh" content="0;url=javascript:{RUN}">',
+    '<meta http-equiv="refresh" content="0;url=http://evil.example/meta">',
+    '<link rel="stylesheet" href="http://evil.example/link.css">',
+    '<style>@import "http://evil.example/import.css";</style>',
+    '<base href="http://evil.example/">',
+    '<form action="http://evil.example/form"><button>win</button></form>',
+    '<img src="http://evil.example/pixel.png">',
+    f"[click](javascript:{RUN})",
+    "![prize](http://evil.example/markdown.png)",
+    f"<javascript:{RUN}>",
+    "http://evil.example/auto www.evil.example",
+    "`code` ``` fence",
+    "**bold** _it_ ~~gone~~ # head | cell |",
+    f"&lt;script&gt;{RUN}&lt;/script&gt; &#60;b&#62; &amp;amp;",
+    "{{constructor.constructor('return 1')()}} ${7*7} <%= 7*7 %> {% raw %}",
+    "[bold red]markup[/] [link=http://evil.example]x[/link] :skull:",
+    "\x1b[31mred\x1b[0m\x1b]0;title\x07\x1b]8;;http://evil.example\x1b\\link\x1b]8;;\x1b\\",
+    "\x9b31mC1 control",
+    "over\rwritten\x08\x08",
+    "line\nbreak\ttab\x0bvertical\x0cform\x85next\u2028line\u2029paragraph",
+    "\u202egnp.exe\u202c \u2066isolate\u2069 \u200frtl",
+    "zero\u200bwidth\u200djoin\ufeffmark\u00adsoft\u2060word",
+    "blank\u3164filler\u2800braille\u115f\uffa0",
+    "lone \ud800 surrogate, \ufffe nonchar, \ue000 private, \U000e0041 tag",
+    "مرحبا שלום ordinary right-to-left text",
+    "=cmd|' /C calc'!A0",
+    "\0nul",
+    "W" * 3000,
+)
+
+
+def score(value, low, high):
+    """Return a score with its 95 % interval."""
+    return {"value": value, "low": low, "high": high}
+
+
+SCORES = {
+    "accuracy": score(0.9956, 0.9887, 0.9983),
+    "precision": score(0.9917, 0.9543, 0.9985),
+    "recall": score(0.9754, 0.9301, 0.9916),
+    "f1": score(0.9835, 0.9642, 0.9959),
+    "mcc": score(0.9810, 0.9596, 0.9953),
+    "roc_auc": score(0.9991, 0.9980, 0.9999),
+    "pr_auc": score(0.9952, 0.9893, 0.9994),
+    "false_positive_rate": score(0.0013, 0.0002, 0.0072),
+    "brier": score(0.0061, 0.0040, 0.0089),
+    "ece": score(0.0123, 0.0098, 0.0201),
+}
+BASELINE = {
+    "accuracy": score(0.9857, 0.9757, 0.9916),
+    "precision": score(1.0000, 0.9648, 1.0000),
+    "recall": score(0.8934, 0.8261, 0.9367),
+    "f1": score(0.9437, 0.9097, 0.9717),
+    "mcc": score(0.9376, 0.9003, 0.9683),
+    "roc_auc": score(0.9942, 0.9893, 0.9978),
+    "pr_auc": score(0.9836, 0.9710, 0.9929),
+    "false_positive_rate": score(0.0000, 0.0000, 0.0049),
+    "brier": score(0.0143, 0.0109, 0.0184),
+    "ece": score(0.0123, 0.0090, 0.0161),
+}
+
+
+def summary(**changes):
+    """Return the summary of a training run that registered a champion, with some of it changed."""
+    every = {
+        "spamctl": "result",
+        "verb": "train",
+        "registered": True,
+        "alias": "champion",
+        "model_name": "spam",
+        "model_version": "3",
+        "reason": "",
+        "gate": {"threshold": 0.7, "mode": "point", "accuracy": 0.9956, "low": 0.9887},
+        "base_model": "smollm2-135m",
+        "fallback": False,
+        "depth": 9,
+        "blocks": 30,
+        "tune": "last-block",
+        "engine": "int8",
+        "data": {"origin": "bundled copy", "train": 3173, "validation": 453, "test": 908, "test_spam": 122},
+        "threshold": 0.43,
+        "scores": SCORES,
+        "baseline": BASELINE,
+        "parity": {"rows": 908, "max_delta": 3.1e-06},
+        "leakage": {"exact": 0, "masked": 0},
+        "seconds": {"read": 0.4, "depth": 64.8, "tune": 71.3, "package": 21.0},
+        "mlflow": {"tracking_uri": "sqlite:///mlflow.db", "experiment": "spam", "run_id": "8f1e0c"},
+        "metaflow": {"run_id": "1795413"},
+        "next": "spamctl cards train",
+    }
+    return every | changes
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Hold what a browser made of a page: its elements after every script had its chance, and what it asked for."""
+
+    dom: str
+    requests: str
+
+
+@pytest.fixture
+def result():
+    return summary
+
+
+@pytest.fixture
+def payloads():
+    return PAYLOADS
+
+
+@pytest.fixture
+def visit(tmp_path):
+    """Return a function that opens a page in headless Chromium, where no name resolves."""
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("no Chromium on PATH: apt-get install -y chromium")
+
+    def opened(page):
+        log = tmp_path / "requests.json"
+        flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+        flags += " --disable-component-update --disable-sync --virtual-time-budget=5000"
+        places = (f"--user-data-dir={tmp_path / 'chromium'}", f"--log-net-log={log}")
+        command = [chromium, *flags.split(), "--host-resolver-rules=MAP * ~NOTFOUND", *places, "--dump-dom"]
+        done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, check=True, timeout=120)
+        return Visit(done.stdout, log.read_text(encoding="utf-8", errors="replace"))
+
+    return opened

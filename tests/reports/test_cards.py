@@ -1,0 +1,100 @@
+"""The cards of a run tell the verdict first, then everything that supports it."""
+
+import re
+
+import pytest
+
+from spamctl.reports import cards
+
+SLICES = [
+    {
+        "name": "with a URL",
+        "rows": 56,
+        "spam": 50,
+        "recall": {"value": 0.98, "low": 0.8954, "high": 0.9965},
+        "false_positive_rate": None,
+    }
+]
+MISTAKES = [{"text": "Call <b>me</b>\u202e", "label": "spam", "probability": 0.0123}]
+PLOTS = {"confusion_matrix": b"\x89PNG"}
+BLOCKS = [
+    {"block": block, "log_loss": 0.2 / block, "standard_error": 0.01, "accuracy": 0.9 + block / 100} for block in (1, 2)
+]
+
+
+def words(page):
+    """Return what a reader reads, in reading order."""
+    text = re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", text)).strip()
+
+
+def evaluation(summary, mistakes=MISTAKES):
+    return cards.evaluation_page(summary, plots=PLOTS, slices=SLICES, mistakes=mistakes)
+
+
+def test_the_verdict_comes_first_then_the_proof(result):
+    text = words(evaluation(result()))
+    order = [
+        "Registered as spam version 3, now the champion",
+        "Scores on 908 test messages",
+        "accuracy 0.9956 0.9887–0.9983 0.9857 0.9757–0.9916",
+        "The linear baseline is better on precision and false-positive rate.",
+        "Pictures",
+        "with a URL 56 50 0.9800 0.8954–0.9965 n/a",
+        "spam 0.0123 Call &lt;b&gt;me&lt;/b&gt;\\u202e",
+        "smollm2-135m, block 9 of 30",
+    ]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+
+
+def test_the_better_score_is_bold(result):
+    page = evaluation(result())
+    assert '<td class="number"><strong>0.9956</strong></td><td class="faint">0.9887' in page
+    assert "<strong>1.0000</strong>" in page
+    assert "<strong>0.0123</strong>" not in page
+
+
+def test_a_fallback_and_a_better_baseline_stand_above_the_scores(result):
+    summary = result(fallback=True, registered=False, reason="too few")
+    summary["baseline"] = summary["baseline"] | {"accuracy": {"value": 0.9999, "low": 0.99, "high": 1.0}}
+    text = words(evaluation(summary)).partition("Scores on")[0]
+    assert "Not registered: too few" in text
+    assert "FALLBACK: the base model asked for could not be had" in text
+    assert "The linear baseline is more accurate than this model." in text
+
+
+def test_no_mistake_is_said_in_words(result):
+    assert "Every test message got the right verdict." in words(evaluation(result(), mistakes=[]))
+
+
+def test_depth_marks_the_chosen_block_and_explains_the_rule():
+    text = words(cards.depth_page(b"PNG", scores=BLOCKS, chosen=2, floor=1, base_model="tiny"))
+    assert "tiny: 2 of 2 blocks are kept" in text
+    assert "2 (chosen) 0.9200 0.1000 0.0100" in text
+    assert "1 0.9100 0.2000 0.0100" in text
+
+
+def test_training_marks_the_epoch_that_is_kept():
+    page = cards.training_page(b"PNG", validation=[(10, 0.3), (20, 0.2)], tune="last-block", base_model="tiny")
+    assert "1 10 0.3000 2 20 0.2000 (kept)" in words(page)
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_hostile_words_everywhere_run_nothing_and_ask_for_nothing(visit, result, payloads, tmp_path):
+    everything = "".join(payloads)
+    slices = [SLICES[0] | {"name": payload} for payload in payloads]
+    mistakes = [{"text": payload, "label": payload, "probability": 0.5} for payload in payloads]
+    data = result()["data"] | {"origin": everything}
+    summary = result(
+        base_model=everything, model_name=everything, engine=everything, data=data, fallback=True, tune=everything
+    )
+    page = cards.evaluation_page(summary, plots={everything: b"\x89PNG"}, slices=slices, mistakes=mistakes)
+    path = tmp_path / "card.html"
+    path.write_text(page, encoding="utf-8")
+    seen = visit(path)
+    assert "<title>Registered as " in seen.dom
+    assert "<title>RAN" not in seen.dom
+    assert seen.dom.count("<script") == 0
+    assert "evil.example" not in seen.requests

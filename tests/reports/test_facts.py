@@ -1,0 +1,64 @@
+"""The verdict and the facts of a run are told in words, without secrets."""
+
+import pytest
+
+from spamctl.reports.facts import facts, fallback, verdict, without_password
+
+
+def test_a_champion_a_challenger_and_a_refusal_read_differently(result):
+    refused = {"registered": False, "alias": "", "gate": {"threshold": 0.9999, "mode": "point", "accuracy": 0.9956}}
+    low = {"threshold": 0.99, "mode": "lower-bound", "accuracy": 0.9956, "low": 0.9887}
+    assert verdict(result()) == ("champion", "Registered as spam version 3, now the champion")
+    assert verdict(result(alias="challenger", reason="version 2 is better")) == (
+        "challenger",
+        "Registered as spam version 3, as a challenger: version 2 is better",
+    )
+    assert verdict(result(**refused)) == (
+        "refused",
+        "Not registered: accuracy 0.9956 is below --accuracy-threshold 0.9999",
+    )
+    assert verdict(result(registered=False, gate=low)) == (
+        "refused",
+        "Not registered: the lower bound of accuracy, 0.9887, is below --accuracy-threshold 0.99",
+    )
+    assert verdict(result(registered=False, reason="parity failed")) == ("refused", "Not registered: parity failed")
+
+
+def test_a_fallback_is_loud_and_names_both_models(result):
+    assert fallback(result()) == ""
+    assert fallback(result(fallback=True, wanted_base_model="gpt2")) == (
+        "FALLBACK: gpt2 could not be had, smollm2-135m was used instead"
+    )
+
+
+def test_the_facts_of_a_run(result):
+    assert list(facts(result())) == [
+        ("model", "smollm2-135m, block 9 of 30, last block and head tuned"),
+        ("engine", "int8"),
+        ("data", "bundled copy"),
+        ("messages", "3,173 training, 453 validation, 908 test (122 spam)"),
+        ("leakage", "0 exact, 0 digit-masked twins across the split"),
+        ("threshold", "0.4300: flags 0.13 % of good messages (at most 0.72 %)"),
+        ("parity", "908 test messages, probabilities move by 3.1e-06 at most"),
+        ("time", "158 s (read 0.4 s, depth 65 s, tune 71 s, package 21 s)"),
+        ("MLflow run", "8f1e0c in experiment spam, sqlite:///mlflow.db"),
+        ("Metaflow run", "1795413"),
+    ]
+
+
+def test_what_a_run_did_not_reach_is_left_out(result):
+    named = dict(facts(result(parity=None, mlflow={}, seconds={})))
+    assert {"parity", "MLflow run", "time"}.isdisjoint(named)
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
+        ("http://127.0.0.1:5001", "http://127.0.0.1:5001"),
+        ("postgresql://ann:s3cret@db:5432/ml", "postgresql://ann:***@db:5432/ml"),
+        ("https://:token@host/", "https://:***@host/"),
+    ],
+)
+def test_a_password_is_never_shown(uri, shown):
+    assert without_password(uri) == shown

@@ -1,0 +1,99 @@
+"""A page carries everything it shows, and shows text without obeying it."""
+
+import html.parser
+import re
+
+import pytest
+
+from spamctl.reports.page import Column, Markup, document, element, pictures, strong, table
+
+
+class Outline(html.parser.HTMLParser):
+    """Collect the elements of a page, and every address they name."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.addresses, self.words = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attributes if name in {"src", "href", "action", "data", "srcset"}]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+COLUMNS = (Column("name"), Column("n", "number"), Column("message", "text"))
+
+
+def test_cells_are_escaped_unless_they_are_markup():
+    made = table(COLUMNS, [("<b>", strong("1 < 2"), "<script>")]).html
+    assert "<td>&lt;b&gt;</td>" in made
+    assert '<td class="number"><strong>1 &lt; 2</strong></td>' in made
+    assert '<td><span class="text" dir="auto">&lt;script&gt;</span></td>' in made
+
+
+def test_a_row_of_another_length_is_an_error():
+    with pytest.raises(ValueError, match="shorter"):
+        table(COLUMNS, [("only", "two")])
+
+
+def test_the_style_is_the_one_the_policy_names():
+    import base64
+    import hashlib
+
+    page = document("t", [])
+    sheet = re.search(r"<style>(.*?)</style>", page, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
+    assert f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'" in page
+
+
+def test_hostile_words_add_no_element_and_no_address(payloads):
+    plain = Outline(document("t", [element("h1", "t"), table(COLUMNS, [("t", "t", "t")])]))
+    for payload in payloads:
+        page = document(payload, [element("h1", payload), table(COLUMNS, [(payload, payload, payload)])])
+        outline = Outline(page)
+        assert outline.tags == plain.tags
+        assert outline.addresses == []
+
+
+def test_pictures_are_carried_by_the_page():
+    outline = Outline(pictures({"loss_curve": b"\x89PNG"}).html)
+    assert outline.tags == ["div", "figure", "img"]
+    assert outline.addresses == ["data:image/png;base64,iVBORw=="]
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_escaping_alone_stops_every_payload(visit, payloads, tmp_path):
+    parts = [element("h1", payload) for payload in payloads]
+    parts.append(table(COLUMNS, [(payload, payload, payload) for payload in payloads]))
+    page = re.sub(r"<meta http-equiv=.*?>", "", document("calm", parts), count=1)
+    assert "Content-Security-Policy" not in page
+    path = tmp_path / "page.html"
+    path.write_text(page, encoding="utf-8")
+    seen = visit(path)
+    assert "<title>calm</title>" in seen.dom
+    assert "evil.example" not in seen.requests
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_the_policy_alone_stops_every_payload(visit, payloads, tmp_path):
+    raw = [Markup(payload.encode("utf-8", "replace").decode()) for payload in payloads if "refresh" not in payload]
+    path = tmp_path / "page.html"
+    path.write_text(document("calm", raw), encoding="utf-8")
+    seen = visit(path)
+    assert "<title>calm</title>" in seen.dom
+    assert "evil.example" not in seen.requests
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_the_browser_would_have_run_them(visit, payloads, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(f"<!doctype html><title>calm</title>{payloads[0]}<img src='http://evil.example/pixel.png'>")
+    seen = visit(path)
+    assert "<title>RAN</title>" in seen.dom
+    assert "evil.example/pixel" in seen.requests

@@ -1,0 +1,58 @@
+"""Scores read the same everywhere, and the better one is named honestly."""
+
+import math
+
+import pytest
+
+from spamctl.model.score import METRICS
+from spamctl.reports.scores import MEASURES, baseline_wins, comparison, interval, number, percent, winner
+
+
+def score(value):
+    return {"value": value, "low": value, "high": value}
+
+
+def test_every_metric_that_is_measured_has_a_name():
+    assert tuple(measure.key for measure in MEASURES) == METRICS
+
+
+def test_numbers_have_four_decimals_and_say_when_they_are_undefined():
+    assert number(0.98765) == "0.9877"
+    assert percent(0.00127) == "0.13 %"
+    assert interval({"value": 0.5, "low": 0.4, "high": 0.61}) == "0.4000–0.6100"
+    assert [number(None), number(math.nan), percent(None)] == ["n/a"] * 3
+    assert interval({"value": 0.5, "low": None, "high": 0.6}) == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "ours", "theirs", "better"),
+    [
+        ("accuracy", 0.99, 0.98, "model"),
+        ("accuracy", 0.98, 0.99, "baseline"),
+        ("accuracy", 0.98001, 0.98002, "neither"),
+        ("false_positive_rate", 0.001, 0.002, "model"),
+        ("brier", 0.002, 0.001, "baseline"),
+        ("mcc", math.nan, 0.9, "neither"),
+        ("mcc", 0.9, None, "neither"),
+    ],
+)
+def test_the_better_score_depends_on_the_measure_and_on_what_is_shown(key, ours, theirs, better):
+    measure = next(measure for measure in MEASURES if measure.key == key)
+    assert winner(measure, score(ours), score(theirs)) == better
+
+
+def test_the_comparison_names_what_the_baseline_does_better():
+    ours = {key: score(0.9) for key in METRICS}
+    assert comparison(ours, ours) == "The linear baseline is better on none of the 10 scores."
+    assert comparison(ours, ours | {"f1": score(0.91)}) == "The linear baseline is better on F1."
+    others = {"f1": score(0.91), "mcc": score(0.91), "brier": score(0.01)}
+    assert comparison(ours, ours | others) == "The linear baseline is better on F1, MCC and Brier score."
+    assert comparison({"f1": score(0.1)}, {"f1": score(0.2)}) == "The linear baseline is better on every score."
+    assert comparison(ours, {}) == ""
+
+
+def test_the_baseline_wins_by_accuracy_alone():
+    ours = {"accuracy": score(0.9)}
+    assert baseline_wins(ours, {"accuracy": score(0.95)})
+    assert not baseline_wins(ours, {"accuracy": score(0.9)})
+    assert not baseline_wins(ours, {})
