@@ -228,7 +228,8 @@ def _depth_reason(scores: Sequence[Mapping[str, float]], chosen: int, best: Mapp
     if chosen == best["block"]:
         return "the best by cross-validation"
     loss = {score["block"]: score["log_loss"] for score in scores}[chosen]
-    near = "within one standard error of" if loss <= best["log_loss"] + best["standard_error"] else "more than one standard error from"
+    bar = best["log_loss"] + best["standard_error"]
+    near = "within one standard error of" if loss <= bar else "more than one standard error from"
     return f"{near} the best, block {best['block']}"
 
 
