@@ -81,7 +81,9 @@ def clean() -> int:
 
 def check() -> int:
     """Look at the lock that git would commit or, outside a repository, at the file."""
-    staged = subprocess.run(["git", "show", ":./uv.lock"], cwd=ROOT, capture_output=True, check=False)
+    staged = subprocess.run(
+        ["git", "-c", "safe.directory=*", "show", ":./uv.lock"], cwd=ROOT, capture_output=True, check=False
+    )
     lock = staged.stdout.decode("utf-8") if staged.returncode == 0 else LOCK.read_text(encoding="utf-8")
     fault = "://" in lock or strip(lock) != lock
     if fault:

@@ -63,6 +63,6 @@ def pyproject():
 @pytest.fixture(scope="session")
 def tracked():
     """Return the files that git knows, or that it would take."""
-    words = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    words = ["git", "-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
     return [path for name in listed if name and (path := ROOT / name).is_file()]

@@ -60,3 +60,13 @@ def test_help_loads_nothing_heavy(words, pyproject):
 def test_the_door_and_the_desk_load_nothing_heavy(modules, pyproject):
     light = [name for name, module in modules.items() if module.room in {"", "errors", "message", "cli", "config"}]
     assert heavy(probe(*light, "spamctl.reports.terminal")["modules"], pyproject) == set()
+
+
+@pytest.mark.parametrize("words", [["--help"], *([verb, "--help"] for verb in VERBS)], ids=" ".join)
+def test_help_prints_the_same_every_time(words, monkeypatch):
+    printed = set()
+    for seed in ("1", "2"):
+        monkeypatch.setenv("PYTHONHASHSEED", seed)
+        command = [sys.executable, "-m", "spamctl", *words]
+        printed.add(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert len(printed) == 1
