@@ -44,6 +44,8 @@ def facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, key, words in _FACTS:
         if result.get(key):
             yield name, words(result)
+    for note in result.get("notes", ()):
+        yield "note", note
 
 
 def without_password(uri: str) -> str:

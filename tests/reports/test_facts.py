@@ -51,6 +51,11 @@ def test_what_a_run_did_not_reach_is_left_out(result):
     assert {"parity", "MLflow run", "time"}.isdisjoint(named)
 
 
+def test_notes_stand_under_the_facts(result):
+    notes = ["no message was called spam: precision is unknown", "the budget is less than one message"]
+    assert list(facts(result(notes=notes)))[-2:] == [("note", notes[0]), ("note", notes[1])]
+
+
 @pytest.mark.parametrize(
     ("uri", "shown"),
     [
