@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from spamctl.errors import DataError
-from spamctl.model.calibration import Floats, bin_edges, both_classes, brier, expected_calibration_error
+from spamctl.model.calibration import Floats, bin_edges, both_classes, brier, expected_calibration_error, logit, sigmoid
 
 # Shapes: S spam rows, H not spam rows, N = S + H; `...` stands for the resamples of a bootstrap.
 
@@ -29,6 +29,7 @@ METRICS = (
     "ece",
 )
 RESAMPLED = ("mcc", "roc_auc", "pr_auc", "brier", "ece")  # the order of the rows of `_statistic`
+AREAS = ("roc_auc", "pr_auc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +86,11 @@ def score(
 ) -> Score:
     """Score the probabilities of spam (N,) of rows whose truth is `is_spam` (N,); `p >= threshold` is called spam.
 
-    Proportions get Wilson's interval (1927), F1 too, which rises with the share TP / (TP + FP + FN). MCC, the areas,
-    Brier and ECE get the percentiles of a bootstrap that resamples spam and the rest apart (Efron & Tibshirani 1993,
-    chapters 8 and 13); where no resample can differ, as for the areas of perfectly parted classes, it has no width.
-    What cannot be told is 0, and `notes` says so. Raise DataError if a class has fewer than two rows or a value is not
-    a probability.
+    Proportions get Wilson's interval (1927), F1 too, which rises with the share TP / (TP + FP + FN). The others come
+    from a bootstrap that resamples spam and the rest apart (Efron & Tibshirani 1993): MCC, Brier and ECE get its
+    percentiles, the two areas its standard error on the scale of logits, because percentiles promise too much near 1
+    (Boyd, Eng & Page 2013). What cannot be told is 0, and `notes` says so, as it does where resamples cannot differ.
+    Raise DataError if a class has fewer than two rows or a value is not a probability.
     """
     truth, p = both_classes(is_spam, probabilities)
     if p.min() < 0 or p.max() > 1:
@@ -109,7 +110,7 @@ def score(
         threshold=float(threshold),
         confusion=counts,
         metrics={name: metrics[name] for name in METRICS},
-        notes=_notes(counts),
+        notes=_notes(counts, metrics["roc_auc"]),
     )
 
 
@@ -155,7 +156,7 @@ def _bootstrap(
 ) -> dict[str, Interval]:
     from scipy.stats import bootstrap
 
-    drawn = bootstrap(
+    result = bootstrap(
         (spam, rest),  # two samples, resampled each on its own: the bootstrap is stratified
         statistic,
         n_resamples=resamples,
@@ -164,9 +165,23 @@ def _bootstrap(
         confidence_level=CONFIDENCE,
         method="percentile",
         rng=np.random.default_rng(seed),
-    ).confidence_interval
-    values = zip(RESAMPLED, statistic(spam, rest), drawn.low, drawn.high, strict=True)
-    return {name: _holding(float(value), float(low), float(high)) for name, value, low, high in values}
+    )
+    ends = result.confidence_interval
+    found = zip(RESAMPLED, statistic(spam, rest), ends.low, ends.high, result.standard_error, strict=True)
+    return {
+        name: _area(float(value), float(error)) if name in AREAS else _holding(float(value), float(low), float(high))
+        for name, value, low, high, error in found
+    }
+
+
+def _area(value: float, error: float) -> Interval:
+    """Return the interval of an area from its standard error, symmetric in logits so that it stays within 0 to 1."""
+    if error == 0 or not 0 < value < 1:
+        return Interval(value=value, low=value, high=value)
+    from scipy.stats import norm
+
+    reach = float(norm.ppf((1 + CONFIDENCE) / 2)) * error / (value * (1 - value))
+    return _holding(value, float(sigmoid(logit(value) - reach)), float(sigmoid(logit(value) + reach)))
 
 
 def _statistic(threshold: float, edges: Floats) -> Callable[..., Floats]:
@@ -196,8 +211,9 @@ def matthews(spam_called: ArrayLike, rest_called: ArrayLike) -> Floats:
     spam, rest = np.asarray(spam_called, dtype=bool), np.asarray(rest_called, dtype=bool)
     hit, alarm = spam.sum(axis=-1, dtype=np.float64), rest.sum(axis=-1, dtype=np.float64)  # (...)
     miss, calm = spam.shape[-1] - hit, rest.shape[-1] - alarm
-    scale = np.sqrt(hit + alarm) * np.sqrt(miss + calm) * np.sqrt(spam.shape[-1] * rest.shape[-1])
-    return np.asarray((hit * calm - alarm * miss) / np.where(scale > 0, scale, 1.0))
+    scale = np.sqrt((hit + alarm) * (miss + calm) * spam.shape[-1] * rest.shape[-1])
+    found = (hit * calm - alarm * miss) / np.where(scale > 0, scale, 1.0)
+    return np.asarray(np.clip(found, -1.0, 1.0))  # rounding may add an ulp
 
 
 def roc_auc(spam: Floats, rest: Floats) -> Floats:
@@ -227,9 +243,14 @@ def _holding(value: float, low: float, high: float) -> Interval:
     return Interval(value=value, low=min(low, value), high=max(high, value))
 
 
-def _notes(counts: Confusion) -> tuple[str, ...]:
+def _notes(counts: Confusion, area: Interval) -> tuple[str, ...]:
+    notes = []
     if counts.true_positives + counts.false_positives == 0:
-        return ("no message was called spam: precision is unknown and MCC undefined, both shown as 0",)
+        notes.append("no message was called spam: precision is unknown and MCC undefined, both shown as 0")
     if counts.true_negatives + counts.false_negatives == 0:
-        return ("every message was called spam: MCC is undefined and shown as 0",)
-    return ()
+        notes.append("every message was called spam: MCC is undefined and shown as 0")
+    if area.value == 1:
+        notes.append("spam outranks all the rest: resamples cannot differ, so the intervals of the areas have no width")
+    if counts.false_positives + counts.false_negatives == 0:
+        notes.append("no verdict was wrong: resamples cannot differ, so the interval of MCC has no width")
+    return tuple(notes)

@@ -19,7 +19,7 @@ from spamctl.model.score import Interval, proportion
 SHORT: Final = 50  # characters: half of all ordinary SMS are shorter
 LONG: Final = 140  # characters: most SMS spam fills the 160 it pays for
 
-_URL = re.compile(r"https?://|www\.|\b[a-z0-9-]+\.(?:com|net|org|info|biz|tv|mobi|me|io|ly|co|uk)\b", re.IGNORECASE)
+_URL = re.compile(r"https?://|www\.|\b[a-z0-9-]{1,63}\.(?:com|net|org|info|biz|tv|mobi|io|ly|co|uk)\b", re.IGNORECASE)
 _PHONE = re.compile(r"(?<!\d)\+?\d(?:[ .()-]{0,2}\d){6,14}(?!\d)")  # 7 to 15 digits (E.164), however they are spaced
 _MONEY = re.compile(r"[$£€¥₹]|\b(?:usd|gbp|eur|inr|dollars?|pounds?|euros?|rupees?)\b", re.IGNORECASE)
 _DIGIT = re.compile(r"\d")
