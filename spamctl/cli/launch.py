@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file of options, one `key: value` a line.", metavar="FILE")
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run started last, from its last finished step.")]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Go on with the run started last, from its last finished step, with the options it began with."
+    ),
+]
 RunId = Annotated[str | None, typer.Option("--run-id", help="Go on with this run instead.", metavar="ID")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show all that the steps write, with the trace of a failure.")]
 
@@ -150,6 +155,8 @@ class Run:
             except KeyboardInterrupt:
                 self._tell_how_to_go_on(screen)
                 raise
+            finally:
+                self.run_id_file.unlink(missing_ok=True)
             return self._outcome(exit_code, log.relative_to(self.folder))
 
     def _hear(self, text: str, screen: Plain, *, debug: bool) -> None:
@@ -167,14 +174,11 @@ class Run:
         """Return what the run told last, or raise what it was refused with, or why it failed."""
         if exit_code == 0 and "result" in self.told:
             return self.told["result"].fields
-        if exit_code == 0 and self.arguments[0] == "resume":
-            raise UsageError(
-                f"that run had finished: nothing was left to do; type spamctl {self.flow.verb} to start anew"
-            )
         if refusal := self.told.get("refusal"):
             error = _REFUSALS.get(refusal.fields["exit_code"], SpamctlError)
             raise error(refusal.fields["text"])
-        raise SpamctlError(f"{self.flow.verb} failed{self._reason()}; the whole log: {log}; --debug shows the trace")
+        reason = self._reason() if exit_code else ": it ended without a result"
+        raise SpamctlError(f"{self.flow.verb} failed{reason}; the whole log: {log}; --debug shows the trace")
 
     def _reason(self) -> str:
         """Say in which step, and with which error."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self, TypeVar, cast
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -93,13 +93,6 @@ class Options:
         """List the options in the order in which they were declared."""
         hints = typing.get_type_hints(cls, include_extras=True)
         return tuple(_describe(cls.verb, item, hints[item.name]) for item in dataclasses.fields(cls))
-
-    @classmethod
-    def validate(cls, layers: Sequence[Layer]) -> Self:
-        """Build the options from layers, strongest first, or refuse with every fault at once."""
-        from spamctl.config.validate import validate  # pydantic is slow to import, and --help needs none of it
-
-        return validate(cls, layers)
 
     def faults(self) -> Iterable[Fault]:
         """Yield what is wrong with values that are each fine alone; a subclass says what."""

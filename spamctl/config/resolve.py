@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from spamctl.config.options import Options
 from spamctl.config.sources import Source, from_flags, from_variables, from_yaml, read_dotenv
+from spamctl.config.validate import validate
 from spamctl.errors import OptionsError
 
 Chosen = TypeVar("Chosen", bound=Options)
@@ -38,7 +39,7 @@ def resolve(
     ]
     faults = [*dotenv_faults, *(fault for source in sources for fault in source.faults)]
     try:
-        chosen = options.validate([source.values for source in sources])
+        chosen = validate(options, [source.values for source in sources])
     except OptionsError as refusal:
         raise OptionsError([*faults, *refusal.faults]) from None
     if faults:

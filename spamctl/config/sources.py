@@ -14,6 +14,9 @@ from spamctl.config.words import unknown
 
 if TYPE_CHECKING:
     import yaml
+    from dotenv.parser import Original
+
+NULL = "tag:yaml.org,2002:null"
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def read_dotenv(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     except (OSError, UnicodeDecodeError) as error:
         return {}, (f"{path.name}: cannot be read: {_cause(error)}",)
     faults = tuple(
-        f"{path.name}, line {line.original.line}: cannot be understood; write NAME=value"
+        f"{path.name}, line {_first_line(line.original)}: cannot be understood; write NAME=value"
         for line in parse_stream(io.StringIO(text))
         if line.error or (line.key and line.value is None)
     )
@@ -79,7 +82,7 @@ def from_yaml(options: type[Options], path: Path) -> Source:
         return Source({}, (f"--config {path}: cannot be read: {_cause(error)}",))
     except yaml.YAMLError as error:
         return Source({}, (f"{path.name}{_line(error)}: is not YAML: {_problem(error)}",))
-    if root is None:
+    if root is None or root.tag == NULL:
         return Source({})
     if not isinstance(root, yaml.MappingNode):
         return Source({}, (f"{path.name}: must hold lines like `epochs: 3`",))
@@ -100,7 +103,7 @@ def _from_nodes(options: type[Options], root: yaml.MappingNode, place: str) -> S
             faults.append(f"{where}: is given twice, again in line {key.start_mark.line + 1}; keep one")
         elif not isinstance(node.value, str):
             faults.append(f"{where}: must be one value, not a list or a mapping")
-        elif node.tag == "tag:yaml.org,2002:null":
+        elif node.tag == NULL:
             faults.append(f"{where}: has no value; give one or take the line out")
         else:
             given[name] = Given(node.value, where, quoted=node.style is not None)
@@ -113,6 +116,12 @@ def _text(value: object) -> str:
 
 def _cause(error: OSError | UnicodeDecodeError) -> str:
     return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error.strerror)
+
+
+def _first_line(original: Original) -> int:
+    """Number the line where something stands, past the empty ones that the parser counts to it."""
+    blank = original.string[: len(original.string) - len(original.string.lstrip())]
+    return original.line + blank.count("\n")
 
 
 def _line(error: yaml.YAMLError) -> str:

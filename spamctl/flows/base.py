@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from metaflow import FlowSpec, Parameter, current
 
 from spamctl.config.options import Given, Options
 from spamctl.errors import SpamctlError
+from spamctl.model.tick import Tick
 
 Chosen = TypeVar("Chosen", bound=Options)
 Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
 
 SECONDS_BETWEEN_EVENTS = 0.2
 
@@ -36,7 +38,9 @@ class VerbFlow(FlowSpec):
         values = {item.name: getattr(self, item.name) for item in declared}
         if current.step_name != "start":
             return options(**values)
-        return options.validate([{item.name: Given(str(values[item.name]), item.flag) for item in declared}])
+        from spamctl.config.validate import validate  # Pydantic takes a while to import, and one check is enough
+
+        return validate(options, [{item.name: Given(str(values[item.name]), item.flag) for item in declared}])
 
 
 @contextmanager
@@ -63,7 +67,11 @@ class Progress:
 
     def advance(self, items: int = 1) -> None:
         """Add `items` to what is done."""
-        self.done += items
+        self.reach(self.done + items)
+
+    def reach(self, done: int) -> None:
+        """Say that `done` items are behind us."""
+        self.done = done
         if self.done >= self.total or time.monotonic() - self._told >= SECONDS_BETWEEN_EVENTS:
             self._told = time.monotonic()
             emit("progress", task=self.task, done=self.done, total=self.total, unit=self.unit)
@@ -75,6 +83,20 @@ def tracked(items: Iterable[Item], task: str, *, total: int, unit: str) -> Itera
     for item in items:
         yield item
         progress.advance()
+
+
+def follow(ticking: Generator[Tick, None, Outcome], watch: Callable[[Any], None] | None = None) -> Outcome:
+    """Tell each tick of a long task, show it to `watch` too, and return what the task ends with."""
+    told: dict[str, Progress] = {}
+    while True:
+        try:
+            tick = next(ticking)
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+        told.setdefault(tick.task, Progress(tick.task, total=tick.total, unit=tick.unit)).reach(tick.done)
+        if watch:
+            watch(tick)
 
 
 def metric(name: str, value: float, *, epoch: int) -> None:
@@ -92,9 +114,17 @@ def warning(text: str) -> None:
     emit("warning", text=text)
 
 
+def tell(notes: Iterable[str], warnings: Iterable[str] = ()) -> None:
+    """Tell facts, and loudly what is not as the user might think."""
+    for text in notes:
+        note(text)
+    for text in warnings:
+        warning(text)
+
+
 def result(verb: str, summary: dict[str, object]) -> None:
     """Tell the outcome of the whole run, as plain JSON values."""
-    emit("result", verb=verb, **summary)
+    emit("result", **(summary | {"verb": verb}))
 
 
 def emit(kind: str, **fields: object) -> None:

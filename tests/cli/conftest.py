@@ -1,0 +1,56 @@
+"""Run the door as a user does: a real process, and a tiny real flow in place of the trainer."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.reports.conftest import summary
+
+TINY_FLOW = Path(__file__).with_name("tiny_flow.py")
+
+DOOR = f"""
+import sys
+from spamctl.cli import app, launch
+tiny = launch.Flow("train", "TrainFlow", ({str(TINY_FLOW)!r},))
+launch.Flow.of = classmethod(lambda cls, verb: tiny)
+sys.exit(app.main())
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start the command in this test's folder, with the tiny flow; whatever still runs in the end is killed."""
+    (tmp_path / "result.json").write_text(json.dumps(summary()))
+    begun = []
+
+    def start(*words, **variables):
+        process = subprocess.Popen(
+            [sys.executable, "-c", DOOR, *words],
+            env=os.environ | {"USER": "root"} | variables,
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        begun.append(process)
+        return process
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def run(start):
+    """Run the command to its end; return its exit code, output and errors."""
+
+    def run(*words, **variables):
+        process = start(*words, **variables)
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+
+    return run

@@ -1,0 +1,135 @@
+"""A flow is started, watched, stopped and resumed as a user would see it."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+from tests.reports.conftest import summary
+
+pytestmark = pytest.mark.slow
+
+
+def wait_for(condition, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0] != "Z"
+
+
+def log_of(folder):
+    (log,) = (folder / ".spamctl" / "logs").glob("train-*.log")
+    return log.read_text()
+
+
+def test_a_run_tells_its_steps_and_ends_in_its_result(run, tmp_path):
+    code, out, err = run("train", "--epochs", "7", SPAMCTL_TRAIN_LEARNING_RATE="2e-5")
+    assert code == 0, err
+    assert err.splitlines() == ["[1/2] Read the messages", "      epochs 7, rate 2e-05", "[2/2] Behave"]
+    assert "Registered as spam version 3" in out
+    assert "spamctl cards train" in out
+    assert '"spamctl": "progress"' in log_of(tmp_path)
+    assert not list((tmp_path / ".spamctl" / "logs").glob("*.run-id"))
+
+
+def test_every_option_reaches_the_flow_whatever_the_environment_says(run):
+    _, _, err = run("train", METAFLOW_RUN_EPOCHS="99", METAFLOW_RUN_LEARNING_RATE="0.9")
+    assert "epochs 3, rate 5e-05" in err
+
+
+def test_the_users_metaflow_profile_does_not_decide_where_runs_go(run, home, tmp_path):
+    config = home / ".metaflowconfig" / "config.json"
+    config.parent.mkdir()
+    config.write_text(
+        json.dumps({"METAFLOW_DEFAULT_METADATA": "service", "METAFLOW_SERVICE_URL": "http://127.0.0.1:9"})
+    )
+    code, _, err = run("train")
+    assert code == 0, err
+    assert (tmp_path / ".metaflow" / "TrainFlow" / "latest_run").is_file()
+
+
+def test_the_answer_no_is_exit_code_3_with_its_reason(run, tmp_path):
+    reason = "accuracy 0.9956 is under --accuracy-threshold 0.9999"
+    (tmp_path / "result.json").write_text(json.dumps(summary(registered=False, reason=reason)))
+    code, _, err = run("train")
+    assert code == 3
+    assert err.splitlines()[-1] == f"spamctl: {reason}"
+
+
+def test_a_refusal_is_one_line_harmless_to_the_terminal_with_its_own_exit_code(run):
+    code, out, err = run("train", "--dataset", "refuse")
+    assert code == 2
+    assert out == ""
+    assert "Traceback" not in err
+    assert err.splitlines()[-1] == (
+        r"spamctl: nothing in \x1b[31m[bold]messages.csv[/bold]: it has one class only; add messages of the other"
+    )
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_failure_names_the_step_the_error_and_the_log(run, tmp_path, debug):
+    code, _, err = run("train", "--dataset", "break", *["--debug"] * debug)
+    assert code == 1
+    last = err.splitlines()[-1]
+    assert last.startswith("spamctl: train failed in step end: ZeroDivisionError: no [red]rows[/red]; the whole log: ")
+    assert ("Traceback" in err) is debug
+    assert "Traceback" in log_of(tmp_path)
+
+
+def test_a_step_killed_from_outside_is_said_to_be(run):
+    code, _, err = run("train", "--dataset", "die")
+    assert code == 1
+    assert "train failed in step end: its process was killed from outside, or ran out of memory" in err
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "number"), [("hang", signal.SIGINT), ("hang", signal.SIGHUP), ("deaf", signal.SIGTERM)]
+)
+def test_a_stopped_run_leaves_no_process_and_says_how_to_go_on(start, tmp_path, behaviour, number):
+    process = start("train", "--dataset", behaviour)
+    wait_for((tmp_path / "pid").is_file)
+    time.sleep(0.3)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert not is_alive(int((tmp_path / "pid").read_text()))
+    run_id = (tmp_path / ".metaflow" / "TrainFlow" / "latest_run").read_text()
+    assert err.splitlines()[-1] == f"Stopped. spamctl train --run-id {run_id} goes on from the last finished step."
+    assert "Traceback" not in err
+
+
+def test_a_second_ctrl_c_does_not_wait(start, tmp_path):
+    process = start("train", "--dataset", "deaf")
+    wait_for((tmp_path / "pid").is_file)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert time.monotonic() - began < 3
+    assert process.returncode == 130
+    assert not is_alive(int((tmp_path / "pid").read_text()))
+
+
+def test_a_resumed_run_repeats_no_finished_step(run, start, tmp_path):
+    process = start("train", "--dataset", "once", "--epochs", "5")
+    wait_for((tmp_path / "pid").is_file)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    run_id = (tmp_path / ".metaflow" / "TrainFlow" / "latest_run").read_text()
+    for words in (["--run-id", run_id], ["--resume"]):
+        code, out, err = run("train", *words)
+        assert code == 0, err
+        assert err.splitlines() == ["[2/2] Behave"]
+        assert "Registered as spam version 3" in out

@@ -1,0 +1,32 @@
+"""Every recipe can be cooked: it opens with its command, names real options, and never restates a default."""
+
+from pathlib import Path
+
+import pytest
+
+from spamctl.config.sources import from_yaml
+from spamctl.config.validate import validate
+from spamctl.config.verbs import VERBS
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+RECIPES = sorted(CONFIGS.rglob("*.*"))
+
+
+def test_there_are_recipes_and_nothing_else():
+    assert {recipe.parent.name for recipe in RECIPES} <= VERBS.keys()
+    assert {recipe.suffix for recipe in RECIPES} == {".yaml"}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: f"{recipe.parent.name}/{recipe.name}")
+def test_a_recipe(recipe):
+    options = VERBS[recipe.parent.name]
+    first, second, reason, *_ = recipe.read_text().splitlines()
+    assert first == f"# spamctl {options.verb} --config {recipe.relative_to(CONFIGS.parent)}"
+    assert second == "#"
+    assert reason.startswith("# ")
+    source = from_yaml(options, recipe)
+    assert source.faults == ()
+    chosen = validate(options, [source.values]).items()
+    defaults = {option.name: option.default for option in options.declared()}
+    assert source.values
+    assert not {name for name in source.values if chosen[name] == defaults[name]}
