@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _LONGEST_LINE = 8 * 2**20  # characters; as many bytes as the server takes in one request
 _UNDECODED = re.compile("[\udc80-\udcff]")  # what the handler `surrogateescape` makes of bytes that are not UTF-8
-_UNREADABLE = "unreadable bytes (not UTF-8)"
+_UNREADABLE = "unreadable bytes (save the file as UTF-8)"
 _LONGEST_SHOWN = 40
 _MOST_COLUMNS_SHOWN = 10
 
@@ -76,7 +76,7 @@ def _read_tsv(path: Path, columns: Columns) -> Iterator[Row]:
 
 def _read_table(path: Path, columns: Columns, dialect: dict[str, Any]) -> Iterator[Row]:
     """Yield the rows of a delimited file; blank lines are no rows."""
-    csv.field_size_limit(_LONGEST_LINE)
+    csv.field_size_limit(_LONGEST_LINE)  # the default, 128 KiB, is shorter than a long e-mail
     line = 0
     with _open_text(path) as file:
         reader = csv.reader(_lines(path, file), **dialect)

@@ -40,7 +40,7 @@ class _Group:
 
 
 def split(messages: Sequence[Message], balance: Balance = "none") -> Split:
-    """Split messages 70/10/20 within each label, keeping twins together; `undersample` first makes the labels as many.
+    """Split messages 70/10/20 within each label, keeping twins together; `undersample` first evens the labels out.
 
     Raise DataError where a label has too few different messages to be in every part.
     """

@@ -7,7 +7,7 @@ import pytest
 
 
 class Server(ThreadingHTTPServer):
-    """Answer every request with `answer(handler)`; `ended` is set when the test is over."""
+    """Answer every request with `answer(handler)`; know when the test is over, and when a client hung up."""
 
     block_on_close = True
     daemon_threads = False
@@ -15,6 +15,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, answer):
         self.answer = answer
         self.ended = threading.Event()
+        self.deserted = threading.Event()
         self.requests = []
         super().__init__(("127.0.0.1", 0), Handler)
 
@@ -29,6 +30,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             self.server.answer(self)
         except (BrokenPipeError, ConnectionResetError):
+            self.server.deserted.set()
             self.close_connection = True
 
     def send(self, body, status=200, **headers):

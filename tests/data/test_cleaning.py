@@ -62,7 +62,7 @@ def test_a_flood_of_combining_marks_takes_linear_time():
     flood = "a" + "\u0300\u0316" * 200_000
     started = time.perf_counter()
     cleaned = clean(flood)
-    assert time.perf_counter() - started < 10  # 10^5 times as long, if the runs of marks are not cut
+    assert time.perf_counter() - started < 10  # two minutes, if runs of marks are not cut
     assert unicodedata.is_normalized("NFC", cleaned)
     assert cleaned.replace("\u034f", "").count("\u0316") == 200_000
 

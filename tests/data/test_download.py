@@ -77,6 +77,13 @@ def test_what_does_not_arrive_is_said_soon(serve, answer, reason):
     assert time.perf_counter() - started < 3
 
 
+def test_a_server_that_is_given_up_is_left(serve):
+    server = serve(flood)
+    with pytest.raises(UnavailableError, match="more than"):
+        fetch(server.url, IMPATIENT)
+    assert server.deserted.wait(5)
+
+
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:1/", "http://no.such.host.invalid/", "ftp://127.0.0.1/", "http://[", "no address"]
 )

@@ -12,7 +12,7 @@ from spamctl.errors import DataError
 
 ROWS = [("hello, you", "ham"), ('say "WIN" £5 😀', "spam"), ("two\u2028parts", "ham")]
 FRAME = pd.DataFrame({"id": [1, 2, 3], "text": [text for text, _ in ROWS], "label": [label for _, label in ROWS]})
-UNREADABLE = "unreadable bytes (not UTF-8)"
+UNREADABLE = "unreadable bytes (save the file as UTF-8)"
 
 
 def read(path, text="text", label="label"):
@@ -166,7 +166,7 @@ def test_a_missing_column_is_refused_by_those_there_are(tmp_path, name, columns,
         ("a.jsonl", '{"text": "' + "a" * (8 * 2**20), "line 1: longer than 8,388,608 characters"),
         (
             "a.csv",
-            'text,label\n"' + "a\n" * (5 * 2**20),
+            'text,label\n"' + ("a" * 999 + "\n") * 9000,
             "the row that begins in line 2: field larger than field limit",
         ),
         ("a.csv", ",".join(f"c{n}" for n in range(5000)), "'c9', …: name one of them"),

@@ -136,6 +136,12 @@ def test_undersampling_makes_labels_equal_in_number_in_each_part():
     assert {message for message in place_of(parts) if message.is_spam} == set(corpus(50, 0))
 
 
+def test_undersampling_leaves_a_test_row_a_test_row():
+    messages = corpus(200, 1000)
+    whole, balanced = place_of(split(messages)), place_of(split(messages, "undersample"))
+    assert sum(whole[message] != place for message, place in balanced.items()) <= 0.05 * len(balanced)
+
+
 def test_parts_are_not_sorted_by_label():
     labels = [message.label for message in split(corpus(200, 200)).train]
     assert 100 < sum(one != other for one, other in pairwise(labels)) < 180
