@@ -63,6 +63,12 @@ def depth_page(plot: bytes, *, scores: Sequence[Mapping[str, float]], chosen: in
     )
 
 
+def fixed_depth_page(depth: int, blocks: int, *, base_model: str) -> str:
+    """Return the card of a depth that was asked for, not chosen."""
+    title = f"{base_model}: {depth} of {blocks} blocks are kept"
+    return document(title, [element("h1", title), element("p", "--depth asked for it; no block was scored.", "quiet")])
+
+
 def training_page(plot: bytes, *, validation: Sequence[tuple[float, float]], tune: str, base_model: str) -> str:
     """Return the card of fine-tuning: the loss curve, and the validation loss (step, loss) after each epoch."""
     title = f"{base_model}, --tune {tune}: the epoch of least validation loss is kept"

@@ -21,7 +21,7 @@ class LossCard:
         self._card, self._seconds = card, max(seconds, 2.0)
         self._training: list[dict[str, float | str]] = []
         self._validation: list[dict[str, float | str]] = []
-        self._every = 1
+        self._every, self._step = 1, 0
         self._told = time.monotonic()
         self._bar = parts.ProgressBar(max=steps, label="optimiser steps", value=0, unit="steps")
         self._chart = parts.VegaChart(_chart([]))
@@ -29,6 +29,7 @@ class LossCard:
 
     def add(self, step: int, loss: float = math.nan, validation_loss: float | None = None) -> None:
         """Take one measurement, and draw if the last drawing is long enough ago."""
+        self._step = step
         if step % self._every == 0 and not math.isnan(loss):
             self._training.append({"step": step, "loss": loss, "part": "training"})
         if validation_loss is not None:
@@ -36,11 +37,16 @@ class LossCard:
         if len(self._training) > _MOST_POINTS:
             self._training, self._every = self._training[1::2], 2 * self._every
         if time.monotonic() - self._told >= self._seconds:
-            self.draw(step)
+            self.draw()
 
-    def draw(self, step: int) -> None:
+    def watch(self, tick: Any) -> None:
+        """Take a tick of `model.tuning.tune`; those before training have nothing to draw."""
+        if progress := getattr(tick, "progress", None):
+            self.add(progress.step, progress.loss, progress.validation_loss)
+
+    def draw(self) -> None:
         """Draw now; call it once more when training ends."""
-        self._bar.update(step)
+        self._bar.update(self._step)
         self._chart.update(_chart(self._training + self._validation))
         self._card.refresh()
         self._told = time.monotonic()

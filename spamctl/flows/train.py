@@ -1,0 +1,248 @@
+"""Train: read, choose depth, fine-tune, package, evaluate, and register, or refuse."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metaflow import card, current, step
+
+from spamctl.config.train import TrainOptions
+from spamctl.flows import base
+from spamctl.message import SPAM
+
+if TYPE_CHECKING:
+    from spamctl.model.workbench import Workbench
+
+STEPS = {
+    "start": ("read", "Read, clean and split the messages"),
+    "choose_depth": ("depth", "Choose how many blocks to keep"),
+    "fine_tune": ("tune", "Fine-tune"),
+    "package": ("package", "Export and quantise"),
+    "evaluate": ("evaluate", "Measure on the test part"),
+    "register": ("register", "Log and register"),
+}
+
+KEPT = frozenset(
+    "baseline blocks chosen_depth chosen_engine chosen_model corpus depth_scores engine_distances evaluation leakage "
+    "losses operating_point parts result".split()  # noqa: SIM905  (a list of names reads best as words)
+)
+
+
+class TrainFlow(base.VerbFlow):
+    """Make a proven spam filter out of labelled messages; what passes from step to step are values or bytes."""
+
+    locals().update(base.parameters(TrainOptions))
+
+    @step
+    def start(self) -> None:
+        """Read and split the messages, and see that the tracking server answers before minutes are spent."""
+        self.seconds: dict[str, float] = {}
+        with self.part() as options:
+            from spamctl.data import corpus, duplicates, parts, split
+            from spamctl.model.tracking import require_reachable, tracking_uri
+
+            require_reachable(tracking_uri())
+            request = corpus.CorpusRequest(
+                options.dataset, options.text_column, options.label_column, options.spam_label
+            )
+            found = corpus.read_corpus(request)
+            base.tell([f"messages from {found.origin}", *found.notes], found.warnings)
+            divided = split.split(found.messages, options.balance)
+            self.leakage = duplicates.leakage(divided)
+            self.corpus = {"origin": found.origin, "sha256": found.sha256, "test_sha256": parts.digest(divided.test)}
+            self.parts = {name: parts.to_rows(getattr(divided, name)) for name in ("train", "validation", "test")}
+        self.next(self.choose_depth)
+
+    @card(type="html", id="depth", options={"attribute": "depth_html"})
+    @step
+    def choose_depth(self) -> None:
+        """Find the base model, and how many of its blocks are worth keeping."""
+        with self.part() as options:
+            from spamctl.model import backbone, depth
+            from spamctl.reports import cards, plots
+
+            found = backbone.find_base_model(options.base_model, options.fallback_base_model)
+            if found.is_fallback:
+                base.warning(f"FALLBACK: {found.requested} could not be had, {found.name} is used instead")
+            self.chosen_model = {"name": found.name, "requested": found.requested, "origin": found.origin}
+            bench = self._workbench(options)
+            self.blocks = bench.trunk.depth
+            self.depth_scores: list[dict[str, float]] = []
+            self.more_pictures: dict[str, bytes] = {}
+            if options.depth != "auto":
+                self.chosen_depth = depth.fixed_depth(options.depth, self.blocks)
+                self.depth_html = cards.fixed_depth_page(
+                    depth=self.chosen_depth, blocks=self.blocks, base_model=found.name
+                )
+            else:
+                rows = [row.ids for row in bench.tokenize(self.parts["train"])]
+                choice = base.follow(
+                    depth.find_depth(bench.trunk, rows, self._truth("train"), dtype=bench.dtype, seed=options.seed)
+                )
+                self.chosen_depth = choice.depth
+                self.depth_scores = [asdict(score) for score in choice.scores]
+                known = {"chosen": choice.depth, "floor": choice.floor}
+                plot = plots.accuracy_by_depth(self.depth_scores, rows=choice.rows, **known)
+                self.more_pictures = {"accuracy_by_depth": plot}
+                self.depth_html = cards.depth_page(plot, scores=self.depth_scores, base_model=found.name, **known)
+        self.next(self.fine_tune)
+
+    @card(type="blank", id="loss", refresh_interval=2)
+    @step
+    def fine_tune(self) -> None:
+        """Train the weights that learn; the frozen blocks run once."""
+        with self.part() as options:
+            from spamctl.model import checkpoint, loop, tuning
+            from spamctl.reports.live import LossCard
+
+            bench = self._workbench(options)
+            train, validation = (
+                [row.ids for row in bench.tokenize(self.parts[part])] for part in ("train", "validation")
+            )
+            lesson = tuning.Lesson(train, self._truth("train"), validation, self._truth("validation"))
+            plan = loop.Plan(**{name: getattr(options, name) for name in loop.Plan.__slots__})
+            recipe = tuning.Recipe(options.tune, options.lora_rank, plan, bench.dtype)
+            checkpoints = checkpoint.Checkpoints(
+                checkpoint.folder_of(options.items(), self.corpus, self.chosen_model, self.chosen_depth)
+            )
+            chart = LossCard(current.card["loss"], steps=plan.steps(len(train)))
+            self.learnt, history = base.follow(
+                tuning.tune(bench.classifier(self.chosen_depth), lesson, recipe, checkpoints), chart.watch
+            )
+            chart.draw()
+            base.tell((), history.warnings)
+            self.losses = {"training": history.training, "validation": history.validation}
+            checkpoints.clear()
+        self.next(self.package)
+
+    @step
+    def package(self) -> None:
+        """Export the model, make it small if that keeps its scores, calibrate it, and choose its threshold."""
+        with self.part() as options:
+            from spamctl.model import packaging, record, tuning
+
+            bench = self._workbench(options)
+            classifier = bench.classifier(self.chosen_depth)
+            tuning.restore(classifier, options.tune, options.lora_rank, self.learnt)
+            package = base.follow(
+                packaging.package(
+                    classifier,
+                    bench.tokenizer,
+                    [row.ids for row in bench.tokenize(self.parts["train"])],
+                    packaging.Validation(bench.tokenize(self.parts["validation"]), self._truth("validation")),
+                    packaging.Wish(
+                        options.engine, options.int8_tolerance, options.max_false_positive_rate, options.seed
+                    ),
+                    record.about(options.items(), self._values()),
+                )
+            )
+            base.tell(package.point.notes, package.warnings)
+            self.files, self.chosen_engine, self.operating_point = (
+                package.files,
+                package.engine,
+                package.point.as_dict(),
+            )
+            self.engine_distances = {name: asdict(distance) for name, distance in package.distances.items()}
+        self.next(self.evaluate)
+
+    @step
+    def evaluate(self) -> None:
+        """Score the package on the untouched test part, prove that batching changes nothing, and measure a baseline."""
+        with self.part() as options:
+            from spamctl.data import parts
+            from spamctl.model import artefact, baseline, evaluation
+            from spamctl.model.engine import Engine
+
+            train, validation, test = (parts.from_rows(self.parts[name]) for name in ("train", "validation", "test"))
+            with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch:
+                engine = Engine(artefact.write(self.files, Path(scratch)))
+                found = base.follow(evaluation.evaluate(engine, test, seed=options.seed))
+            self.evaluation = asdict(found)
+            self.baseline = baseline.measure(
+                train, validation, test, options.max_false_positive_rate, seed=options.seed
+            )
+            base.tell(found.score["notes"])
+        self.next(self.register)
+
+    @card(type="html", id="evaluation", options={"attribute": "evaluation_html"})
+    @step
+    def register(self) -> None:
+        """Log the run; register the package if it passes the gate."""
+        with self.part() as options:
+            from spamctl.model import gate, record, registry, tracking
+            from spamctl.reports import cards, plots
+
+            score, wanted = self.evaluation["score"], options.items()
+            answer = gate.judge(score["metrics"]["accuracy"], options.accuracy_threshold, options.gate)
+            self.result = record.summary(wanted, self._values(), answer)
+            pictures = plots.evaluation_plots(
+                self.evaluation["probabilities"],
+                self._truth("test"),
+                score=score,
+                baseline=self.baseline["score"]["metrics"],
+                budget=options.max_false_positive_rate,
+            )
+            uri = tracking.tracking_uri()
+            with tracking.open_tracking(uri) as client:
+                noted = record.record(wanted, self._values(), pictures | self.more_pictures)
+                run_id = registry.log_run(client, options.experiment, uri, noted)
+                if answer.passed:
+                    model_uri = registry.log_model(run_id, self.files)
+                    version = registry.register(client, options.model_name, model_uri, run_id, noted.tags)
+                    rows = registry.TestRows.of(
+                        self.parts["test"], self.evaluation["probabilities"], score["threshold"]
+                    )
+                    alias, reason = registry.promote(client, options.model_name, version, rows)
+                    self.result |= {"model_version": version, "alias": alias, "reason": reason}
+            self.result["mlflow"] = {
+                "tracking_uri": tracking.shown(uri),
+                "experiment": options.experiment,
+                "run_id": run_id,
+            }
+            self.evaluation_html = cards.evaluation_page(
+                self.result, plots=pictures, slices=self.evaluation["slices"], mistakes=self.evaluation["mistakes"]
+            )
+        self.next(self.end)
+
+    @step
+    def end(self) -> None:
+        """Tell the result."""
+        base.result("train", self.result | {"seconds": self.seconds})
+
+    @contextmanager
+    def part(self) -> Iterator[TrainOptions]:
+        """Announce this step, give its options, and keep how many seconds it took."""
+        name, title = STEPS[current.step_name]
+        started = time.monotonic()
+        with base.stage(name, title, index=list(STEPS).index(current.step_name) + 1, of=len(STEPS)):
+            yield self.options(TrainOptions)
+        self.seconds = {**self.seconds, name: round(time.monotonic() - started, 2)}
+
+    def _values(self) -> dict[str, Any]:
+        """Return what the steps so far have left, by name."""
+        return {name: getattr(self, name) for name in KEPT if hasattr(self, name)} | {"run_id": current.run_id}
+
+    def _truth(self, part: str) -> list[bool]:
+        return [label == SPAM for _, label in self.parts[part]]
+
+    def _workbench(self, options: TrainOptions) -> Workbench:
+        """Load the base model that the run settled on; each step does, for it may run on another machine."""
+        from spamctl.model import backbone, workbench
+
+        return workbench.open_workbench(
+            backbone.find_base_model(self.chosen_model["name"], "none"),
+            max_tokens=options.max_tokens,
+            device=options.device,
+            threads=options.threads,
+            precision=options.frozen_precision,
+        )
+
+
+if __name__ == "__main__":
+    TrainFlow()

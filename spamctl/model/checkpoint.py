@@ -1,0 +1,90 @@
+"""Keep fine-tuning's progress on disk, so that a killed run goes on from its last complete step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from spamctl import __version__
+
+KEEP = 2  # the newest, and one to fall back on if the newest is broken
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Hold everything that fine-tuning needs to go on: tensors by name, and its place in plain JSON values."""
+
+    tensors: dict[str, Tensor]
+    place: dict[str, object]
+
+
+class Checkpoints:
+    """Write checkpoints into a folder atomically, and read back the newest one that is whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, step: int, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint beside its final name, force it to disk, then rename it; drop the oldest."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"step-{step:08d}.safetensors"
+        scratch = path.with_suffix(f".{os.getpid()}.part")
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+        metadata = {"place": json.dumps(checkpoint.place), "sha256": _digest(tensors)}
+        save_file(tensors, scratch, metadata)
+        with scratch.open("rb") as file:
+            os.fsync(file.fileno())
+        scratch.replace(path)
+        for old in self._paths()[KEEP:]:
+            old.unlink(missing_ok=True)
+
+    def newest(self) -> Iterator[Checkpoint | str]:
+        """Yield a warning for each broken checkpoint, newest first, then the first whole one, if there is one."""
+        for path in self._paths():
+            try:
+                checkpoint = _read(path)
+            except (SafetensorError, OSError, ValueError, KeyError) as error:
+                yield f"checkpoint {path.name} is broken ({type(error).__name__}) and is skipped"
+                continue
+            yield checkpoint
+            return
+
+    def clear(self) -> None:
+        """Remove every checkpoint: fine-tuning is over."""
+        for path in self._paths():
+            path.unlink(missing_ok=True)
+
+    def _paths(self) -> list[Path]:
+        return sorted(self.folder.glob("step-*.safetensors"), reverse=True)
+
+
+def folder_of(*facts: object) -> Path:
+    """Return where a training keeps its checkpoints: named by all that decides its outcome."""
+    name = hashlib.sha256(json.dumps([__version__, *facts], sort_keys=True).encode()).hexdigest()
+    return Path(".spamctl", "checkpoints", name[:16])
+
+
+def _read(path: Path) -> Checkpoint:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+    if _digest(tensors) != metadata["sha256"]:
+        raise ValueError("its tensors are not the ones that were written")
+    return Checkpoint(tensors, json.loads(metadata["place"]))
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,89 @@
+"""Put a spam head on a trunk, and say which of its weights learn."""
+
+# B rows, T tokens, D width of the model
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from spamctl.model.trunk import Trunk, pool
+
+Tune = Literal["head", "last-block", "lora", "full"]
+
+
+class SpamClassifier(nn.Module):
+    """Score messages by a linear head over [mean of all tokens ; last token] of the trunk's normed output."""
+
+    def __init__(self, trunk: Trunk) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = nn.Linear(2 * trunk.width, 1)
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """Return logits of spam (B,) for token ids (B, T) or hidden states (B, T, D), and lengths (B,)."""
+        hidden_states = self.trunk(inputs)  # (B, T, D)
+        return self.head(pool(hidden_states, lengths)).squeeze(-1)  # type: ignore[no-any-return]  # (B,)
+
+    def start_head(self, weights: NDArray[np.float32], bias: float) -> None:
+        """Start the head from a linear probe's weights (2D,) and bias."""
+        with torch.no_grad():
+            self.head.weight.copy_(torch.from_numpy(weights)[None, :])
+            self.head.bias.fill_(bias)
+
+    def prepare(self, tune: Tune, *, lora_rank: int = 8) -> int:
+        """Let the weights that `tune` names learn, freeze the rest, and return how many blocks can be run once."""
+        self.requires_grad_(requires_grad=tune == "full")
+        self.head.requires_grad_()
+        frozen = {"head": self.trunk.depth, "last-block": self.trunk.depth - 1}.get(tune, 0)
+        for block in self.trunk.blocks[frozen:] if tune == "last-block" else ():
+            block.requires_grad_()
+        if tune == "lora":
+            self._add_lora(lora_rank)
+        if tune != "head":
+            self.trunk.final_norm.requires_grad_()
+        self.trunk.window(frozen, self.trunk.depth)
+        return frozen
+
+    def _add_lora(self, rank: int) -> None:
+        from peft import LoraConfig, inject_adapter_in_model
+
+        names = [name for name, module in self.trunk.model.named_modules() if _is_linear(module)]
+        config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=names)
+        inject_adapter_in_model(config, self.trunk.model)
+
+    def merge_lora(self) -> None:
+        """Fold every adapter into the weight that it adapts."""
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        for parent in list(self.trunk.model.modules()):
+            for name, child in list(parent.named_children()):
+                if isinstance(child, BaseTunerLayer):
+                    child.merge()
+                    setattr(parent, name, child.get_base_layer())
+
+    def learnt(self) -> dict[str, Tensor]:
+        """Return the weights that learn, by name."""
+        return {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
+
+    def restore(self, weights: dict[str, Tensor]) -> None:
+        """Put learnt weights back; raise KeyError if one does not belong to this model."""
+        own = dict(self.named_parameters())
+        with torch.no_grad():
+            for name, weight in weights.items():
+                own[name].copy_(weight)
+
+
+def _is_linear(module: nn.Module) -> bool:
+    """Tell whether a module multiplies by a weight matrix (GPT-2 calls its own Conv1D)."""
+    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+
+
+def labels_tensor(labels: Sequence[bool], rows: Sequence[int], device: torch.device | str) -> Tensor:
+    """Return the labels of `rows` as floats (B,)."""
+    return torch.tensor([float(labels[row]) for row in rows], device=device)

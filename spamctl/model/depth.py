@@ -1,0 +1,51 @@
+"""Find how many blocks of a base model are worth keeping, on training rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from spamctl.errors import DataError
+from spamctl.model.features import pooled_by_block
+from spamctl.model.probe import BlockScore, DepthChoice, choose_depth, score_blocks
+from spamctl.model.tick import Tick, Ticking, ticks
+from spamctl.model.trunk import Trunk
+
+SAMPLE = 500  # training rows: enough to rank blocks, and a forward pass through all of them costs seconds
+SAMPLE_TOKENS = 64
+
+
+def find_depth(
+    trunk: Trunk, rows: Sequence[Sequence[int]], is_spam: Sequence[bool], *, dtype: torch.dtype, seed: int
+) -> Ticking[DepthChoice]:
+    """Score every block of the trunk on a sample of training rows of token ids, and choose one; yield progress."""
+    sample = draw_sample(is_spam, SAMPLE, seed)
+    short = [rows[row][:SAMPLE_TOKENS] for row in sample]
+    pooled = np.empty((trunk.depth, len(sample), 2 * trunk.width), np.float32)
+    yield from ticks(pooled_by_block(trunk, short, pooled, dtype=dtype), "every block, a sample", len(sample))
+    scores: list[BlockScore] = []
+    for score in score_blocks(pooled, np.array([is_spam[row] for row in sample]), seed):
+        scores.append(score)
+        yield Tick("probe each block", len(scores), trunk.depth, "blocks")
+    return choose_depth(scores, len(sample))
+
+
+def draw_sample(is_spam: Sequence[bool], size: int, seed: int) -> list[int]:
+    """Return at most `size` row numbers at random, in the natural proportion of spam."""
+    truth, random = np.array(is_spam), np.random.default_rng(seed)
+    share = min(1.0, size / len(truth))
+    chosen = [
+        random.permutation(rows)[: max(10, round(share * len(rows)))]
+        for rows in (truth.nonzero()[0], (~truth).nonzero()[0])
+    ]
+    return sorted(int(row) for row in np.concatenate(chosen))
+
+
+def fixed_depth(asked: str, blocks: int) -> int:
+    """Return the depth that `--depth` full or a number asks for; raise DataError if the model has fewer blocks."""
+    depth = blocks if asked == "full" else int(asked)
+    if depth > blocks:
+        raise DataError(f"--depth {depth}: this base model has {blocks} blocks; give 1 to {blocks}, auto or full")
+    return depth

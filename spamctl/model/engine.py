@@ -1,0 +1,131 @@
+"""Score messages with the packaged model: the very code that is measured, and that serves."""
+
+# B rows, T tokens; only numpy, openvino and tokenizers are needed here, no torch
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spamctl.errors import ArtefactError
+from spamctl.message import NOT_SPAM, SPAM, Verdict
+from spamctl.model import artefact
+from spamctl.model.artefact import Manifest
+from spamctl.model.calibration import Calibration
+from spamctl.model.tokens import MessageTokenizer, TokenRow
+
+MODEL, TOKENIZER = "model.xml", "tokenizer.json"
+TOKENS_PER_BATCH = 1024
+GOLDEN_TOLERANCE = 0.02  # of probability, on another processor; the verdict must be the same
+
+
+class Engine:
+    """Hold a verified package, compiled for this processor; safe to call from several threads, one at a time inside."""
+
+    def __init__(self, folder: Path, *, threads: int = 0) -> None:
+        """Verify and compile the package in `folder`; raise ArtefactError if it is damaged.
+
+        `threads` bounds the processor threads; 0 takes OMP_NUM_THREADS, or every core.
+        """
+        import openvino
+
+        self.manifest: Manifest = artefact.verify(folder)
+        self.tokenizer = MessageTokenizer.from_file(
+            folder / TOKENIZER, max_tokens=self.manifest.max_tokens, empty_id=self.manifest.empty_id
+        )
+        self._calibration = Calibration(self.manifest.slope, self.manifest.intercept)
+        self._turn = threading.Lock()
+        settings = {
+            "INFERENCE_NUM_THREADS": threads or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
+            "INFERENCE_PRECISION_HINT": self.manifest.precision,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        try:
+            model = openvino.Core().compile_model(folder / MODEL, "CPU", settings)
+            self._request = model.create_infer_request()
+        except RuntimeError as error:
+            raise ArtefactError(f"{folder.name}: OpenVINO cannot compile {MODEL}: {_first_line(error)}") from error
+
+    @property
+    def threshold(self) -> float:
+        """Return the probability from which a message is called spam."""
+        return self.manifest.threshold
+
+    def tokenize(self, texts: Sequence[str]) -> list[TokenRow]:
+        """Return the token ids of each text, cut to the window."""
+        return self.tokenizer.encode(texts)
+
+    def logits(
+        self, rows: Sequence[TokenRow], *, batches: Sequence[Sequence[int]] | None = None, pad: int = 0
+    ) -> Logits:
+        """Return raw logits (rows,), in the order of `rows`.
+
+        `batches` says which rows go together (default: rows of similar length); `pad` pads each batch to at least so
+        many tokens. Neither changes a score: they are for `model.parity`, which proves it.
+        """
+        lengths = np.array([len(row.ids) for row in rows], dtype=np.int64)
+        logits = np.empty(len(rows), dtype=np.float64)
+        for batch in batches if batches is not None else by_length(lengths):
+            index = list(batch)
+            ids = np.zeros((len(index), max(pad, int(lengths[index].max()))), dtype=np.int64)  # (B, T)
+            for place, row in enumerate(index):
+                ids[place, : lengths[row]] = rows[row].ids
+            with self._turn:
+                output = self._request.infer({"input_ids": ids, "lengths": lengths[index]})
+                logits[index] = output[0]  # (B,)
+        return logits
+
+    def probabilities(self, logits: Logits) -> Logits:
+        """Return calibrated probabilities of spam in [0, 1] for raw logits."""
+        return self._calibration.apply(logits)
+
+    def classify(self, texts: Sequence[str]) -> list[Verdict]:
+        """Return one verdict a text, in order."""
+        rows = self.tokenize(texts)
+        probabilities = self.probabilities(self.logits(rows)).tolist()
+        return [
+            Verdict(SPAM if probability >= self.threshold else NOT_SPAM, probability, row.truncated)
+            for probability, row in zip(probabilities, rows, strict=True)
+        ]
+
+    def replay_golden(self) -> float:
+        """Score the golden messages again and return the largest change of a probability.
+
+        Raises ArtefactError if a verdict differs from the one at packaging: this processor rounds too differently.
+        """
+        golden = self.manifest.golden
+        now = self.classify([row.text for row in golden])
+        deltas = [abs(verdict.probability - row.probability) for verdict, row in zip(now, golden, strict=True)]
+        for verdict, row in zip(now, golden, strict=True):
+            then = SPAM if row.probability >= self.threshold else NOT_SPAM
+            if verdict.classification != then:
+                raise ArtefactError(
+                    "a golden message gets another verdict here than when the model was packaged; train here"
+                )
+        if max(deltas, default=0.0) > GOLDEN_TOLERANCE:
+            raise ArtefactError(
+                f"golden messages score up to {max(deltas):.3f} away from their packaged scores; train here"
+            )
+        return max(deltas, default=0.0)
+
+
+Logits = NDArray[np.float64]
+
+
+def by_length(lengths: NDArray[np.int64], tokens: int = TOKENS_PER_BATCH) -> list[list[int]]:
+    """Return row numbers in batches of similar length, each of at most `tokens` tokens with padding."""
+    batches: list[list[int]] = []
+    for row in np.argsort(-lengths, kind="stable").tolist():
+        if not batches or int(lengths[batches[-1][0]]) * (len(batches[-1]) + 1) > tokens:
+            batches.append([])
+        batches[-1].append(row)
+    return batches
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

@@ -1,0 +1,51 @@
+"""Measure a package on the untouched test part, row by row as it will be served."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from spamctl.message import Message
+from spamctl.model import parity, score, slices
+from spamctl.model.engine import Engine
+from spamctl.model.parity import Parity
+from spamctl.model.tick import Tick, Ticking
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Hold the test probabilities (rows,) of single rows, their scores, and the proof that batching is free."""
+
+    probabilities: list[float]
+    score: dict[str, Any]
+    parity: Parity
+    slices: list[dict[str, Any]]
+    mistakes: list[dict[str, Any]]
+    truncated: int
+
+
+def evaluate(engine: Engine, test: Sequence[Message], *, seed: int) -> Ticking[Evaluation]:
+    """Score every test message alone, then in every other way; yield progress.
+
+    Raises ArtefactError if padding, batch size or row order change a verdict.
+    """
+    rows = engine.tokenize([message.text for message in test])
+    alone = np.empty(len(rows))
+    for index, logit in enumerate(parity.single_rows(engine, rows)):
+        alone[index] = logit
+        yield Tick("test messages, one by one", index + 1, len(rows))
+    proof = parity.check(engine, rows, alone, seed)
+    proof.require()
+    truth, probabilities = np.array([message.is_spam for message in test]), engine.probabilities(alone)
+    texts = [message.text for message in test]
+    return Evaluation(
+        probabilities=probabilities.tolist(),
+        score=score.score(truth, probabilities, engine.threshold, seed=seed).as_dict(),
+        parity=proof,
+        slices=[part.as_dict() for part in slices.by_slice(texts, truth, probabilities, engine.threshold)],
+        mistakes=[error.as_dict() for error in slices.worst(texts, truth, probabilities, engine.threshold)],
+        truncated=sum(row.truncated for row in rows),
+    )

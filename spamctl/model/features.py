@@ -1,0 +1,139 @@
+"""Run the frozen blocks once for each message, and keep what leaves them."""
+
+# B rows, T tokens, D width of the model
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spamctl.model.trunk import Trunk, pool
+
+TOKENS_PER_BATCH = 2048
+MEMORY_LIMIT = 1 << 30  # bytes of hidden states beyond which they live in a file
+
+
+def length_batches(lengths: Sequence[int], tokens: int = TOKENS_PER_BATCH) -> Iterator[list[int]]:
+    """Yield row numbers in batches of similar length, longest first, of at most `tokens` tokens with padding."""
+    batch: list[int] = []
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        if batch and lengths[batch[0]] * (len(batch) + 1) > tokens:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def pad_ids(rows: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    """Return token ids (B, T) padded on the right with 0, and lengths (B,)."""
+    lengths = torch.tensor([len(row) for row in rows])
+    ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = torch.tensor(row)
+    return ids.to(device), lengths.to(device)
+
+
+def supports_bfloat16(device: torch.device) -> bool:
+    """Tell whether the device multiplies bfloat16 faster than it emulates it."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001  (there is no public question)
+
+
+def frozen_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Return the type of the frozen pass for `precision` auto, bf16 or float32."""
+    if precision == "bf16" or (precision == "auto" and supports_bfloat16(device)):
+        return torch.bfloat16
+    return torch.float32
+
+
+class HiddenStates:
+    """Hold the hidden states of every token of every row, in memory or in a file that is mapped."""
+
+    def __init__(self, lengths: Sequence[int], width: int, dtype: torch.dtype) -> None:
+        self.lengths = torch.tensor(lengths)
+        self._starts = torch.cat([torch.zeros(1, dtype=torch.long), self.lengths.cumsum(0)])
+        shape = (int(self._starts[-1]), width)
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        if shape[0] * width * dtype.itemsize <= MEMORY_LIMIT:
+            self._states = torch.empty(shape, dtype=dtype)
+        else:
+            self._folder = tempfile.TemporaryDirectory(prefix="spamctl-")
+            kind = {2: np.uint16, 4: np.float32}[dtype.itemsize]
+            mapped = np.memmap(Path(self._folder.name) / "hidden_states", dtype=kind, mode="w+", shape=shape)
+            self._states = torch.from_numpy(mapped).view(dtype)
+
+    def put(self, rows: Sequence[int], hidden_states: Tensor) -> None:
+        """Keep hidden states (B, T, D) of `rows`, without their padding."""
+        for row, states in zip(rows, hidden_states, strict=True):
+            length = int(self.lengths[row])
+            self._states[self._starts[row] : self._starts[row] + length] = states[:length].to(self._states)
+
+    def batch(self, rows: Sequence[int], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """Return hidden states (B, T, D) in float32, padded on the right with zeros, and lengths (B,)."""
+        lengths = self.lengths[list(rows)]
+        states = torch.zeros(len(rows), int(lengths.max()), self._states.shape[1])
+        for index, row in enumerate(rows):
+            states[index, : lengths[index]] = self._states[
+                self._starts[row] : self._starts[row] + lengths[index]
+            ].float()
+        return states.to(device), lengths.to(device)
+
+
+class TokenIds:
+    """Hold the token ids of every row, for training that changes every block."""
+
+    def __init__(self, rows: Sequence[Sequence[int]]) -> None:
+        self._rows = rows
+        self.lengths = torch.tensor([len(row) for row in rows])
+
+    def batch(self, rows: Sequence[int], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """Return token ids (B, T), padded on the right, and lengths (B,)."""
+        return pad_ids([self._rows[row] for row in rows], device)
+
+
+@contextlib.contextmanager
+def frozen(trunk: Trunk, dtype: torch.dtype) -> Iterator[torch.device]:
+    """Run without gradients in `dtype`; give back the device of the trunk."""
+    device = next(trunk.parameters()).device
+    autocast = torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+    with torch.inference_mode(), autocast:
+        yield device
+
+
+def frozen_pass(
+    trunk: Trunk, rows: Sequence[Sequence[int]], into: HiddenStates, *, blocks: int, dtype: torch.dtype
+) -> Iterator[int]:
+    """Run the first `blocks` blocks over every row of token ids into `into`; yield how many rows are done."""
+    trunk.window(0, blocks, norm=False)
+    done = 0
+    with frozen(trunk, dtype) as device:
+        for batch in length_batches([len(row) for row in rows]):
+            ids, _ = pad_ids([rows[row] for row in batch], device)
+            into.put(batch, trunk(ids).cpu())
+            done += len(batch)
+            yield done
+    trunk.window(0, trunk.depth)
+
+
+def pooled_by_block(
+    trunk: Trunk, rows: Sequence[Sequence[int]], into: np.ndarray, *, dtype: torch.dtype
+) -> Iterator[int]:
+    """Fill `into` (blocks, rows, 2D) with the pooled, normed output of each block; yield how many rows are done."""
+    done = 0
+    with frozen(trunk, dtype) as device:
+        for batch in length_batches([len(row) for row in rows]):
+            ids, lengths = pad_ids([rows[row] for row in batch], device)
+            with trunk.watching() as seen:
+                trunk(ids)
+            for block, states in enumerate(seen):
+                into[block, batch] = pool(trunk.final_norm(states.float()), lengths).float().cpu().numpy()
+            done += len(batch)
+            yield done

@@ -1,0 +1,189 @@
+"""Fine-tune a classifier: the training loop, top to bottom."""
+
+# B rows of a batch
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from spamctl.model.checkpoint import Checkpoint, Checkpoints
+from spamctl.model.classifier import SpamClassifier, labels_tensor
+from spamctl.model.features import HiddenStates, TokenIds, length_batches
+
+CHECKPOINT_EVERY = 30.0  # seconds
+POOL_OF_BATCHES = 16  # rows of this many batches are drawn at random, then sorted by length within
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Say how to train: passes, rows a step, AdamW's rates, and when to stop early."""
+
+    epochs: int = 3
+    batch_size: int = 32
+    learning_rate: float = 5e-5
+    weight_decay: float = 0.01
+    warmup_share: float = 0.1
+    patience: int = 1
+    seed: int = 0
+
+    def steps(self, rows: int) -> int:
+        """Count the optimiser steps of all epochs over `rows` training rows."""
+        return self.epochs * math.ceil(rows / self.batch_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Hold rows ready for the classifier, and their labels."""
+
+    inputs: HiddenStates | TokenIds
+    labels: Sequence[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Tell where training is; losses are in nats a row, `validation_loss` only at the end of an epoch."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+    validation_loss: float | None = None
+    warning: str = ""
+
+
+@dataclass
+class _State:
+    """Hold what a checkpoint must bring back besides weights."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best_loss: float = math.inf
+    bad_epochs: int = 0
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+
+def fine_tune(
+    classifier: SpamClassifier, train: Part, validation: Part, plan: Plan, checkpoints: Checkpoints
+) -> Iterator[Progress]:
+    """Train the weights that learn; yield Progress; end with the weights of the epoch of least validation loss.
+
+    Labels are 1 for spam; the loss is binary cross-entropy at the natural prior; AdamW (Loshchilov and Hutter 2019)
+    with linear warm-up and decay. If `checkpoints` holds a whole checkpoint, training goes on from there.
+    """
+    weights = list(classifier.learnt().values())
+    device = weights[0].device
+    optimizer = torch.optim.AdamW(weights, lr=plan.learning_rate, weight_decay=plan.weight_decay)
+    steps = plan.steps(len(train.labels))
+    torch.manual_seed(plan.seed)
+    state = _State()
+    for found in checkpoints.newest():
+        if isinstance(found, Checkpoint):
+            state = _resume(found, classifier, optimizer)
+        else:
+            yield Progress(0, 0, steps, math.nan, warning=found)
+    saved = time.monotonic()
+
+    while state.epoch < plan.epochs and state.bad_epochs < plan.patience:
+        batches = shuffled_batches(train.inputs.lengths.tolist(), plan.batch_size, plan.seed + state.epoch)
+        classifier.train()
+        for rows in batches[state.batch :]:
+            inputs, lengths = train.inputs.batch(rows, device)
+            logits = classifier(inputs, lengths)  # (B,)
+            loss = binary_cross_entropy_with_logits(logits, labels_tensor(train.labels, rows, device))
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(weights, 1.0)
+            rate = schedule(state.step, steps, plan.warmup_share)
+            for group in optimizer.param_groups:
+                group["lr"] = plan.learning_rate * rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            state.step += 1
+            state.batch += 1
+            yield Progress(state.epoch + 1, state.step, steps, float(loss.detach()))
+            if time.monotonic() - saved > CHECKPOINT_EVERY:
+                checkpoints.save(state.step, _checkpoint(classifier, optimizer, state))
+                saved = time.monotonic()
+
+        validation_loss = mean_loss(classifier, validation)
+        state.epoch, state.batch = state.epoch + 1, 0
+        if validation_loss < state.best_loss:
+            state.best_loss, state.bad_epochs = validation_loss, 0
+            state.best = {name: weight.detach().clone() for name, weight in classifier.learnt().items()}
+        else:
+            state.bad_epochs += 1
+        checkpoints.save(state.step, _checkpoint(classifier, optimizer, state))
+        yield Progress(state.epoch, state.step, steps, math.nan, validation_loss)
+
+    classifier.restore(state.best)
+
+
+def shuffled_batches(lengths: Sequence[int], batch_size: int, seed: int) -> list[list[int]]:
+    """Return every row once, in random batches of similar length: shuffle, sort within pools, shuffle the batches."""
+    shuffle = random.Random(seed)
+    rows = list(range(len(lengths)))
+    shuffle.shuffle(rows)
+    size = batch_size * POOL_OF_BATCHES
+    pools = (sorted(rows[i : i + size], key=lambda row: lengths[row]) for i in range(0, len(rows), size))
+    ordered = [row for pool in pools for row in pool]
+    batches = [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)]
+    shuffle.shuffle(batches)
+    return batches
+
+
+def schedule(step: int, steps: int, warmup_share: float) -> float:
+    """Return the share of the learning rate at `step`: up in a line, then down in a line to zero."""
+    warmup = max(1, round(steps * warmup_share))
+    return (step + 1) / warmup if step < warmup else (steps - step) / max(1, steps - warmup)
+
+
+def logits_of(classifier: SpamClassifier, inputs: HiddenStates | TokenIds) -> Tensor:
+    """Return the logits (rows,) of every row, in order, without gradients."""
+    device = next(classifier.parameters()).device
+    logits = torch.empty(len(inputs.lengths))
+    classifier.eval()
+    with torch.inference_mode():
+        for rows in length_batches(inputs.lengths.tolist()):
+            logits[rows] = classifier(*inputs.batch(rows, device)).float().cpu()
+    return logits
+
+
+def mean_loss(classifier: SpamClassifier, part: Part) -> float:
+    """Return the mean binary cross-entropy of a part, in nats a row."""
+    targets = torch.tensor([float(label) for label in part.labels])
+    return float(binary_cross_entropy_with_logits(logits_of(classifier, part.inputs), targets))
+
+
+def _checkpoint(classifier: SpamClassifier, optimizer: torch.optim.Optimizer, state: _State) -> Checkpoint:
+    tensors = {f"weights/{name}": weight for name, weight in classifier.learnt().items()}
+    tensors |= {f"best/{name}": weight for name, weight in state.best.items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"adamw/{index}/{name}": torch.as_tensor(value) for name, value in moments.items()}
+    tensors["random"] = torch.get_rng_state()
+    place = {"epoch": state.epoch, "batch": state.batch, "step": state.step, "bad_epochs": state.bad_epochs}
+    return Checkpoint(tensors, place | {"best_loss": state.best_loss if state.best else None})
+
+
+def _resume(found: Checkpoint, classifier: SpamClassifier, optimizer: torch.optim.Optimizer) -> _State:
+    kinds: dict[str, dict[str, Tensor]] = {"weights": {}, "best": {}, "adamw": {}, "random": {}}
+    for name, tensor in found.tensors.items():
+        kind, _, rest = name.partition("/")
+        kinds[kind][rest] = tensor
+    classifier.restore(kinds["weights"])
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in kinds["adamw"].items():
+        index, _, moment = name.partition("/")
+        moments.setdefault(int(index), {})[moment] = tensor
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    torch.set_rng_state(kinds["random"][""])
+    place: dict[str, object] = dict(found.place)
+    best_loss = place.pop("best_loss")
+    return _State(**place, best_loss=math.inf if best_loss is None else best_loss, best=kinds["best"])  # type: ignore[arg-type]

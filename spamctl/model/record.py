@@ -1,0 +1,128 @@
+"""Say what a training did, as the plain values that MLflow, the cards and the terminal show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from spamctl import __version__
+from spamctl.message import SPAM
+from spamctl.model.gate import Gate
+from spamctl.model.registry import Record, git_commit
+
+Values = Mapping[str, Any]
+
+
+def about(options: Values, run: Values) -> dict[str, Any]:
+    """Return what a package says of itself to people: where it comes from, never whose messages."""
+    return {
+        "spamctl": __version__,
+        "base_model": run["chosen_model"],
+        "fallback": run["chosen_model"]["name"] != run["chosen_model"]["requested"],
+        "depth": run["chosen_depth"],
+        "blocks": run["blocks"],
+        "tune": options["tune"],
+        "dataset": run["corpus"],
+        "max_false_positive_rate": options["max_false_positive_rate"],
+        "seed": options["seed"],
+    }
+
+
+def summary(options: Values, run: Values, gate: Gate) -> dict[str, Any]:
+    """Return the result of a training before it is registered."""
+    sizes = {name: len(rows) for name, rows in run["parts"].items()}
+    return {
+        "registered": gate.passed,
+        "reason": gate.reason,
+        "alias": "",
+        "model_name": options["model_name"],
+        "model_version": "",
+        "gate": gate.as_dict(),
+        "base_model": run["chosen_model"]["name"],
+        "wanted_base_model": run["chosen_model"]["requested"],
+        "fallback": run["chosen_model"]["name"] != run["chosen_model"]["requested"],
+        "depth": run["chosen_depth"],
+        "blocks": run["blocks"],
+        "tune": options["tune"],
+        "engine": run["chosen_engine"],
+        "data": {"origin": run["corpus"]["origin"], **sizes, "test_spam": spam_rows(run["parts"]["test"])},
+        "threshold": run["operating_point"]["threshold"],
+        "scores": run["evaluation"]["score"]["metrics"],
+        "baseline": run["baseline"]["score"]["metrics"],
+        "parity": run["evaluation"]["parity"],
+        "leakage": run["leakage"],
+        "metaflow": {"run_id": run["run_id"]},
+        "next": "spamctl cards train",
+    }
+
+
+def record(options: Values, run: Values, pictures: Mapping[str, bytes]) -> Record:
+    """Return what a training leaves in MLflow."""
+    result = run["result"]
+    scores = {f"test_{name}": score["value"] for name, score in result["scores"].items()}
+    bounds = {f"test_{name}_{end}": score[end] for name, score in result["scores"].items() for end in ("low", "high")}
+    baseline = {f"baseline_{name}": score["value"] for name, score in result["baseline"].items()}
+    curves = {"train_loss": run["losses"]["training"], "validation_loss": run["losses"]["validation"]}
+    return Record(
+        params={
+            **options,
+            "used_base_model": result["base_model"],
+            "used_depth": result["depth"],
+            "used_engine": result["engine"],
+        },
+        metrics={**scores, **bounds, **baseline, "threshold": result["threshold"], **_block_metrics(run)},
+        curves=curves,
+        tags=tags(run),
+        files={
+            **{f"plots/{name}.png": picture for name, picture in pictures.items()},
+            "evaluation/score.json": _json(run["evaluation"]["score"]),
+            "evaluation/baseline.json": _json(
+                {key: value for key, value in run["baseline"].items() if key != "probabilities"}
+            ),
+            "evaluation/test_part.json": _json(test_part(run)),
+            "evaluation/parity.json": _json(run["evaluation"]["parity"]),
+            "evaluation/engines.json": _json(run["engine_distances"]),
+        },
+        dataset=(
+            "sms" if options["dataset"] == "sms-spam" else "own file",
+            run["corpus"]["origin"],
+            run["corpus"]["sha256"],
+        ),
+    )
+
+
+def test_part(run: Values) -> list[dict[str, Any]]:
+    """Return each test message with its truth and the model's probability: the reference of what comes later."""
+    rows = zip(run["parts"]["test"], run["evaluation"]["probabilities"], strict=True)
+    return [{"text": text, "label": label, "probability": probability} for (text, label), probability in rows]
+
+
+def tags(run: Values) -> dict[str, str]:
+    """Return what a run and a model version are tagged with."""
+    result = run["result"]
+    beaten = result["baseline"]["roc_auc"]["value"] > result["scores"]["roc_auc"]["value"]
+    return {
+        "spamctl.version": __version__,
+        "mlflow.source.git.commit": git_commit(),
+        "metaflow.run_id": run["run_id"],
+        "base_model": result["base_model"],
+        "fallback_for": result["wanted_base_model"] if result["fallback"] else "",
+        "data.sha256": run["corpus"]["sha256"],
+        "data.test_sha256": run["corpus"]["test_sha256"],
+        "gate": "passed" if result["registered"] else result["reason"],
+        "warning": "the linear baseline ranks the test messages better" if beaten else "",
+    }
+
+
+def spam_rows(rows: list[list[str]]) -> int:
+    """Count the spam among [text, label] rows."""
+    return sum(label == SPAM for _, label in rows)
+
+
+def _block_metrics(run: Values) -> dict[str, float]:
+    return {f"block_{score['block']:02d}_log_loss": score["log_loss"] for score in run["depth_scores"]}
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, indent=1).encode()

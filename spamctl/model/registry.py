@@ -1,0 +1,188 @@
+"""Log a training to MLflow, register its package, and decide which version is the champion."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import spamctl
+from spamctl.errors import ArtefactError, SpamctlError
+from spamctl.message import SPAM
+from spamctl.model import artefact
+from spamctl.model.artefact import Files
+from spamctl.model.champion import Decision, compare
+from spamctl.model.engine import Engine
+from spamctl.model.tracking import experiment_id
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+SERVING_NEEDS = ("mlflow", "numpy", "openvino", "pandas", "pyyaml", "tokenizers")
+PACKAGE_FOLDER = Path(spamctl.__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class TestRows:
+    """Hold the test rows, their truth, and what the new version called them, each as long as the others."""
+
+    texts: Sequence[str]
+    is_spam: Sequence[bool]
+    called_spam: Sequence[bool]
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[str]], probabilities: Sequence[float], threshold: float) -> TestRows:
+        """Make them of [text, label] rows and the probabilities of the new version."""
+        called = [probability >= threshold for probability in probabilities]
+        return cls([text for text, _ in rows], [label == SPAM for _, label in rows], called)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Hold what one training leaves in MLflow: parameters, final metrics, curves by step, tags and files."""
+
+    params: Mapping[str, object]
+    metrics: Mapping[str, float]
+    curves: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    dataset: tuple[str, str, str] = ("", "", "")  # name, origin, sha256
+
+
+def log_run(client: MlflowClient, experiment: str, uri: str, record: Record) -> str:
+    """Write a record as a finished MLflow run and return the run's id."""
+    from mlflow.entities import Dataset as DatasetEntity
+    from mlflow.entities import DatasetInput, Metric, Param, RunTag
+
+    run_id: str = client.create_run(experiment_id(client, experiment, uri)).info.run_id
+    now = int(time.time() * 1000)
+    points = [Metric(name, value, now, 0) for name, value in record.metrics.items()]
+    points += [Metric(name, value, now, step) for name, curve in record.curves.items() for step, value in curve]
+    client.log_batch(
+        run_id,
+        params=[Param(name, str(value)) for name, value in record.params.items()],
+        tags=[RunTag(name, value) for name, value in record.tags.items() if value],
+    )
+    for start in range(0, len(points), 1000):
+        client.log_batch(run_id, metrics=points[start : start + 1000])
+    name, origin, digest = record.dataset
+    client.log_inputs(run_id, [DatasetInput(DatasetEntity(name, digest[:36], "local", f'{{"origin": "{origin}"}}'))])
+    with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch:
+        for path, content in record.files.items():
+            target = Path(scratch, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        client.log_artifacts(run_id, scratch)
+    client.set_terminated(run_id)
+    return run_id
+
+
+def log_model(run_id: str, files: Files) -> str:
+    """Log a package as a pyfunc of the run and return the model's address.
+
+    Raises ArtefactError if what MLflow stored is not, byte for byte, what was measured.
+    """
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+
+    signature = ModelSignature(
+        inputs=Schema([ColSpec("string", "text")]),
+        params=ParamSchema([ParamSpec("data_capture", "boolean", default=True)]),
+    )
+    with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch, mlflow.start_run(run_id=run_id):
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(PACKAGE_FOLDER / "serving" / "entry.py"),
+            artifacts={"package": str(artefact.write(files, Path(scratch)))},
+            code_paths=[str(PACKAGE_FOLDER)],
+            signature=signature,
+            pip_requirements=requirements(),
+        )
+    uri: str = logged.model_uri
+    loaded = Path(mlflow.artifacts.download_artifacts(uri))
+    if artefact.read(loaded / "artifacts" / _package_name(loaded)) != files:
+        raise ArtefactError(
+            "the package that MLflow stored is not the one that was measured; look at its artifact store"
+        )
+    return uri
+
+
+def _package_name(model: Path) -> str:
+    """Return the name that MLflow gave the package's folder."""
+    return next(path.parent.name for path in model.glob(f"artifacts/*/{artefact.MANIFEST}"))
+
+
+def requirements() -> list[str]:
+    """Return what a server needs to load the model, at the versions that measured it; there is no torch in it."""
+    return [f"{name}=={importlib.metadata.version(name)}" for name in SERVING_NEEDS]
+
+
+def register(client: MlflowClient, name: str, model_uri: str, run_id: str, tags: Mapping[str, str]) -> str:
+    """Create a version of the registered model `name` and return its number."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    version = client.create_model_version(name, model_uri, run_id, tags=dict(tags))
+    return str(version.version)
+
+
+def champion_files(client: MlflowClient, name: str) -> tuple[str, Path] | None:
+    """Return the champion's version and its downloaded package folder, or None if there is no champion."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        version = client.get_model_version_by_alias(name, CHAMPION).version
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+    model = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{version}"))
+    return str(version), model / "artifacts" / _package_name(model)
+
+
+def promote(client: MlflowClient, name: str, version: str, test: TestRows) -> tuple[str, str]:
+    """Make a version champion if it is the first, or not worse than the champion on the same rows; else challenger.
+
+    Returns the alias and the reason in one line. A champion that cannot be scored keeps its place.
+    """
+    alias, reason = CHAMPION, f"the first version of {name}"
+    if found := champion_files(client, name):
+        champion, folder = found
+        try:
+            decision = _compare(folder, test)
+            alias, reason = (CHAMPION if decision.not_worse else CHALLENGER), decision.reason
+        except SpamctlError as error:
+            alias, reason = CHALLENGER, f"the champion, version {champion}, cannot be scored: {error}"
+    client.set_registered_model_alias(name, alias, version)
+    return alias, reason
+
+
+def _compare(folder: Path, test: TestRows) -> Decision:
+    """Score the champion's package on the challenger's test rows and compare the verdicts, row by row."""
+    engine = Engine(folder)
+    champion = engine.probabilities(engine.logits(engine.tokenize(test.texts))) >= engine.threshold
+    return compare(test.is_spam, test.called_spam, champion)
+
+
+def git_commit() -> str:
+    """Return the commit of the checkout that spamctl runs from, or nothing if it runs from an installed package."""
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(PACKAGE_FOLDER), "rev-parse", "HEAD"],
+            capture_output=True, text=True, timeout=5, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""

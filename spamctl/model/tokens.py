@@ -1,0 +1,58 @@
+"""Turn messages into token ids, by one rule for training and for serving."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from spamctl.data.cleaning import clean
+from spamctl.errors import ArtefactError
+
+# A token seldom spans more characters; text beyond this is cut before it is tokenised: 10 MB cost no more than a page.
+CHARACTERS_PER_TOKEN = 32
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """Hold one message's token ids (at least one) and whether its text was cut to the window."""
+
+    ids: list[int]
+    truncated: bool
+
+
+class MessageTokenizer:
+    """Clean, tokenise and cut messages; special tokens written inside a text stay plain text."""
+
+    def __init__(self, tokenizer: Tokenizer, *, max_tokens: int, empty_id: int) -> None:
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(max_tokens)
+        tokenizer.encode_special_tokens = True
+        self._tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        self.empty_id = empty_id
+
+    @classmethod
+    def from_file(cls, path: Path, *, max_tokens: int, empty_id: int) -> MessageTokenizer:
+        """Read a `tokenizer.json`; raise ArtefactError if it is not one."""
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise ArtefactError(f"{path.name} is not a tokenizer: {error}") from error
+        return cls(tokenizer, max_tokens=max_tokens, empty_id=empty_id)
+
+    def encode(self, texts: Sequence[str]) -> list[TokenRow]:
+        """Return one TokenRow a text, in order; a text without tokens becomes the end-of-text token alone."""
+        limit = self.max_tokens * CHARACTERS_PER_TOKEN
+        cleaned = [clean(text[: 2 * limit]) for text in texts]
+        encodings = self._tokenizer.encode_batch([text[:limit] for text in cleaned])
+        return [
+            TokenRow(encoding.ids or [self.empty_id], bool(encoding.overflowing) or len(text) > limit)
+            for encoding, text in zip(encodings, cleaned, strict=True)
+        ]
+
+    def to_json(self) -> str:
+        """Return the tokenizer as the text of a `tokenizer.json`."""
+        return str(self._tokenizer.to_str())

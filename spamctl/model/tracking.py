@@ -1,0 +1,97 @@
+"""Reach MLflow's tracking store: bounded waiting, and a SQLite store that is created only once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx
+from filelock import FileLock
+
+from spamctl.errors import UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PATIENCE = 5.0  # seconds
+SQLITE = "sqlite:///"
+
+
+def tracking_uri() -> str:
+    """Return MLFLOW_TRACKING_URI, or a SQLite file in the working folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
+
+
+def shown(uri: str) -> str:
+    """Return a store's address without a password in it."""
+    parts = urlsplit(uri)
+    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
+
+
+def require_reachable(uri: str) -> None:
+    """Return if the store at `uri` answers within seconds; raise UnavailableError or UsageError if not."""
+    scheme = urlsplit(uri).scheme
+    if scheme in ("http", "https"):
+        _require_server(uri)
+    elif uri.startswith(SQLITE):
+        folder = Path(uri.removeprefix(SQLITE)).absolute().parent
+        if not os.access(folder, os.W_OK):
+            raise UsageError(f"MLFLOW_TRACKING_URI {uri}: the folder {folder} cannot be written")
+    elif scheme in ("", "file"):
+        raise UsageError(
+            f"MLFLOW_TRACKING_URI {uri}: MLflow no longer keeps a registry in a folder; use sqlite:///mlflow.db"
+        )
+
+
+def _require_server(uri: str) -> None:
+    try:
+        answer = httpx.get(f"{uri.rstrip('/')}/health", timeout=PATIENCE)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        raise UnavailableError(
+            f"MLFLOW_TRACKING_URI {shown(uri)}: the tracking server does not answer ({type(error).__name__}); "
+            "start it with spamctl ui, or unset the variable to use sqlite:///mlflow.db"
+        ) from error
+    if answer.status_code != httpx.codes.OK:
+        raise UnavailableError(f"MLFLOW_TRACKING_URI {shown(uri)}: /health answers {answer.status_code}; is it MLflow?")
+
+
+@contextmanager
+def open_tracking(uri: str) -> Iterator[MlflowClient]:
+    """Point MLflow at a store and give its client; raise UnavailableError if the store fails meanwhile."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        if uri.startswith(SQLITE):
+            path = Path(uri.removeprefix(SQLITE)).absolute()
+            uri = f"{SQLITE}{path}"
+            with FileLock(f"{path}.lock"):  # two processes that create one store at once break it for good
+                mlflow.set_tracking_uri(uri)
+                mlflow.search_experiments(max_results=1)
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        yield mlflow.MlflowClient()
+    except MlflowException as error:
+        raise UnavailableError(f"MLflow at {shown(uri)} refused: {str(error).splitlines()[0][:300]}") from error
+
+
+def experiment_id(client: MlflowClient, name: str, uri: str) -> str:
+    """Return the id of an experiment, created with artefacts beside the store if it does not exist."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        place = Path("mlruns", name).absolute().as_uri() if uri.startswith(SQLITE) else None
+        try:
+            return str(client.create_experiment(name, artifact_location=place))
+        except MlflowException:  # another process was first
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        raise UsageError(f"--experiment {name}: it was deleted in MLflow; restore it there, or choose another name")
+    return str(found.experiment_id)

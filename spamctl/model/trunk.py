@@ -1,0 +1,142 @@
+"""Run a window of a causal language model's blocks, from token ids or from hidden states."""
+
+# B rows, T tokens, D width of the model
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from spamctl.errors import DataError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class Trunk(nn.Module):
+    """Hold a model whose blocks can be looked at through a window [first, last).
+
+    Rows are padded on the right and attention is causal, so a real token never sees a pad: no attention mask is needed,
+    and padding cannot change a verdict. Hidden states enter at the door of the first block of the window; whatever the
+    model does before its first block (position embeddings, scaling) has then no second effect.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model.eval()
+        self.config: Any = model.config.get_text_config()
+        self.config.use_cache = False
+        self._home, self._stack_name = _find_stack(model, int(self.config.num_hidden_layers))
+        self._norm_name = _find_final_norm(self._home, self._stack_name)
+        self._norm: nn.Module = getattr(self._home, self._norm_name)
+        self._blocks: tuple[nn.Module, ...] = tuple(getattr(self._home, self._stack_name))
+        self._layer_types: list[str] | None = getattr(self.config, "layer_types", None)
+        self.window(0, self.depth)
+
+    @property
+    def depth(self) -> int:
+        """Count the blocks that are kept."""
+        return len(self._blocks)
+
+    @property
+    def width(self) -> int:
+        """Return D, the size of a hidden state."""
+        return int(self.config.hidden_size)
+
+    @property
+    def blocks(self) -> tuple[nn.Module, ...]:
+        """Return every kept block, in order, whatever the window shows."""
+        return self._blocks
+
+    @property
+    def final_norm(self) -> nn.Module:
+        """Return the norm behind the last block."""
+        return self._norm
+
+    def cut(self, depth: int) -> None:
+        """Throw the blocks above `depth` away; raise DataError if the model has fewer."""
+        if not 1 <= depth <= self.depth:
+            raise DataError(
+                f"--depth {depth}: this model has {self.depth} blocks; give 1 to {self.depth}, auto or full"
+            )
+        self._blocks = self._blocks[:depth]
+        self.window(0, depth)
+
+    def window(self, first: int, last: int, *, norm: bool = True) -> None:
+        """Let `forward` run blocks [first, last), and the final norm behind them if `norm`."""
+        setattr(self._home, self._stack_name, nn.ModuleList(self._blocks[first:last]))
+        setattr(self._home, self._norm_name, self._norm if norm else nn.Identity())
+        self.config.num_hidden_layers = last - first
+        if self._layer_types is not None:
+            self.config.layer_types = self._layer_types[first:last]
+        self._empty = first == last
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return hidden states (B, T, D) for token ids (B, T) or for hidden states (B, T, D)."""
+        if not inputs.is_floating_point():
+            return self.model(input_ids=inputs).last_hidden_state  # type: ignore[no-any-return]  # (B, T, D)
+        if self._empty:
+            return getattr(self._home, self._norm_name)(inputs)  # type: ignore[no-any-return]  # (B, T, D)
+        with self._entering(inputs):
+            return self.model(inputs_embeds=inputs).last_hidden_state  # type: ignore[no-any-return]  # (B, T, D)
+
+    @contextmanager
+    def _entering(self, hidden_states: Tensor) -> Iterator[None]:
+        """Hand `hidden_states` to the first block of the window instead of what the model would."""
+        door = getattr(self._home, self._stack_name)[0]
+        handle = door.register_forward_pre_hook(lambda _module, args: (hidden_states, *args[1:]))
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    @contextmanager
+    def watching(self) -> Iterator[list[Tensor]]:
+        """Collect the hidden states (B, T, D) that leave each kept block during a forward pass."""
+        seen: list[Tensor] = []
+
+        def keep(_module: nn.Module, _args: object, output: Any) -> None:
+            seen.append(output[0] if isinstance(output, tuple) else output)
+
+        handles = [block.register_forward_hook(keep) for block in self._blocks]
+        try:
+            yield seen
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def _find_stack(model: nn.Module, depth: int) -> tuple[nn.Module, str]:
+    """Find the module that holds the decoder blocks, and the name it gives them."""
+    for module in model.modules():
+        for name, child in module.named_children():
+            if isinstance(child, nn.ModuleList) and len(child) == depth:
+                return module, name
+    raise DataError(f"{type(model).__name__} has no stack of {depth} decoder blocks; use a decoder-only language model")
+
+
+def _find_final_norm(home: nn.Module, stack_name: str) -> str:
+    """Find the name of the norm that follows the blocks."""
+    names = [name for name, child in home.named_children() if _is_norm(child) and name != stack_name]
+    behind = [name for name in names if "emb" not in name]
+    if not behind:
+        raise DataError(f"{type(home).__name__} has no final norm behind its blocks; use another base model")
+    return behind[-1]
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return "norm" in type(module).__name__.lower()
+
+
+def pool(hidden_states: Tensor, lengths: Tensor) -> Tensor:
+    """Return [mean of all tokens ; last token] (B, 2D) of hidden states (B, T, D) and lengths (B,) in tokens."""
+    positions = torch.arange(hidden_states.shape[1], device=hidden_states.device)
+    real = (positions[None, :] < lengths[:, None]).to(hidden_states.dtype)  # (B, T)
+    mean = (hidden_states * real[:, :, None]).sum(dim=1) / lengths[:, None].to(hidden_states.dtype)  # (B, D)
+    is_last = (positions[None, :] == lengths[:, None] - 1).to(hidden_states.dtype)  # (B, T)
+    last = (hidden_states * is_last[:, :, None]).sum(dim=1)  # (B, D)
+    return torch.cat([mean, last], dim=1)  # (B, 2D)

@@ -1,0 +1,126 @@
+"""Fine-tune a cut trunk and a head on token rows: frozen pass, linear probe, training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load, save
+
+from spamctl.model.checkpoint import Checkpoints
+from spamctl.model.classifier import SpamClassifier, Tune
+from spamctl.model.features import HiddenStates, TokenIds, frozen_pass, length_batches
+from spamctl.model.loop import Part, Plan, Progress, fine_tune
+from spamctl.model.probe import fit_probe
+from spamctl.model.tick import Tick, Ticking, ticks
+from spamctl.model.trunk import pool
+
+Rows = Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Hold token ids and labels of the rows to learn from and of those that stop it."""
+
+    train: Rows
+    train_is_spam: Sequence[bool]
+    validation: Rows
+    validation_is_spam: Sequence[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Say which weights learn, how, and in which numbers the frozen blocks run."""
+
+    tune: Tune
+    lora_rank: int
+    plan: Plan
+    frozen_dtype: torch.dtype
+
+
+@dataclass(slots=True)
+class History:
+    """Hold what training measured: (step, loss in nats a row)."""
+
+    steps: int = 0
+    training: list[tuple[int, float]] = field(default_factory=list)
+    validation: list[tuple[int, float]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, progress: Progress) -> None:
+        """Take one progress of the training loop."""
+        self.steps = progress.steps
+        if progress.warning:
+            self.warnings.append(progress.warning)
+        if progress.validation_loss is not None:
+            self.validation.append((progress.step, progress.validation_loss))
+        elif not math.isnan(progress.loss):
+            self.training.append((progress.step, progress.loss))
+
+
+def tune(
+    classifier: SpamClassifier, lesson: Lesson, recipe: Recipe, checkpoints: Checkpoints
+) -> Ticking[tuple[bytes, History]]:
+    """Train a classifier in place; yield progress; return the learnt weights as safetensors bytes, and the losses."""
+    frozen = classifier.prepare(recipe.tune, lora_rank=recipe.lora_rank)
+    inputs = []
+    for rows, name in ((lesson.train, "training"), (lesson.validation, "validation")):
+        inputs.append((yield from _inputs(classifier, rows, frozen, recipe, name)))
+    classifier.trunk.window(frozen, classifier.trunk.depth)
+    features = yield from _pooled(classifier, inputs[0])
+    classifier.start_head(*fit_probe(features, np.array(lesson.train_is_spam)))
+    parts = [
+        Part(part, labels)
+        for part, labels in zip(inputs, (lesson.train_is_spam, lesson.validation_is_spam), strict=True)
+    ]
+    history = History()
+    for progress in fine_tune(classifier, parts[0], parts[1], recipe.plan, checkpoints):
+        history.add(progress)
+        yield Training("fine-tuning", progress.step, progress.steps, "steps", progress=progress)
+    return save({name: weight.detach().cpu().contiguous() for name, weight in classifier.learnt().items()}), history
+
+
+@dataclass(frozen=True, slots=True)
+class Training(Tick):
+    """Tell a step of training, with its loss."""
+
+    progress: Progress | None = None
+
+
+def restore(classifier: SpamClassifier, recipe_tune: Tune, lora_rank: int, learnt: bytes) -> None:
+    """Put learnt weights into a fresh classifier of the same shape, adapters folded in."""
+    classifier.prepare(recipe_tune, lora_rank=lora_rank)
+    classifier.restore(load(learnt))
+    if recipe_tune == "lora":
+        classifier.merge_lora()
+    classifier.trunk.window(0, classifier.trunk.depth)
+
+
+def _inputs(
+    classifier: SpamClassifier, rows: Rows, frozen: int, recipe: Recipe, name: str
+) -> Ticking[HiddenStates | TokenIds]:
+    """Return token ids if every block learns, else what leaves the frozen blocks, computed once."""
+    if recipe.tune in ("lora", "full"):
+        return TokenIds(rows)
+    states = HiddenStates([len(row) for row in rows], classifier.trunk.width, recipe.frozen_dtype)
+    passes = frozen_pass(classifier.trunk, rows, states, blocks=frozen, dtype=recipe.frozen_dtype)
+    yield from ticks(passes, f"frozen blocks, {name}", len(rows))
+    return states
+
+
+def _pooled(classifier: SpamClassifier, inputs: HiddenStates | TokenIds) -> Ticking[NDArray[np.float32]]:
+    """Return the features (rows, 2D) that the head sees before anything is trained."""
+    lengths = inputs.lengths.tolist()
+    features = np.empty((len(lengths), 2 * classifier.trunk.width), np.float32)
+    device, done = next(classifier.parameters()).device, 0
+    with torch.inference_mode():
+        for rows in length_batches(lengths):
+            states, row_lengths = inputs.batch(rows, device)
+            features[rows] = pool(classifier.trunk(states), row_lengths).float().cpu().numpy()
+            done += len(rows)
+            yield Tick("features of the probe", done, len(lengths))
+    return features

@@ -1,0 +1,52 @@
+"""Lay out what training needs: the base model's tokenizer and trunk, on a device, with bounded threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from spamctl.errors import DataError
+from spamctl.model.backbone import BaseModel, load_tokenizer, load_trunk
+from spamctl.model.classifier import SpamClassifier
+from spamctl.model.features import frozen_dtype
+from spamctl.model.tokens import MessageTokenizer, TokenRow
+from spamctl.model.trunk import Trunk
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """Hold a base model ready to be cut, tuned and exported."""
+
+    trunk: Trunk
+    tokenizer: MessageTokenizer
+    device: torch.device
+    dtype: torch.dtype
+
+    def tokenize(self, rows: Sequence[Sequence[str]]) -> list[TokenRow]:
+        """Return the token ids of [text, label] rows."""
+        return self.tokenizer.encode([text for text, _ in rows])
+
+    def classifier(self, depth: int) -> SpamClassifier:
+        """Cut the trunk to `depth` blocks and put a head on it."""
+        self.trunk.cut(depth)
+        return SpamClassifier(self.trunk).to(self.device)
+
+
+def open_workbench(
+    base_model: BaseModel, *, max_tokens: int, device: str = "cpu", threads: int = 0, precision: str = "auto"
+) -> Workbench:
+    """Load a base model; raise DataError if `device` is cuda and there is none, or the model has a smaller window."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DataError("--device cuda: PyTorch sees no GPU here; use --device auto or cpu")
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    where = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    trunk = load_trunk(base_model.folder)
+    window = int(getattr(trunk.config, "max_position_embeddings", max_tokens))
+    if max_tokens > window:
+        raise DataError(f"--max-tokens {max_tokens}: {base_model.name} reads at most {window}")
+    backend, empty_id = load_tokenizer(base_model.folder)
+    tokenizer = MessageTokenizer(backend, max_tokens=max_tokens, empty_id=empty_id)
+    return Workbench(trunk.to(where), tokenizer, where, frozen_dtype(precision, where))

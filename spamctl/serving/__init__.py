@@ -1,0 +1,1 @@
+"""Answer messages with a registered model."""
