@@ -12,8 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-import platformdirs
-
+from spamctl.data.cache import cache_folder
 from spamctl.data.download import FEW_SECONDS, Limits, fetch
 from spamctl.data.files import Row
 from spamctl.errors import DataError, UnavailableError
@@ -60,7 +59,7 @@ def find_sms_spam(edition: Edition = FULL, limits: Limits = FEW_SECONDS) -> Copy
     SPAMCTL_CACHE_DIR moves the cache. SPAMCTL_SMS_SPAM_URL moves the archive; empty, it forbids to ask any.
     Raises DataError where no copy can be had, or one on this machine is damaged.
     """
-    cached = _cache_folder() / "sms-spam" / _MEMBER
+    cached = cache_folder() / "sms-spam" / _MEMBER
     if cached.exists():
         content = _intact(cached, edition, f"delete {cached}, and it is downloaded again")
         return Copy(content, "SMS Spam Collection, full copy from the cache")
@@ -75,11 +74,6 @@ def find_sms_spam(edition: Edition = FULL, limits: Limits = FEW_SECONDS) -> Copy
     except DataError as error:
         return _bundled(warnings=(f"refused what {host} sent for the SMS Spam Collection: {error}",))
     return Copy(content, f"SMS Spam Collection, full copy from {host}", _keep(content, cached))
-
-
-def _cache_folder() -> Path:
-    """Return the folder that holds what can be had again: SPAMCTL_CACHE_DIR, or the user's cache folder."""
-    return Path(os.environ.get("SPAMCTL_CACHE_DIR") or platformdirs.user_cache_dir("spamctl"))
 
 
 def _intact(path: Path, edition: Edition, remedy: str) -> bytes:

@@ -28,10 +28,8 @@ STEPS = {
     "register": ("register", "Log and register"),
 }
 
-KEPT = frozenset(
-    "baseline blocks chosen_depth chosen_engine chosen_model corpus depth_scores engine_distances evaluation leakage "
-    "losses operating_point parts result".split()  # noqa: SIM905  (a list of names reads best as words)
-)
+KEPT = ("baseline", "blocks", "chosen_depth", "chosen_engine", "chosen_model", "corpus", "depth_scores")
+KEPT += ("engine_distances", "evaluation", "leakage", "losses", "operating_point", "parts", "result")
 
 
 class TrainFlow(base.VerbFlow):

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import platformdirs
 
+from spamctl.data.cache import cache_folder
 from spamctl.errors import DataError, UnavailableError
 
 if TYPE_CHECKING:
@@ -87,11 +87,6 @@ def _resolve(name: str, requested: str) -> BaseModel:
         raise DataError(f"--base-model {name}: no such folder")
     folder, origin = _from_hub(name)
     return BaseModel(name, requested, origin, folder)
-
-
-def cache_folder() -> Path:
-    """Return the folder that holds what can be made again: SPAMCTL_CACHE_DIR, or the user's cache folder."""
-    return Path(os.environ.get("SPAMCTL_CACHE_DIR") or platformdirs.user_cache_dir("spamctl"))
 
 
 def _bundled_gguf() -> Path:
