@@ -29,6 +29,7 @@ AT_THE_TOP = {
 }
 DECLARED_AND_NEVER_IMPORTED = {
     "gguf": "transformers reads GGUF files through it",
+    "metaflow-card-html": "Metaflow finds the html card in it",
     "onnx": "torch.onnx writes through it",
     "onnxscript": "torch.onnx needs it",
     "pandas": "MLflow hands a served model its rows as a DataFrame",
