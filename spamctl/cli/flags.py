@@ -94,6 +94,4 @@ def usage_fault(error: typer.TyperException) -> str:
     if flag is None or context is None:
         return error.format_message()
     known = [name for param in context.command.get_params(context) for name in param.opts if name.startswith("--")]
-    if flag in known:
-        return f"{flag}: needs a value"
     return f"{flag}: there is no such option{nearest(flag, known) or f'; {context.command_path} --help lists them'}"

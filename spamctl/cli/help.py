@@ -18,7 +18,7 @@ from rich.text import Text
 
 from spamctl import __version__
 from spamctl.config.options import Option
-from spamctl.config.verbs import VERBS
+from spamctl.config.verbs import OTHER_VARIABLES, VERBS
 from spamctl.config.words import number
 
 WIDEST = 110
@@ -34,24 +34,31 @@ def front_page(ctx: Any) -> str:
         _usage(ctx, "VERB [OPTIONS]"),
         _section("Verbs", rows),
         _section("Options", [_row(parameter, None) for parameter in _listed(ctx)]),
-        Text("spamctl VERB --help shows the options of a verb.", "dim"),
-        Text("Start with spamctl train: it needs no data, no GPU and no account.", "dim"),
+        _section("Variables", [(Text(name, "bold cyan"), Text(purpose)) for name, purpose in OTHER_VARIABLES.items()]),
+        _foot(
+            "spamctl VERB --help shows the options of a verb.",
+            "Start with spamctl train: it needs no data, no GPU and no account.",
+        ),
     )
 
 
 def verb_page(ctx: Any) -> str:
     """Draw `spamctl VERB --help`: a panel per group of options, each with what is allowed, its default and variable."""
-    options = {option.name: option for option in VERBS[ctx.command.name].declared()}
+    options = VERBS[ctx.command.name]
+    declared = {option.name: option for option in options.declared()}
     groups: dict[str, list[Row]] = {}
     for parameter in _listed(ctx):
-        option = options.get(parameter.name)
+        option = declared.get(parameter.name)
         groups.setdefault(_group(parameter, option), []).append(_row(parameter, option))
     groups["This run"] = groups.pop("This run")
     return _page(
         Text(ctx.command.help),
         _usage(ctx, " ".join(sorted(ctx.command.collect_usage_pieces(ctx), key=lambda piece: piece == "[OPTIONS]"))),
         *(_section(name, rows) for name, rows in groups.items()),
-        Text("A flag beats a variable (those of a .env file here count), a variable beats a key in --config.", "dim"),
+        _foot(
+            "A flag beats a variable (those of a .env file here count), a variable beats a key in --config.",
+            f"Example: {options.example}",
+        ),
     )
 
 
@@ -65,12 +72,16 @@ def _listed(ctx: Any) -> Iterator[Any]:
     return (parameter for parameter in ctx.command.get_params(ctx) if not getattr(parameter, "hidden", False))
 
 
+def _foot(*lines: str) -> RenderableType:
+    return Padding(Text("\n".join(lines), "dim"), (0, 0, 0, 1))
+
+
 def _usage(ctx: Any, rest: str) -> Text:
     return Text.assemble(("Usage: ", "yellow"), (f"{ctx.command_path} {rest}", "bold"))
 
 
 def _row(parameter: Any, option: Option | None) -> Row:
-    names = parameter.opts if parameter.param_type_name == "option" else [parameter.metavar]
+    names = sorted(parameter.opts, key=len) if parameter.param_type_name == "option" else [parameter.metavar]
     purpose = Text(parameter.help or "")
     if option:
         purpose.append("\n").append(_small_print(option), "dim")

@@ -96,8 +96,8 @@ def _refuse_new_options(options: type[Options], flags: Flags, config: Path | Non
     typed += ["--config"] if config else []
     if typed:
         raise UsageError(
-            f"{', '.join(typed)}: cannot be given when a run is resumed, which keeps the options it was started with; "
-            f"leave out {'it' if len(typed) == 1 else 'them'}, or start anew without --resume and --run-id"
+            f"{', '.join(typed)}: cannot be given with --resume or --run-id: "
+            "a run goes on with the options it began with"
         )
 
 

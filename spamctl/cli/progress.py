@@ -6,7 +6,8 @@ import time
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from spamctl.cli.events import Event
@@ -70,20 +71,15 @@ class Plain:
 
 
 class Live(Plain):
-    """Draw the current step and its bars at the foot of the terminal, and keep what is done above them."""
+    """Keep a clock and the bars of the current step at the foot of the terminal, below what is done."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self._bars = Progress(
-            SpinnerColumn(style="cyan"),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=28),
-            _Count(),
-            console=console,
-            transient=True,
-        )
-        self._tasks: dict[str, TaskID] = {}
-        self._current: tuple[str, float] | None = None
+        indent, spinner = TextColumn(INDENT[:-1]), SpinnerColumn(style="cyan")
+        count = _Count(Column(no_wrap=True))
+        self._bars = Progress(indent, spinner, _Name(), _Bar(20), count, console=console, transient=True)
+        self._tasks = {"": self._bars.add_task("", total=None)}
+        self._began: float | None = None
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -91,41 +87,55 @@ class Live(Plain):
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._bars.stop()
-        self._close(*(("✗", "bold red") if kind else ("✓", "green")))
+        self._close("✗" if kind else "✓", "bold red" if kind else "green")
 
-    def _stage(self, *, title: str, index: int, of: int, **_: Any) -> None:
+    def _stage(self, *, title: str, index: int, of: int, **fields: Any) -> None:
         self._close("✓", "green")
-        self._current = (f"{index}/{of} {visible(title)}", time.monotonic())
+        super()._stage(title=title, index=index, of=of, **fields)
+        self._began = time.monotonic()
         for task in self._tasks.values():
             self._bars.remove_task(task)
-        self._tasks = {"": self._bars.add_task(self._current[0], total=None, unit="", visible=True)}
+        self._tasks = {"": self._bars.add_task("", total=None)}
 
     def _progress(self, *, task: str, done: float, total: float, unit: str) -> None:
         if task not in self._tasks:
-            self._tasks[task] = self._bars.add_task(f"  {visible(task)}", total=total, unit=visible(unit))
+            self._tasks[task] = self._bars.add_task(visible(task), total=total, unit=visible(unit))
         self._bars.update(self._tasks[task], completed=done, total=total)
         if done >= total:
             self._bars.remove_task(self._tasks.pop(task))
 
     def _close(self, mark: str, style: str) -> None:
-        """Leave the finished step above the bars, with the time it took."""
-        if self._current:
-            title, since = self._current
-            took = duration(time.monotonic() - since)
-            self.console.print(Text.assemble((mark, style), f" {title}  ", (took, "dim")), soft_wrap=True)
-            self._current = None
+        """Leave below the finished step the time it took."""
+        if self._began is not None:
+            took = duration(time.monotonic() - self._began)
+            self.console.print(Text.assemble(INDENT, (mark, style), (f" {took}", "dim")))
+            self._began = None
+
+
+class _Name(ProgressColumn):
+    """Draw what a task is called; one without an end says how long it has run."""
+
+    def render(self, task: Task) -> Text:
+        return Text(duration(task.elapsed or 0), "dim") if task.total is None else Text(task.description)
+
+
+class _Bar(BarColumn):
+    """Draw a bar for a task that knows its end."""
+
+    def render(self, task: Task) -> Any:
+        return Text() if task.total is None else super().render(task)
 
 
 class _Count(ProgressColumn):
-    """Draw what is done, how fast, and what time is left; a task without a total only says how long it has run."""
+    """Draw how much is done, how fast, and what time is left."""
 
     def render(self, task: Task) -> Text:
         if task.total is None:
-            return Text(duration(task.elapsed or 0), "dim")
+            return Text()
         count = f"{task.completed:,.0f}/{task.total:,.0f} {task.fields['unit']}"
         if not task.speed or task.time_remaining is None:
             return Text(count)
-        return Text.assemble(count, (f"  {task.speed:.3g}/s  {duration(task.time_remaining)} left", "dim"))
+        return Text.assemble(count, (f", {task.speed:.3g}/s, {duration(task.time_remaining)} left", "dim"))
 
 
 class _Clock:

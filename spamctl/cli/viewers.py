@@ -70,7 +70,10 @@ def ui(flags: Flags) -> int:
     store = _store(settled.variables.get("MLFLOW_TRACKING_URI") or DEFAULT_STORE, folder)
     command = [sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1"]
     # By variable, not by flag: a database's password would stand in the list of processes.
-    environment = {**child_environment(settled.variables, folder), "MLFLOW_BACKEND_STORE_URI": store}
+    environment = child_environment(settled.variables, folder) | {"MLFLOW_BACKEND_STORE_URI": store}
+    environment.setdefault(
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"
+    )  # a process for judges that we have no use for
     environment.pop("MLFLOW_TRACKING_URI", None)
     return _open(Page("MLflow", "ui", command, environment, folder, port))
 
@@ -79,7 +82,7 @@ def _store(uri: str, folder: Path) -> str:
     """Check that a tracking URI is a database that a server can be put over, and that something is in it."""
     scheme = urlsplit(uri).scheme.split("+")[0]
     if scheme in {"http", "https"}:
-        raise UsageError(f"MLFLOW_TRACKING_URI: {uri} is a server with a page of its own; open it in a browser")
+        raise UsageError(f"MLFLOW_TRACKING_URI: {_without_password(uri)} has a page of its own; open it in a browser")
     if scheme not in DATABASES:
         raise UsageError(f"MLFLOW_TRACKING_URI: must be a database such as {DEFAULT_STORE}, got the scheme {scheme!r}")
     if scheme == "sqlite" and not (folder / uri.removeprefix("sqlite:///")).is_file():
@@ -87,8 +90,15 @@ def _store(uri: str, folder: Path) -> str:
     return uri
 
 
+def _without_password(uri: str) -> str:
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
 def _open(page: Page) -> int:
     """Run the page's server until Ctrl-C (raised on) or SIGTERM (exit 0), and say where it answers."""
+    from rich.console import Console
+
     from spamctl.cli.family import Family, Terminated
 
     _refuse_taken(page.port)
@@ -98,7 +108,8 @@ def _open(page: Page) -> int:
             log.open("x", encoding="utf-8") as pages,
             Family(page.command, environment=page.environment, folder=page.folder, output=pages) as family,
         ):
-            _wait_until_ready(page, family, log)
+            with Console(stderr=True).status(f"Starting: {page.title}"):
+                _wait_until_ready(page, family, log)
             typer.echo(f"{page.title}: http://{LOOPBACK}:{page.port}  (Ctrl-C stops it)")
             family.exit_code()
     except Terminated:

@@ -82,10 +82,11 @@ Layer = Mapping[str, Given]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Hold the options of one verb; a subclass names the verb, says what it does, and adds one field per option."""
+    """Hold the options of one verb; a subclass names the verb, says what it does, and adds a field per option."""
 
     verb: ClassVar[str]
     summary: ClassVar[str]
+    example: ClassVar[str]
 
     @classmethod
     @functools.cache

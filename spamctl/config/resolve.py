@@ -35,7 +35,7 @@ def resolve(
         from_flags(options, flags),
         from_variables(options, environ),
         from_variables(options, hidden, place=DOTENV),
-        from_yaml(options, folder / config) if config is not None else Source({}),
+        from_yaml(options, config) if config is not None else Source({}),
     ]
     faults = [*dotenv_faults, *(fault for source in sources for fault in source.faults)]
     try:

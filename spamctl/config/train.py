@@ -20,6 +20,7 @@ class TrainOptions(Options):
 
     verb: ClassVar[str] = "train"
     summary: ClassVar[str] = "Fine-tune a language model on labelled messages, prove how good it is, and register it."
+    example: ClassVar[str] = "spamctl train --dataset mine.csv --spam-label junk --accuracy-threshold 0.95"
 
     dataset: str = option(
         "sms-spam", "Messages to learn from: sms-spam, or the path of a csv, tsv, jsonl or parquet file.", group="Data"

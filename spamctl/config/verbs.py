@@ -9,7 +9,9 @@ from spamctl.config.viewers import CardsOptions, UiOptions
 VERBS: Final[dict[str, type[Options]]] = {options.verb: options for options in (TrainOptions, CardsOptions, UiOptions)}
 
 OTHER_VARIABLES: Final = {
+    "MLFLOW_TRACKING_URI": "Where runs and models are kept: a database or a server; sqlite:///mlflow.db if not set.",
     "SPAMCTL_CACHE_DIR": "Folder for weights and data that are worth keeping between runs.",
+    "SPAMCTL_SMS_SPAM_URL": "Where to fetch the full SMS Spam Collection; empty takes the bundled copy.",
 }
 
 

@@ -16,6 +16,7 @@ class CardsOptions(Options):
 
     verb: ClassVar[str] = "cards"
     summary: ClassVar[str] = "Open the cards of a verb's latest run: its curves, tables and worst errors, live."
+    example: ClassVar[str] = "spamctl cards train --port 8325"
 
     port: Annotated[int, Ge(1), Le(65535)] = option(8324, "Port of the page on 127.0.0.1.", group="Page")
 
@@ -26,5 +27,6 @@ class UiOptions(Options):
 
     verb: ClassVar[str] = "ui"
     summary: ClassVar[str] = "Open the MLflow page: every run and every registered version of the model."
+    example: ClassVar[str] = "spamctl ui --port 5002"
 
     port: Annotated[int, Ge(1), Le(65535)] = option(5001, "Port of the page on 127.0.0.1.", group="Page")

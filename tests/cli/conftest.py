@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.reports.conftest import summary
 
 TINY_FLOW = Path(__file__).with_name("tiny_flow.py")

@@ -4,8 +4,10 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
+
 from tests.reports.conftest import summary
 
 pytestmark = pytest.mark.slow
@@ -23,7 +25,7 @@ def is_alive(pid):
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    with open(f"/proc/{pid}/stat") as file:
+    with Path(f"/proc/{pid}/stat").open() as file:
         return file.read().rpartition(")")[2].split()[0] != "Z"
 
 

@@ -1,0 +1,109 @@
+"""Help shows every option, fits the terminal, is plain where nobody reads colours, and costs nothing."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+from spamctl.cli.app import main
+from spamctl.config.verbs import OTHER_VARIABLES, VERBS
+
+PAGES = [[], *([verb] for verb in VERBS)]
+PROBE = """
+import sys
+from spamctl.cli.app import main
+main(sys.argv[1:])
+heavy = {"torch", "mlflow", "metaflow", "transformers", "evidently", "pandas", "sqlalchemy", "pydantic", "numpy"}
+sys.exit(",".join(heavy & {name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+def on_terminal(words, columns, **variables):
+    """Return what a terminal of so many columns receives."""
+    master, slave = pty.openpty()
+    environment = os.environ | {"COLUMNS": str(columns), "TERM": "xterm-256color", "LANG": "C.UTF-8"} | variables
+    with subprocess.Popen([sys.executable, "-m", "spamctl", *words], stdout=slave, stderr=slave, env=environment) as it:
+        os.close(slave)
+        received = b""
+        while chunk := read(master):
+            received += chunk
+        assert it.wait() == 0
+    os.close(master)
+    return received.decode().replace("\r\n", "\n")
+
+
+def read(master):
+    try:
+        return os.read(master, 65536)
+    except OSError:  # how Linux says that the other end is closed
+        return b""
+
+
+def without_colours(text):
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_is_there_with_its_default_and_its_variable(capsys, verb):
+    assert main([verb, "--help"]) == 0
+    page = " ".join(capsys.readouterr().out.split())
+    for option in VERBS[verb].declared():
+        assert f"{option.flag} {option.help}" in page
+        assert re.search(rf"default \S+; {option.variable}\b", page)
+        assert option.allowed in page
+    assert VERBS[verb].summary in page
+    assert VERBS[verb].example in page
+
+
+def test_the_front_page_lists_every_verb_with_what_it_does(capsys):
+    assert main(["--help"]) == 0
+    page = " ".join(capsys.readouterr().out.split())
+    for verb, options in VERBS.items():
+        assert f"{verb} {options.summary}" in page
+    for name, purpose in OTHER_VARIABLES.items():
+        assert f"{name} {purpose}" in page
+
+
+@pytest.mark.parametrize("words", PAGES, ids=" ".join)
+def test_a_pipe_gets_plain_text(capsys, words):
+    main([*words, "--help"])
+    page = capsys.readouterr().out
+    assert page.isascii()
+    assert "\x1b" not in page
+    assert max(map(len, page.splitlines())) <= 80
+    assert not [line for line in page.splitlines() if line != line.rstrip()]
+
+
+@pytest.mark.parametrize("words", PAGES, ids=" ".join)
+@pytest.mark.parametrize("columns", [50, 80, 120])
+def test_a_terminal_gets_panels_of_its_own_width(words, columns):
+    page = on_terminal([*words, "--help"], columns)
+    assert "\x1b[" in page
+    lines = without_colours(page).splitlines()
+    frames = {len(line) for line in lines if line.startswith(("╭", "╰"))}
+    assert frames == {min(columns, 110)}
+    assert max(map(len, lines)) <= columns
+
+
+def test_no_color_keeps_the_panels_and_drops_the_colours():
+    page = on_terminal(["--help"], 80, NO_COLOR="1")
+    assert "╭" in page
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]", page)
+
+
+def test_a_dumb_terminal_gets_plain_text():
+    page = on_terminal(["--help"], 80, TERM="dumb")
+    assert page.isascii()
+    assert "\x1b" not in page
+
+
+@pytest.mark.parametrize("words", [*([*page, "--help"] for page in PAGES), ["--version"]], ids=" ".join)
+def test_help_imports_nothing_heavy(words):
+    began = time.perf_counter()
+    answer = subprocess.run([sys.executable, "-c", PROBE, *words], capture_output=True, text=True, check=False)
+    assert answer.stderr.strip() == ""
+    assert time.perf_counter() - began < 5
