@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-SERVING_NEEDS = ("mlflow", "numpy", "openvino", "pandas", "pyyaml", "tokenizers")
+SERVING_NEEDS = ("annotated-types", "mlflow", "numpy", "openvino", "pandas", "pydantic", "pyyaml", "tokenizers")
 PACKAGE_FOLDER = Path(spamctl.__file__).parent
 
 
