@@ -1,0 +1,87 @@
+"""Train, export and package a tiny model once for all tests that only look at it."""
+
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from spamctl.data.split import Split, split
+from spamctl.model import packaging, tuning
+from spamctl.model.artefact import Files
+from spamctl.model.backbone import BaseModel
+from spamctl.model.checkpoint import Checkpoints
+from spamctl.model.classifier import SpamClassifier
+from spamctl.model.loop import Plan
+from spamctl.model.packaging import Package, Validation, Wish
+from spamctl.model.tokens import MessageTokenizer
+from spamctl.model.workbench import open_workbench
+from tests import tiny_models
+
+SAVE = {"gpt2": tiny_models.save_gpt2, "llama": tiny_models.save_llama}
+MAX_TOKENS = 96
+
+
+def last(ticking):
+    """Run a long task to its end and return what it ends with."""
+    while True:
+        try:
+            next(ticking)
+        except StopIteration as end:
+            return end.value
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Hold a classifier that has learnt, what it reads, and what it learnt from."""
+
+    classifier: SpamClassifier
+    tokenizer: MessageTokenizer
+    parts: Split
+
+    def rows(self, part: str):
+        """Return a part's messages as token rows."""
+        return self.tokenizer.encode([message.text for message in getattr(self.parts, part)])
+
+    def truth(self, part: str) -> list[bool]:
+        """Return which messages of a part are spam."""
+        return [message.is_spam for message in getattr(self.parts, part)]
+
+    def validation(self) -> Validation:
+        """Return what chooses engine, calibration and threshold."""
+        return Validation(self.rows("validation"), self.truth("validation"))
+
+
+@cache
+def trained(family: str = "gpt2") -> Trained:
+    """Return a classifier of two blocks whose head has learnt from the tiny messages."""
+    with tempfile.TemporaryDirectory() as folder:
+        base = BaseModel("tiny", "tiny", "local folder", SAVE[family](Path(folder)))
+        bench = open_workbench(base, max_tokens=MAX_TOKENS, threads=1, precision="float32")
+        made = Trained(bench.classifier(2), bench.tokenizer, split(tiny_models.messages(300)))
+        train, validation = ([row.ids for row in made.rows(part)] for part in ("train", "validation"))
+        lesson = tuning.Lesson(train, made.truth("train"), validation, made.truth("validation"))
+        recipe = tuning.Recipe("head", 8, Plan(epochs=1), bench.dtype)
+        last(tuning.tune(made.classifier, lesson, recipe, Checkpoints(Path(folder, "checkpoints"))))
+    return made
+
+
+def wish(engine: str = "auto", tolerance: float = 0.02) -> Wish:
+    """Return what a packaging is asked for."""
+    return Wish(engine, tolerance, max_false_positive_rate=0.05, seed=0)
+
+
+def package(made: Trained, wanted: Wish) -> Package:
+    """Package a classifier."""
+    rows = [row.ids for row in made.rows("train")]
+    return last(packaging.package(made.classifier, made.tokenizer, rows, made.validation(), wanted, {"depth": 2}))
+
+
+@cache
+def packaged(family: str = "gpt2", engine: str = "float32") -> Package:
+    """Return a packaged tiny model."""
+    return package(trained(family), wish(engine))
+
+
+def files(family: str = "gpt2", engine: str = "float32") -> Files:
+    """Return the files of a packaged tiny model, to be written or damaged."""
+    return dict(packaged(family, engine).files)
