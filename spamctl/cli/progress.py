@@ -13,7 +13,7 @@ from rich.text import Text
 from spamctl.cli.events import Event
 from spamctl.reports.escape import visible
 
-SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BETWEEN_LINES = 10.0
 INDENT = "      "
 
 
@@ -62,12 +62,12 @@ class Plain:
         clock = self._clocks.setdefault(task, _Clock(done))
         if done >= total:
             del self._clocks[task]
-            if clock.is_due:
+            if clock.seconds >= SECONDS_BETWEEN_LINES:
                 self.write(f"{task}: {total:,} {unit} in {duration(clock.seconds)}")
         elif clock.is_due and clock.rate(done):
             clock.told = time.monotonic()
-            left = duration((total - done) / clock.rate(done))
-            self.write(f"{task}: {done:,} of {total:,} {unit}, {clock.rate(done):.3g}/s, {left} left")
+            left = (total - done) / clock.rate(done)
+            self.write(f"{task}: {done:,} of {total:,} {unit}, {pace(clock.rate(done), left)}")
 
 
 class Live(Plain):
@@ -135,7 +135,7 @@ class _Count(ProgressColumn):
         count = f"{task.completed:,.0f}/{task.total:,.0f} {task.fields['unit']}"
         if not task.speed or task.time_remaining is None:
             return Text(count)
-        return Text.assemble(count, (f", {task.speed:.3g}/s, {duration(task.time_remaining)} left", "dim"))
+        return Text.assemble(f"{count}, ", (pace(task.speed, task.time_remaining), "dim"))
 
 
 class _Clock:
@@ -155,6 +155,12 @@ class _Clock:
 
     def rate(self, done: float) -> float:
         return (done - self.first_done) / self.seconds if self.seconds else 0.0
+
+
+def pace(rate: float, left: float) -> str:
+    """Say how fast a task is, if that is a number one can read, and what time is left."""
+    speed = f"{rate:.3g}/s, " if rate >= 1 else ""
+    return f"{speed}{duration(left)} left"
 
 
 def duration(seconds: float) -> str:

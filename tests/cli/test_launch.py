@@ -34,29 +34,17 @@ def log_of(folder):
     return log.read_text()
 
 
-def test_a_run_tells_its_steps_and_ends_in_its_result(run, tmp_path):
-    code, out, err = run("train", "--epochs", "7", SPAMCTL_TRAIN_LEARNING_RATE="2e-5")
+def test_a_run_tells_its_steps_and_ends_in_its_result_whatever_the_environment_says(run, home, tmp_path):
+    hijack = {"METAFLOW_DEFAULT_METADATA": "service", "METAFLOW_SERVICE_URL": "http://127.0.0.1:9"}
+    (home / ".metaflowconfig").mkdir()
+    (home / ".metaflowconfig" / "config.json").write_text(json.dumps(hijack))
+    code, out, err = run("train", "--epochs", "7", SPAMCTL_TRAIN_LEARNING_RATE="2e-5", METAFLOW_RUN_SEED="9")
     assert code == 0, err
-    assert err.splitlines() == ["[1/2] Read the messages", "      epochs 7, rate 2e-05", "[2/2] Behave"]
+    assert err.splitlines() == ["[1/2] Read the messages", "      epochs 7, rate 2e-05, seed 0", "[2/2] Behave"]
     assert "Registered as spam version 3" in out
     assert "spamctl cards train" in out
     assert '"spamctl": "progress"' in log_of(tmp_path)
     assert not list((tmp_path / ".spamctl" / "logs").glob("*.run-id"))
-
-
-def test_every_option_reaches_the_flow_whatever_the_environment_says(run):
-    _, _, err = run("train", METAFLOW_RUN_EPOCHS="99", METAFLOW_RUN_LEARNING_RATE="0.9")
-    assert "epochs 3, rate 5e-05" in err
-
-
-def test_the_users_metaflow_profile_does_not_decide_where_runs_go(run, home, tmp_path):
-    config = home / ".metaflowconfig" / "config.json"
-    config.parent.mkdir()
-    config.write_text(
-        json.dumps({"METAFLOW_DEFAULT_METADATA": "service", "METAFLOW_SERVICE_URL": "http://127.0.0.1:9"})
-    )
-    code, _, err = run("train")
-    assert code == 0, err
     assert (tmp_path / ".metaflow" / "TrainFlow" / "latest_run").is_file()
 
 

@@ -40,15 +40,15 @@ def test_a_run_in_a_file(screen, clock):
     tell(shown, "metric", name="validation loss", value=0.123456, epoch=1)
     for done in range(0, 101, 2):
         tell(shown, "progress", task="frozen pass", done=done, total=100, unit="messages")
-        clock.now += 0.2
+        clock.now += 0.4
     tell(shown, "result", verb="train")
     assert paper.getvalue().splitlines() == [
         "[2/6] Fine-tune",
         "      a fact",
         "      warning: a surprise",
         "      validation loss after epoch 1: 0.1235",
-        "      frozen pass: 50 of 100 messages, 10/s, 5 s left",
-        "      frozen pass: 100 messages in 10 s",
+        "      frozen pass: 50 of 100 messages, 5/s, 10 s left",
+        "      frozen pass: 100 messages in 20 s",
     ]
 
 
@@ -90,6 +90,10 @@ def test_a_step_that_was_left_by_an_error_is_not_ticked():
     shown.__exit__(KeyboardInterrupt)
     assert "✗" in paper.getvalue()
     assert "✓" not in paper.getvalue()
+
+
+def test_a_rate_below_one_is_not_said():
+    assert progress.pace(0.05, 61) == "1 min 1 s left"
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ class TrainFlow(base.VerbFlow):
         """Read nothing, and tell the progress of it."""
         with base.stage("start", "Read the messages", index=1, of=2):
             options = self.options(TrainOptions)
-            base.note(f"epochs {options.epochs}, rate {options.learning_rate}")
+            base.note(f"epochs {options.epochs}, rate {options.learning_rate}, seed {options.seed}")
             for _ in base.tracked(range(50), "reading", total=50, unit="messages"):
                 time.sleep(0.002)
         self.behaviour = options.dataset
