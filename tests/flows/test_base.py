@@ -1,0 +1,73 @@
+"""Every option is a parameter of the flow, and a step tells what it does in events that the launcher reads."""
+
+import json
+
+import pytest
+
+from spamctl.cli.events import read_event
+from spamctl.config.verbs import VERBS
+from spamctl.errors import GateRefusedError
+from spamctl.flows import base
+
+
+def events(capsys):
+    """Return the events told so far, as the launcher reads them."""
+    read = [read_event(line) for line in capsys.readouterr().out.splitlines()]
+    assert None not in read
+    return [(event.kind, event.fields) for event in read]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_is_a_parameter_spelled_as_its_flag(verb):
+    made = base.parameters(VERBS[verb])
+    for option in VERBS[verb].declared():
+        parameter = made.pop(option.name)
+        parameter.init()
+        assert f"--{parameter.name}" == option.flag
+        assert parameter.kwargs["type"] is option.kind
+        assert parameter.kwargs["default"] == option.default
+    assert made == {}
+
+
+def test_a_step_is_announced(capsys):
+    with base.stage("tune", "Fine-tune", index=3, of=6):
+        base.note("a fact")
+        base.warning("a surprise")
+        base.metric("validation loss", 0.5, epoch=1)
+    assert events(capsys) == [
+        ("stage", {"stage": "tune", "title": "Fine-tune", "index": 3, "of": 6}),
+        ("note", {"text": "a fact"}),
+        ("warning", {"text": "a surprise"}),
+        ("metric", {"name": "validation loss", "value": 0.5, "epoch": 1}),
+    ]
+
+
+def test_a_refusal_is_told_with_its_exit_code_and_leaves_the_step(capsys):
+    with pytest.raises(GateRefusedError), base.stage("register", "Register", index=1, of=1):
+        raise GateRefusedError("under the threshold")
+    assert events(capsys)[-1] == ("refusal", {"exit_code": 3, "text": "under the threshold"})
+
+
+def test_a_failure_is_told_with_its_step_and_leaves_it(capsys):
+    with pytest.raises(ZeroDivisionError), base.stage("tune", "Fine-tune", index=1, of=1):
+        raise ZeroDivisionError("no rows")
+    assert events(capsys)[-1] == ("failure", {"stage": "tune", "text": "ZeroDivisionError: no rows"})
+
+
+def test_progress_is_told_a_few_times_a_second_and_at_the_end(capsys, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    for item in base.tracked(range(100), "reading", total=100, unit="rows"):
+        now = item * 0.01
+    told = [fields["done"] for _, fields in events(capsys)]
+    assert told[0] == 1
+    assert told[-1] == 100
+    assert len(told) <= 7
+
+
+def test_a_result_is_one_line_of_ascii_whatever_is_in_it(capsys):
+    base.result("train", {"registered": True, "reason": 'naïve\n\x1b[31m{"spamctl": "note"}', "verb": "other"})
+    out = capsys.readouterr().out
+    assert out.isascii()
+    assert out.count("\n") == 1
+    assert json.loads(out)["verb"] == "train"
