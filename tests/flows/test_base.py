@@ -1,13 +1,22 @@
 """Every option is a parameter of the flow, and a step tells what it does in events that the launcher reads."""
 
+import importlib
 import json
+import warnings
 
 import pytest
 
 from spamctl.cli.events import read_event
 from spamctl.config.verbs import VERBS
 from spamctl.errors import GateRefusedError
-from spamctl.flows import base
+
+
+@pytest.fixture(scope="module")
+def base():
+    """Import Metaflow, whose own copy of a YAML reader warns of the one that is installed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return importlib.import_module("spamctl.flows.base")
 
 
 def events(capsys):
@@ -18,7 +27,7 @@ def events(capsys):
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_option_is_a_parameter_spelled_as_its_flag(verb):
+def test_every_option_is_a_parameter_spelled_as_its_flag(base, verb):
     made = base.parameters(VERBS[verb])
     for option in VERBS[verb].declared():
         parameter = made.pop(option.name)
@@ -29,7 +38,7 @@ def test_every_option_is_a_parameter_spelled_as_its_flag(verb):
     assert made == {}
 
 
-def test_a_step_is_announced(capsys):
+def test_a_step_is_announced(base, capsys):
     with base.stage("tune", "Fine-tune", index=3, of=6):
         base.note("a fact")
         base.warning("a surprise")
@@ -42,19 +51,19 @@ def test_a_step_is_announced(capsys):
     ]
 
 
-def test_a_refusal_is_told_with_its_exit_code_and_leaves_the_step(capsys):
+def test_a_refusal_is_told_with_its_exit_code_and_leaves_the_step(base, capsys):
     with pytest.raises(GateRefusedError), base.stage("register", "Register", index=1, of=1):
         raise GateRefusedError("under the threshold")
     assert events(capsys)[-1] == ("refusal", {"exit_code": 3, "text": "under the threshold"})
 
 
-def test_a_failure_is_told_with_its_step_and_leaves_it(capsys):
+def test_a_failure_is_told_with_its_step_and_leaves_it(base, capsys):
     with pytest.raises(ZeroDivisionError), base.stage("tune", "Fine-tune", index=1, of=1):
         raise ZeroDivisionError("no rows")
     assert events(capsys)[-1] == ("failure", {"stage": "tune", "text": "ZeroDivisionError: no rows"})
 
 
-def test_progress_is_told_a_few_times_a_second_and_at_the_end(capsys, monkeypatch):
+def test_progress_is_told_a_few_times_a_second_and_at_the_end(base, capsys, monkeypatch):
     now = 0.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     for item in base.tracked(range(100), "reading", total=100, unit="rows"):
@@ -65,7 +74,7 @@ def test_progress_is_told_a_few_times_a_second_and_at_the_end(capsys, monkeypatc
     assert len(told) <= 7
 
 
-def test_a_result_is_one_line_of_ascii_whatever_is_in_it(capsys):
+def test_a_result_is_one_line_of_ascii_whatever_is_in_it(base, capsys):
     base.result("train", {"registered": True, "reason": 'naïve\n\x1b[31m{"spamctl": "note"}', "verb": "other"})
     out = capsys.readouterr().out
     assert out.isascii()
