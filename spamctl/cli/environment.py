@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from spamctl.config.train import cores
 from spamctl.errors import UsageError
 
 STATE = ".spamctl"
@@ -36,7 +37,7 @@ USERS = ("METAFLOW_USER", "SUDO_USER", "USERNAME", "USER", "LOGNAME")
 
 def child_environment(variables: Mapping[str, str], folder: Path, *, threads: int = 0) -> dict[str, str]:
     """Build a child's environment: what the user set stays, what we need is added; `threads` 0 means every core."""
-    environment = {**BOUNDED, **LOCAL, **_bounds(len(os.sched_getaffinity(0))), **variables, **QUIET}
+    environment = {**BOUNDED, **LOCAL, **_bounds(cores()), **variables, **QUIET}
     if not environment.keys() & {"METAFLOW_HOME", "METAFLOW_PROFILE"}:
         environment["METAFLOW_HOME"] = str(folder / STATE / "metaflow")
     environment["METAFLOW_DATASTORE_SYSROOT_LOCAL"] = str(folder)  # cards are only found beside the runs

@@ -14,6 +14,11 @@ from spamctl.config.options import Fault, Options, option
 from spamctl.config.words import shown
 
 
+def cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(Options):
     """Hold what a training can be asked for."""
@@ -107,5 +112,5 @@ class TrainOptions(Options):
                 ("model_name",),
                 f"must be 1 to 100 letters, digits and . _ - and not begin with a dot, got {shown(self.model_name)}",
             )
-        if self.threads > (cores := len(os.sched_getaffinity(0))):
-            yield Fault(("threads",), f"must be at most {cores}, the cores free to use here, got {self.threads}")
+        if self.threads > cores():
+            yield Fault(("threads",), f"must be at most {cores()}, the cores free to use here, got {self.threads}")
