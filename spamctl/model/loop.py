@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from spamctl.errors import DataError
 from spamctl.model.checkpoint import Checkpoint, Checkpoints
 from spamctl.model.classifier import SpamClassifier, labels_tensor
 from spamctl.model.features import HiddenStates, TokenIds, length_batches
@@ -78,6 +79,7 @@ def fine_tune(
 
     Labels are 1 for spam; the loss is binary cross-entropy at the natural prior; AdamW (Loshchilov and Hutter 2019)
     with linear warm-up and decay. If `checkpoints` holds a whole checkpoint, training goes on from there.
+    Raises DataError if no epoch ends with a finite validation loss.
     """
     weights = list(classifier.learnt().values())
     device = weights[0].device
@@ -123,6 +125,10 @@ def fine_tune(
         checkpoints.save(state.step, _checkpoint(classifier, optimizer, state))
         yield Progress(state.epoch, state.step, steps, math.nan, validation_loss)
 
+    if not state.best:
+        raise DataError(
+            f"training diverged: no epoch had a finite loss; give a --learning-rate below {plan.learning_rate:g}"
+        )
     classifier.restore(state.best)
 
 

@@ -60,14 +60,14 @@ def score_blocks(pooled: NDArray[np.float32], labels: NDArray[np.bool_], seed: i
 
 
 def choose_depth(scores: list[BlockScore], rows: int) -> DepthChoice:
-    """Choose the shallowest block, from the floor up, whose loss is within one standard error of the best.
+    """Choose, from the floor up, the shallowest block whose loss is within one standard error of the best one's.
 
     The rule of Breiman, Friedman, Olshen and Stone, Classification and Regression Trees (1984), section 3.4.3.
     """
     floor = max(1, round(len(scores) * FLOOR_SHARE))
-    best = min(scores, key=lambda score: score.log_loss)
-    bar = best.log_loss + best.standard_error
-    depth = next((s.block for s in scores if s.block >= floor and s.log_loss <= bar), len(scores))
+    eligible = [score for score in scores if score.block >= floor]
+    best = min(eligible, key=lambda score: score.log_loss)
+    depth = next(s.block for s in eligible if s.log_loss <= best.log_loss + best.standard_error)
     return DepthChoice(depth, floor, rows, tuple(scores))
 
 

@@ -49,8 +49,11 @@ class MessageTokenizer:
         cleaned = [clean(text[: 2 * limit]) for text in texts]
         encodings = self._tokenizer.encode_batch([text[:limit] for text in cleaned])
         return [
-            TokenRow(encoding.ids or [self.empty_id], bool(encoding.overflowing) or len(text) > limit)
-            for encoding, text in zip(encodings, cleaned, strict=True)
+            TokenRow(
+                encoding.ids or [self.empty_id],
+                bool(encoding.overflowing) or len(text) > limit or len(whole) > 2 * limit,
+            )
+            for encoding, text, whole in zip(encodings, cleaned, texts, strict=True)
         ]
 
     def to_json(self) -> str:

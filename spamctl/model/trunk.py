@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+ADVICE = "use a decoder-only language model"
+
+
 class Trunk(nn.Module):
     """Hold a model whose blocks can be looked at through a window [first, last).
 
@@ -27,14 +30,16 @@ class Trunk(nn.Module):
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
+        if model.config.is_encoder_decoder:
+            raise DataError(f"{type(model).__name__} has an encoder; {ADVICE}")
         self.model = model.eval()
         self.config: Any = model.config.get_text_config()
         self.config.use_cache = False
         self._home, self._stack_name = _find_stack(model, int(self.config.num_hidden_layers))
-        self._norm_name = _find_final_norm(self._home, self._stack_name)
+        self._norm_name = _find_final_norm(self._home)
         self._norm: nn.Module = getattr(self._home, self._norm_name)
         self._blocks: tuple[nn.Module, ...] = tuple(getattr(self._home, self._stack_name))
-        self._layer_types: list[str] | None = getattr(self.config, "layer_types", None)
+        self._layer_types: list[str] | None = vars(self.config).get("layer_types")
         self.window(0, self.depth)
 
     @property
@@ -56,6 +61,22 @@ class Trunk(nn.Module):
     def final_norm(self) -> nn.Module:
         """Return the norm behind the last block."""
         return self._norm
+
+    @torch.no_grad()
+    def check(self) -> None:
+        """Try on three tokens that the model computes, looks back only and runs in two parts, or raise DataError."""
+        name, ids = type(self.model).__name__, torch.tensor([[1, 2, 3], [1, 2, 4]])
+        whole = self(ids)  # (2, 3, D)
+        if not whole.isfinite().all():
+            raise DataError(f"the weights of this {name} give no numbers; fetch or save the model again")
+        if not torch.allclose(whole[0, :2], whole[1, :2], atol=1e-4):
+            raise DataError(f"{name} looks ahead, so that padding would change its verdicts; {ADVICE}")
+        self.window(0, self.depth // 2, norm=False)
+        half = self(ids)  # (2, 3, D)
+        self.window(self.depth // 2, self.depth)
+        if not torch.allclose(self(half), whole, atol=1e-4):
+            raise DataError(f"{name} does not run block by block and end in a norm; use another base model")
+        self.window(0, self.depth)
 
     def cut(self, depth: int) -> None:
         """Throw the blocks above `depth` away; raise DataError if the model has fewer."""
@@ -116,20 +137,15 @@ def _find_stack(model: nn.Module, depth: int) -> tuple[nn.Module, str]:
         for name, child in module.named_children():
             if isinstance(child, nn.ModuleList) and len(child) == depth:
                 return module, name
-    raise DataError(f"{type(model).__name__} has no stack of {depth} decoder blocks; use a decoder-only language model")
+    raise DataError(f"{type(model).__name__} has no stack of {depth} decoder blocks; {ADVICE}")
 
 
-def _find_final_norm(home: nn.Module, stack_name: str) -> str:
+def _find_final_norm(home: nn.Module) -> str:
     """Find the name of the norm that follows the blocks."""
-    names = [name for name, child in home.named_children() if _is_norm(child) and name != stack_name]
-    behind = [name for name in names if "emb" not in name]
-    if not behind:
+    norms = [name for name, child in home.named_children() if "norm" in type(child).__name__.lower()]
+    if not norms:
         raise DataError(f"{type(home).__name__} has no final norm behind its blocks; use another base model")
-    return behind[-1]
-
-
-def _is_norm(module: nn.Module) -> bool:
-    return "norm" in type(module).__name__.lower()
+    return norms[-1]  # a norm of the embeddings, where there is one, comes first
 
 
 def pool(hidden_states: Tensor, lengths: Tensor) -> Tensor:

@@ -66,6 +66,7 @@ def tune(
     classifier: SpamClassifier, lesson: Lesson, recipe: Recipe, checkpoints: Checkpoints
 ) -> Ticking[tuple[bytes, History]]:
     """Train a classifier in place; yield progress; return the learnt weights as safetensors bytes, and the losses."""
+    torch.manual_seed(recipe.plan.seed)  # adapters start at random
     frozen = classifier.prepare(recipe.tune, lora_rank=recipe.lora_rank)
     inputs = []
     for rows, name in ((lesson.train, "training"), (lesson.validation, "validation")):

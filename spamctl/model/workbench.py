@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,15 +37,24 @@ class Workbench:
 def open_workbench(
     base_model: BaseModel, *, max_tokens: int, device: str = "cpu", threads: int = 0, precision: str = "auto"
 ) -> Workbench:
-    """Load a base model; raise DataError if `device` is cuda and there is none, or the model has a smaller window."""
+    """Load a base model; `threads` 0 leaves their number to OMP_NUM_THREADS, or else to the machine.
+
+    Raises DataError if `device` is cuda and there is none, if the model reads fewer than `max_tokens` tokens, or if its
+    tokenizer is another model's.
+    """
     if device == "cuda" and not torch.cuda.is_available():
         raise DataError("--device cuda: PyTorch sees no GPU here; use --device auto or cpu")
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    if threads:
+        torch.set_num_threads(threads)
     where = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
     trunk = load_trunk(base_model.folder)
     window = int(getattr(trunk.config, "max_position_embeddings", max_tokens))
     if max_tokens > window:
         raise DataError(f"--max-tokens {max_tokens}: {base_model.name} reads at most {window}")
     backend, empty_id = load_tokenizer(base_model.folder)
+    if backend.get_vocab_size(with_added_tokens=False) > trunk.config.vocab_size:
+        raise DataError(
+            f"{base_model.folder}: the tokenizer knows more tokens than the model; they belong to two models"
+        )
     tokenizer = MessageTokenizer(backend, max_tokens=max_tokens, empty_id=empty_id)
     return Workbench(trunk.to(where), tokenizer, where, frozen_dtype(precision, where))

@@ -1,0 +1,99 @@
+"""Find a model in the cache of a Hugging Face hub, or on the hub itself, and never wait long for an answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import threading
+from http import HTTPStatus
+from pathlib import Path
+
+import httpx
+
+from spamctl.errors import DataError, UnavailableError
+
+PATIENCE = 5.0  # seconds
+FILES = ["config.json", "tokenizer*.json", "special_tokens_map.json", "vocab.json", "merges.txt", "model*.safetensors*"]
+
+
+def find(name: str) -> tuple[str, Path]:
+    """Return the origin, in words, and the folder of a hub model: cached, else downloaded.
+
+    Raises DataError if the hub has no such model, or only its pickles; UnavailableError if the hub cannot be asked.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        cached = _cached(name)
+    except HFValidationError as error:
+        raise DataError("no such folder, and no hub has such a name; give name, owner/name, or a folder") from error
+    if cached:
+        return f"hub cache, revision {cached.name[:12]}", cached
+    _require_model(name)
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=FILES, etag_timeout=PATIENCE, max_workers=2))
+    except Exception as error:  # of which HTTP library, depends on the version of the hub's
+        raise UnavailableError(f"the download broke off ({type(error).__name__}); try again") from error
+    if not is_complete(folder):
+        raise DataError("the hub has no safetensors weights with a fast tokenizer for it, and pickles are never read")
+    return f"hub, revision {folder.name[:12]}", folder
+
+
+def is_complete(folder: Path) -> bool:
+    """Tell whether a snapshot holds a config, a tokenizer and every shard of the weights."""
+    weights = ["model.safetensors"]
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        weights = list(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    tokenizer = any((folder / file).is_file() for file in ("tokenizer.json", "vocab.json"))
+    return tokenizer and all((folder / file).is_file() for file in ("config.json", *weights))
+
+
+def _cached(name: str) -> Path | None:
+    """Return the folder of a whole snapshot in the cache, without asking anyone."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=FILES, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    return folder if is_complete(folder) else None
+
+
+def _require_model(name: str) -> None:
+    """Check in a few seconds that the hub answers and has the model."""
+    from huggingface_hub import constants, get_token
+
+    if constants.is_offline_mode():
+        raise UnavailableError("not in the cache, and HF_HUB_OFFLINE forbids asking the hub")
+    token = get_token()
+    status = _ask(f"{constants.ENDPOINT}/api/models/{name}", {"authorization": f"Bearer {token}"} if token else {})
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
+        raise DataError(f"the hub has no such model, or it needs HF_TOKEN (the answer is {status})")
+    if status != HTTPStatus.OK:
+        raise UnavailableError(f"the hub answers {status}")
+
+
+def _ask(url: str, headers: dict[str, str]) -> int:
+    """Return the status of an answer; a thread waits for it, since no time-out bounds the search for a host's name."""
+    answers: queue.SimpleQueue[int | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(httpx.get(url, headers=headers, timeout=PATIENCE, follow_redirects=True).status_code)
+        except Exception as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=PATIENCE + 1)
+    except queue.Empty:
+        raise UnavailableError(f"the hub does not answer within {PATIENCE:g} s") from None
+    if isinstance(answer, Exception):
+        raise UnavailableError(f"the hub does not answer ({type(answer).__name__})") from answer
+    return answer
