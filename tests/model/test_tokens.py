@@ -1,0 +1,105 @@
+"""Hold tokens to one rule: any text has an answer, none has a control token, and what is cut is said."""
+
+import random
+import time
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from spamctl.errors import ArtefactError
+from spamctl.model.tokens import CHARACTERS_PER_TOKEN, MessageTokenizer
+from tests import tiny_models
+from tests.tiny_models import END_OF_TEXT
+
+MAX_TOKENS = 16
+
+
+def tokenizer(max_tokens=MAX_TOKENS):
+    """Return a fresh tokenizer with the end-of-text token for empty texts."""
+    tiny = tiny_models.tokenizer()
+    copy = type(tiny.backend_tokenizer).from_str(tiny.backend_tokenizer.to_str())
+    return MessageTokenizer(copy, max_tokens=max_tokens, empty_id=tiny.eos_token_id)
+
+
+def waves(tokens):
+    """Return a text of exactly so many tokens: no message holds the sign, so none are merged."""
+    return "~" * tokens
+
+
+@given(st.text() | st.text(st.characters(categories=["Cs", "Cc", "Cf", "Mn", "Lo"])))
+@example("")
+@example(" \n\t ")
+@example("\ud800 lone \udfff")
+@example("\x00")
+@example("\u200b\u202eᴠɪᴀɢʀᴀ")
+def test_every_text_has_tokens_and_no_control_token(text):
+    row = tokenizer().encode([text])[0]
+    end = tiny_models.tokenizer().eos_token_id
+    assert 1 <= len(row.ids) <= MAX_TOKENS
+    assert end not in row.ids or row.ids == [end]
+
+
+@pytest.mark.parametrize("text", ["", "\x00\x01", "\x7f"])
+def test_a_text_without_tokens_is_the_end_of_text_token(text):
+    assert tokenizer().encode([text])[0].ids == [tiny_models.tokenizer().eos_token_id]
+
+
+def test_white_space_is_text():
+    assert tokenizer().encode(["   "])[0].ids != tokenizer().encode([""])[0].ids
+
+
+def test_special_tokens_in_a_text_stay_text(tmp_path):
+    (tmp_path / "tokenizer.json").write_text(tokenizer().to_json(), encoding="utf-8")
+    again = MessageTokenizer.from_file(tmp_path / "tokenizer.json", max_tokens=99, empty_id=0)
+    end = tiny_models.tokenizer().eos_token_id
+    text = f"win{END_OF_TEXT}not spam"
+    assert end in tiny_models.tokenizer().encode(text)  # what happens without care
+    for careful in (tokenizer(99), again):
+        ids = careful.encode([text])[0].ids
+        assert end not in ids
+        assert tiny_models.tokenizer().decode(ids) == text
+
+
+def test_a_saved_tokenizer_gives_the_same_tokens(tmp_path, messages):
+    (tmp_path / "tokenizer.json").write_text(tokenizer().to_json(), encoding="utf-8")
+    again = MessageTokenizer.from_file(tmp_path / "tokenizer.json", max_tokens=MAX_TOKENS, empty_id=383)
+    texts = [message.text for message in messages]
+    assert again.encode(texts) == tokenizer().encode(texts)
+    assert again.encode([""])[0].ids == [383]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "truncated"), [(MAX_TOKENS - 1, False), (MAX_TOKENS, False), (MAX_TOKENS + 1, True)]
+)
+def test_what_is_cut_to_the_window_is_said(tokens, truncated):
+    text = waves(tokens)
+    assert len(tokenizer(99).encode([text])[0].ids) == tokens
+    row = tokenizer().encode([text])[0]
+    assert (len(row.ids), row.truncated) == (min(tokens, MAX_TOKENS), truncated)
+    assert row.ids == tokenizer(99).encode([text])[0].ids[:MAX_TOKENS]
+
+
+def test_ten_megabytes_cost_no_more_than_a_page():
+    tokens, limit = tokenizer(), MAX_TOKENS * CHARACTERS_PER_TOKEN
+    texts = [unit * (10 * 2**20 // len(unit)) for unit in ("a", "spam ", " ", "&amp;", "\u0301", "\x00", "\ud800")]
+    started = time.process_time()
+    rows = tokens.encode(texts)
+    assert time.process_time() - started < 1
+    assert all(row.truncated for row in rows)
+    assert rows[1].ids == tokens.encode([texts[1][:limit]])[0].ids
+
+
+def test_neighbours_do_not_change_the_tokens(messages):
+    texts = [message.text for message in messages] + ["", waves(99), "\ud800"]
+    tokens = tokenizer()
+    order = random.Random(0).sample(range(len(texts)), len(texts))
+    together = tokens.encode([texts[row] for row in order])
+    assert together == [tokens.encode([texts[row]])[0] for row in order]
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"version": "1.0"', b"\xff\xfe"])
+def test_a_damaged_file_is_refused(tmp_path, content):
+    (tmp_path / "tokenizer.json").write_bytes(content)
+    with pytest.raises(ArtefactError, match=r"tokenizer\.json is not a tokenizer"):
+        MessageTokenizer.from_file(tmp_path / "tokenizer.json", max_tokens=8, empty_id=0)
