@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spamctl.model import artefact, calibration, threshold
+from spamctl.model import artefact, calibration, parity, threshold
 from spamctl.model.artefact import Files, Golden, Manifest
 from spamctl.model.engine import TOKENIZER, Engine, Logits
 from spamctl.model.export import (
@@ -25,6 +25,7 @@ from spamctl.model.export import (
     to_openvino,
 )
 from spamctl.model.golden import GOLDEN
+from spamctl.model.parity import Parity
 from spamctl.model.threshold import OperatingPoint
 from spamctl.model.tick import Tick, Ticking
 from spamctl.model.tokens import MessageTokenizer, TokenRow
@@ -32,6 +33,7 @@ from spamctl.model.tokens import MessageTokenizer, TokenRow
 if TYPE_CHECKING:
     from spamctl.model.classifier import SpamClassifier
 
+PARITY_ROWS = 64
 PRECISION = "f32"  # of what is not int8: the same on every processor
 
 
@@ -81,46 +83,65 @@ def package(
     parts = {TOKENIZER: tokenizer.to_json().encode()}
     yield Tick("export", 0, 4, "parts")
     exact = to_openvino(classifier)
-    graph, kind = exact, FLOAT32
     yield Tick("export", 1, 4, "parts")
-    logits = _score(to_files(exact) | parts, draft, validation.rows)
+    taken = _try(FLOAT32, to_files(exact) | parts, draft, validation)
     yield Tick("export", 2, 4, "parts")
-    distances: dict[str, Distance] = {}
+    distances, warnings, reference = {}, [], taken.logits
     truth = np.array(validation.is_spam)
-    for candidate in _candidates(wish.engine):
-        smaller = quantise(exact, train, wish.seed) if candidate == INT8 else compress_weights(exact)
-        scores = _score(to_files(smaller) | parts, draft, validation.rows)
-        distances[candidate] = distance(truth, logits, scores)
-        if distances[candidate].within(wish.tolerance):
-            graph, kind, logits = smaller, candidate, scores
+    for kind in _candidates(wish.engine):
+        smaller = quantise(exact, train, wish.seed) if kind == INT8 else compress_weights(exact)
+        trial = _try(kind, to_files(smaller) | parts, draft, validation)
+        distances[kind] = distance(truth, reference, trial.logits)
+        if not (fault := _fault(trial, distances[kind], wish.tolerance)):
+            taken = trial
             break
+        warnings.append(fault)
     yield Tick("export", 3, 4, "parts")
-    scale = calibration.fit(truth, logits)
-    point = threshold.choose(truth, scale.apply(logits), wish.max_false_positive_rate)
-    manifest = replace(draft, engine=kind, slope=scale.slope, intercept=scale.intercept, threshold=point.threshold)
-    files = _with_golden(to_files(graph) | parts, manifest)
+    scale = calibration.fit(truth, taken.logits)
+    point = threshold.choose(truth, scale.apply(taken.logits), wish.max_false_positive_rate)
+    manifest = replace(
+        draft, engine=taken.kind, slope=scale.slope, intercept=scale.intercept, threshold=point.threshold
+    )
+    files = _with_golden(taken.files, manifest)
     yield Tick("export", 4, 4, "parts")
-    return Package(files, kind, point, distances, _warnings(wish, kind, distances))
+    return Package(files, taken.kind, point, distances, tuple(warnings))
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """Hold an engine that may be packaged, its validation logits (rows,), and what batching does to some of them."""
+
+    kind: str
+    files: Files
+    logits: Logits
+    parity: Parity
+
+
+def _try(kind: str, files: Files, draft: Manifest, validation: Validation) -> _Trial:
+    """Score the validation rows with an engine that is not calibrated yet."""
+    with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch:
+        engine = Engine(artefact.write(artefact.seal(files, draft), Path(scratch)))
+        sample = validation.rows[:PARITY_ROWS]
+        alone = np.array(list(parity.single_rows(engine, sample)))
+        return _Trial(kind, files, engine.logits(validation.rows), parity.check(engine, sample, alone, seed=0))
 
 
 def _candidates(wanted: str) -> tuple[str, ...]:
     return {"auto": (INT8, INT8_WEIGHTS), FLOAT32: ()}.get(wanted, (wanted,))
 
 
-def _warnings(wish: Wish, kind: str, distances: dict[str, Distance]) -> tuple[str, ...]:
-    """Say which engine strayed too far and was not taken."""
-    return tuple(
-        f"{name} changes {d.changed:.2%} of the validation verdicts and ROC-AUC by {-d.auc_fall:+.4f}, more than "
-        f"--int8-tolerance {wish.tolerance:g} allows: {kind} is packaged"
-        for name, d in distances.items()
-        if name != kind
-    )
-
-
-def _score(files: Files, manifest: Manifest, rows: Sequence[TokenRow]) -> Logits:
-    """Score rows with a package that is not finished yet."""
-    with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch:
-        return Engine(artefact.write(artefact.seal(files, manifest), Path(scratch))).logits(rows)
+def _fault(trial: _Trial, far: Distance, tolerance: float) -> str:
+    """Say why an engine is not taken, or nothing if it is."""
+    if not trial.parity.holds:
+        return (
+            f"{trial.kind} moves a probability by {trial.parity.max_delta:.2g} with its batch here: it is not packaged"
+        )
+    if not far.within(tolerance):
+        return (
+            f"{trial.kind} changes {far.changed:.2%} of the validation verdicts and ROC-AUC by {-far.auc_fall:+.4f}, "
+            f"more than --int8-tolerance {tolerance:g} allows: it is not packaged"
+        )
+    return ""
 
 
 def _with_golden(files: Files, manifest: Manifest) -> Files:

@@ -11,8 +11,9 @@ from spamctl.errors import ArtefactError
 from spamctl.model.engine import Engine, Logits
 from spamctl.model.tokens import TokenRow
 
-TOLERANCE = 1e-4  # of probability, against single rows without padding
+TOLERANCE = 1e-4  # of probability, against single rows with no more padding than fills a vector lane
 BATCH = 64
+OTHER_PAD = 1  # the engine pads with 0: whoever reads a pad reads something else here
 PADDED_ROWS = 32  # padding to the whole window is dear: a sample of rows, spread over all lengths, is enough
 
 
@@ -28,9 +29,14 @@ class Parity:
         """Return the proof as plain JSON."""
         return asdict(self)
 
+    @property
+    def holds(self) -> bool:
+        """Tell whether no verdict changed and no probability moved by the tolerance."""
+        return not self.changed and self.max_delta < TOLERANCE
+
     def require(self) -> None:
         """Raise ArtefactError if the package is not what was measured."""
-        if self.changed or not self.max_delta < TOLERANCE:
+        if not self.holds:
             raise ArtefactError(
                 f"the packaged model is not registered: batching changes {self.changed} of {self.rows} verdicts "
                 f"and moves a probability by {self.max_delta:.2g} (allowed: {TOLERANCE:g}); padding is read somewhere"
@@ -38,7 +44,7 @@ class Parity:
 
 
 def single_rows(engine: Engine, rows: Sequence[TokenRow]) -> Iterator[float]:
-    """Yield the logit of each row scored alone, without any padding: the reference."""
+    """Yield the logit of each row scored alone: the reference."""
     for index in range(len(rows)):
         yield float(engine.logits(rows[index : index + 1])[0])
 
@@ -47,7 +53,7 @@ def check(engine: Engine, rows: Sequence[TokenRow], alone: Logits, seed: int) ->
     """Compare the logits of rows scored `alone` (rows,) with every other way to score them.
 
     The ways: rows of similar length together, as a server does; batches of 64 in random order, padded to their longest;
-    a sample padded to the whole window.
+    a sample padded to the whole window, with another token.
     """
     shuffled = np.random.default_rng(seed).permutation(len(rows))
     random = [shuffled[start : start + BATCH].tolist() for start in range(0, len(rows), BATCH)]
@@ -55,7 +61,8 @@ def check(engine: Engine, rows: Sequence[TokenRow], alone: Logits, seed: int) ->
     sample = by_length[np.linspace(0, len(rows) - 1, min(PADDED_ROWS, len(rows)), dtype=int)]
     window = engine.manifest.max_tokens
     padded = alone.copy()
-    padded[sample] = engine.logits([rows[row] for row in sample], batches=[[i] for i in range(len(sample))], pad=window)
+    singles = [[place] for place in range(len(sample))]
+    padded[sample] = engine.logits([rows[row] for row in sample], batches=singles, pad=window, fill=OTHER_PAD)
     reference = engine.probabilities(alone)
     ways = [engine.logits(rows), engine.logits(rows, batches=random), padded]
     others = [engine.probabilities(logits) for logits in ways]
