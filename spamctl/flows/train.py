@@ -18,6 +18,7 @@ from spamctl.message import SPAM
 
 if TYPE_CHECKING:
     from spamctl.model.workbench import Workbench
+    from spamctl.reports.live import LossCard
 
 STEPS = {
     "start": ("read", "Read, clean and split the messages"),
@@ -28,7 +29,15 @@ STEPS = {
     "register": ("register", "Log and register"),
 }
 
-KEPT = ("baseline", "blocks", "chosen_depth", "chosen_engine", "chosen_model", "corpus", "depth_scores")
+KEPT: tuple[str, ...] = (
+    "baseline",
+    "blocks",
+    "chosen_depth",
+    "chosen_engine",
+    "chosen_model",
+    "corpus",
+    "depth_scores",
+)
 KEPT += ("engine_distances", "evaluation", "leakage", "losses", "operating_point", "parts", "result")
 
 
@@ -46,10 +55,8 @@ class TrainFlow(base.VerbFlow):
             from spamctl.model.tracking import require_reachable, tracking_uri
 
             require_reachable(tracking_uri())
-            request = corpus.CorpusRequest(
-                options.dataset, options.text_column, options.label_column, options.spam_label
-            )
-            found = corpus.read_corpus(request)
+            asked = {name: getattr(options, name) for name in corpus.CorpusRequest.__slots__}
+            found = corpus.read_corpus(corpus.CorpusRequest(**asked))
             base.tell([f"messages from {found.origin}", *found.notes], found.warnings)
             divided = split.split(found.messages, options.balance)
             self.leakage = duplicates.leakage(divided)
@@ -97,6 +104,7 @@ class TrainFlow(base.VerbFlow):
         """Train the weights that learn; the frozen blocks run once."""
         with self.part() as options:
             from spamctl.model import checkpoint, loop, tuning
+            from spamctl.reports import plots
             from spamctl.reports.live import LossCard
 
             bench = self._workbench(options)
@@ -110,12 +118,12 @@ class TrainFlow(base.VerbFlow):
                 checkpoint.folder_of(options.items(), self.corpus, self.chosen_model, self.chosen_depth)
             )
             chart = LossCard(current.card["loss"], steps=plan.steps(len(train)))
-            self.learnt, history = base.follow(
-                tuning.tune(bench.classifier(self.chosen_depth), lesson, recipe, checkpoints), chart.watch
-            )
+            training = tuning.tune(bench.classifier(self.chosen_depth), lesson, recipe, checkpoints)
+            self.learnt, history = base.follow(training, lambda tick: _show(tick, chart))
             chart.draw()
-            base.tell((), history.warnings)
             self.losses = {"training": history.training, "validation": history.validation}
+            epoch, sizes = plan.steps_per_epoch(len(train)), (len(train), len(validation))
+            self.more_pictures |= {"loss_curve": plots.loss_curve(**self.losses, steps_per_epoch=epoch, rows=sizes)}
             checkpoints.clear()
         self.next(self.package)
 
@@ -186,9 +194,10 @@ class TrainFlow(base.VerbFlow):
                 baseline=self.baseline["score"]["metrics"],
                 budget=options.max_false_positive_rate,
             )
+            pictures |= self.more_pictures
             uri = tracking.tracking_uri()
             with tracking.open_tracking(uri) as client:
-                noted = record.record(wanted, self._values(), pictures | self.more_pictures)
+                noted = record.record(wanted, self._values(), pictures)
                 run_id = registry.log_run(client, options.experiment, uri, noted)
                 if answer.passed:
                     model_uri = registry.log_model(run_id, self.files)
@@ -240,6 +249,15 @@ class TrainFlow(base.VerbFlow):
             threads=options.threads,
             precision=options.frozen_precision,
         )
+
+
+def _show(tick: Any, chart: LossCard) -> None:
+    """Draw a tick of fine-tuning, and tell what is worth a line."""
+    chart.watch(tick)
+    if progress := getattr(tick, "progress", None):
+        base.tell(filter(None, [progress.note]), filter(None, [progress.warning]))
+        if progress.validation_loss is not None:
+            base.metric("validation loss", progress.validation_loss, epoch=progress.epoch)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,11 @@ class Plan:
 
     def steps(self, rows: int) -> int:
         """Count the optimiser steps of all epochs over `rows` training rows."""
-        return self.epochs * math.ceil(rows / self.batch_size)
+        return self.epochs * self.steps_per_epoch(rows)
+
+    def steps_per_epoch(self, rows: int) -> int:
+        """Count the optimiser steps of one epoch over `rows` training rows."""
+        return math.ceil(rows / self.batch_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Progress:
     steps: int
     loss: float
     validation_loss: float | None = None
+    note: str = ""
     warning: str = ""
 
 
@@ -72,7 +77,7 @@ class _State:
     best: dict[str, Tensor] = field(default_factory=dict)
 
 
-def fine_tune(
+def fine_tune(  # long: a training loop is read top to bottom
     classifier: SpamClassifier, train: Part, validation: Part, plan: Plan, checkpoints: Checkpoints
 ) -> Iterator[Progress]:
     """Train the weights that learn; yield Progress; end with the weights of the epoch of least validation loss.
@@ -90,6 +95,7 @@ def fine_tune(
     for found in checkpoints.newest():
         if isinstance(found, Checkpoint):
             state = _resume(found, classifier, optimizer)
+            yield Progress(state.epoch, state.step, steps, math.nan, note=f"fine-tuning goes on from step {state.step}")
         else:
             yield Progress(0, 0, steps, math.nan, warning=found)
     saved = time.monotonic()

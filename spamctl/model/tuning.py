@@ -49,13 +49,10 @@ class History:
     steps: int = 0
     training: list[tuple[int, float]] = field(default_factory=list)
     validation: list[tuple[int, float]] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
 
     def add(self, progress: Progress) -> None:
         """Take one progress of the training loop."""
         self.steps = progress.steps
-        if progress.warning:
-            self.warnings.append(progress.warning)
         if progress.validation_loss is not None:
             self.validation.append((progress.step, progress.validation_loss))
         elif not math.isnan(progress.loss):

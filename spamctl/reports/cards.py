@@ -69,18 +69,6 @@ def fixed_depth_page(depth: int, blocks: int, *, base_model: str) -> str:
     return document(title, [element("h1", title), element("p", "--depth asked for it; no block was scored.", "quiet")])
 
 
-def training_page(plot: bytes, *, validation: Sequence[tuple[float, float]], tune: str, base_model: str) -> str:
-    """Return the card of fine-tuning: the loss curve, and the validation loss (step, loss) after each epoch."""
-    title = f"{base_model}, --tune {tune}: the epoch of least validation loss is kept"
-    best = min(loss for _, loss in validation)
-    rows = [
-        (epoch, f"{step:g}", strong(f"{number(loss)} (kept)") if loss == best else number(loss))
-        for epoch, (step, loss) in enumerate(validation, start=1)
-    ]
-    columns = [Column(head, "number") for head in ("epoch", "step", "validation loss, nats per message")]
-    return document(title, [element("h1", title), pictures({"loss_curve": plot}), table(columns, rows)])
-
-
 def _evaluation(
     result: Mapping[str, Any],
     plots: Mapping[str, bytes],

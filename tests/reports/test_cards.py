@@ -75,9 +75,10 @@ def test_depth_marks_the_chosen_block_and_explains_the_rule():
     assert "1 0.9100 0.2000 0.0100" in text
 
 
-def test_training_marks_the_epoch_that_is_kept():
-    page = cards.training_page(b"PNG", validation=[(10, 0.3), (20, 0.2)], tune="last-block", base_model="tiny")
-    assert "1 10 0.3000 2 20 0.2000 (kept)" in words(page)
+def test_a_depth_that_was_asked_for_is_told_as_such():
+    text = words(cards.fixed_depth_page(3, 12, base_model="tiny"))
+    assert "tiny: 3 of 12 blocks are kept" in text
+    assert "no block was scored" in text
 
 
 @pytest.mark.browser
