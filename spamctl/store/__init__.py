@@ -1,0 +1,1 @@
+"""Keep every answer and its truth in SQLite or PostgreSQL (the archive)."""

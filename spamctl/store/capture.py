@@ -1,0 +1,285 @@
+"""Keep every answer: requests that wait at the same time share one transaction, and hear back after its commit.
+
+What is promised, for each `submit`:
+
+* True means that its rows are in the database and on the disk, whatever is killed next.
+* An answer comes within the timeout and a tenth of a second, even if the database hangs: a clock of its own sees to it.
+* A failure means "not known to be stored", never "known not to be": a commit that was under way when the time ran out,
+  or whose connection broke, may stand. Such a row exists unacknowledged; a retry under the same request id has the
+  same uuid and writes nothing twice. What had not been handed to the database by then is never written later. Rows
+  whose commit outlived their deadline are counted as `late`.
+* A store that has failed for longer than the timeout is known to be down: from then on a request waits for a moment
+  only, while the writer goes on trying; it recovers unaided.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy.exc import DBAPIError
+
+from spamctl.errors import SpamctlError, UnavailableError
+from spamctl.store.address import parse
+from spamctl.store.database import open_store
+from spamctl.store.faults import Fault, fault_of
+from spamctl.store.rows import CapturedRow, ShadowVerdict
+from spamctl.store.sink import Group, Sink
+from spamctl.store.waiting import Waiting
+
+Mode = Literal["required", "best-effort"]
+
+_GROUP_ROWS = 5_000
+_GROUP_CHARACTERS = 2**20  # at most 4 MiB in UTF-8: a transaction must fit into a small write-ahead log
+_TICK_S = 0.1
+_MOMENT_S = 0.5
+_UNREADY_S = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureStats:
+    """Hold what capture did since it began, in rows, and how the store is; `fault` may be shown to anyone."""
+
+    stored: int  # written
+    repeated: int  # there already: a retry
+    failed: int  # not acknowledged
+    late: int  # of the failed, committed after all
+    waiting: int
+    reachable: bool
+    fault: str
+
+
+class Capture:
+    """Write what any thread submits, by one thread of its own; make one in each process, after it was forked."""
+
+    def __init__(
+        self, address: str, *, mode: Mode = "required", timeout_s: float = 5.0, most_waiting: int = 64_000
+    ) -> None:
+        """Open or create the store at an address, and begin.
+
+        `timeout_s` is how long a request may wait for its commit, `most_waiting` how many rows may wait at once.
+        Raises UsageError or UnavailableError, as `open_store` does, if the store cannot be used now.
+        """
+        open_store(address, create=True).close()
+        self._sink = Sink(parse(address))
+        self._mode = mode
+        self._timeout_s = timeout_s
+        self._most_waiting = most_waiting
+        self._lock = threading.Condition()
+        self._queue: deque[Waiting] = deque()
+        self._writing: list[Waiting] = []
+        self._counts: Counter[str] = Counter()
+        self._failing_since = 0.0  # 0: it works
+        self._fault = ""
+        self._closing = False
+        self._stopped = threading.Event()
+        self._writer = threading.Thread(target=self._write_on, name="capture-writer", daemon=True)
+        self._clock = threading.Thread(target=self._watch, name="capture-clock", daemon=True)
+        self._writer.start()
+        self._clock.start()
+
+    def submit(self, rows: Sequence[CapturedRow], shadows: Sequence[ShadowVerdict] = ()) -> Future[bool]:
+        """Hand over the rows of one request; the future is True once all of them are on the disk.
+
+        If they are not by the timeout, or too many rows wait, or capture is closing, the future raises
+        UnavailableError (mode required; its words may be shown to anyone) or is False (best-effort). It cannot be
+        cancelled. Never blocks.
+        """
+        waiting = Waiting(Group(tuple(rows), tuple(shadows)), time.monotonic() + self._patience_s())
+        waiting.future.set_running_or_notify_cancel()
+        with self._lock:
+            refusal = self._refusal(waiting.rows)
+            self._counts["waiting"] += waiting.rows
+            if waiting.rows and not refusal:
+                self._queue.append(waiting)
+                self._lock.notify_all()
+        if refusal:
+            self._fail([waiting], refusal)
+        elif not waiting.rows:
+            waiting.future.set_result(True)
+        return waiting.future
+
+    def stats(self) -> CaptureStats:
+        """Return the counts so far; `reachable` is False once the store has failed for a second."""
+        with self._lock:
+            counts = {name: self._counts[name] for name in ("stored", "repeated", "failed", "late", "waiting")}
+            return CaptureStats(**counts, reachable=self._failing_s() < _UNREADY_S, fault=self._fault)
+
+    def close(self, timeout_s: float = 30.0) -> bool:
+        """Take no more, write what waits, and let the store go; return whether the writer came to its end.
+
+        All futures are settled when it returns. It lasts no longer than `timeout_s`, in seconds: a database that hangs
+        is left to hang. Calling it again is harmless.
+        """
+        with self._lock:
+            self._closing = True
+            self._lock.notify_all()
+        self._writer.join(timeout_s)
+        self._stopped.set()
+        self._clock.join()
+        self._fail([*self._queue, *self._writing], "capture is closing")
+        return not self._writer.is_alive()
+
+    # The writer's thread
+
+    def _write_on(self) -> None:
+        """Write group after group until closed; see whether a store that failed is back when nothing waits."""
+        while (group := self._take()) is not None:
+            try:
+                if group:
+                    self._write(group)
+                else:
+                    self._sink.probe()
+                self._recovered()
+                self._sink.tidy()
+            except (DBAPIError, SpamctlError, OSError) as error:
+                self._failed(error)
+                self._stopped.wait(_TICK_S)
+        self._sink.close()
+
+    def _take(self) -> list[Waiting] | None:
+        """Wait for requests and return as many as one transaction holds; none: see if the store is back; None: end."""
+        with self._lock:
+            while not self._queue:
+                if self._closing:
+                    return None
+                if not self._lock.wait(_MOMENT_S if self._failing_since else None):
+                    return []
+            rows = characters = 0
+            while self._queue and not (self._writing and (self._queue[0].alone or self._writing[-1].alone)):
+                self._writing.append(self._queue.popleft())
+                rows += self._writing[-1].rows
+                characters += self._writing[-1].characters
+                if rows >= _GROUP_ROWS or characters >= _GROUP_CHARACTERS:
+                    break
+            return list(self._writing)
+
+    def _write(self, group: list[Waiting]) -> None:
+        """Write a group and settle it; if that fails, put back what is still wanted, and raise."""
+        claimed: list[Waiting] = []
+
+        def claim() -> Group:
+            with self._lock:
+                claimed[:] = [waiting for waiting in group if not waiting.settled]
+            return Group(
+                [row for waiting in claimed for row in waiting.group.rows],
+                [shadow for waiting in claimed for shadow in waiting.group.shadows],
+            )
+
+        try:
+            new = self._sink.write(claim)
+        except Exception as error:
+            if not _is_of_values(error):
+                self._put_back(group)
+                raise
+            self._part(group, type(error).__name__)
+        else:
+            self._acknowledge(claimed, new)
+
+    def _part(self, group: list[Waiting], kind: str) -> None:
+        """Find the request whose values are refused, so that it fails alone; the error itself would show its text."""
+        if len(group) == 1:
+            logger.error("%s: the store refuses the values of a request of %d rows", kind, group[0].rows)
+            self._fail(group, Fault.REFUSED.words)
+            self._put_back(group)
+            return
+        for waiting in group:
+            waiting.alone = True
+        self._put_back(group)
+
+    def _put_back(self, group: list[Waiting]) -> None:
+        """Let what is still wanted be written by the next transaction."""
+        with self._lock:
+            self._writing.clear()
+            self._queue.extendleft(waiting for waiting in reversed(group) if not waiting.settled)
+
+    def _acknowledge(self, claimed: list[Waiting], new: int) -> None:
+        """Answer what was committed in time; count what was not."""
+        with self._lock:
+            self._writing.clear()
+            self._counts["stored"] += new
+            self._counts["repeated"] += sum(len(waiting.group.rows) for waiting in claimed) - new
+            answered = []
+            for waiting in claimed:
+                self._counts["late"] += waiting.rows * waiting.settled
+                self._counts["waiting"] -= waiting.rows * (not waiting.settled)
+                if not waiting.settled:
+                    waiting.settled = True
+                    answered.append(waiting)
+        for waiting in answered:
+            waiting.future.set_result(True)
+
+    def _failed(self, error: Exception) -> None:
+        """Remember that the store fails, and say so once."""
+        with self._lock:
+            first = not self._failing_since
+            self._failing_since = self._failing_since or time.monotonic()
+            self._fault = fault_of(error).words if isinstance(error, DBAPIError) else "it is not the store that it was"
+        if first:
+            logger.warning("capture waits for the store: %s", error if isinstance(error, SpamctlError) else self._fault)
+
+    def _recovered(self) -> None:
+        """Remember that the store works, and say so if it did not."""
+        with self._lock:
+            failed_for, self._failing_since, self._fault = self._failing_since, 0.0, ""
+        if failed_for:
+            logger.warning("capture works again after %.1f s", time.monotonic() - failed_for)
+
+    # The clock's thread
+
+    def _watch(self) -> None:
+        """Fail what has waited long enough, also while the writer hangs."""
+        while not self._stopped.wait(_TICK_S):
+            now = time.monotonic()
+            with self._lock:
+                expired = [waiting for waiting in (*self._queue, *self._writing) if waiting.deadline <= now]
+                words = self._fault or "it does not answer in time"
+            self._fail(expired, words)
+
+    # Any thread
+
+    def _refusal(self, rows: int) -> str:
+        """Say why no more is taken, if that is so."""
+        if self._closing:
+            return "capture is closing"
+        return "too many rows wait for the store" if self._counts["waiting"] + rows > self._most_waiting else ""
+
+    def _fail(self, requests: list[Waiting], words: str) -> None:
+        """Answer that requests are not known to be stored."""
+        with self._lock:
+            failed = [waiting for waiting in requests if not waiting.settled]
+            for waiting in failed:
+                waiting.settled = True
+                self._counts["failed"] += waiting.rows
+                self._counts["waiting"] -= waiting.rows
+            if failed:
+                self._queue = deque(waiting for waiting in self._queue if not waiting.settled)
+        for waiting in failed:
+            if self._mode == "required":
+                waiting.future.set_exception(UnavailableError(f"the answer could not be stored: {words}"))
+            else:
+                waiting.future.set_result(False)
+
+    def _failing_s(self) -> float:
+        """Say for how long the store has failed, in seconds."""
+        since = self._failing_since
+        return time.monotonic() - since if since else 0.0
+
+    def _patience_s(self) -> float:
+        """Say how long a request may wait: only for a moment if the store is known to be down."""
+        return min(_MOMENT_S, self._timeout_s) if self._failing_s() > self._timeout_s else self._timeout_s
+
+
+def _is_of_values(error: Exception) -> bool:
+    """Tell whether the values are at fault, and not the store: waiting would not help."""
+    if isinstance(error, DBAPIError):
+        return fault_of(error) is Fault.REFUSED
+    return not isinstance(error, SpamctlError | OSError)

@@ -1,0 +1,231 @@
+"""Open a store: check that it is one, bring it up to date, and lend connections whose commits reach the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from spamctl.errors import SpamctlError, UnavailableError, UsageError
+from spamctl.store.address import Address, parse
+from spamctl.store.faults import Fault, fault_of
+from spamctl.store.migrations import migrate, version_of
+
+PATIENCE_S = 5.0
+WAL_LIMIT = 4 * 2**20  # bytes that SQLite's write-ahead log keeps once it was copied into the database
+_CHECK_S = 1.5  # a damaged page that is not found by then is found when it is read
+_RETRY_S = 0.05
+_BEGIN = "spamctl_begin"
+_LIBPQ: dict[str, Any] = {
+    "application_name": "spamctl",
+    "client_encoding": "utf8",
+    "connect_timeout": 3,
+    "keepalives_count": 3,
+    "keepalives_idle": 10,
+    "keepalives_interval": 2,
+    "tcp_user_timeout": 5000,
+}
+
+
+class Store:
+    """Lend connections to an open, checked and migrated database; close it, or use it in a `with`."""
+
+    def __init__(self, engine: Engine, address: Address) -> None:
+        self.engine = engine
+        self.address = address
+        self.writer = engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+        self.bare = engine.execution_options(**{_BEGIN: ""})  # outside of transactions, for SQLite's own upkeep
+
+    def reading(self) -> contextlib.AbstractContextManager[Connection]:
+        """Lend a connection inside a transaction that only reads; raise UnavailableError if the database fails.
+
+        Keep it short: while it lasts, SQLite's write-ahead log cannot shrink.
+        """
+        return self._lending(self.engine)
+
+    def writing(self) -> contextlib.AbstractContextManager[Connection]:
+        """Lend a connection inside a transaction that is on the disk when the block ends.
+
+        SQLite's one write lock is taken at the start, after at most the store's patience. Raises UnavailableError if
+        the database fails: then nothing was written, unless the connection broke in the very commit.
+        """
+        return self._lending(self.writer)
+
+    @contextlib.contextmanager
+    def _lending(self, engine: Engine) -> Iterator[Connection]:
+        try:
+            with engine.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            fault = fault_of(error)
+            raise UnavailableError(f"{self.address.name}: {fault.words}: {fault.cure}") from error
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def open_store(address: str, *, create: bool = False, patience_s: float = PATIENCE_S) -> Store:
+    """Open the store at an address and migrate an older one; `create` makes one where there is none.
+
+    `patience_s` is how long a statement waits for another program's lock, in seconds. Raises UsageError, with nothing
+    changed, if there is no store, or it is another program's, a newer one, damaged, not writable or not reachable;
+    UnavailableError if it stays locked.
+    """
+    where = parse(address)
+    if where.file and not create and not (where.file.exists() and where.file.stat().st_size):
+        raise UsageError(f"{where.name}: there is no store yet: spamctl serve makes it, or correct the address")
+    return open_address(where, patience_s=patience_s)
+
+
+def open_address(where: Address, *, patience_s: float, check_pages: bool = True, pool_size: int = 5) -> Store:
+    """Open or create the store at an address that was read before; raise as `open_store` does."""
+    try:
+        if where.file and where.file.exists():
+            _examine(where, patience_s, check_pages=check_pages)
+        engine = _sqlite(where, patience_s, pool_size) if where.file else _postgresql(where, patience_s, pool_size)
+        store = Store(engine, where)
+        try:
+            _patiently(patience_s, lambda: _prepare(store))
+        except BaseException:
+            store.close()
+            raise
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{where.name}: needs the package {error.name}: install it, or leave out +driver") from None
+    except DBAPIError as error:
+        raise _refusal(where, error) from error
+    return store
+
+
+def _examine(where: Address, patience_s: float, *, check_pages: bool) -> None:
+    """Refuse a SQLite file that is no store of ours, or a damaged one, by reading it only.
+
+    Never read it by other means: closing a plain file would drop the locks that this process holds on the database.
+    """
+    assert where.file  # noqa: S101 - for the type checker
+    source = f"{where.file.as_uri()}?mode=ro"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(source, uri=True, timeout=patience_s, isolation_level=None, check_same_thread=False)
+
+    engine = create_engine("sqlite+pysqlite://", creator=connect, poolclass=NullPool)
+    with engine.connect() as connection:
+        version_of(connection, where.name)
+        if check_pages:
+            _check_pages(connection, where)
+
+
+def _check_pages(connection: Connection, where: Address) -> None:
+    """Look for damage in every page, for a bounded time."""
+    raw = connection.connection.dbapi_connection
+    assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - for the type checker
+    clock = threading.Timer(_CHECK_S, raw.interrupt)
+    clock.start()
+    try:
+        answer = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlite_errorname", "") != "SQLITE_INTERRUPT":
+            raise
+        answer = "ok"  # so far
+    finally:
+        clock.cancel()
+        clock.join()
+    if answer != "ok":
+        raise UsageError(f"{where.name}: {Fault.DAMAGED.words}: {Fault.DAMAGED.cure}")
+
+
+def _prepare(store: Store) -> None:
+    """Check what a database must offer, then migrate it."""
+    with store.writer.begin() as connection:
+        name = store.address.name
+        if store.address.file and connection.exec_driver_sql("PRAGMA journal_mode").scalar() != "wal":
+            raise UsageError(f"{name}: its file system has no shared memory: choose a local disk")
+        if not store.address.file and connection.scalar(text("SHOW server_encoding")) != "UTF8":
+            raise UsageError(f"{name}: cannot hold every language: create the database with ENCODING 'UTF8'")
+        migrate(connection, name)
+
+
+def _sqlite(where: Address, patience_s: float, pool_size: int) -> Engine:
+    """Make an engine whose transactions begin and end where SQLAlchemy says, tables included."""
+    engine = create_engine(
+        where.url,
+        connect_args={"timeout": patience_s, "isolation_level": None},  # None: Python's driver begins nothing itself
+        hide_parameters=True,
+        max_overflow=0,
+        pool_size=pool_size,
+    )
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    """Make commits reach the disk, readers and the writer independent, and the write-ahead log shrink again."""
+    connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA journal_size_limit = 4194304")  # WAL_LIMIT
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Take the write lock at once where one is needed: a reader that turns writer would fail without waiting."""
+    if begin := connection.get_execution_options().get(_BEGIN, "BEGIN"):
+        connection.exec_driver_sql(begin)
+
+
+def _postgresql(where: Address, patience_s: float, pool_size: int) -> Engine:
+    """Make an engine that notices a dead server within seconds; what the address says of that goes first."""
+    libpq = where.url.get_driver_name() in {"psycopg", "psycopg2"}
+    settings = {name: value for name, value in _LIBPQ.items() if name not in where.url.query} if libpq else {}
+    engine = create_engine(
+        where.url,
+        connect_args=settings,
+        hide_parameters=True,
+        max_overflow=0,
+        pool_pre_ping=True,
+        pool_size=pool_size,
+    )
+
+    def set_up(connection: Any, _record: object) -> None:
+        """Bound the wait for locks, and have a commit wait for the disk even where the server's default does not."""
+        with contextlib.closing(connection.cursor()) as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, false)", [f"{round(patience_s * 1000)}ms"])
+            cursor.execute("SELECT current_setting('synchronous_commit')")
+            if cursor.fetchone()[0] == "off":
+                cursor.execute("SET synchronous_commit = on")
+        connection.commit()
+
+    event.listen(engine, "connect", set_up)
+    return engine
+
+
+def _patiently(patience_s: float, action: Callable[[], None]) -> None:
+    """Try again while another program holds the lock: SQLite gives up at once when two make a file's first page."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return action()
+        except DBAPIError as error:
+            if fault_of(error) is not Fault.LOCKED or time.monotonic() > deadline:
+                raise
+        time.sleep(_RETRY_S)
+
+
+def _refusal(where: Address, error: DBAPIError) -> SpamctlError:
+    """Say why a database cannot be opened."""
+    fault = fault_of(error)
+    kind = UnavailableError if fault is Fault.LOCKED else UsageError
+    return kind(f"{where.name}: {fault.words}: {fault.cure}")

@@ -1,0 +1,168 @@
+"""Bring a store's tables up to date: numbered steps that are never changed, only followed by others.
+
+Each step is written in its own words and uses nothing of `tables.py`, which describes today. All steps that a store
+still needs run in one transaction under a lock: killed midway, it is as it was before; two processes that start at
+once migrate it once. What is not a store of ours, or a newer one, is refused and not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Connection,
+    DateTime,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    Uuid,
+    func,
+    insert,
+    inspect,
+    select,
+    text,
+)
+
+from spamctl.errors import UsageError
+from spamctl.store import tables
+
+IDENTITY = Uuid(as_uuid=False).with_variant(String(36), "sqlite")
+MOMENT = DateTime(timezone=True)
+_LOCK = 0x7370616D63746C  # "spamctl" in ASCII: the advisory lock that PostgreSQL's migrations wait for
+
+
+def create_data(connection: Connection) -> None:
+    """Create the table of answered messages, with the indexes that labelling and monitoring read."""
+    unlabelled, labelled = text("ground_truth IS NULL"), text("ground_truth IS NOT NULL")
+    Table(
+        "data",
+        MetaData(),
+        Column("uuid", IDENTITY, primary_key=True),
+        Column("date", MOMENT, nullable=False),
+        Column("text", Text, nullable=False),
+        Column("classification", Text, nullable=False),
+        Column("probability", Double, nullable=False),
+        Column("ground_truth", Text),
+        Column("label_source", Text),
+        Column("labeled_at", MOMENT),
+        Column("model_name", Text, nullable=False),
+        Column("model_version", Text, nullable=False),
+        Column("threshold", Double, nullable=False),
+        Column("request_id", Text, nullable=False),
+        Column("latency_ms", Double, nullable=False),
+        Column("source", Text, nullable=False),
+        CheckConstraint("classification IN ('spam', 'not spam')", name="data_classification"),
+        CheckConstraint("probability BETWEEN 0 AND 1", name="data_probability"),
+        CheckConstraint("ground_truth IN ('spam', 'not spam')", name="data_ground_truth"),
+        CheckConstraint("(ground_truth IS NULL) = (label_source IS NULL)", name="data_label_source"),
+        Index("data_by_date", "date"),
+        Index("data_by_version", "model_version", "date"),
+        Index("data_unlabelled", "date", sqlite_where=unlabelled, postgresql_where=unlabelled),
+        Index("data_labelled", "date", sqlite_where=labelled, postgresql_where=labelled),
+    ).create(connection)
+
+
+def create_shadow_verdicts(connection: Connection) -> None:
+    """Create the table of what a second version would have answered."""
+    Table(
+        "shadow_verdicts",
+        MetaData(),
+        Column("uuid", IDENTITY, primary_key=True),
+        Column("model_version", Text, primary_key=True),
+        Column("classification", Text, nullable=False),
+        Column("probability", Double, nullable=False),
+        CheckConstraint("classification IN ('spam', 'not spam')", name="shadow_verdicts_classification"),
+        CheckConstraint("probability BETWEEN 0 AND 1", name="shadow_verdicts_probability"),
+    ).create(connection)
+
+
+def create_labels(connection: Connection) -> None:
+    """Create the history of labels that were given one at a time."""
+    Table(
+        "labels",
+        MetaData(),
+        Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+        Column("uuid", IDENTITY, nullable=False),
+        Column("date", MOMENT, nullable=False),
+        Column("label", Text, nullable=False),
+        Column("source", Text, nullable=False),
+        Column("annotator", Text, nullable=False),
+        CheckConstraint("label IN ('spam', 'not spam')", name="labels_label"),
+        Index("labels_by_uuid", "uuid"),
+    ).create(connection)
+
+
+MIGRATIONS: list[Callable[[Connection], None]] = [
+    create_data,
+    create_shadow_verdicts,
+    create_labels,
+]
+
+
+def version_of(connection: Connection, name: str) -> int:
+    """Return how many migrations made the store, 0 for an empty database.
+
+    Reads only. Raises UsageError, naming the cure, if the database is another program's, newer than this program, or
+    damaged; `name` is what the user calls it.
+    """
+    present = _present(connection)
+    if tables.spamctl_store.name not in present:
+        taken = present if connection.dialect.name == "sqlite" else present & tables.metadata.tables.keys()
+        if taken:
+            raise UsageError(
+                f"{name}: belongs to another program (it has a table {min(taken)}): choose another address"
+            )
+        return 0
+    versions = list(connection.scalars(select(tables.spamctl_store.c.version).order_by(tables.spamctl_store.c.version)))
+    if versions and versions[-1] > len(MIGRATIONS):
+        raise UsageError(
+            f"{name}: was written by a newer spamctl (store version {versions[-1]}, this one knows {len(MIGRATIONS)}): "
+            "upgrade spamctl, or choose another address"
+        )
+    if versions != list(range(1, len(versions) + 1)) or not versions:
+        raise UsageError(f"{name}: its history has gaps: put a copy in its place, or move it away")
+    return len(versions)
+
+
+def migrate(connection: Connection, name: str) -> int:
+    """Run the steps that a store lacks, inside the caller's write transaction, and return their number.
+
+    Raises UsageError as `version_of` does, and if a table or a column of a store that claims to be complete is missing.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    done = version_of(connection, name)
+    if not done:
+        tables.spamctl_store.create(connection)
+    for version, step in enumerate(MIGRATIONS[done:], done + 1):
+        step(connection)
+        now = datetime.now(UTC)
+        connection.execute(insert(tables.spamctl_store).values(version=version, name=step.__name__, date=now))
+    check_complete(connection, name)
+    return len(MIGRATIONS) - done
+
+
+def check_complete(connection: Connection, name: str) -> None:
+    """Raise UsageError if a table or a column is missing."""
+    found = inspect(connection)
+    for table in tables.metadata.sorted_tables:
+        there = {column["name"] for column in found.get_columns(table.name)} if found.has_table(table.name) else set()
+        missing = [column.name for column in table.columns if column.name not in there]
+        if missing:
+            raise UsageError(
+                f"{name}: is damaged ({table.name}.{missing[0]} is missing): put a copy in its place, or move it away"
+            )
+
+
+def _present(connection: Connection) -> set[str]:
+    """Name the tables and views that are there."""
+    found = inspect(connection)
+    return {*found.get_table_names(), *found.get_view_names()}

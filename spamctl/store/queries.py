@@ -1,0 +1,154 @@
+"""Read answered messages: counts, the newest, and all of a window in pages, so that memory stays flat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from sqlalchemy import Column, ColumnElement, Row, Select, and_, func, or_, select
+
+from spamctl.message import Label
+from spamctl.store.database import Store
+from spamctl.store.rows import StoredRow, canonical_uuid
+from spamctl.store.tables import data, shadow_verdicts
+
+PAGE = 5_000
+
+AnyRow: TypeAlias = "Row[*tuple[Any, ...]]"
+AnySelect: TypeAlias = "Select[*tuple[Any, ...]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Choose rows: from `since` on, before `until`, of one version, with or without a label; None chooses all."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    model_version: str | None = None
+    labelled: bool | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Return the window as conditions of SQL."""
+        chosen: list[ColumnElement[bool]] = []
+        if self.since is not None:
+            chosen.append(data.c.date >= self.since)
+        if self.until is not None:
+            chosen.append(data.c.date < self.until)
+        if self.model_version is not None:
+            chosen.append(data.c.model_version == self.model_version)
+        if self.labelled is not None:
+            chosen.append(data.c.ground_truth.is_not(None) if self.labelled else data.c.ground_truth.is_(None))
+        return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Count the rows that agree in version, verdict, label and the label's source."""
+
+    model_version: str
+    classification: Label
+    ground_truth: Label | None
+    label_source: str | None
+    rows: int
+
+
+ALL = Window()
+
+
+def count(store: Store, window: Window = ALL) -> int:
+    """Count the rows of a window; raise UnavailableError if the database fails, as all functions here do."""
+    with store.reading() as connection:
+        return connection.scalar(select(func.count()).select_from(data).where(*window.conditions())) or 0
+
+
+def tally(store: Store, window: Window = ALL) -> list[Tally]:
+    """Count the rows of a window by version, verdict, label and source: all that a confusion matrix needs."""
+    key = (data.c.model_version, data.c.classification, data.c.ground_truth, data.c.label_source)
+    statement = select(*key, func.count()).where(*window.conditions()).group_by(*key).order_by(*key)
+    with store.reading() as connection:
+        return [Tally(*row) for row in connection.execute(statement)]
+
+
+def newest(store: Store, most: int, window: Window = ALL) -> list[StoredRow]:
+    """Return the newest rows of a window, the newest first, at most `most`."""
+    if most < 1:
+        return []
+    statement = _ordered(select(data).where(*window.conditions()), newest_first=True).limit(most)
+    with store.reading() as connection:
+        return [StoredRow(*row) for row in connection.execute(statement)]
+
+
+def find(store: Store, uuids: Sequence[str]) -> dict[str, StoredRow]:
+    """Return the rows of some uuids (at most a few thousand) by their uuid; unknown ones are left out."""
+    known = [uuid for uuid in map(canonical_uuid, uuids) if uuid]
+    with store.reading() as connection:
+        rows = [StoredRow(*row) for row in connection.execute(select(data).where(data.c.uuid.in_(known)))]
+    return {row.uuid: row for row in rows}
+
+
+def pages(
+    store: Store, window: Window = ALL, *, size: int = PAGE, newest_first: bool = False
+) -> Iterator[list[StoredRow]]:
+    """Yield all rows of a window in the order of their dates, `size` at a time.
+
+    Each page is a transaction of its own, so a long read holds up nobody. A row that arrives, or is labelled, meanwhile
+    may be in it or not; none comes twice. Bound the window by `until` for an end that does not move.
+    """
+    for page in _pages(store, list(data.c), window, size=size, newest_first=newest_first):
+        yield [StoredRow(*row) for row in page]
+
+
+def unlabelled(store: Store, window: Window = ALL, *, size: int = PAGE) -> Iterator[list[tuple[str, Label]]]:
+    """Yield (uuid, classification) of the window's rows that have no label, the oldest first, in pages.
+
+    They may be labelled page by page: what has been yielded does not come again, labelled or not.
+    """
+    chosen = Window(window.since, window.until, window.model_version, labelled=False)
+    for page in _pages(store, [data.c.uuid, data.c.date, data.c.classification], chosen, size=size):
+        yield [(row.uuid, row.classification) for row in page]
+
+
+def shadow_tally(store: Store, shadow_version: str, window: Window = ALL) -> dict[tuple[Label, Label], int]:
+    """Count the rows of a window by (served verdict, verdict of the shadow version)."""
+    key = (data.c.classification, shadow_verdicts.c.classification)
+    statement = (
+        select(*key, func.count())
+        .join_from(data, shadow_verdicts, data.c.uuid == shadow_verdicts.c.uuid)
+        .where(shadow_verdicts.c.model_version == shadow_version, *window.conditions())
+        .group_by(*key)
+    )
+    with store.reading() as connection:
+        return {(served, shadow): rows for served, shadow, rows in connection.execute(statement)}
+
+
+def _pages(
+    store: Store, columns: list[Column[Any]], window: Window, *, size: int, newest_first: bool = False
+) -> Iterator[Sequence[AnyRow]]:
+    """Yield pages of columns, uuid and date among them; each begins behind the last row of the one before."""
+    statement = _ordered(select(*columns).where(*window.conditions()), newest_first=newest_first).limit(size)
+    page = _page(store, statement)
+    while page:
+        yield page
+        page = _page(store, statement.where(_behind(page[-1], newest_first=newest_first))) if len(page) == size else []
+
+
+def _page(store: Store, statement: AnySelect) -> Sequence[AnyRow]:
+    with store.reading() as connection:
+        return connection.execute(statement).all()
+
+
+def _ordered(statement: AnySelect, *, newest_first: bool) -> AnySelect:
+    """Order by date, and by uuid where dates agree: a request's rows have one date."""
+    if newest_first:
+        return statement.order_by(data.c.date.desc(), data.c.uuid.desc())
+    return statement.order_by(data.c.date, data.c.uuid)
+
+
+def _behind(row: AnyRow, *, newest_first: bool) -> ColumnElement[bool]:
+    """Choose what comes after a row; the first condition alone is what an index can use."""
+    date, uuid = data.c.date, data.c.uuid
+    if newest_first:
+        return and_(date <= row.date, or_(date < row.date, uuid < row.uuid))
+    return and_(date >= row.date, or_(date > row.date, uuid > row.uuid))

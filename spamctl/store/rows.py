@@ -1,0 +1,101 @@
+"""Name what is stored: a captured answer, a shadow verdict, and the uuid that makes a retry write once."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from spamctl.message import NOT_SPAM, SPAM, Label
+from spamctl.store import text as stored_text
+
+_NAMESPACE = uuid.UUID("5d5b1c39-6f3b-5a0e-9d1c-3f1f0a2b7c44")
+
+
+def row_uuid(request_id: str, index: int, text: str) -> str:
+    """Return the uuid (RFC 9562, version 5) of a text at a place of a request: the same for the same three.
+
+    A client that repeats a request under its `X-Request-Id` thus meets the rows that it wrote the first time.
+    """
+    name = f"{stored_text.encode(request_id)}\0{index}\0{stored_text.encode(text)}"
+    return str(uuid.uuid5(_NAMESPACE, name))
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedRow:
+    """Hold one answer as it is stored; raise ValueError if the database would refuse it.
+
+    `date` has its time zone, `probability` and `threshold` are of spam in [0, 1], `latency_ms` is in milliseconds,
+    `source` says which door the message came through.
+    """
+
+    uuid: str
+    date: datetime
+    text: str
+    classification: Label
+    probability: float
+    model_name: str
+    model_version: str
+    threshold: float
+    request_id: str
+    latency_ms: float
+    source: str
+
+    def __post_init__(self) -> None:
+        _check_verdict(self.uuid, self.classification, self.probability)
+        if self.date.tzinfo is None:
+            raise ValueError("a captured row's date needs its time zone")
+        if not (math.isfinite(self.threshold) and math.isfinite(self.latency_ms)):
+            raise ValueError("a captured row's threshold and latency must be finite")
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowVerdict:
+    """Hold what a second version would have answered for the row `uuid`; raise ValueError as `CapturedRow` does."""
+
+    uuid: str
+    model_version: str
+    classification: Label
+    probability: float
+
+    def __post_init__(self) -> None:
+        _check_verdict(self.uuid, self.classification, self.probability)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """Hold one row of the table `data` as it was read; the fields stand in the order of the columns."""
+
+    uuid: str
+    date: datetime
+    text: str
+    classification: Label
+    probability: float
+    ground_truth: Label | None
+    label_source: str | None
+    labeled_at: datetime | None
+    model_name: str
+    model_version: str
+    threshold: float
+    request_id: str
+    latency_ms: float
+    source: str
+
+
+def canonical_uuid(value: str) -> str | None:
+    """Return a uuid in the one form in which it is stored, or None if it is none."""
+    try:
+        return str(uuid.UUID(value))
+    except ValueError:
+        return None
+
+
+def _check_verdict(row: str, classification: str, probability: float) -> None:
+    """Refuse here what would make a whole group's transaction fail."""
+    if canonical_uuid(row) != row:
+        raise ValueError(f"{row[:40]!r} is no uuid in its canonical form")
+    if classification not in {SPAM, NOT_SPAM}:
+        raise ValueError("a classification is spam or not spam")
+    if not 0 <= probability <= 1:
+        raise ValueError("a probability lies between 0 and 1")

@@ -1,0 +1,161 @@
+"""Write rows in groups, one transaction each, over a connection that is made anew whenever it breaks."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sqlalchemy import Insert, Table, column, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+from spamctl.errors import UnavailableError
+from spamctl.store import tables
+from spamctl.store.address import Address
+from spamctl.store.database import WAL_LIMIT, Store, open_address
+from spamctl.store.faults import Fault, fault_of
+from spamctl.store.rows import CapturedRow, ShadowVerdict
+
+# A lock that another program holds is waited for in slices, so that between two of them deadlines are looked at.
+SLICE_S = 0.2
+TIDY_AGAIN_S = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Hold what one transaction writes."""
+
+    rows: Sequence[CapturedRow] = ()
+    shadows: Sequence[ShadowVerdict] = ()
+
+
+class Sink:
+    """Own the one connection that writes captures; used by one thread only."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._store: Store | None = None
+        self._files: tuple[tuple[int, int], ...] = ()
+        self._tidy_from = 0.0
+
+    def write(self, claim: Callable[[], Group]) -> int:
+        """Write, in one transaction, what `claim` hands over once the lock is held; return how many rows were new.
+
+        Rows that are there already are left as they are. When it returns, all of them are on the disk, in the file
+        that the address names. Raises DBAPIError, SpamctlError or OSError if they may not be: write them again.
+        """
+        store = self._opened()
+        try:
+            with store.writer.begin() as connection:
+                group = claim()
+                new = 0
+                if group.rows:
+                    new = connection.execute(_insert(store, tables.data), [asdict(row) for row in group.rows]).rowcount
+                if group.shadows:
+                    shadows = [asdict(shadow) for shadow in group.shadows]
+                    connection.execute(_insert(store, tables.shadow_verdicts), shadows)
+            self._check_files()
+        except DBAPIError as error:
+            if fault_of(error) not in {Fault.LOCKED, Fault.REFUSED}:
+                self.close()
+            raise
+        return new
+
+    def probe(self) -> None:
+        """Find out whether the store takes writes, by one that changes nothing; raise as `write` does."""
+        done = tables.spamctl_store
+        store = self._opened()
+        try:
+            with store.writer.begin() as connection:
+                connection.execute(update(done).where(done.c.version == 1).values(name=column("name")))
+            self._check_files()
+        except DBAPIError:
+            self.close()
+            raise
+
+    def tidy(self) -> None:
+        """Copy SQLite's write-ahead log into the database when it has grown.
+
+        Without a reader that stays for long, the log stays under twice its limit and one group of rows. A copy that
+        fails loses nothing; it is tried again later.
+        """
+        size = _size(self._wal) if self._wal and self._store else 0
+        if size < WAL_LIMIT or not self._store or time.monotonic() < self._tidy_from:
+            return
+        try:
+            with self._store.bare.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").all()
+                if size >= 2 * WAL_LIMIT:  # readers kept it from starting anew: wait for them, a slice at most
+                    connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
+        except DBAPIError as error:
+            self._tidy_from = time.monotonic() + TIDY_AGAIN_S
+            logger.warning("the write-ahead log stays as it is for now: %s", fault_of(error).words)
+
+    def close(self) -> None:
+        """Let the connection go; the next write makes another."""
+        if self._store:
+            self._store.close()
+            self._store = None
+
+    @property
+    def _wal(self) -> Path | None:
+        file = self._address.file
+        return file and file.with_name(f"{file.name}-wal")
+
+    def _opened(self) -> Store:
+        """Return the open store; open it, with all checks of the schema, if it is not."""
+        if self._store is None:
+            store = open_address(self._address, patience_s=SLICE_S, check_pages=False, pool_size=1)
+            try:
+                with store.bare.connect() as connection:
+                    if self._wal:
+                        connection.exec_driver_sql("PRAGMA wal_autocheckpoint = 0")  # `tidy` does it, after the answer
+                    self._files = self._identities()
+            except BaseException:
+                store.close()
+                raise
+            self._store = store
+        return self._store
+
+    def _check_files(self) -> None:
+        """Refuse a commit that went into a file which is not there any more: SQLite would not notice."""
+        if self._files == self._identities():
+            return
+        logger.warning("the store's file was moved, deleted or replaced; capture goes on in the one at its address")
+        self._rescue()
+        self.close()
+        raise UnavailableError("the store's file was moved, deleted or replaced")
+
+    def _rescue(self) -> None:
+        """Copy what only a deleted write-ahead log holds into the database file, if that is still ours."""
+        assert self._store  # noqa: S101 - for the type checker
+        with contextlib.suppress(DBAPIError), self._store.bare.connect() as connection:  # it may be gone as well
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
+
+    def _identities(self) -> tuple[tuple[int, int], ...]:
+        """Identify the database file and its log as they stand at the address."""
+        paths: Iterable[Path] = filter(None, (self._address.file, self._wal))
+        try:
+            return tuple((status.st_dev, status.st_ino) for status in map(Path.stat, paths))
+        except FileNotFoundError:
+            return ((0, 0),)
+
+
+def _insert(store: Store, table: Table) -> Insert:
+    """Insert what is not there yet."""
+    insert = sqlite.insert if store.address.file else postgresql.insert
+    return insert(table).on_conflict_do_nothing()
+
+
+def _size(path: Path) -> int:
+    """Return a file's size in bytes, 0 if it is not there."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,80 @@
+"""Describe the tables of the store as they are now; `migrations.py` tells how they came to be.
+
+    data              one row for each answered message, with its label once there is one
+    shadow_verdicts   what a second version would have answered (`spamctl serve --shadow`)
+    labels            every label that was given one at a time, so that a correction keeps what it corrected
+    spamctl_store     the migrations that made this store
+
+A label is `spam` or `not spam` and never stands without its source: the database itself refuses anything else.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Double, Index, Integer, MetaData, Table, Text, text
+
+from spamctl.store.values import AnyText, Identity, UtcDate
+
+UNLABELLED = text("ground_truth IS NULL")
+LABELLED = text("ground_truth IS NOT NULL")
+
+metadata = MetaData()
+
+data = Table(
+    "data",
+    metadata,
+    Column("uuid", Identity, primary_key=True),
+    Column("date", UtcDate, nullable=False),
+    Column("text", AnyText, nullable=False),
+    Column("classification", Text, nullable=False),
+    Column("probability", Double, nullable=False),
+    Column("ground_truth", Text),
+    Column("label_source", AnyText),
+    Column("labeled_at", UtcDate),
+    Column("model_name", AnyText, nullable=False),
+    Column("model_version", AnyText, nullable=False),
+    Column("threshold", Double, nullable=False),
+    Column("request_id", AnyText, nullable=False),
+    Column("latency_ms", Double, nullable=False),
+    Column("source", AnyText, nullable=False),
+    CheckConstraint("classification IN ('spam', 'not spam')", name="data_classification"),
+    CheckConstraint("probability BETWEEN 0 AND 1", name="data_probability"),
+    CheckConstraint("ground_truth IN ('spam', 'not spam')", name="data_ground_truth"),
+    CheckConstraint("(ground_truth IS NULL) = (label_source IS NULL)", name="data_label_source"),
+    Index("data_by_date", "date"),
+    Index("data_by_version", "model_version", "date"),
+    Index("data_unlabelled", "date", sqlite_where=UNLABELLED, postgresql_where=UNLABELLED),
+    Index("data_labelled", "date", sqlite_where=LABELLED, postgresql_where=LABELLED),
+)
+
+# No foreign key: a shadow may be stored before its row, and outlive one that best effort could not keep.
+shadow_verdicts = Table(
+    "shadow_verdicts",
+    metadata,
+    Column("uuid", Identity, primary_key=True),
+    Column("model_version", AnyText, primary_key=True),
+    Column("classification", Text, nullable=False),
+    Column("probability", Double, nullable=False),
+    CheckConstraint("classification IN ('spam', 'not spam')", name="shadow_verdicts_classification"),
+    CheckConstraint("probability BETWEEN 0 AND 1", name="shadow_verdicts_probability"),
+)
+
+labels = Table(
+    "labels",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("uuid", Identity, nullable=False),
+    Column("date", UtcDate, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("source", AnyText, nullable=False),
+    Column("annotator", AnyText, nullable=False),
+    CheckConstraint("label IN ('spam', 'not spam')", name="labels_label"),
+    Index("labels_by_uuid", "uuid"),
+)
+
+spamctl_store = Table(
+    "spamctl_store",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("date", UtcDate, nullable=False),
+)
