@@ -99,7 +99,7 @@ def test_all_faults_are_named_at_once_each_where_it_was_made(faults):
         "--epochs: must be at least 1, got 0",
         "SPAMCTL_TRAIN_LEARNING_RATE: must be a number, got 'fast'",
         "batch_size in fast.yaml: must be a whole number, got 'many'",
-        "SPAMCTL_TRAIN_PATIENCE in .env: must be at least 0, got -1",
+        "SPAMCTL_TRAIN_PATIENCE in .env: must be at least 1, got -1",
         "seed in fast.yaml: must be a whole number, got 1.5",
         "--model-name: must be 1 to 100 letters, digits and . _ - and not begin with a dot, got '../../etc'",
     ]
@@ -120,7 +120,7 @@ def test_all_faults_are_named_at_once_each_where_it_was_made(faults):
         ("learning_rate", "1e999", "must be a finite number, got 1e999"),
         ("max_false_positive_rate", "1", "must be less than 1, got 1"),
         ("gate", "points", "must be one of point, lower-bound, got 'points'; did you mean point?"),
-        ("engine", "gpu", "must be one of auto, int8, bf16, float32, got 'gpu'"),
+        ("engine", "gpu", "must be one of auto, int8, int8-weights, float32, got 'gpu'"),
         ("depth", "0", "must be auto, full or a whole number of at least 1, got 0"),
         ("depth", "half", "must be auto, full or a whole number of at least 1, got 'half'"),
         ("epochs", "\x1b[31m3", r"must be a whole number, got '\x1b[31m3'"),

@@ -40,7 +40,7 @@ def test_each_loss_stands_at_its_step_and_what_is_not_a_number_is_not_drawn():
     live = LossCard(page, steps=2)
     live.add(1, 0.5)
     live.add(2, math.nan, 0.4)
-    live.draw(2)
+    live.draw()
     assert shown(page) == [("training", 1, 0.5), ("validation", 2, 0.4)]
     assert page[1].render()["value"] == 2
     assert page.drawn == 1
@@ -65,7 +65,7 @@ def test_a_long_training_costs_little_time_and_few_points():
     for step in range(1, 50_001):
         live.add(step, 1 / step)
     assert (time.perf_counter() - began) / 50_000 < 1e-4
-    live.draw(50_000)
+    live.draw()
     points = shown(page)
     assert 200 < len(points) <= 600
     assert points[-1][1] > 49_800
