@@ -16,18 +16,10 @@ from spamctl.model.packaging import Package, Validation, Wish
 from spamctl.model.tokens import MessageTokenizer
 from spamctl.model.workbench import open_workbench
 from tests import tiny_models
+from tests.ticks import last
 
 SAVE = {"gpt2": tiny_models.save_gpt2, "llama": tiny_models.save_llama}
 MAX_TOKENS = 96
-
-
-def last(ticking):
-    """Run a long task to its end and return what it ends with."""
-    while True:
-        try:
-            next(ticking)
-        except StopIteration as end:
-            return end.value
 
 
 @dataclass(frozen=True)

@@ -33,5 +33,5 @@ def judge(accuracy: Mapping[str, float], threshold: float, mode: Mode) -> Gate:
         else (accuracy["low"], "the lower bound of test accuracy")
     )
     passed = measured >= threshold
-    reason = "" if passed else f"{name} {measured:.4f} is below --accuracy-threshold {threshold:g}"
+    reason = "" if passed else f"{name} {measured:.6g} is below --accuracy-threshold {threshold:.6g}"
     return Gate(threshold, mode, accuracy["value"], accuracy["low"], passed, reason)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import httpx
 from filelock import FileLock
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0  # seconds
 SQLITE = "sqlite:///"
+DATABASES = ("mssql", "mysql", "postgresql")
 
 
 def tracking_uri() -> str:
@@ -27,23 +29,21 @@ def tracking_uri() -> str:
 
 
 def shown(uri: str) -> str:
-    """Return a store's address without a password in it."""
-    parts = urlsplit(uri)
-    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
+    """Return a store's address without a password or a token in it."""
+    return re.sub(r"(?<=://)([^/?#]*:)?[^/?#]*@", r"\1***@", uri)
 
 
 def require_reachable(uri: str) -> None:
     """Return if the store at `uri` answers within seconds; raise UnavailableError or UsageError if not."""
-    scheme = urlsplit(uri).scheme
+    scheme = uri.partition("://")[0]
     if scheme in ("http", "https"):
         _require_server(uri)
     elif uri.startswith(SQLITE):
-        folder = Path(uri.removeprefix(SQLITE)).absolute().parent
-        if not os.access(folder, os.W_OK):
-            raise UsageError(f"MLFLOW_TRACKING_URI {uri}: the folder {folder} cannot be written")
-    elif scheme in ("", "file"):
+        _require_sqlite(uri)
+    elif scheme.partition("+")[0] not in DATABASES:
         raise UsageError(
-            f"MLFLOW_TRACKING_URI {uri}: MLflow no longer keeps a registry in a folder; use sqlite:///mlflow.db"
+            f"MLFLOW_TRACKING_URI {shown(uri)}: MLflow keeps models on a server or in a database, not in a folder; "
+            "use sqlite:///mlflow.db"
         )
 
 
@@ -57,6 +57,18 @@ def _require_server(uri: str) -> None:
         ) from error
     if answer.status_code != httpx.codes.OK:
         raise UnavailableError(f"MLFLOW_TRACKING_URI {shown(uri)}: /health answers {answer.status_code}; is it MLflow?")
+
+
+def _require_sqlite(uri: str) -> None:
+    path = Path(uri.removeprefix(SQLITE)).absolute()
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"MLFLOW_TRACKING_URI {uri}: the folder {path.parent} cannot be written")
+    if path.exists():
+        try:
+            with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=PATIENCE)) as database:
+                database.execute("PRAGMA schema_version")
+        except sqlite3.Error as error:
+            raise UsageError(f"MLFLOW_TRACKING_URI {uri}: {error}; name another file") from error
 
 
 @contextmanager
