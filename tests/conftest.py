@@ -9,6 +9,7 @@ from hypothesis import settings
 
 SLOW_FOLDERS = ("flows", "serving", "faults")
 OUR_VARIABLES = ("SPAMCTL_", "METAFLOW_", "MLFLOW_", "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "XDG_")
+REQUIRED = os.environ.get("SPAMCTL_TESTS_REQUIRE", "").split()
 COLOUR_VARIABLES = ("FORCE_COLOR", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 
 # Read once, when numpy or torch load: two processes that each use every core slow each other a hundredfold.
@@ -34,6 +35,16 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.relative_to(tests).parts[0] in SLOW_FOLDERS:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Fail a test that skips for want of what SPAMCTL_TESTS_REQUIRE says must be here, such as `browser postgres`."""
+    report = yield
+    wanting = [name for name in REQUIRED if item.get_closest_marker(name)]
+    if report.skipped and wanting:
+        report.outcome, report.longrepr = "failed", f"{', '.join(wanting)} must not be skipped here: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ def test_every_folder_is_an_empty_place_of_this_test(home, tmp_path):
 
 def test_the_users_settings_are_forgotten_and_nothing_calls_home():
     ours = {name: value for name, value in os.environ.items() if name.startswith(("SPAMCTL_", "METAFLOW_", "MLFLOW_"))}
-    assert ours.keys() == {"SPAMCTL_CACHE_DIR", "METAFLOW_HOME", "MLFLOW_DISABLE_TELEMETRY"}
+    assert ours.keys() == {"SPAMCTL_CACHE_DIR", "SPAMCTL_SMS_SPAM_URL", "METAFLOW_HOME", "MLFLOW_DISABLE_TELEMETRY"}
     assert os.environ["DO_NOT_TRACK"] == "true"
 
 
