@@ -1,0 +1,225 @@
+"""Fine-tune GPT-2 124M to the same epoch in the usual way and in ours, and compare the seconds.
+
+The usual way is a well-known exercise: as many messages that are not spam as are, 70/10/20, every message padded to the
+longest, batches of 8, 5 epochs of AdamW on the last block, the final norm and a new head that reads the last place of
+the row; every step runs all 12 blocks in float32, and losses are looked at every 50 steps. Ours trains the same weights
+on the same tokens. Random weights will do: only time is measured.
+"""
+
+# B rows of a batch, T tokens
+
+from __future__ import annotations
+
+import math
+import shutil
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from measuring import say, seconds_each, table
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from transformers import GPT2Config, GPT2Model
+
+from spamctl.data.corpus import CorpusRequest, read_corpus
+from spamctl.data.parts import Split, to_rows
+from spamctl.data.split import split
+from spamctl.model.backbone import BUNDLED, BaseModel, find_base_model
+from spamctl.model.checkpoint import Checkpoints
+from spamctl.model.loop import Plan
+from spamctl.model.tick import Tick, Ticking
+from spamctl.model.tuning import Lesson, Recipe, Training, tune
+from spamctl.model.workbench import Workbench, open_workbench
+
+EPOCHS, BATCH_SIZE = 5, 8
+LOOK_EVERY, LOOK_BATCHES = 50, 5  # losses of 5 batches of two parts every 50 steps, and accuracy after each epoch
+MAX_TOKENS = 256
+PAD = 50256  # GPT-2's end-of-text token
+STEPS, LOOKS = "training steps", "losses and checkpoints"
+
+
+@dataclass(frozen=True, slots=True)
+class Exercise:
+    """Hold what both ways start from: the saved model, the messages as tokens, the epochs and steps to time."""
+
+    folder: Path
+    lesson: Lesson
+    epochs: int
+    timed_steps: int
+
+
+def show(threads: int, *, quick: bool) -> None:
+    """Print a table of both ways."""
+    messages = read_corpus(CorpusRequest())
+    parts = split(messages.messages, "undersample")
+    with tempfile.TemporaryDirectory(prefix="spamctl-bench-") as scratch:
+        bench = workbench(save_gpt2(Path(scratch)), threads)
+        exercise = Exercise(Path(scratch), lesson(bench, parts), EPOCHS, 20)
+        if quick:
+            exercise = shortened(exercise)
+        print(f"\nGPT-2 124M to {exercise.epochs} epochs: {described(exercise, parts, messages.origin)}\n")
+        columns = {"the usual way": usual_way(exercise)}
+        for size in (Plan().batch_size, BATCH_SIZE):
+            columns[f"spamctl, batches of {size}"] = our_way(exercise, threads, size)
+    print(compared(columns))
+    steps = exercise.epochs * steps_an_epoch(exercise)
+    print(
+        f"\nThe usual way costs the same in every step: {exercise.timed_steps} were timed, and the median counts for "
+        f"all {steps}.\nOurs was run whole."
+    )
+
+
+def save_gpt2(folder: Path) -> Path:
+    """Save GPT-2 124M with random weights, without dropout as in the exercise, beside a tokenizer of this machine."""
+    torch.manual_seed(0)
+    GPT2Model(GPT2Config(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)).save_pretrained(folder)
+    for file in find_base_model(BUNDLED, "none").folder.glob("tokenizer*.json"):
+        shutil.copy(file, folder)
+    return folder
+
+
+def workbench(folder: Path, threads: int) -> Workbench:
+    """Open the saved model as `spamctl train` does."""
+    base_model = BaseModel("gpt2", "gpt2", "random weights", folder)
+    return open_workbench(base_model, max_tokens=MAX_TOKENS, device="cpu", threads=threads)
+
+
+def lesson(bench: Workbench, parts: Split) -> Lesson:
+    """Return the messages of two parts as token ids and labels."""
+    train, validation = ([row.ids for row in bench.tokenize(to_rows(part))] for part in (parts.train, parts.validation))
+    return Lesson(train, [m.is_spam for m in parts.train], validation, [m.is_spam for m in parts.validation])
+
+
+def shortened(exercise: Exercise) -> Exercise:
+    """Leave next to nothing of an exercise."""
+    whole = exercise.lesson
+    few = Lesson(whole.train[:48], whole.train_is_spam[:48], whole.validation[:16], whole.validation_is_spam[:16])
+    return replace(exercise, lesson=few, epochs=2, timed_steps=2)
+
+
+def described(exercise: Exercise, parts: Split, origin: str) -> str:
+    """Say which messages are learnt from."""
+    lengths = [len(row) for row in exercise.lesson.train]
+    count = sum(map(len, (parts.train, parts.validation, parts.test)))
+    return (
+        f"{count:,} messages, half of them spam,\n{len(lengths)} of them to learn from, "
+        f"of {statistics.mean(lengths):.0f} tokens in the mean and {max(lengths)} at most;\n{origin}"
+    )
+
+
+class UsualClassifier(nn.Module):
+    """Classify a padded row by what GPT-2 says at its last place."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.body = GPT2Model.from_pretrained(folder, dtype=torch.float32)
+        self.body.requires_grad_(requires_grad=False)
+        for part in (self.body.h[-1], self.body.ln_f):
+            part.requires_grad_(requires_grad=True)
+        self.head = nn.Linear(self.body.config.hidden_size, 2)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return logits of both labels (B, 2) for token ids (B, T)."""
+        states = self.body(input_ids=ids, use_cache=False).last_hidden_state  # (B, T, D)
+        return self.head(states[:, -1])  # type: ignore[no-any-return]  # (B, 2)
+
+
+def usual_way(exercise: Exercise) -> dict[str, float]:
+    """Return the seconds of training and of looking at losses, from the median of a few steps."""
+    torch.manual_seed(0)
+    classifier = UsualClassifier(exercise.folder).train()
+    optimizer = torch.optim.AdamW([w for w in classifier.parameters() if w.requires_grad], lr=5e-5, weight_decay=0.1)
+    batches = padded_batches(exercise.lesson)
+
+    def step() -> None:
+        ids, labels = next(batches)
+        optimizer.zero_grad()
+        cross_entropy(classifier(ids), labels).backward()
+        optimizer.step()
+
+    def look() -> None:
+        ids, labels = next(batches)
+        with torch.no_grad():
+            cross_entropy(classifier(ids), labels)
+
+    say(f"the usual way: {exercise.timed_steps} steps of {steps_an_epoch(exercise) * exercise.epochs}")
+    per_step = statistics.median(seconds_each(step, repeats=exercise.timed_steps, warm_up=3))
+    per_look = statistics.median(seconds_each(look, repeats=max(2, exercise.timed_steps // 2)))
+    steps = exercise.epochs * steps_an_epoch(exercise)
+    looks = 2 * LOOK_BATCHES * (math.ceil(steps / LOOK_EVERY) + exercise.epochs)
+    return {STEPS: steps * per_step, LOOKS: looks * per_look}
+
+
+def steps_an_epoch(exercise: Exercise) -> int:
+    """Count the whole batches in the messages to learn from."""
+    return len(exercise.lesson.train) // BATCH_SIZE
+
+
+def padded_batches(lesson: Lesson) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield shuffled batches of token ids (B, T), all padded to the longest message, and labels (B,), for ever."""
+    longest = max(map(len, lesson.train))
+    ids = torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in lesson.train])
+    labels = torch.tensor(lesson.train_is_spam, dtype=torch.long)
+    while True:
+        for rows in torch.randperm(len(ids)).split(BATCH_SIZE):
+            if len(rows) == BATCH_SIZE:
+                yield ids[rows], labels[rows]
+
+
+def our_way(exercise: Exercise, threads: int, batch_size: int) -> dict[str, float]:
+    """Return the seconds of each part of our fine-tuning, run whole."""
+    say(f"spamctl, batches of {batch_size}")
+    bench = workbench(exercise.folder, threads)
+    classifier = bench.classifier(bench.trunk.depth)
+    plan = Plan(epochs=exercise.epochs, batch_size=batch_size, patience=exercise.epochs)  # the last epoch may stop it
+    recipe = Recipe("last-block", 0, plan, bench.dtype)
+    with tempfile.TemporaryDirectory(prefix="spamctl-bench-") as scratch:
+        return seconds_by_part(tune(classifier, exercise.lesson, recipe, Checkpoints(Path(scratch))))
+
+
+def seconds_by_part(training: Ticking[object]) -> dict[str, float]:
+    """Run a training to its end, and share out its seconds by what it tells."""
+    seconds: dict[str, float] = defaultdict(float)
+    before = time.perf_counter()
+    for tick in training:
+        now = time.perf_counter()
+        seconds[part_of(tick)] += now - before
+        before = now
+    return seconds
+
+
+def part_of(tick: Tick) -> str:
+    """Name the part of training that a tick ends."""
+    if not isinstance(tick, Training):
+        return tick.task
+    return LOOKS if tick.progress and tick.progress.validation_loss is not None else STEPS
+
+
+def compared(columns: dict[str, dict[str, float]]) -> str:
+    """Return a table of the parts of each way, their sum, and how many times faster than the first way that is."""
+    parts = dict.fromkeys(part for column in reversed(columns.values()) for part in column)
+    rows = [[part, *(seconds(column.get(part)) for column in columns.values())] for part in parts]
+    whole = [sum(column.values()) for column in columns.values()]
+    without = [total - column[LOOKS] for total, column in zip(whole, columns.values(), strict=True)]
+    rows += [
+        ["all", *map(seconds, whole)],
+        ["times faster", *times(whole)],
+        ["all without losses and checkpoints", *map(seconds, without)],
+        ["times faster", *times(without)],
+    ]
+    return table(["", *columns], rows)
+
+
+def seconds(value: float | None) -> str:
+    """Write seconds."""
+    return "–" if value is None else f"{value:,.1f} s"
+
+
+def times(wholes: Sequence[float]) -> list[str]:
+    """Say how many times less each is than the first."""
+    return [f"{wholes[0] / whole:.1f}x" for whole in wholes]
