@@ -150,7 +150,7 @@ class Sink:
 def _insert(store: Store, table: Table) -> Insert:
     """Insert what is not there yet."""
     insert = sqlite.insert if store.address.file else postgresql.insert
-    return insert(table).on_conflict_do_nothing()
+    return insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 
 def _size(path: Path) -> int:
