@@ -14,6 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from spamctl.errors import ArtefactError
 
+PACKAGE = "package"  # the folder's name inside a logged model
 MANIFEST = "manifest.json"
 SUFFIXES = {".xml", ".bin", ".json"}  # no pickle, no code
 STRICT: ConfigDict = {"strict": True, "extra": "forbid", "allow_inf_nan": False}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import json
+import shutil
 import subprocess
 import tempfile
 import time
@@ -15,7 +18,7 @@ import spamctl
 from spamctl.errors import ArtefactError, SpamctlError
 from spamctl.message import SPAM
 from spamctl.model import artefact
-from spamctl.model.artefact import Files
+from spamctl.model.artefact import PACKAGE, Files
 from spamctl.model.champion import Decision, compare
 from spamctl.model.engine import Engine
 from spamctl.model.tracking import experiment_id
@@ -72,7 +75,8 @@ def log_run(client: MlflowClient, experiment: str, uri: str, record: Record) -> 
     for start in range(0, len(points), 1000):
         client.log_batch(run_id, metrics=points[start : start + 1000])
     name, origin, digest = record.dataset
-    client.log_inputs(run_id, [DatasetInput(DatasetEntity(name, digest[:36], "local", f'{{"origin": "{origin}"}}'))])
+    source = json.dumps({"origin": origin})
+    client.log_inputs(run_id, [DatasetInput(DatasetEntity(name, digest[:36], "local", source))])
     with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch:
         for path, content in record.files.items():
             target = Path(scratch, path)
@@ -97,26 +101,31 @@ def log_model(run_id: str, files: Files) -> str:
         params=ParamSchema([ParamSpec("data_capture", "boolean", default=True)]),
     )
     with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch, mlflow.start_run(run_id=run_id):
-        logged = mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(PACKAGE_FOLDER / "serving" / "entry.py"),
-            artifacts={"package": str(artefact.write(files, Path(scratch)))},
-            code_paths=[str(PACKAGE_FOLDER)],
-            signature=signature,
-            pip_requirements=requirements(),
-        )
+        Path(scratch, PACKAGE).mkdir()
+        artefact.write(files, Path(scratch, PACKAGE))
+        shutil.copy(PACKAGE_FOLDER / "serving" / "entry.py", scratch)
+        with contextlib.chdir(scratch):  # else MLflow notes where this machine keeps things, and takes its uv.lock along
+            logged = mlflow.pyfunc.log_model(
+                name="model",
+                python_model="entry.py",
+                artifacts={PACKAGE: PACKAGE},
+                code_paths=[str(PACKAGE_FOLDER)],
+                signature=signature,
+                pip_requirements=requirements(),
+            )
     uri: str = logged.model_uri
-    loaded = Path(mlflow.artifacts.download_artifacts(uri))
-    if artefact.read(loaded / "artifacts" / _package_name(loaded)) != files:
+    if artefact.read(_package_of(uri)) != files:
         raise ArtefactError(
             "the package that MLflow stored is not the one that was measured; look at its artifact store"
         )
     return uri
 
 
-def _package_name(model: Path) -> str:
-    """Return the name that MLflow gave the package's folder."""
-    return next(path.parent.name for path in model.glob(f"artifacts/*/{artefact.MANIFEST}"))
+def _package_of(model_uri: str) -> Path:
+    """Return a model's package folder, downloaded if its store is elsewhere."""
+    import mlflow
+
+    return Path(mlflow.artifacts.download_artifacts(model_uri), "artifacts", PACKAGE)
 
 
 def requirements() -> list[str]:
@@ -139,7 +148,6 @@ def register(client: MlflowClient, name: str, model_uri: str, run_id: str, tags:
 
 def champion_files(client: MlflowClient, name: str) -> tuple[str, Path] | None:
     """Return the champion's version and its downloaded package folder, or None if there is no champion."""
-    import mlflow
     from mlflow.exceptions import MlflowException
 
     try:
@@ -148,8 +156,7 @@ def champion_files(client: MlflowClient, name: str) -> tuple[str, Path] | None:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
-    model = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{version}"))
-    return str(version), model / "artifacts" / _package_name(model)
+    return str(version), _package_of(f"models:/{name}/{version}")
 
 
 def promote(client: MlflowClient, name: str, version: str, test: TestRows) -> tuple[str, str]:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd  # MLflow reads the hint, and warns of any other
 from mlflow.pyfunc.model import PythonModel
 
 from spamctl.errors import DataError
+from spamctl.model.artefact import PACKAGE
 from spamctl.model.engine import Engine
 from spamctl.serving.version import registered_version
 
-PACKAGE = "package"
 TEXT = "text"
 
 
@@ -27,7 +28,7 @@ class SpamModel(PythonModel):
         self.engine.replay_golden()
         self.version = registered_version(folder)
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """Return one answer a row of a DataFrame; raise DataError if its column text holds anything else."""
         verdicts = self.engine.classify(texts_of(model_input))
         return [
@@ -43,7 +44,7 @@ class SpamModel(PythonModel):
         ]
 
 
-def texts_of(model_input: Any) -> Sequence[str]:
+def texts_of(model_input: pd.DataFrame) -> Sequence[str]:
     """Return the texts of a DataFrame; raise DataError, naming the row, where one is not text."""
     if TEXT not in getattr(model_input, "columns", ()):
         raise DataError(f"the input has no column {TEXT!r}; send {{'inputs': [{{'text': '...'}}]}}")

@@ -25,14 +25,13 @@ AT_THE_TOP = {
     "flows": {"metaflow"},
     "model": {"nncf", "onnx", "openvino", "pandas", "peft", "scipy", "sklearn", "torch", "transformers"},
     "reports": {"matplotlib"},
-    "serving": {"mlflow"},
+    "serving": {"mlflow", "pandas"},
 }
 DECLARED_AND_NEVER_IMPORTED = {
     "gguf": "transformers reads GGUF files through it",
     "metaflow-card-html": "Metaflow finds the html card in it",
     "onnx": "torch.onnx writes through it",
     "onnxscript": "torch.onnx needs it",
-    "pandas": "MLflow hands a served model its rows as a DataFrame",
 }
 
 
