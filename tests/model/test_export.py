@@ -1,0 +1,124 @@
+"""A classifier becomes a graph that scores as it did, and int8 keeps each score independent of its batch."""
+
+import logging
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+from spamctl.model import export
+from spamctl.model.artefact import SUFFIXES
+from spamctl.model.export import Distance, distance
+from tests import trained
+
+TRUTH = np.array([False, False, True, True])
+EXACT = np.array([-2.0, -1.0, 1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        (EXACT, Distance(0.0, 0.0, 0.0)),
+        (EXACT[::-1].copy(), Distance(1.0, 1.0, 1 / (1 + np.exp(-2.0)) - 1 / (1 + np.exp(2.0)))),
+        (np.array([-2.0, 1.5, 1.0, 2.0]), Distance(0.25, 0.25, 1 / (1 + np.exp(-1.5)) - 1 / (1 + np.exp(1.0)))),
+    ],
+)
+def test_the_distance_of_two_engines_is_what_arithmetic_says(other, expected):
+    found = distance(TRUTH, EXACT, other)
+    assert found.auc_fall == pytest.approx(expected.auc_fall)
+    assert found.changed == expected.changed
+    assert found.largest == pytest.approx(expected.largest)
+
+
+def test_an_engine_that_ranks_better_has_not_fallen():
+    assert distance(TRUTH, EXACT[::-1].copy(), EXACT).auc_fall == -1.0
+
+
+@pytest.mark.parametrize(
+    ("fall", "changed", "tolerance", "within"),
+    [
+        (0.02, 0.02, 0.02, True),
+        (-0.5, 0.0, 0.0, True),
+        (0.021, 0.0, 0.02, False),
+        (0.0, 0.021, 0.02, False),
+        (float("nan"), 0.0, 1.0, False),
+    ],
+)
+def test_both_the_fall_and_the_changes_must_be_within(fall, changed, tolerance, within):
+    assert Distance(fall, changed, largest=1.0).within(tolerance) is within
+
+
+def test_quiet_keeps_chatter_off_the_output_and_gives_it_back(capsys):
+    with export.quiet():
+        print("chatter")
+        warnings.warn("chatter", stacklevel=1)
+        logging.getLogger("chatter").warning("chatter")
+    assert capsys.readouterr() == ("", "")
+    print("speech")
+    assert capsys.readouterr().out == "speech\n"
+    assert logging.getLogger("speech").isEnabledFor(logging.WARNING)
+
+
+def test_quiet_does_not_swallow_an_error():
+    stream = sys.stdout
+    with pytest.raises(ZeroDivisionError), export.quiet():
+        print(1 / 0)
+    assert sys.stdout is stream
+
+
+def infer(model, ids, lengths):
+    import openvino
+
+    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return compiled({"input_ids": np.array(ids), "lengths": np.array(lengths)})[0]
+
+
+@pytest.fixture(scope="module", params=["gpt2", "llama"])
+def made(request):
+    """Return a tiny classifier that has learnt."""
+    return trained.trained(request.param)
+
+
+@pytest.fixture(scope="module")
+def graph(made):
+    """Return its graph."""
+    return export.to_openvino(made.classifier)
+
+
+@pytest.mark.slow
+def test_the_graph_takes_any_number_of_rows_and_tokens_and_scores_as_torch_does(made, graph):
+    import torch
+
+    random = np.random.default_rng(0)
+    for rows, tokens in ((1, 1), (1, 96), (5, 7), (64, 33)):
+        ids = random.integers(0, 300, (rows, tokens))
+        lengths = random.integers(1, tokens + 1, rows)
+        with torch.inference_mode():
+            expected = made.classifier(torch.from_numpy(ids), torch.from_numpy(lengths)).numpy()
+        assert infer(graph, ids, lengths) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_the_graph_is_saved_in_files_that_a_package_may_hold(graph):
+    files = export.to_files(graph)
+    assert files.keys() == {"model.xml", "model.bin"}
+    assert {f".{name.rpartition('.')[2]}" for name in files} <= SUFFIXES
+
+
+@pytest.mark.slow
+def test_int8_is_smaller_and_leaves_the_graph_it_came_from_alone(made, graph):
+    before = export.to_files(graph)
+    for smaller in (
+        export.quantise(graph, [row.ids for row in made.rows("train")], seed=0),
+        export.compress_weights(graph),
+    ):
+        assert len(export.to_files(smaller)["model.bin"]) < len(before["model.bin"]) / 2
+    assert export.to_files(graph) == before
+
+
+@pytest.mark.slow
+def test_int8_comes_out_the_same_each_time(made, graph):
+    rows = [row.ids for row in made.rows("train")]
+    once, again = (export.to_files(export.quantise(graph, rows, seed=3)) for _ in range(2))
+    assert once["model.bin"] == again["model.bin"]

@@ -1,0 +1,88 @@
+"""A package is chosen, calibrated and given its threshold by validation rows, scored by the engine that serves."""
+
+import json
+
+import numpy as np
+import pytest
+
+from spamctl.model import artefact, calibration, parity, threshold
+from spamctl.model.engine import Engine
+from spamctl.model.golden import GOLDEN
+from tests import tiny_packages, trained
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def made():
+    """Return a tiny GPT-2 that has learnt."""
+    return trained.trained("gpt2")
+
+
+def engine_of(package, folder):
+    return Engine(artefact.write(package.files, folder), threads=1)
+
+
+def test_int8_is_packaged_if_it_keeps_its_scores(made, tmp_path):
+    package = trained.packaged("gpt2", "auto")
+    engine = engine_of(package, tmp_path)
+    assert package.engine == engine.manifest.engine == "int8"
+    assert package.warnings == ()
+    assert package.distances.keys() == {"int8"}
+    assert package.distances["int8"].within(0.02)
+
+
+def test_calibration_and_threshold_are_those_of_the_engines_own_validation_scores(made, tmp_path):
+    package = trained.packaged("gpt2", "auto")
+    engine = engine_of(package, tmp_path)
+    truth = made.truth("validation")
+    logits = engine.logits(made.rows("validation"))
+    scale = calibration.fit(truth, logits)
+    point = threshold.choose(truth, scale.apply(logits), 0.05)
+    assert (engine.manifest.slope, engine.manifest.intercept) == pytest.approx((scale.slope, scale.intercept))
+    assert engine.threshold == package.point.threshold == pytest.approx(point.threshold)
+
+
+def test_int8_gives_a_row_one_score_in_every_company(made, tmp_path):
+    engine = engine_of(trained.packaged("gpt2", "auto"), tmp_path)
+    rows = made.rows("test")
+    alone = np.array(list(parity.single_rows(engine, rows)))
+    order = np.random.default_rng(1).permutation(len(rows)).tolist()
+    assert engine.logits(rows, batches=[order]).tolist() == alone.tolist()
+    assert engine.logits(rows, batches=[order[:7], order[7:]], pad=80, fill=5).tolist() == alone.tolist()
+
+
+def test_the_package_says_what_it_is_and_replays_its_golden_messages(tmp_path):
+    engine = engine_of(trained.packaged("gpt2", "auto"), tmp_path)
+    assert engine.manifest.about == {"depth": 2}
+    assert engine.manifest.max_tokens == trained.MAX_TOKENS
+    assert [row.text for row in engine.manifest.golden] == list(GOLDEN)
+    assert engine.replay_golden() == 0.0
+
+
+def test_a_package_holds_four_files_and_no_message_of_ours(made, tmp_path):
+    package = trained.packaged("gpt2", "auto")
+    assert package.files.keys() == {"manifest.json", "model.bin", "model.xml", "tokenizer.json"}
+    for part in ("train", "validation", "test"):
+        for message in getattr(made.parts, part)[:20]:
+            told = json.dumps(message.text).encode()[1:-1]
+            assert not [name for name, content in package.files.items() if told in content]
+
+
+def test_floats_are_packaged_if_no_int8_keeps_its_scores(made):
+    package = trained.package(made, trained.wish("auto", tolerance=-1.0))
+    assert package.engine == "float32"
+    assert list(package.distances) == ["int8", "int8-weights"]
+    assert [warning.split()[0] for warning in package.warnings] == ["int8", "int8-weights"]
+    assert all("--int8-tolerance -1" in warning for warning in package.warnings)
+
+
+def test_the_engine_that_is_asked_for_is_the_only_one_tried(made):
+    package = trained.package(made, trained.wish("int8-weights"))
+    assert (package.engine, list(package.distances)) == ("int8-weights", ["int8-weights"])
+    assert trained.packaged("gpt2", "float32").distances == {}
+
+
+def test_a_window_that_is_no_whole_number_of_lanes_can_be_filled(tmp_path):
+    engine = Engine(tiny_packages.write(tmp_path / "package", max_tokens=13), threads=1)
+    assert engine.classify(["win " * 50])[0].truncated
