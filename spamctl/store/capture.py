@@ -28,7 +28,7 @@ from sqlalchemy.exc import DBAPIError
 from spamctl.errors import SpamctlError, UnavailableError
 from spamctl.store.address import parse
 from spamctl.store.database import open_store
-from spamctl.store.faults import Fault, fault_of
+from spamctl.store.faults import Fault, fault_behind
 from spamctl.store.rows import CapturedRow, ShadowVerdict
 from spamctl.store.sink import Group, Sink
 from spamctl.store.waiting import Waiting
@@ -222,9 +222,9 @@ class Capture:
         with self._lock:
             first = not self._failing_since
             self._failing_since = self._failing_since or time.monotonic()
-            self._fault = fault_of(error).words if isinstance(error, DBAPIError) else "it is not the store that it was"
+            self._fault = fault.words if (fault := fault_behind(error)) else "it is not the store that it was"
         if first:
-            logger.warning("capture waits for the store: %s", error if isinstance(error, SpamctlError) else self._fault)
+            logger.warning("capture waits for the store: %s", self._fault if fault else error)
 
     def _recovered(self) -> None:
         """Remember that the store works, and say so if it did not."""
@@ -280,6 +280,6 @@ class Capture:
 
 def _is_of_values(error: Exception) -> bool:
     """Tell whether the values are at fault, and not the store: waiting would not help."""
-    if isinstance(error, DBAPIError):
-        return fault_of(error) is Fault.REFUSED
-    return not isinstance(error, SpamctlError | OSError)
+    if isinstance(error, DBAPIError | SpamctlError | OSError):
+        return fault_behind(error) is Fault.REFUSED
+    return True

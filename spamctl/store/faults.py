@@ -82,6 +82,12 @@ def fault_of(error: DBAPIError) -> Fault:
     return Fault.OTHER
 
 
+def fault_behind(error: BaseException) -> Fault | None:
+    """Tell what an error means that is a database's own, or that was raised because of one; None if it is neither."""
+    cause = error if isinstance(error, DBAPIError) else error.__cause__
+    return fault_of(cause) if isinstance(cause, DBAPIError) else None
+
+
 def _connection_fault(words: str) -> Fault:
     """Read libpq's English, since an attempt to connect has no code."""
     if "authentication failed" in words or "no pg_hba.conf entry" in words or "no password supplied" in words:

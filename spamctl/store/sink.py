@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sqlalchemy import Insert, Table, column, update
+from sqlalchemy import Insert, Table, false, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
@@ -73,7 +73,8 @@ class Sink:
         store = self._opened()
         try:
             with store.writer.begin() as connection:
-                connection.execute(update(done).where(done.c.version == 1).values(name=column("name")))
+                connection.execute(update(tables.data).where(false()).values(text=tables.data.c.text))  # its lock
+                connection.execute(update(done).where(done.c.version == 1).values(name=done.c.name))  # its disk
             self._check_files()
         except DBAPIError:
             self.close()

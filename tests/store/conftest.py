@@ -35,11 +35,12 @@ class Postgres:
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def create(self):
+    def create(self, *settings):
         self.call("initdb", "-D", "data", "-U", "spamctl", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
-        with (self.folder / "data" / "postgresql.conf").open("a", encoding="utf-8") as settings:
-            settings.write(f"listen_addresses = '127.0.0.1'\nport = {self.port}\nunix_socket_directories = ''\n")
-            settings.write("shared_buffers = 16MB\nmax_connections = 40\nsynchronous_commit = off\n")
+        with (self.folder / "data" / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.write(f"listen_addresses = '127.0.0.1'\nport = {self.port}\nunix_socket_directories = ''\n")
+            file.write("shared_buffers = 16MB\nmax_connections = 40\nsynchronous_commit = off\n")
+            file.writelines(f"{setting}\n" for setting in settings)
 
     def start(self):
         self.call("pg_ctl", "-D", "data", "-w", "-l", "server.log", "start")
@@ -67,7 +68,7 @@ def server_programs():
 
 
 @contextlib.contextmanager
-def a_server():
+def a_server(*settings):
     programs = server_programs()
     if programs is None or not (programs / "initdb").exists():
         pytest.skip(f"no PostgreSQL server here: {CURE}")
@@ -80,7 +81,7 @@ def a_server():
         shutil.chown(folder, user)
     server = Postgres(programs, folder, user)
     try:
-        server.create()
+        server.create(*settings)
         server.start()
         yield server
         with contextlib.suppress(AssertionError):  # a test may have stopped it for good
@@ -92,7 +93,7 @@ def a_server():
 @pytest.fixture(scope="session")
 def postgres():
     """Lend one server to all tests; each makes databases of its own."""
-    with a_server() as server:
+    with a_server("fsync = off") as server:
         yield server
 
 

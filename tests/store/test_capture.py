@@ -1,0 +1,378 @@
+import asyncio
+import logging
+import os
+import sqlite3
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, event, text
+
+from spamctl.errors import UnavailableError, UsageError
+from spamctl.store import queries
+from spamctl.store.capture import Capture
+from spamctl.store.database import open_store
+from spamctl.store.rows import ShadowVerdict
+from tests.store.made_rows import eventually, row, rows
+
+
+@pytest.fixture
+def capturing():
+    """Make captures that are closed in the end."""
+    made = []
+
+    def make(where, **options):
+        made.append(Capture(where, **options))
+        return made[-1]
+
+    yield make
+    for capture in made:
+        capture.close(10)
+
+
+def stored(address):
+    """Return the texts that are stored, as any other program sees them."""
+    with open_store(address) as store:
+        return sorted(found.text for page in queries.pages(store) for found in page)
+
+
+@pytest.fixture
+def locking(address):
+    """Lend what locks the store against all writers, and lets go of it."""
+    if "://" not in address:
+        other = sqlite3.connect(address, isolation_level=None, check_same_thread=False)
+        yield lambda: other.execute("BEGIN EXCLUSIVE"), lambda: other.execute("COMMIT")
+        other.close()
+        return
+    with open_store(address, create=True) as store, store.writer.connect() as connection:
+        yield lambda: connection.execute(text("LOCK TABLE data IN EXCLUSIVE MODE")), connection.commit
+
+
+def test_what_is_acknowledged_is_there(capturing, address):
+    capture = capturing(address)
+    assert capture.submit(rows(3)).result(5) is True
+    assert stored(address) == ["message 0", "message 1", "message 2"]
+    assert capture.stats().stored == 3
+
+
+def test_nothing_to_store_is_stored_at_once(capturing, address):
+    assert capturing(address).submit([]).result(0) is True
+
+
+def test_a_retry_writes_nothing_twice(capturing, address):
+    capture = capturing(address)
+    for _ in range(3):
+        assert capture.submit(rows(4, request_id="same")).result(5)
+    assert len(stored(address)) == 4
+    assert (capture.stats().stored, capture.stats().repeated) == (4, 8)
+
+
+def test_retries_through_two_servers_at_once_write_nothing_twice(capturing, address):
+    captures = [capturing(address), capturing(address)]
+    with ThreadPoolExecutor(8) as clients:
+        answers = clients.map(
+            lambda turn: captures[turn % 2].submit(rows(5, request_id=f"{turn // 4}")).result(10), range(80)
+        )
+        assert all(answers)
+    assert len(stored(address)) == 100
+    assert sum(capture.stats().stored for capture in captures) == 100
+
+
+def test_a_retry_leaves_the_first_answer_as_it_is(capturing, address):
+    capture = capturing(address)
+    first, second = row(model_version="1", probability=0.9), row(model_version="2", probability=0.8)
+    assert first.uuid == second.uuid
+    assert capture.submit([first]).result(5)
+    assert capture.submit([second]).result(5)
+    with open_store(address) as store:
+        assert [(found.model_version, found.probability) for found in queries.newest(store, 2)] == [("1", 0.9)]
+
+
+def test_requests_that_wait_together_share_a_transaction(capturing, address, locking):
+    lock, unlock = locking
+    capture = capturing(address)
+    lock()
+    futures = [capture.submit([row(request_id=str(number))]) for number in range(200)]
+    commits = []
+    count = commits.append
+    event.listen(Engine, "commit", count)
+    try:
+        unlock()
+        assert all(future.result(5) for future in futures)
+    finally:
+        event.remove(Engine, "commit", count)
+    assert 1 <= len(commits) <= 4  # one of them may be the lock's own
+    assert len(stored(address)) == 200
+
+
+def test_the_verdict_of_a_shadow_is_stored(capturing, address):
+    served = row()
+    shadow = ShadowVerdict(served.uuid, "2", "not spam", 0.25)
+    capture = capturing(address)
+    assert capture.submit([served], [shadow]).result(5)
+    assert capture.submit([], [shadow]).result(5)
+    with open_store(address) as store:
+        assert queries.shadow_tally(store, "2") == {("spam", "not spam"): 1}
+        assert queries.shadow_tally(store, "3") == {}
+
+
+@pytest.mark.slow
+def test_a_lock_of_a_second_is_waited_for(capturing, address, locking):
+    lock, unlock = locking
+    capture = capturing(address)
+    lock()
+    futures = [capture.submit([row(request_id=str(number))]) for number in range(20)]
+    time.sleep(1)
+    assert not any(future.done() for future in futures)
+    unlock()
+    assert all(future.result(2) for future in futures)
+    assert len(stored(address)) == 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["required", "best-effort"])
+def test_a_long_lock_is_told_of_in_time_and_recovered_from_unaided(mode, capturing, address, locking):
+    lock, unlock = locking
+    capture = capturing(address, mode=mode, timeout_s=0.5)
+    lock()
+    started = time.monotonic()
+    future = capture.submit([row("never acknowledged")])
+    if mode == "required":
+        with pytest.raises(UnavailableError, match="could not be stored: it is locked by another program"):
+            future.result(5)
+    else:
+        assert future.result(5) is False
+    assert 0.4 < time.monotonic() - started < 1.5
+    assert eventually(lambda: not capture.stats().reachable)
+    unlock()
+    assert eventually(lambda: capture.stats().reachable)
+    assert capture.submit([row("after")]).result(5)
+    assert stored(address) == ["after"]
+    assert (capture.stats().failed, capture.stats().late, capture.stats().waiting) == (1, 0, 0)
+
+
+@pytest.mark.slow
+def test_a_store_known_to_be_down_holds_nobody_up(capturing, address, locking):
+    lock, unlock = locking
+    capture = capturing(address, mode="best-effort", timeout_s=1.0)
+    lock()
+    assert capture.submit([row()]).result(5) is False
+    time.sleep(0.3)
+    started = time.monotonic()
+    assert capture.submit([row("next")]).result(5) is False
+    assert time.monotonic() - started < 0.9
+    unlock()
+
+
+def test_no_more_wait_than_may(capturing, address, locking):
+    lock, unlock = locking
+    capture = capturing(address, most_waiting=10)
+    lock()
+    waiting = capture.submit(rows(8))
+    with pytest.raises(UnavailableError, match="too many rows wait"):
+        capture.submit(rows(3, request_id="other")).result(0)
+    unlock()
+    assert waiting.result(5)
+    assert len(stored(address)) == 8
+
+
+def test_a_row_that_the_database_refuses_fails_alone(capturing, address, locking, caplog):
+    lock, unlock = locking
+    capture = capturing(address)
+    lock()
+    good = [capture.submit([row("good", request_id=str(number))]) for number in range(5)]
+    bad = capture.submit([row("canary", latency_ms=True, source=["canary"])])
+    more = [capture.submit([row("good", request_id=str(number))]) for number in range(5, 10)]
+    unlock()
+    assert all(future.result(5) for future in good + more)
+    with pytest.raises(UnavailableError, match="refused the values"):
+        bad.result(5)
+    assert stored(address) == ["good"] * 10
+    assert "canary" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"classification": "ham"},
+        {"probability": float("nan")},
+        {"probability": -0.1},
+        {"threshold": float("inf")},
+        {"latency_ms": float("nan")},
+        {"date": row().date.replace(tzinfo=None)},
+    ],
+    ids=str,
+)
+def test_a_row_that_breaks_the_rules_cannot_be_made(wrong):
+    with pytest.raises(ValueError, match=r"a captured row|a classification|a probability"):
+        row(**wrong)
+
+
+def test_closing_stores_what_waits_and_takes_no_more(capturing, address, locking):
+    lock, unlock = locking
+    capture = capturing(address)
+    lock()
+    futures = [capture.submit([row(request_id=str(number))]) for number in range(30)]
+    closing = threading.Thread(target=capture.close)
+    closing.start()
+    time.sleep(0.1)
+    with pytest.raises(UnavailableError, match="capture is closing"):
+        capture.submit([row("too late")]).result(0)
+    unlock()
+    closing.join(10)
+    assert [future.result(0) for future in futures] == [True] * 30
+    assert len(stored(address)) == 30
+    assert capture.close()
+
+
+def test_closing_does_not_wait_for_a_store_that_is_down(capturing, address, locking):
+    lock, unlock = locking
+    capture = capturing(address, mode="best-effort", timeout_s=0.4)
+    lock()
+    future = capture.submit([row()])
+    started = time.monotonic()
+    assert capture.close()
+    assert time.monotonic() - started < 3
+    assert future.result(0) is False
+    unlock()
+
+
+def test_an_async_server_can_wait_for_it(capturing, address):
+    capture = capturing(address)
+
+    async def serve(number):
+        return await asyncio.wrap_future(capture.submit([row(request_id=str(number))]))
+
+    async def burst():
+        return await asyncio.gather(*map(serve, range(50)))
+
+    assert asyncio.run(burst()) == [True] * 50
+    assert len(stored(address)) == 50
+
+
+def test_a_client_that_leaves_does_not_stop_the_writer(capturing, address):
+    capture = capturing(address)
+    assert not capture.submit([row("left")]).cancel()
+    assert capture.submit([row("stayed")]).result(5)
+    assert stored(address) == ["left", "stayed"]
+
+
+def test_capture_begins_only_with_a_store_that_works(tmp_path):
+    (tmp_path / "spam.db").write_text("no database", encoding="utf-8")
+    with pytest.raises(UsageError, match="not a SQLite database"):
+        Capture(str(tmp_path / "spam.db"))
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "spam.db"
+
+
+def move(file):
+    file.rename(file.with_name("moved.db"))
+
+
+def delete(file):
+    file.unlink()
+
+
+def delete_all(file):
+    for path in file.parent.glob("spam.db*"):
+        path.unlink()
+
+
+def delete_log(file):
+    Path(f"{file}-wal").unlink()
+
+
+def replace_by_a_store(file):
+    other = file.with_name("other.db")
+    with open_store(str(other), create=True):
+        pass
+    os.replace(other, file)  # noqa: PTH105
+
+
+def delete_folder(file):
+    moved = file.parent.with_name(f"{file.parent.name}-moved")
+    file.parent.rename(moved)
+    file.parent.mkdir()
+
+
+@pytest.mark.parametrize(
+    "happens", [move, delete, delete_all, delete_log, replace_by_a_store, delete_folder], ids=lambda what: what.__name__
+)
+def test_a_file_that_is_gone_gets_no_acknowledged_row(happens, capturing, file, caplog):
+    capture = capturing(str(file))
+    assert capture.submit([row("before")]).result(5)
+    happens(file)
+    assert capture.submit([row("after")]).result(5)
+    capture.close()
+    assert "after" in stored(str(file))
+    assert ("before" in stored(str(file))) == (happens is delete_log)
+    assert "moved, deleted or replaced" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_foreign_file_in_the_stores_place_is_not_touched(capturing, file, caplog):
+    capture = capturing(str(file), timeout_s=0.6)
+    assert capture.submit([row("before")]).result(5)
+    file.rename(file.with_name("moved.db"))
+    foreign = sqlite3.connect(file)
+    foreign.execute("CREATE TABLE data (id INTEGER)")
+    foreign.commit()
+    foreign.close()
+    content = file.read_bytes()
+    with pytest.raises(UnavailableError) as refusal:
+        capture.submit([row("after")]).result(5)
+    assert str(refusal.value) == "the answer could not be stored: it is not the store that it was"
+    assert file.read_bytes() == content
+    file.unlink()
+    file.with_name("moved.db").rename(file)
+    assert eventually(lambda: capture.submit([row("back")]).exception(5) is None)
+    assert "back" in stored(str(file))
+
+
+@pytest.mark.slow
+def test_the_write_ahead_log_stays_small(capturing, file):
+    capture = capturing(str(file))
+    wal, largest = Path(f"{file}-wal"), 0
+    for number in range(120):
+        assert capture.submit([row("x" * 500_000, request_id=str(number))]).result(5)
+        largest = max(largest, wal.stat().st_size)
+    assert file.stat().st_size > 40 * 2**20
+    assert 2**20 < largest < 16 * 2**20
+
+
+@pytest.mark.slow
+def test_the_write_ahead_log_is_cut_after_a_long_reader(capturing, file):
+    capture = capturing(str(file))
+    assert capture.submit([row()]).result(5)
+    reader = sqlite3.connect(file, isolation_level=None)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT COUNT(*) FROM data").fetchone() == (1,)
+    for number in range(30):
+        assert capture.submit([row("x" * 500_000, request_id=str(number))]).result(5)
+    wal = Path(f"{file}-wal")
+    assert wal.stat().st_size > 12 * 2**20
+    reader.close()
+    assert capture.submit([row(request_id="last")]).result(5)
+    assert eventually(lambda: wal.stat().st_size < 8 * 2**20)
+
+
+@pytest.mark.slow
+def test_trouble_is_logged_once_and_without_secrets(capturing, address, locking, caplog):
+    caplog.set_level(logging.DEBUG, "spamctl")
+    lock, unlock = locking
+    capture = capturing(address, timeout_s=0.4)
+    lock()
+    for _ in range(3):
+        with pytest.raises(UnavailableError):
+            capture.submit([row("canary", request_id="canary")]).result(5)
+    unlock()
+    assert eventually(lambda: "capture works again" in caplog.text)
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("spamctl")]
+    assert len(lines) == 2
+    assert lines[0] == "capture waits for the store: it is locked by another program"
+    assert "canary" not in caplog.text
