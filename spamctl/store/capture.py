@@ -240,9 +240,13 @@ class Capture:
         while not self._stopped.wait(_TICK_S):
             now = time.monotonic()
             with self._lock:
-                expired = [waiting for waiting in (*self._queue, *self._writing) if waiting.deadline <= now]
-                words = self._fault or "it does not answer in time"
-            self._fail(expired, words)
+                waiting_now = (*self._queue, *self._writing)
+                expired = [one for one in waiting_now if one.deadline <= now and not one.settled]
+                if expired:
+                    self._failing_since = self._failing_since or now
+                    self._fault = self._fault or "it does not answer in time"
+                    self._queue = deque(waiting for waiting in self._queue if waiting.deadline > now)
+            self._fail(expired, self._fault)
 
     # Any thread
 
@@ -260,8 +264,6 @@ class Capture:
                 waiting.settled = True
                 self._counts["failed"] += waiting.rows
                 self._counts["waiting"] -= waiting.rows
-            if failed:
-                self._queue = deque(waiting for waiting in self._queue if not waiting.settled)
         for waiting in failed:
             if self._mode == "required":
                 waiting.future.set_exception(UnavailableError(f"the answer could not be stored: {words}"))

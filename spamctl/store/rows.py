@@ -63,6 +63,11 @@ class ShadowVerdict:
         _check_verdict(self.uuid, self.classification, self.probability)
 
 
+def values(row: CapturedRow | ShadowVerdict) -> dict[str, object]:
+    """Return a row's columns by their names."""
+    return {name: getattr(row, name) for name in row.__slots__}
+
+
 @dataclass(frozen=True, slots=True)
 class StoredRow:
     """Hold one row of the table `data` as it was read; the fields stand in the order of the columns."""

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Insert, Table, false, update
@@ -18,7 +18,7 @@ from spamctl.store import tables
 from spamctl.store.address import Address
 from spamctl.store.database import WAL_LIMIT, Store, open_address
 from spamctl.store.faults import Fault, fault_of
-from spamctl.store.rows import CapturedRow, ShadowVerdict
+from spamctl.store.rows import CapturedRow, ShadowVerdict, values
 
 # A lock that another program holds is waited for in slices, so that between two of them deadlines are looked at.
 SLICE_S = 0.2
@@ -56,9 +56,9 @@ class Sink:
                 group = claim()
                 new = 0
                 if group.rows:
-                    new = connection.execute(_insert(store, tables.data), [asdict(row) for row in group.rows]).rowcount
+                    new = connection.execute(_insert(store, tables.data), [values(row) for row in group.rows]).rowcount
                 if group.shadows:
-                    shadows = [asdict(shadow) for shadow in group.shadows]
+                    shadows = [values(shadow) for shadow in group.shadows]
                     connection.execute(_insert(store, tables.shadow_verdicts), shadows)
             self._check_files()
         except DBAPIError as error:

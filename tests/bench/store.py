@@ -1,0 +1,161 @@
+"""Time the store: commits, and a million rows written, counted, read and labelled, in SQLite and in PostgreSQL.
+
+    python tests/bench/store.py [--rows 1000000] [--database sqlite|postgresql|both]
+
+It prints tables and asserts nothing. A million rows need 1 GB of disk in each database. PostgreSQL is started for it,
+where its programs are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from measuring import circumstances, say, table
+
+from spamctl.store import labels, queries
+from spamctl.store.capture import Capture
+from spamctl.store.database import Store, open_store
+from spamctl.store.queries import Window
+from spamctl.store.rows import CapturedRow, row_uuid
+
+HEADINGS = ("", "rows", "seconds", "rows/s", "peak MB")
+A_REQUEST, IN_FLIGHT = 1000, 8
+START = datetime(2026, 1, 1, tzinfo=UTC)
+TEXT = "You are a winner you have been specially selected to receive $1000 cash or a $2000 award. Call 08712300220"
+
+
+def main() -> None:
+    """Run every figure in the databases that are asked for."""
+    options = parsed()
+    sys.path.append(str(Path(__file__).parents[2]))
+    from tests.store.servers import MISSING, a_server, server_programs
+
+    print(circumstances(1, ("sqlalchemy", "psycopg")))
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as held:
+        if options.database != "postgresql":
+            show("SQLite", str(Path(folder, "spam.db")), options.rows)
+        if options.database != "sqlite" and server_programs() is None:
+            say(MISSING)
+        elif options.database != "sqlite":
+            show("PostgreSQL", held.enter_context(a_server()).new_database(), options.rows)
+
+
+def parsed() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="both")
+    return parser.parse_args()
+
+
+def show(name: str, address: str, rows: int) -> None:
+    """Print the table of one database."""
+    lines = []
+    for what, done, seconds in figures(address, rows):
+        say(f"{name}: {what}: {seconds:.1f} s")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        lines.append((what, f"{done:,}", f"{seconds:.2f}", f"{done / seconds:,.0f}", f"{peak:,}"))
+    print(f"\n{name}\n{table(HEADINGS, lines)}")
+
+
+def figures(address: str, rows: int) -> Iterator[tuple[str, int, float]]:
+    """Yield what was done, with how many rows, in how many seconds."""
+    with closing(Capture(address, timeout_s=600)) as capture:
+        yield timed("one client, a row a request", lambda: clients(capture, 1, 200))
+        yield timed("32 clients, a row a request", lambda: clients(capture, 32, 100))
+        yield timed("captured, 1,000 rows a request", lambda: captured(capture, rows))
+        yield timed("the same again, by retry", lambda: captured(capture, min(rows, 100_000)))
+    with open_store(address, patience_s=60) as store:
+        month = Window(since=START + timedelta(seconds=rows // 2), until=START + timedelta(seconds=rows))
+        yield timed("counted", lambda: queries.count(store))
+        yield timed("counted, the newer half", lambda: queries.count(store, month))
+        yield timed("tallied by version, verdict and label", lambda: tallied(store))
+        yield timed("newest 200, of one version", lambda: len(queries.newest(store, 200, Window(model_version="2"))))
+        yield timed("read in pages", lambda: sum(map(len, queries.pages(store))))
+        yield timed("labelled, page by page", lambda: labelled(store))
+        yield timed("counted, labelled", lambda: queries.count(store, Window(labelled=True)))
+    if "://" not in address:
+        yield timed("opened, with a look at its pages", lambda: opened(address))
+        say(f"{Path(address).stat().st_size / 2**20:.0f} MB of file")
+
+
+def timed(what: str, action: Callable[[], int]) -> tuple[str, int, float]:
+    """Run an action that returns its number of rows, by the clock."""
+    started = time.perf_counter()
+    rows = action()
+    return what, rows, time.perf_counter() - started
+
+
+def request(number: int | str, start: int, rows: int) -> list[CapturedRow]:
+    """Make the rows of one request, one message a second."""
+    name = f"request {number}"
+    return [
+        CapturedRow(
+            uuid=row_uuid(name, index, TEXT),
+            date=START + timedelta(seconds=start + index),
+            text=f"{TEXT} {start + index}",
+            classification="not spam" if index % 7 else "spam",
+            probability=index / rows,
+            model_name="spam",
+            model_version=str(1 + index % 3),
+            threshold=0.5,
+            request_id=name,
+            latency_ms=7.5,
+            source="invocations",
+        )
+        for index in range(rows)
+    ]
+
+
+def clients(capture: Capture, number: int, requests: int) -> int:
+    """Have clients submit one row after the other, each waiting for its commit."""
+
+    def client(name: int) -> None:
+        for turn in range(requests):
+            capture.submit(request(f"{number}-{name}-{turn}", turn, 1)).result()
+
+    with ThreadPoolExecutor(number) as pool:
+        list(pool.map(client, range(number)))
+    return number * requests
+
+
+def captured(capture: Capture, rows: int) -> int:
+    """Submit large requests, a few of them at a time."""
+
+    def submit(number: int) -> int:
+        made = request(number, number * A_REQUEST, A_REQUEST)
+        return len(made) * capture.submit(made).result()
+
+    with ThreadPoolExecutor(IN_FLIGHT) as pool:
+        return sum(pool.map(submit, range(rows // A_REQUEST)))
+
+
+def tallied(store: Store) -> int:
+    """Count all rows by what they say."""
+    return sum(tally.rows for tally in queries.tally(store))
+
+
+def labelled(store: Store) -> int:
+    """Label every row with its prediction, as `spamctl label` does."""
+    return sum(labels.set_labels(store, dict(page), "simulated") for page in queries.unlabelled(store))
+
+
+def opened(address: str) -> int:
+    """Open and close the store."""
+    open_store(address).close()
+    return 1
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main()
