@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from spamctl import __version__
@@ -18,12 +19,12 @@ def about(options: Values, run: Values) -> dict[str, Any]:
     """Return what a package says of itself to people: where it comes from, never whose messages."""
     return {
         "spamctl": __version__,
-        "base_model": run["chosen_model"],
+        "base_model": {key: without_folder(value) for key, value in run["chosen_model"].items()},
         "fallback": run["chosen_model"]["name"] != run["chosen_model"]["requested"],
         "depth": run["chosen_depth"],
         "blocks": run["blocks"],
         "tune": options["tune"],
-        "dataset": run["corpus"],
+        "dataset": {key: without_folder(value) for key, value in run["corpus"].items()},
         "max_false_positive_rate": options["max_false_positive_rate"],
         "seed": options["seed"],
     }
@@ -107,13 +108,18 @@ def tags(run: Values) -> dict[str, str]:
         "spamctl.version": __version__,
         "mlflow.source.git.commit": git_commit(),
         "metaflow.run_id": run["run_id"],
-        "base_model": result["base_model"],
-        "fallback_for": result["wanted_base_model"] if result["fallback"] else "",
+        "base_model": without_folder(result["base_model"]),
+        "fallback_for": without_folder(result["wanted_base_model"]) if result["fallback"] else "",
         "data.sha256": run["corpus"]["sha256"],
         "data.test_sha256": run["corpus"]["test_sha256"],
         "gate": "passed" if result["registered"] else result["reason"],
         "warning": "the linear baseline ranks the test messages better" if beaten else "",
     }
+
+
+def without_folder(place: str) -> str:
+    """Return the last part of a path of this machine, and any other name (org/model, sms-spam) as it is."""
+    return Path(place).name if place.startswith((".", "/", "~")) else place
 
 
 def spam_rows(rows: list[list[str]]) -> int:

@@ -18,7 +18,7 @@ import spamctl
 from spamctl.errors import ArtefactError, SpamctlError
 from spamctl.message import SPAM
 from spamctl.model import artefact
-from spamctl.model.artefact import PACKAGE, Files
+from spamctl.model.artefact import MANIFEST, PACKAGE, Files
 from spamctl.model.champion import Decision, compare
 from spamctl.model.engine import Engine
 from spamctl.model.tracking import experiment_id
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 SERVING_NEEDS = ("annotated-types", "mlflow", "numpy", "openvino", "pandas", "pydantic", "pyyaml", "tokenizers")
+EXAMPLE = "You are a winner, you have been specially selected to receive $1000 cash or a $2000 award."
 PACKAGE_FOLDER = Path(spamctl.__file__).parent
 
 
@@ -93,6 +94,7 @@ def log_model(run_id: str, files: Files) -> str:
     Raises ArtefactError if what MLflow stored is not, byte for byte, what was measured.
     """
     import mlflow
+    import pandas as pd
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
@@ -104,14 +106,16 @@ def log_model(run_id: str, files: Files) -> str:
         Path(scratch, PACKAGE).mkdir()
         artefact.write(files, Path(scratch, PACKAGE))
         shutil.copy(PACKAGE_FOLDER / "serving" / "entry.py", scratch)
-        with contextlib.chdir(scratch):  # else MLflow notes where this machine keeps things, and takes its uv.lock along
+        with contextlib.chdir(scratch):  # else MLflow notes this machine's paths, and takes a uv.lock along
             logged = mlflow.pyfunc.log_model(
                 name="model",
                 python_model="entry.py",
                 artifacts={PACKAGE: PACKAGE},
                 code_paths=[str(PACKAGE_FOLDER)],
                 signature=signature,
+                input_example=pd.DataFrame({"text": [EXAMPLE]}),
                 pip_requirements=requirements(),
+                metadata=json.loads(files[MANIFEST])["manifest"]["about"],
             )
     uri: str = logged.model_uri
     if artefact.read(_package_of(uri)) != files:

@@ -28,7 +28,9 @@ class SpamModel(PythonModel):
         self.engine.replay_golden()
         self.version = registered_version(folder)
 
-    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    def predict(
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
         """Return one answer a row of a DataFrame; raise DataError if its column text holds anything else."""
         verdicts = self.engine.classify(texts_of(model_input))
         return [
@@ -52,4 +54,4 @@ def texts_of(model_input: pd.DataFrame) -> Sequence[str]:
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise DataError(f"row {row}: column {TEXT!r} holds {type(text).__name__}, not text")
-    return texts  # type: ignore[no-any-return]
+    return texts

@@ -13,10 +13,10 @@ import pytest
 
 from spamctl.errors import SpamctlError, UnavailableError, UsageError
 from spamctl.model import tracking
+from tests.mlflow_loaded import load_mlflow
 from tests.ports import closed_port, silent_port
 
 SECONDS = 15
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's own tables
 
 
 @pytest.fixture
@@ -170,6 +170,7 @@ def test_processes_that_use_a_fresh_store_at_once_all_succeed(tmp_path):
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """Return a folder that holds a fresh store."""
+    load_mlflow()
     return tmp_path_factory.mktemp("store")
 
 
