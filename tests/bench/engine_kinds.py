@@ -116,7 +116,7 @@ def measured(contenders: Iterator[Contender], exam: Exam) -> Iterator[list[str]]
         verdicts = alone >= 0
         reference = verdicts if reference is None else reference
         yield [contender.name, f"{contender.megabytes:.0f}", *speeds(contender, exam),
-               f"{moved(contender, exam, alone):.0e}", f"{(verdicts == reference).mean():.4f}",
+               f"{moved(contender, exam, alone):.1e}", f"{(verdicts == reference).mean():.4f}",
                f"{roc_auc_score(exam.is_spam, alone):.4f}"]  # fmt: skip
 
 

@@ -118,4 +118,4 @@ def to_onnx(classifier: SpamClassifier, path: Path) -> None:
             classifier.eval(), example, dynamo=True, input_names=["input_ids", "lengths"], output_names=["logits"],
             dynamic_shapes=({0: rows, 1: tokens}, {0: rows}),
         )  # fmt: skip
-        program.save(path)
+        program.save(path)  # type: ignore[union-attr]

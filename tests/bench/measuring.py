@@ -32,8 +32,9 @@ def median_seconds(work: Callable[[], object], *, repeats: int, warm_up: int = 1
 
 
 def say(text: str) -> None:
-    """Tell progress beside the tables, so that these alone are on standard output."""
-    print(f"… {text}", file=sys.stderr, flush=True)
+    """Tell progress to whoever watches a terminal; a record of the output holds the tables alone."""
+    if sys.stderr.isatty():
+        print(f"… {text}", file=sys.stderr, flush=True)
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -56,9 +57,10 @@ def circumstances(threads: int, packages: Sequence[str]) -> str:
     now = dt.datetime.now(tz=dt.UTC)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
+    busy = "1 thread" if threads == 1 else f"{threads} threads"
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     return (
-        f"{now:%Y-%m-%d %H:%M} UTC, {_processor()}, {threads} threads on {cores} cores, {memory:.0f} GiB\n"
+        f"{now:%Y-%m-%d %H:%M} UTC, {_processor()}, {busy} on {cores} cores, {memory:.0f} GiB\n"
         f"Python {platform.python_version()}, {versions}"
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 PACKAGES = ("torch", "transformers", "openvino", "nncf", "onnxruntime")
 
@@ -16,6 +17,7 @@ PACKAGES = ("torch", "transformers", "openvino", "nncf", "onnxruntime")
 def main() -> None:
     """Run the parts that are asked for, one after the other, in this one process."""
     options = parsed()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a file is watched as a terminal is
     os.environ["OMP_NUM_THREADS"] = str(options.threads)  # read once, when numpy and torch load
     os.environ |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     from measuring import circumstances
