@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import queue
+import subprocess
+import sys
 import threading
+import time
 from http import HTTPStatus
 from pathlib import Path
 
@@ -13,8 +16,18 @@ import httpx
 
 from spamctl.errors import DataError, UnavailableError
 
-PATIENCE = 5.0  # seconds
+PATIENCE = 5.0  # seconds until the hub answers at all
+STALL = 8.0  # seconds in which a download may bring nothing
 FILES = ["config.json", "tokenizer*.json", "special_tokens_map.json", "vocab.json", "merges.txt", "model*.safetensors*"]
+
+DOWNLOAD = """
+import sys
+from huggingface_hub import snapshot_download
+try:
+    print(snapshot_download(sys.argv[1], allow_patterns=sys.argv[2:], max_workers=2))
+except Exception as error:
+    sys.exit(type(error).__name__)
+"""
 
 
 def find(name: str) -> tuple[str, Path]:
@@ -22,9 +35,6 @@ def find(name: str) -> tuple[str, Path]:
 
     Raises DataError if the hub has no such model, or only its pickles; UnavailableError if the hub cannot be asked.
     """
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     try:
@@ -34,10 +44,7 @@ def find(name: str) -> tuple[str, Path]:
     if cached:
         return f"hub cache, revision {cached.name[:12]}", cached
     _require_model(name)
-    try:
-        folder = Path(snapshot_download(name, allow_patterns=FILES, etag_timeout=PATIENCE, max_workers=2))
-    except Exception as error:  # of which HTTP library, depends on the version of the hub's
-        raise UnavailableError(f"the download broke off ({type(error).__name__}); try again") from error
+    folder = _download(name)
     if not is_complete(folder):
         raise DataError("the hub has no safetensors weights with a fast tokenizer for it, and pickles are never read")
     return f"hub, revision {folder.name[:12]}", folder
@@ -72,20 +79,21 @@ def _require_model(name: str) -> None:
     if constants.is_offline_mode():
         raise UnavailableError("not in the cache, and HF_HUB_OFFLINE forbids asking the hub")
     token = get_token()
-    status = _ask(f"{constants.ENDPOINT}/api/models/{name}", {"authorization": f"Bearer {token}"} if token else {})
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
+    answer = _ask(f"{constants.ENDPOINT}/api/models/{name}", {"authorization": f"Bearer {token}"} if token else {})
+    status = answer.status_code
+    if status == HTTPStatus.UNAUTHORIZED or "x-error-code" in answer.headers:  # a proxy in between answers without
         raise DataError(f"the hub has no such model, or it needs HF_TOKEN (the answer is {status})")
     if status != HTTPStatus.OK:
         raise UnavailableError(f"the hub answers {status}")
 
 
-def _ask(url: str, headers: dict[str, str]) -> int:
-    """Return the status of an answer; a thread waits for it, since no time-out bounds the search for a host's name."""
-    answers: queue.SimpleQueue[int | Exception] = queue.SimpleQueue()
+def _ask(url: str, headers: dict[str, str]) -> httpx.Response:
+    """Return an answer; a thread waits for it, since no time-out bounds the search for a host's name."""
+    answers: queue.SimpleQueue[httpx.Response | Exception] = queue.SimpleQueue()
 
     def ask() -> None:
         try:
-            answers.put(httpx.get(url, headers=headers, timeout=PATIENCE, follow_redirects=True).status_code)
+            answers.put(httpx.get(url, headers=headers, timeout=PATIENCE, follow_redirects=True))
         except Exception as error:
             answers.put(error)
 
@@ -97,3 +105,43 @@ def _ask(url: str, headers: dict[str, str]) -> int:
     if isinstance(answer, Exception):
         raise UnavailableError(f"the hub does not answer ({type(answer).__name__})") from answer
     return answer
+
+
+def _download(name: str) -> Path:
+    """Download a model by a process of its own, and end that when nothing more comes: its retries have no bound."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    place = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=name, repo_type="model"))
+    settings = {"HF_ENDPOINT": constants.ENDPOINT, "HF_HUB_CACHE": constants.HF_HUB_CACHE, "HF_HUB_DISABLE_XET": "1"}
+    settings |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_VERBOSITY": "critical"}
+    with subprocess.Popen(
+        [sys.executable, "-c", DOWNLOAD, name, *FILES],
+        env=os.environ | settings,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        try:
+            answer, fault = _follow(child, place)
+        finally:
+            child.kill()
+    if child.returncode:
+        reason = fault.strip().rpartition("\n")[2]
+        raise UnavailableError(f"the download broke off ({reason}); try again, it goes on from there")
+    return Path(answer.strip())
+
+
+def _follow(child: subprocess.Popen[str], place: Path) -> tuple[str, str]:
+    """Return what a download says, unless what it has brought to `place` no longer grows."""
+    size, since = -1, time.monotonic()
+    while True:
+        try:
+            return child.communicate(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            before, size = size, sum(file.lstat().st_size for file in place.rglob("*") if file.is_file())
+        if size != before:
+            since = time.monotonic()
+        elif time.monotonic() - since > STALL:
+            raise UnavailableError(f"the download brought nothing for {STALL:g} s; try again, it goes on from there")
