@@ -1,0 +1,42 @@
+"""Register a tiny model in a store of its own, as a training does."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from spamctl.model import registry, tracking
+from spamctl.model.golden import GOLDEN
+from spamctl.model.registry import Record
+from tests import tiny_packages
+from tests.mlflow_loaded import load_mlflow
+
+
+@dataclass(frozen=True)
+class Registered:
+    """Hold the folder of a store and where its model's files lie."""
+
+    folder: Path
+    model: Path
+
+    @property
+    def uri(self) -> str:
+        """Return the address of the store."""
+        return f"sqlite:///{self.folder}/mlflow.db"
+
+
+@pytest.fixture(scope="package")
+def registered(tmp_path_factory):
+    """Return a store that holds version 1 of the model spam."""
+    load_mlflow()
+    import mlflow
+
+    folder = tmp_path_factory.mktemp("registered")
+    record = Record({}, {}, dataset=("own file", "tiny", "ab" * 32))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        with tracking.open_tracking("sqlite:///mlflow.db") as client:
+            run_id = registry.log_run(client, "spam", "sqlite:///mlflow.db", record)
+            model_uri = registry.log_model(run_id, tiny_packages.files("", *GOLDEN))
+            registry.register(client, "spam", model_uri, run_id, {})
+            return Registered(folder, Path(mlflow.artifacts.download_artifacts(model_uri)))

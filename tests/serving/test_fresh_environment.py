@@ -1,0 +1,63 @@
+"""A registered model loads and answers in an environment made of its own requirements, which hold no torch."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests import tiny_models
+
+REQUEST = [{"text": tiny_models.messages(1)[0].text}, {"text": "ok"}]
+ANSWER = f"""
+import importlib.util, json, mlflow
+model = mlflow.pyfunc.load_model("models:/spam/1")
+answers = model.predict({REQUEST!r}, {{"data_capture": False}})
+import spamctl
+names = ("torch", "transformers", "metaflow", "nncf")
+here = [name for name in names if importlib.util.find_spec(name)]
+print(json.dumps({{"answers": answers, "installed": here, "code": spamctl.__file__}}))
+"""
+
+
+@pytest.fixture
+def python(tmp_path):
+    """Return the interpreter of an empty environment."""
+    folder = tmp_path / "fresh"
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=120)
+    return folder / "bin" / "python"
+
+
+def pip(python, *words, timeout):
+    return subprocess.run(
+        [python, "-m", "pip", "--disable-pip-version-check", *words],
+        capture_output=True, text=True, check=False, timeout=timeout,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def installed(python, registered, tmp_path):
+    """Return the interpreter of an environment that holds what the model asks for, and nothing else."""
+    needs = registered.model / "requirements.txt"
+    first = next(line for line in needs.read_text().split() if line.startswith("annotated-types"))
+    asked = pip(python, "download", "--no-deps", "--dest", tmp_path / "asked", "--retries", "0", first, timeout=120)
+    if asked.returncode:
+        pytest.skip(f"pip reaches no package index here: {asked.stderr.strip().splitlines()[-1]}")
+    done = pip(python, "install", "--quiet", "--no-compile", "--requirement", needs, timeout=400)
+    assert done.returncode == 0, done.stderr
+    return python
+
+
+def test_a_model_answers_with_nothing_but_its_own_requirements(installed, registered, tmp_path):
+    done = subprocess.run(
+        [installed, "-W", "error::DeprecationWarning:spamctl", "-c", ANSWER],
+        env=os.environ | {"MLFLOW_TRACKING_URI": registered.uri},
+        capture_output=True, text=True, check=False, timeout=200, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert [answer["classification"] for answer in told["answers"]] == ["spam", "not spam"]
+    assert told["answers"][0]["model_version"] == "1"
+    assert told["installed"] == []
+    assert told["code"].startswith(str(registered.model))
