@@ -62,7 +62,7 @@ class TrainOptions(Options):
         256, "Longest message in tokens; a longer one is cut, and the verdict says so.", group="Model"
     )
 
-    epochs: Annotated[int, Ge(1), Le(100)] = option(3, "Passes over the training messages, at most.", group="Training")
+    epochs: Annotated[int, Ge(1), Le(100)] = option(2, "Passes over the training messages, at most.", group="Training")
     learning_rate: Annotated[float, Gt(0), Le(1)] = option(
         5e-5, "Step size at the top of its schedule.", group="Training"
     )
@@ -83,7 +83,7 @@ class TrainOptions(Options):
     )
     threads: Annotated[int, Ge(0)] = option(0, "CPU threads to use; 0 takes every core.", group="Training")
     frozen_precision: Literal["auto", "bf16", "float32"] = option(
-        "auto", "Numbers of the frozen pass; auto takes bf16 where the processor has it.", group="Training"
+        "auto", "Numbers to multiply in while training; auto takes bf16 where the processor has it.", group="Training"
     )
 
     max_false_positive_rate: Annotated[float, Gt(0), Lt(1)] = option(

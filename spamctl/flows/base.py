@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -125,6 +127,12 @@ def tell(notes: Iterable[str], warnings: Iterable[str] = ()) -> None:
 def result(verb: str, summary: dict[str, object]) -> None:
     """Tell the outcome of the whole run, as plain JSON values."""
     emit("result", **(summary | {"verb": verb}))
+
+
+def peak_memory() -> int:
+    """Return the most memory in bytes that this process has held."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def emit(kind: str, **fields: object) -> None:

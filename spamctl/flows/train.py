@@ -49,6 +49,7 @@ class TrainFlow(base.VerbFlow):
     @step
     def start(self) -> None:
         """Read and split the messages, and see that the tracking server answers before minutes are spent."""
+        self.began, self.peak_memory = time.time(), 0
         self.seconds: dict[str, float] = {}
         with self.part() as options:
             from spamctl.data import corpus, duplicates, parts, split
@@ -112,7 +113,7 @@ class TrainFlow(base.VerbFlow):
                 [row.ids for row in bench.tokenize(self.parts[part])] for part in ("train", "validation")
             )
             lesson = tuning.Lesson(train, self._truth("train"), validation, self._truth("validation"))
-            plan = loop.Plan(**{name: getattr(options, name) for name in loop.Plan.__slots__})
+            plan = loop.Plan(**{name: getattr(options, name) for name in loop.Plan.__slots__ if hasattr(options, name)})
             recipe = tuning.Recipe(options.tune, options.lora_rank, plan, bench.dtype)
             checkpoints = checkpoint.Checkpoints(
                 checkpoint.folder_of(options.items(), self.corpus, self.chosen_model, self.chosen_depth)
@@ -220,7 +221,10 @@ class TrainFlow(base.VerbFlow):
     @step
     def end(self) -> None:
         """Tell the result."""
-        base.result("train", self.result | {"seconds": self.seconds})
+        spent = dict(self.seconds)
+        if current.origin_run_id is None:  # a resumed run was idle in between
+            spent["starting steps, drawing cards"] = time.time() - self.began - sum(spent.values())
+        base.result("train", self.result | {"seconds": spent, "peak_memory": self.peak_memory})
 
     @contextmanager
     def part(self) -> Iterator[TrainOptions]:
@@ -229,7 +233,8 @@ class TrainFlow(base.VerbFlow):
         started = time.monotonic()
         with base.stage(name, title, index=list(STEPS).index(current.step_name) + 1, of=len(STEPS)):
             yield self.options(TrainOptions)
-        self.seconds = {**self.seconds, name: round(time.monotonic() - started, 2)}
+        self.seconds = {**self.seconds, name: time.monotonic() - started}
+        self.peak_memory = max(self.peak_memory, base.peak_memory())
 
     def _values(self) -> dict[str, Any]:
         """Return what the steps so far have left, by name."""

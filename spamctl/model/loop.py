@@ -25,7 +25,7 @@ POOL_OF_BATCHES = 16  # rows of this many batches are drawn at random, then sort
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Say how to train: passes, rows a step, AdamW's rates, and when to stop early."""
+    """Say how to train: passes, rows a step, AdamW's rates, when to stop early, and whether to multiply in bfloat16."""
 
     epochs: int = 3
     batch_size: int = 32
@@ -34,6 +34,7 @@ class Plan:
     warmup_share: float = 0.1
     patience: int = 1
     seed: int = 0
+    bfloat16: bool = False
 
     def steps(self, rows: int) -> int:
         """Count the optimiser steps of all epochs over `rows` training rows."""
@@ -105,7 +106,8 @@ def fine_tune(  # long: a training loop is read top to bottom
         classifier.train()
         for rows in batches[state.batch :]:
             inputs, lengths = train.inputs.batch(rows, device)
-            logits = classifier(inputs, lengths)  # (B,)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=plan.bfloat16):
+                logits = classifier(inputs, lengths).float()  # (B,)
             loss = binary_cross_entropy_with_logits(logits, labels_tensor(train.labels, rows, device))
             loss.backward()
             torch.nn.utils.clip_grad_norm_(weights, 1.0)

@@ -121,7 +121,7 @@ def _try(kind: str, files: Files, draft: Manifest, validation: Validation) -> _T
     """Score the validation rows with an engine that is not calibrated yet."""
     with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch:
         engine = Engine(artefact.write(artefact.seal(files, draft), Path(scratch)))
-        sample = validation.rows[:PARITY_ROWS]
+        sample = validation.rows[: PARITY_ROWS if kind != FLOAT32 else 1]  # only what is rounded can flip
         alone = np.array(list(parity.single_rows(engine, sample)))
         return _Trial(kind, files, engine.logits(validation.rows), parity.check(engine, sample, alone, seed=0))
 

@@ -12,7 +12,7 @@ from spamctl.model.engine import Engine, Logits
 from spamctl.model.tokens import TokenRow
 
 TOLERANCE = 1e-4  # of probability, against single rows with no more padding than fills a vector lane
-BATCH = 64
+BATCH = 8  # rows of all lengths together: in larger batches nearly all that is computed is padding
 OTHER_PAD = 1  # the engine pads with 0: whoever reads a pad reads something else here
 PADDED_ROWS = 32  # padding to the whole window is dear: a sample of rows, spread over all lengths, is enough
 
@@ -52,7 +52,7 @@ def single_rows(engine: Engine, rows: Sequence[TokenRow]) -> Iterator[float]:
 def check(engine: Engine, rows: Sequence[TokenRow], alone: Logits, seed: int) -> Parity:
     """Compare the logits of rows scored `alone` (rows,) with every other way to score them.
 
-    The ways: rows of similar length together, as a server does; batches of 64 in random order, padded to their longest;
+    The ways: rows of similar length together, as a server does; batches of 8 in random order, padded to their longest;
     a sample padded to the whole window, with another token.
     """
     shuffled = np.random.default_rng(seed).permutation(len(rows))

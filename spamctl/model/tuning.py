@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -76,7 +76,8 @@ def tune(
         for part, labels in zip(inputs, (lesson.train_is_spam, lesson.validation_is_spam), strict=True)
     ]
     history = History()
-    for progress in fine_tune(classifier, parts[0], parts[1], recipe.plan, checkpoints):
+    plan = replace(recipe.plan, bfloat16=recipe.frozen_dtype == torch.bfloat16)
+    for progress in fine_tune(classifier, parts[0], parts[1], plan, checkpoints):
         history.add(progress)
         yield Training("fine-tuning", progress.step, progress.steps, "steps", progress=progress)
     return save({name: weight.detach().cpu().contiguous() for name, weight in classifier.learnt().items()}), history

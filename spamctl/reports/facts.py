@@ -12,6 +12,8 @@ Outcome = Literal["champion", "challenger", "refused"]
 
 _SMALL = 10  # seconds, below which tenths are told
 
+GIB = 2**30
+
 _TUNING = {
     "head": "only the head tuned",
     "last-block": "last block and head tuned",
@@ -120,6 +122,7 @@ _FACTS = (
     ("threshold", "threshold", _threshold),
     ("parity", "parity", _parity),
     ("time", "seconds", _seconds),
+    ("memory", "peak_memory", lambda result: f"{result['peak_memory'] / GIB:.1f} GiB at most in one step"),
     ("MLflow run", "mlflow", _mlflow),
     ("Metaflow run", "metaflow", lambda result: str(result["metaflow"]["run_id"])),
 )
