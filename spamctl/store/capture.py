@@ -35,8 +35,9 @@ from spamctl.store.waiting import Waiting
 
 Mode = Literal["required", "best-effort"]
 
-_GROUP_ROWS = 5_000
-_GROUP_CHARACTERS = 2**20  # at most 4 MiB in UTF-8: a transaction must fit into a small write-ahead log
+# A transaction must fit into a small write-ahead log. A row's uuid is random, so it may cost a page of the index.
+_GROUP_ROWS = 1_000
+_GROUP_CHARACTERS = 2**20
 _TICK_S = 0.1
 _MOMENT_S = 0.5
 _UNREADY_S = 1.0
@@ -78,7 +79,8 @@ class Capture:
         self._writing: list[Waiting] = []
         self._counts: Counter[str] = Counter()
         self._failing_since = 0.0  # 0: it works
-        self._fault = ""
+        self._fault = self._why = ""
+        self._told = False
         self._closing = False
         self._stopped = threading.Event()
         self._writer = threading.Thread(target=self._write_on, name="capture-writer", daemon=True)
@@ -125,7 +127,9 @@ class Capture:
         self._writer.join(timeout_s)
         self._stopped.set()
         self._clock.join()
-        self._fail([*self._queue, *self._writing], "capture is closing")
+        with self._lock:
+            left = [*self._queue, *self._writing]
+        self._fail(left, "capture is closing")
         return not self._writer.is_alive()
 
     # The writer's thread
@@ -141,8 +145,11 @@ class Capture:
                 self._recovered()
                 self._sink.tidy()
             except (DBAPIError, SpamctlError, OSError) as error:
-                self._failed(error)
-                self._stopped.wait(_TICK_S)
+                fault = fault_behind(error)
+                self._failing(
+                    fault.words if fault else "it is not the store that it was", str(error) if not fault else ""
+                )
+                self._stopped.wait(0.01 if fault is Fault.LOCKED else _TICK_S)  # a lock was waited for already
         self._sink.close()
 
     def _take(self) -> list[Waiting] | None:
@@ -217,21 +224,13 @@ class Capture:
         for waiting in answered:
             waiting.future.set_result(True)
 
-    def _failed(self, error: Exception) -> None:
-        """Remember that the store fails, and say so once."""
-        with self._lock:
-            first = not self._failing_since
-            self._failing_since = self._failing_since or time.monotonic()
-            self._fault = fault.words if (fault := fault_behind(error)) else "it is not the store that it was"
-        if first:
-            logger.warning("capture waits for the store: %s", self._fault if fault else error)
-
     def _recovered(self) -> None:
-        """Remember that the store works, and say so if it did not."""
+        """Remember that the store works, and say so if it was said that it does not."""
         with self._lock:
-            failed_for, self._failing_since, self._fault = self._failing_since, 0.0, ""
-        if failed_for:
-            logger.warning("capture works again after %.1f s", time.monotonic() - failed_for)
+            failed_s, told = self._failing_s(), self._told
+            self._failing_since, self._fault, self._told = 0.0, "", False
+        if told:
+            logger.warning("capture works again after %.1f s", failed_s)
 
     # The clock's thread
 
@@ -243,12 +242,22 @@ class Capture:
                 waiting_now = (*self._queue, *self._writing)
                 expired = [one for one in waiting_now if one.deadline <= now and not one.settled]
                 if expired:
-                    self._failing_since = self._failing_since or now
-                    self._fault = self._fault or "it does not answer in time"
+                    self._failing(self._fault or "it does not answer in time")
                     self._queue = deque(waiting for waiting in self._queue if waiting.deadline > now)
-            self._fail(expired, self._fault)
+                words, why = self._fault, self._why
+                tell = self._failing_s() > _UNREADY_S and not self._told
+                self._told |= tell
+            if tell:
+                logger.warning("capture waits for the store: %s", why)
+            self._fail(expired, words)
 
     # Any thread
+
+    def _failing(self, words: str, for_the_log: str = "") -> None:
+        """Remember that the store fails, since when, and why."""
+        with self._lock:
+            self._failing_since = self._failing_since or time.monotonic()
+            self._fault, self._why = words, for_the_log or words
 
     def _refusal(self, rows: int) -> str:
         """Say why no more is taken, if that is so."""

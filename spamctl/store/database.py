@@ -87,20 +87,22 @@ def open_store(address: str, *, create: bool = False, patience_s: float = PATIEN
     UnavailableError if it stays locked.
     """
     where = parse(address)
-    if where.file and not create and not (where.file.exists() and where.file.stat().st_size):
-        raise UsageError(f"{where.name}: there is no store yet: spamctl serve makes it, or correct the address")
-    return open_address(where, patience_s=patience_s)
+    if where.file and not create and not where.file.exists():
+        raise _no_store(where)
+    return open_address(where, patience_s=patience_s, create=create)
 
 
-def open_address(where: Address, *, patience_s: float, check_pages: bool = True, pool_size: int = 5) -> Store:
-    """Open or create the store at an address that was read before; raise as `open_store` does."""
+def open_address(
+    where: Address, *, patience_s: float, create: bool = True, check_pages: bool = True, pool_size: int = 5
+) -> Store:
+    """Open the store at an address that was read before; raise as `open_store` does."""
     try:
         if where.file and where.file.exists():
-            _examine(where, patience_s, check_pages=check_pages)
+            _examine(where, patience_s, create=create, check_pages=check_pages)
         engine = _sqlite(where, patience_s, pool_size) if where.file else _postgresql(where, patience_s, pool_size)
         store = Store(engine, where)
         try:
-            _patiently(patience_s, lambda: _prepare(store))
+            _patiently(patience_s, lambda: _prepare(store, create=create))
         except BaseException:
             store.close()
             raise
@@ -111,7 +113,7 @@ def open_address(where: Address, *, patience_s: float, check_pages: bool = True,
     return store
 
 
-def _examine(where: Address, patience_s: float, *, check_pages: bool) -> None:
+def _examine(where: Address, patience_s: float, *, create: bool, check_pages: bool) -> None:
     """Refuse a SQLite file that is no store of ours, or a damaged one, by reading it only.
 
     Never read it by other means: closing a plain file would drop the locks that this process holds on the database.
@@ -124,7 +126,8 @@ def _examine(where: Address, patience_s: float, *, check_pages: bool) -> None:
 
     engine = create_engine("sqlite+pysqlite://", creator=connect, poolclass=NullPool)
     with engine.connect() as connection:
-        version_of(connection, where.name)
+        if not version_of(connection, where.name) and not create:
+            raise _no_store(where)
         if check_pages:
             _check_pages(connection, where)
 
@@ -148,14 +151,16 @@ def _check_pages(connection: Connection, where: Address) -> None:
         raise UsageError(f"{where.name}: {Fault.DAMAGED.words}: {Fault.DAMAGED.cure}")
 
 
-def _prepare(store: Store) -> None:
+def _prepare(store: Store, *, create: bool) -> None:
     """Check what a database must offer, then migrate it."""
+    name = store.address.name
     with store.writer.begin() as connection:
-        name = store.address.name
         if store.address.file and connection.exec_driver_sql("PRAGMA journal_mode").scalar() != "wal":
             raise UsageError(f"{name}: its file system has no shared memory: choose a local disk")
         if not store.address.file and connection.scalar(text("SHOW server_encoding")) != "UTF8":
             raise UsageError(f"{name}: cannot hold every language: create the database with ENCODING 'UTF8'")
+        if not create and not version_of(connection, name):
+            raise _no_store(store.address)
         migrate(connection, name)
 
 
@@ -222,6 +227,11 @@ def _patiently(patience_s: float, action: Callable[[], None]) -> None:
             if fault_of(error) is not Fault.LOCKED or time.monotonic() > deadline:
                 raise
         time.sleep(_RETRY_S)
+
+
+def _no_store(where: Address) -> UsageError:
+    """Say that a reader came before the writer."""
+    return UsageError(f"{where.name}: there is no store yet: spamctl serve makes it, or correct the address")
 
 
 def _refusal(where: Address, error: DBAPIError) -> SpamctlError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import errno
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 
@@ -83,7 +84,9 @@ def fault_of(error: DBAPIError) -> Fault:
 
 
 def fault_behind(error: BaseException) -> Fault | None:
-    """Tell what an error means that is a database's own, or that was raised because of one; None if it is neither."""
+    """Tell what an error means that is a database's own, or was raised because of one; None if it is neither."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return Fault.FULL
     cause = error if isinstance(error, DBAPIError) else error.__cause__
     return fault_of(cause) if isinstance(cause, DBAPIError) else None
 

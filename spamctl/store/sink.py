@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from spamctl.store.rows import CapturedRow, ShadowVerdict, values
 # A lock that another program holds is waited for in slices, so that between two of them deadlines are looked at.
 SLICE_S = 0.2
 TIDY_AGAIN_S = 10.0
+ROOM = 2**20  # bytes
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +72,9 @@ class Sink:
 
     def probe(self) -> None:
         """Find out whether the store takes writes, by one that changes nothing; raise as `write` does."""
-        done = tables.spamctl_store
+        done, file = tables.spamctl_store, self._address.file
+        if file and shutil.disk_usage(file.parent).free < ROOM:  # this write may still fit, the next group would not
+            raise OSError(errno.ENOSPC, "no room for the next group")
         store = self._opened()
         try:
             with store.writer.begin() as connection:

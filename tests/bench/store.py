@@ -74,6 +74,8 @@ def figures(address: str, rows: int) -> Iterator[tuple[str, int, float]]:
         yield timed("one client, a row a request", lambda: clients(capture, 1, 200))
         yield timed("32 clients, a row a request", lambda: clients(capture, 32, 100))
         yield timed("captured, 1,000 rows a request", lambda: captured(capture, rows))
+        if (log := Path(f"{address}-wal")).exists():
+            say(f"{log.stat().st_size / 2**20:.0f} MB of write-ahead log")
         yield timed("the same again, by retry", lambda: captured(capture, min(rows, 100_000)))
     with open_store(address, patience_s=60) as store:
         month = Window(since=START + timedelta(seconds=rows // 2), until=START + timedelta(seconds=rows))

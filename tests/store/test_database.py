@@ -56,6 +56,16 @@ def test_an_empty_file_becomes_a_store(tmp_path):
         assert queries.count(store) == 0
 
 
+@pytest.mark.postgres
+def test_a_reader_does_not_make_a_store_in_an_empty_database(postgres):
+    address = postgres.new_database()
+    refused(address, "there is no store yet: spamctl serve makes it", create=False)
+    with open_store(address, create=True):
+        pass
+    with open_store(address) as store:
+        assert queries.count(store) == 0
+
+
 @pytest.mark.parametrize("empty", [False, True])
 def test_a_reader_does_not_make_a_store(empty, tmp_path):
     if empty:

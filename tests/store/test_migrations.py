@@ -163,8 +163,8 @@ def test_many_who_start_at_once_migrate_once(address):
 @pytest.mark.slow
 def test_processes_that_start_at_once_make_one_store(address):
     code = "import sys; from spamctl.store.database import open_store; open_store(sys.argv[1], create=True).close()"
-    started = [subprocess.Popen([sys.executable, "-c", code, address]) for _ in range(3)]
-    assert [process.wait(60) for process in started] == [0, 0, 0]
+    started = [subprocess.Popen([sys.executable, "-c", code, address]) for _ in range(2)]
+    assert [process.wait(60) for process in started] == [0, 0]
     with open_store(address) as store:
         assert versions(store) == ALL
 

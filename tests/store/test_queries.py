@@ -147,6 +147,7 @@ def test_every_window_is_read_through_an_index(window, newest_first, index, sqli
         assert index in str(plan)
 
 
+@pytest.mark.slow
 def test_memory_stays_flat(sqlite_store):
     with sqlite_store.writing() as connection:
         for start in range(0, 8000, 1000):

@@ -85,11 +85,11 @@ def test_kill_9_loses_nothing_acknowledged_and_a_retry_writes_nothing_twice(addr
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Mount a disk of 3 MiB, where this machine lets us."""
+    """Mount a disk of 4 MiB, where this machine lets us."""
     place = tmp_path / "small"
     place.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", place], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True, text=True, check=False
     )
     if mounted.returncode:
         pytest.skip("no disk can be mounted here: run as root with the right to mount")
@@ -105,14 +105,14 @@ def outcomes(capture, size, numbers):
 
 def test_a_full_disk_acknowledges_nothing_that_is_not_there(small_disk):
     ballast, file = small_disk / "ballast", str(small_disk / "spam.db")
-    ballast.write_bytes(bytes(2**20))
+    ballast.write_bytes(bytes(2 * 2**20))
     with contextlib.closing(Capture(file, mode="best-effort", timeout_s=0.5)) as capture:
         stored = set()
         for start in range(0, 60, 10):
             stored |= outcomes(capture, 50_000, range(start, start + 10))
         assert 3 < len(stored) < 60
+        assert eventually(lambda: not capture.stats().reachable)
         assert capture.stats().fault in {"its disk is full", "its disk cannot be read or written"}
-        assert not capture.stats().reachable
         ballast.unlink()
         assert eventually(lambda: capture.stats().reachable)
         stored |= outcomes(capture, 1_000, range(60, 70))
