@@ -60,12 +60,15 @@ def parsed() -> argparse.Namespace:
 
 def show(name: str, address: str, rows: int) -> None:
     """Print the table of one database."""
-    lines = []
+    lines, file, log, longest_log = [], Path(address), Path(f"{address}-wal"), 0
     for what, done, seconds in figures(address, rows):
         say(f"{name}: {what}: {seconds:.1f} s")
+        longest_log = max(longest_log, log.stat().st_size if log.exists() else 0)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         lines.append((what, f"{done:,}", f"{seconds:.2f}", f"{done / seconds:,.0f}", f"{peak:,}"))
     print(f"\n{name}\n{table(HEADINGS, lines)}")
+    if file.exists():
+        print(f"The file has {file.stat().st_size >> 20} MiB; its write-ahead log had {longest_log >> 20} MiB.")
 
 
 def figures(address: str, rows: int) -> Iterator[tuple[str, int, float]]:
@@ -74,8 +77,6 @@ def figures(address: str, rows: int) -> Iterator[tuple[str, int, float]]:
         yield timed("one client, a row a request", lambda: clients(capture, 1, 200))
         yield timed("32 clients, a row a request", lambda: clients(capture, 32, 100))
         yield timed("captured, 1,000 rows a request", lambda: captured(capture, rows))
-        if (log := Path(f"{address}-wal")).exists():
-            say(f"{log.stat().st_size / 2**20:.0f} MB of write-ahead log")
         yield timed("the same again, by retry", lambda: captured(capture, min(rows, 100_000)))
     with open_store(address, patience_s=60) as store:
         month = Window(since=START + timedelta(seconds=rows // 2), until=START + timedelta(seconds=rows))
@@ -88,7 +89,6 @@ def figures(address: str, rows: int) -> Iterator[tuple[str, int, float]]:
         yield timed("counted, labelled", lambda: queries.count(store, Window(labelled=True)))
     if "://" not in address:
         yield timed("opened, with a look at its pages", lambda: opened(address))
-        say(f"{Path(address).stat().st_size / 2**20:.0f} MB of file")
 
 
 def timed(what: str, action: Callable[[], int]) -> tuple[str, int, float]:
