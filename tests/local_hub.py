@@ -18,6 +18,7 @@ class LocalHub:
     models: dict[str, Path]
     url: str = ""
     asked: list[str] = field(default_factory=list)
+    token: str = ""  # needed for every answer, if given
     fault: str = ""  # "silent": never answers; "silent files", "broken files": only when asked for a file; or a status
     healed: threading.Event = field(default_factory=threading.Event)
 
@@ -37,6 +38,8 @@ class Handler(BaseHTTPRequestHandler):
             self.hub.healed.wait(60)
         elif fault.isdigit():
             self.answer(int(fault), b"{}")
+        elif self.hub.token and self.headers["authorization"] != f"Bearer {self.hub.token}":
+            self.answer(401, b"{}", **{"X-Error-Code": "GatedRepo"})
         elif is_file:
             self.answer_file()
         else:
@@ -44,11 +47,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer_question(self):
         """Tell what a model holds."""
-        name, _, question = self.path.partition("?")[0].removeprefix("/api/models/").partition("/")
-        files = {} if name not in self.hub.models else {p.name: p for p in sorted(self.hub.models[name].iterdir())}
-        if not files:
+        path, tree = self.path.partition("?")[0].removeprefix("/api/models/"), f"/tree/{REVISION}"
+        name = path.removesuffix("/revision/main").removesuffix(tree)
+        if name not in self.hub.models:
             self.answer(404, b"{}", **{"X-Error-Code": "RepoNotFound"})
-        elif question.startswith("tree/"):
+            return
+        files = {path.name: path for path in sorted(self.hub.models[name].iterdir())}
+        if path.endswith(tree):
             listed = [{"type": "file", "path": n, "size": p.stat().st_size, "oid": digest(p)} for n, p in files.items()]
             self.answer(200, json.dumps(listed).encode())
         else:

@@ -128,7 +128,7 @@ def _dequantise(path: Path, folder: Path) -> None:
         model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
         AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
     except Exception as error:  # a damaged file makes the libraries raise anything
-        raise DataError(f"{path.name} cannot be read as a GGUF language model: {_first_line(error)}") from error
+        raise DataError(f"it cannot be read as a GGUF language model: {_first_line(error)}") from error
     # save_pretrained refuses a model that was read from GGUF: its weights and its config are saved one by one
     tied = model.get_output_embeddings().weight if model.config.get_text_config().tie_word_embeddings else None
     weights = {name: weight for name, weight in model.state_dict(keep_vars=True).items() if weight is not tied}
