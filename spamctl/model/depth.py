@@ -13,7 +13,7 @@ from spamctl.model.probe import BlockScore, DepthChoice, choose_depth, score_blo
 from spamctl.model.tick import Tick, Ticking, ticks
 from spamctl.model.trunk import Trunk
 
-SAMPLE = 500  # training rows: enough to rank blocks, and a forward pass through all of them costs seconds
+SAMPLE = 400  # training rows: enough to rank blocks, and a forward pass through all of them costs seconds
 SAMPLE_TOKENS = 64
 
 

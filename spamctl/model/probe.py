@@ -44,6 +44,7 @@ def score_blocks(pooled: NDArray[np.float32], labels: NDArray[np.bool_], seed: i
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from threadpoolctl import threadpool_limits
 
     fewest = int(min(labels.sum(), (~labels).sum()))
     if fewest < FOLDS:
@@ -53,7 +54,8 @@ def score_blocks(pooled: NDArray[np.float32], labels: NDArray[np.bool_], seed: i
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     probe = LogisticRegression(C=STRENGTH, max_iter=1000)
     for block, features in enumerate(pooled, start=1):
-        probabilities = cross_val_predict(probe, _rotate(features), labels, cv=folds, method="predict_proba")[:, 1]
+        with threadpool_limits(1):  # on matrices this small, two threads take three times as long as one
+            probabilities = cross_val_predict(probe, _rotate(features), labels, cv=folds, method="predict_proba")[:, 1]
         losses = -np.log(np.clip(np.where(labels, probabilities, 1 - probabilities), 1e-7, 1))
         error = float(losses.std(ddof=1) / np.sqrt(len(losses)))
         yield BlockScore(block, float(losses.mean()), error, float(((probabilities >= 0.5) == labels).mean()))

@@ -16,7 +16,7 @@ class LossCard:
     Metaflow renders in a process of its own, which takes most of a second: `seconds` parts two drawings.
     """
 
-    def __init__(self, card: Any, *, steps: int, seconds: float = 5.0) -> None:
+    def __init__(self, card: Any, *, steps: int, seconds: float = 10.0) -> None:
         parts: Any = importlib.import_module("metaflow.cards")  # which exports nothing by name, for a type checker
         self._card, self._seconds = card, max(seconds, 2.0)
         self._training: list[dict[str, float | str]] = []
