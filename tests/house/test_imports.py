@@ -25,6 +25,7 @@ AT_THE_TOP = {
     "flows": {"metaflow"},
     "model": {"nncf", "onnx", "openvino", "pandas", "peft", "scipy", "sklearn", "torch", "transformers"},
     "reports": {"matplotlib"},
+    "store": {"sqlalchemy"},
     "serving": {"mlflow", "pandas"},
 }
 DECLARED_AND_NEVER_IMPORTED = {
