@@ -145,7 +145,7 @@ class Run:
             "--run-id-file",
             str(self.run_id_file),
         ]
-        with display(console) as screen, log.open("x", encoding="utf-8") as pages:
+        with display(console) as screen, log.open("x", encoding="utf-8", buffering=1) as pages:
             try:
                 with Family(command, environment=self.environment, folder=self.folder) as family:
                     for line in family.lines():
