@@ -30,7 +30,7 @@ def address(request, tmp_path):
     """Name a store that does not exist yet, in both databases."""
     if request.param == "sqlite":
         return str(tmp_path / "spam.db")
-    return request.getfixturevalue("postgres").new_database()
+    return request.getfixturevalue("postgres").empty_database()
 
 
 @pytest.fixture

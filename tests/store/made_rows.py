@@ -26,7 +26,7 @@ def rows(number, **changes):
     return [row(f"message {index}", index, **changes) for index in range(number)]
 
 
-def eventually(true, within_s=5.0):
+def eventually(true, within_s=30.0):
     """Wait until something is true, and say whether it became so."""
     deadline = time.monotonic() + within_s
     while not true():

@@ -24,6 +24,7 @@ class Postgres:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.databases = 0
+        self.common = ""
 
     def call(self, program, *words):
         command = [str(self.programs / program), *words]
@@ -55,6 +56,18 @@ class Postgres:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(statement.format(sql.Identifier(name), sql.Literal(encoding)))
         return self.url(name)
+
+    def empty_database(self):
+        """Lend the one database that is emptied for each test: to make one takes half a second and 8 MB."""
+        self.common = self.common or self.new_database()
+        with psycopg.connect(self.common, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            connection.execute("DROP SCHEMA public CASCADE")
+            connection.execute("CREATE SCHEMA public")
+        return self.common
 
 
 def server_programs():

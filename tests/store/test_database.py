@@ -58,7 +58,7 @@ def test_an_empty_file_becomes_a_store(tmp_path):
 
 @pytest.mark.postgres
 def test_a_reader_does_not_make_a_store_in_an_empty_database(postgres):
-    address = postgres.new_database()
+    address = postgres.empty_database()
     refused(address, "there is no store yet: spamctl serve makes it", create=False)
     with open_store(address, create=True):
         pass

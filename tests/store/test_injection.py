@@ -59,8 +59,8 @@ def test_an_attack_is_stored_as_text_and_found_as_text(address):
         before = state(store)
         fields = ("text", "model_name", "model_version", "request_id", "source")
         made = [row(**dict.fromkeys(fields, attack)) for attack in ATTACKS]
-        capture = Capture(address)
-        assert all(capture.submit([one], [ShadowVerdict(one.uuid, one.text, "spam", 0.5)]).result(5) for one in made)
+        capture = Capture(address, timeout_s=30.0)
+        assert all(capture.submit([one], [ShadowVerdict(one.uuid, one.text, "spam", 0.5)]).result(60) for one in made)
         capture.close()
         after = state(store)
         expected = {"data": len(ATTACKS), "shadow_verdicts": len(ATTACKS)}

@@ -222,7 +222,7 @@ def test_a_store_that_lost_a_table_or_a_column_is_refused(address, damage):
 
 @pytest.mark.postgres
 def test_in_postgresql_the_tables_of_others_are_no_concern_of_ours(postgres):
-    address = postgres.new_database()
+    address = postgres.empty_database()
     with plain_engine(address).begin() as connection:
         connection.execute(text("CREATE TABLE customers (id INTEGER)"))
     with open_store(address, create=True) as store:
