@@ -27,7 +27,10 @@ class SpamClassifier(nn.Module):
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Return logits of spam (B,) for token ids (B, T) or hidden states (B, T, D), and lengths (B,)."""
-        hidden_states = self.trunk(inputs)  # (B, T, D)
+        return self.judge(self.trunk(inputs), lengths)
+
+    def judge(self, hidden_states: Tensor, lengths: Tensor) -> Tensor:
+        """Return logits of spam (B,) for the trunk's output (B, T, D), and lengths (B,)."""
         return self.head(pool(hidden_states, lengths)).squeeze(-1)  # type: ignore[no-any-return]  # (B,)
 
     def start_head(self, weights: NDArray[np.float32], bias: float) -> None:

@@ -89,7 +89,7 @@ def fine_tune(  # long: a training loop is read top to bottom
     """
     weights = list(classifier.learnt().values())
     device = weights[0].device
-    optimizer = torch.optim.AdamW(weights, lr=plan.learning_rate, weight_decay=plan.weight_decay)
+    optimizer = torch.optim.AdamW(weights, lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
     steps = plan.steps(len(train.labels))
     torch.manual_seed(plan.seed)
     state = _State()
@@ -107,7 +107,8 @@ def fine_tune(  # long: a training loop is read top to bottom
         for rows in batches[state.batch :]:
             inputs, lengths = train.inputs.batch(rows, device)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=plan.bfloat16):
-                logits = classifier(inputs, lengths).float()  # (B,)
+                hidden_states = classifier.trunk(inputs)  # (B, T, D)
+            logits = classifier.judge(hidden_states.float(), lengths)  # (B,)
             loss = binary_cross_entropy_with_logits(logits, labels_tensor(train.labels, rows, device))
             loss.backward()
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
