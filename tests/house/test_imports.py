@@ -33,6 +33,7 @@ DECLARED_AND_NEVER_IMPORTED = {
     "metaflow-card-html": "Metaflow finds the html card in it",
     "onnx": "torch.onnx writes through it",
     "onnxscript": "torch.onnx needs it",
+    "psycopg": "SQLAlchemy reaches PostgreSQL through it",
 }
 
 
