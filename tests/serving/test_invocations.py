@@ -33,7 +33,7 @@ def server(registered, tmp_path_factory):
             cwd=registered.folder,
         )
     address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 400
     while not is_up(address):
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()

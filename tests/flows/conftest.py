@@ -1,0 +1,141 @@
+"""Run real trainings of a tiny GPT-2 through the real command, a few at a time, each in a folder of its own."""
+
+import contextlib
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests import tiny_models
+from tests.conftest import COLOUR_VARIABLES, OUR_VARIABLES
+from tests.ports import closed_port
+
+SECONDS = 500  # a training takes half a minute of one free core; several share two
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Stand in a folder that holds messages and a tiny GPT-2, and type commands there."""
+
+    folder: Path
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of a user who has set nothing, and whose hub does not answer."""
+        ours = {k: v for k, v in os.environ.items() if not k.startswith(OUR_VARIABLES) and k not in COLOUR_VARIABLES}
+        home = {"HOME": str(self.folder / "home"), "USER": "ada", "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+        return ours | home | {"HF_ENDPOINT": f"http://127.0.0.1:{closed_port()}"}
+
+    def start(self, *words, **variables) -> subprocess.Popen:
+        """Start Python in the folder; what it writes goes to the files out and err."""
+        with self.path("out").open("w") as out, self.path("err").open("w") as err:
+            return subprocess.Popen(
+                [sys.executable, *words], cwd=self.folder, env=self.environment() | variables, stdout=out, stderr=err
+            )
+
+    def train(self, *words, **variables) -> subprocess.Popen:
+        """Start `spamctl train`."""
+        return self.start("-m", "spamctl", "train", *words, **variables)
+
+    def path(self, name) -> Path:
+        """Return a file of the folder."""
+        return self.folder / name
+
+    def ended(self, process) -> int:
+        """Wait for a process to end and return its exit code."""
+        return process.wait(timeout=SECONDS)
+
+    @property
+    def out(self) -> str:
+        """Return what was written to standard output."""
+        return self.path("out").read_text()
+
+    @property
+    def err(self) -> str:
+        """Return what was written to standard error."""
+        return self.path("err").read_text()
+
+    @property
+    def log(self) -> str:
+        """Return all that the steps of the last run wrote."""
+        return max(self.path(".spamctl/logs").glob("train-*.log"), key=lambda path: path.stat().st_mtime_ns).read_text()
+
+    def events(self, text=None):
+        """Return the events that the steps told, in order."""
+        lines = (self.log if text is None else text).splitlines()
+        return [json.loads(line[line.index('{"spamctl"') :]) for line in lines if '{"spamctl"' in line]
+
+    def told(self, kind):
+        """Return the events of one kind."""
+        return [event for event in self.events() if event["spamctl"] == kind]
+
+    def ask(self, program, **variables):
+        """Run a small program beside the runs, and return the JSON that it prints last."""
+        folder = str(self.folder)
+        here = {"METAFLOW_DATASTORE_SYSROOT_LOCAL": folder, "METAFLOW_USER": "ada", "METAFLOW_HOME": f"{folder}/home"}
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=self.folder, env=self.environment() | here | variables, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+
+def write_messages(path, messages, spam="junk", rest="fine"):
+    """Write messages into a csv file, labelled in a user's own words."""
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["text", "label"])
+        rows.writerows([message.text, spam if message.is_spam else rest] for message in messages)
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2(tmp_path_factory):
+    """Return a folder that holds a tiny GPT-2."""
+    return tiny_models.save_gpt2(tmp_path_factory.mktemp("models") / "tiny-gpt2")
+
+
+@pytest.fixture(scope="session")
+def lay(tmp_path_factory, tiny_gpt2):
+    """Lay a desk; whatever was started at one and still runs in the end is killed."""
+
+    def lay(name):
+        desk = Desk(tmp_path_factory.mktemp(name))
+        write_messages(desk.path("messages.csv"), tiny_models.messages(200))
+        desk.path("tiny-gpt2").symlink_to(tiny_gpt2)
+        return desk
+
+    return lay
+
+
+@pytest.fixture
+def desk(lay):
+    """Return a desk for one test."""
+    return lay("desk")
+
+
+def family(pid):
+    """Return a process and all that it started, and what they started."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found
+
+
+def kill_family(process):
+    """Kill a process and all that it started, as a power cut does: the parents first, so that none can clean up."""
+    pids = family(process.pid)
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+    process.wait()
