@@ -41,10 +41,10 @@ def settings(server, monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "ENDPOINT", server.url)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-    monkeypatch.setattr(hub, "PATIENCE", 2.0)
+    monkeypatch.setattr(hub, "PATIENCE", 1.0)
 
 
-@pytest.mark.parametrize("name", ["tiny", "owner/tiny"])
+@pytest.mark.parametrize("name", ["tiny", pytest.param("owner/tiny", marks=pytest.mark.slow)])
 def test_a_model_is_downloaded_once_and_then_found_in_silence(server, tiny_gpt2, name, monkeypatch):
     found = find_base_model(name, "none")
     assert (found.name, found.origin, found.is_fallback) == (name, "hub, revision 0123456789ab", False)
@@ -108,7 +108,9 @@ def test_a_model_that_does_not_exist_is_no_reason_for_the_fallback():
         find_base_model("gtp2", "smollm2-135m")
 
 
+@pytest.mark.slow
 def test_a_guarded_model_needs_the_users_token(server, monkeypatch, tmp_path):
+    monkeypatch.setattr(hub, "PATIENCE", 5.0)
     server.token = "hf_right"
     for token in ("", "hf_wrong"):
         monkeypatch.setenv("HF_TOKEN", token)
@@ -141,6 +143,7 @@ def test_no_hub_means_the_fallback(tiny_llama, monkeypatch, address):
         find_base_model("tiny", "owner/tiny")
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said(server, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "file" / "cache"))

@@ -112,7 +112,7 @@ def test_training_that_diverges_is_refused(tiny_llama, checkpoints):
         list(fine_tune(classifier(tiny_llama), TRAIN, VALIDATION, wild, checkpoints))
 
 
-@pytest.mark.parametrize(("stop", "behind"), [(1, 0), (4, 3), (6, 5), (7, 6), (8, 6), (15, 12), (20, 17), (21, 18)])
+@pytest.mark.parametrize(("stop", "behind"), [(1, 0), (7, 6), (8, 6), (20, 17)])
 def test_stopped_training_ends_as_if_it_had_not_been(tiny_gpt2, checkpoints, uninterrupted, stop, behind):
     list(islice(fine_tune(classifier(tiny_gpt2), TRAIN, VALIDATION, PLAN, checkpoints), stop))
     resumed = classifier(tiny_gpt2)

@@ -4,7 +4,7 @@ import random
 import time
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spamctl.errors import ArtefactError
@@ -27,6 +27,7 @@ def waves(tokens):
     return "~" * tokens
 
 
+@settings(max_examples=50)
 @given(st.text() | st.text(st.characters(categories=["Cs", "Cc", "Cf", "Mn", "Lo"])))
 @example("")
 @example(" \n\t ")
