@@ -27,7 +27,7 @@ class CardsFlow(FlowSpec):
             time.sleep(0.2)
             live.add(number, 1 / number, 2 / number if number % 8 == 0 else None)
         print("loop", time.perf_counter() - began, file=sys.stderr)
-        live.draw(steps)
+        live.draw()
         self.evaluation_page = Path(self.page_file).read_text(encoding="utf-8")
         self.next(self.end)
 
