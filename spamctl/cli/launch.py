@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from spamctl.cli.progress import Plain
+    from spamctl.config.resolve import Settled
+
+Chosen = TypeVar("Chosen", bound=Options)
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file of options, one `key: value` a line.", metavar="FILE")
@@ -53,41 +56,54 @@ class Flow:
         return cls(verb, f"{verb.title()}Flow", ("-m", f"spamctl.flows.{verb}"))
 
 
+@dataclass(frozen=True)
+class Start:
+    """Say how a verb was started: with which YAML file, to resume which run (None: a new one), and how loudly."""
+
+    config: Path | None = None
+    origin: str | None = None
+    debug: bool = False
+
+
 def train(
     flags: Flags, *, config: Config = None, resume: Resume = False, run_id: RunId = None, debug: Debug = False
 ) -> int:
     """Train, or go on with a training that was cut short."""
+    from rich.console import Console
+
+    from spamctl.reports.terminal import show
+
     origin = run_id if run_id is not None else "" if resume else None
-    return run_verb(Flow.of("train"), TrainOptions, flags, config=config, origin=origin, debug=debug)
+    _, result = run_verb(TrainOptions, flags, Start(config, origin, debug))
+    show(result, Console(highlight=False))
+    if not result["registered"]:
+        raise GateRefusedError(str(result["reason"]))
+    return 0
 
 
-def run_verb(
-    flow: Flow, options: type[Options], flags: Flags, *, config: Path | None, origin: str | None, debug: bool
-) -> int:
-    """Run a flow with the options of all sources, or resume the run `origin`, the last one if that is empty."""
+def run_verb(options: type[Chosen], flags: Flags, start: Start) -> tuple[Settled[Chosen], dict[str, Any]]:
+    """Run a verb's flow with the options of all sources, or resume the run `start.origin`, the last one if empty.
+
+    Return the settled options and what the flow told last.
+    """
     from rich.console import Console
 
     from spamctl.config.resolve import resolve
-    from spamctl.reports.terminal import show
 
-    if origin is not None:
-        _refuse_new_options(options, flags, config)
-    settled = resolve(options, flags, config=config, environ=os.environ, folder=Path.cwd())
-    folder = working_folder()
+    if start.origin is not None:
+        _refuse_new_options(options, flags, start.config)
+    settled = resolve(options, flags, config=start.config, environ=os.environ, folder=Path.cwd())
+    flow, folder = Flow.of(options.verb), working_folder()
     threads = getattr(settled.options, "threads", 0)
     run = Run(
         flow=flow,
         arguments=["run", *_arguments(settled.options)]
-        if origin is None
-        else ["resume", *_origin(flow, folder, origin)],
-        environment=child_environment(settled.variables, folder, threads=threads),
+        if start.origin is None
+        else ["resume", *_origin(flow, folder, start.origin)],
+        environment=child_environment(settled.variables, folder, threads=threads) | _secrets(settled.options),
         folder=folder,
     )
-    result = run.watch(Console(stderr=True, highlight=False), debug=debug)
-    show(result, Console(highlight=False))
-    if not result.get("registered", True):
-        raise GateRefusedError(str(result["reason"]))
-    return 0
+    return settled, run.watch(Console(stderr=True, highlight=False), debug=start.debug)
 
 
 def _refuse_new_options(options: type[Options], flags: Flags, config: Path | None) -> None:
@@ -103,8 +119,14 @@ def _refuse_new_options(options: type[Options], flags: Flags, config: Path | Non
 
 def _arguments(options: Options) -> list[str]:
     """Spell every option for Metaflow, so that no default of its own and no METAFLOW_RUN_* variable decides."""
-    spelling = {option.name: option.flag for option in options.declared()}
-    return [f"{spelling[name]}={value}" for name, value in options.items().items()]
+    values = options.items()
+    return [f"{option.flag}={values[option.name]}" for option in options.declared() if not option.secret]
+
+
+def _secrets(options: Options) -> dict[str, str]:
+    """Spell what may hold a password as variables, which the list of processes and Metaflow's records do not show."""
+    values = options.items()
+    return {option.variable: str(values[option.name]) for option in options.declared() if option.secret}
 
 
 def _origin(flow: Flow, folder: Path, run_id: str) -> list[str]:

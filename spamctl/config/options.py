@@ -19,9 +19,12 @@ Value = TypeVar("Value", bound=Scalar)
 VARIABLE_PREFIX = "SPAMCTL_"
 
 
-def option(default: Value, purpose: str, *, group: str) -> Value:
-    """Declare one field of an `Options` class with its default, what it is for and the help panel it belongs to."""
-    declared: Value = field(default=default, metadata={"help": purpose, "group": group})
+def option(default: Value, purpose: str, *, group: str, secret: bool = False) -> Value:
+    """Declare one field of an `Options` class with its default, what it is for and the help panel it belongs to.
+
+    A `secret` may hold a password: it reaches the flow as a variable, never as a parameter, which Metaflow records.
+    """
+    declared: Value = field(default=default, metadata={"help": purpose, "group": group, "secret": secret})
     return declared
 
 
@@ -37,6 +40,7 @@ class Option:
     group: str
     choices: tuple[str, ...]
     bounds: tuple[Ge | Gt | Le | Lt, ...]
+    secret: bool
 
     @property
     def flag(self) -> str:
@@ -117,6 +121,7 @@ def _describe(verb: str, item: dataclasses.Field[Any], hint: Any) -> Option:
         group=item.metadata["group"],
         choices=choices,
         bounds=bounds,
+        secret=item.metadata["secret"],
     )
 
 

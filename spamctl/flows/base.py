@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
@@ -24,10 +25,14 @@ SECONDS_BETWEEN_EVENTS = 0.2
 
 
 def parameters(options: type[Options]) -> dict[str, Parameter]:
-    """Make one Metaflow parameter per option, spelled as its flag: `locals().update(parameters(TrainOptions))`."""
+    """Make one Metaflow parameter per option, spelled as its flag: `locals().update(parameters(TrainOptions))`.
+
+    What may hold a password is read from its variable instead, since Metaflow records parameters.
+    """
     return {
         item.name: Parameter(item.flag.removeprefix("--"), default=item.default, type=item.kind, help=item.help)
         for item in options.declared()
+        if not item.secret
     }
 
 
@@ -37,7 +42,10 @@ class VerbFlow(FlowSpec):
     def options(self, options: type[Chosen]) -> Chosen:
         """Rebuild the typed options from the parameters; the first step also refuses what is out of range."""
         declared = options.declared()
-        values = {item.name: getattr(self, item.name) for item in declared}
+        values = {
+            item.name: os.environ.get(item.variable, item.default) if item.secret else getattr(self, item.name)
+            for item in declared
+        }
         if current.step_name != "start":
             return options(**values)
         from spamctl.config.validate import validate  # Pydantic takes a while to import, and one check is enough
