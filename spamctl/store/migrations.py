@@ -100,10 +100,31 @@ def create_labels(connection: Connection) -> None:
     ).create(connection)
 
 
+def create_truth(connection: Connection) -> None:
+    """Create the table of what simulated traffic knows of the messages it sent."""
+    Table(
+        "truth",
+        MetaData(),
+        Column("uuid", IDENTITY, primary_key=True),
+        Column("date", MOMENT, nullable=False),
+        Column("label", Text, nullable=False),
+        Column("origin", Text, nullable=False),
+        Column("family", Text, nullable=False),
+        Column("drift_type", Text, nullable=False),
+        Column("dose", Double, nullable=False),
+        Column("seed", BigInteger, nullable=False),
+        Column("traffic_run", Text, nullable=False),
+        CheckConstraint("label IN ('spam', 'not spam')", name="truth_label"),
+        CheckConstraint("dose BETWEEN 0 AND 1", name="truth_dose"),
+        Index("truth_by_run", "traffic_run"),
+    ).create(connection)
+
+
 MIGRATIONS: list[Callable[[Connection], None]] = [
     create_data,
     create_shadow_verdicts,
     create_labels,
+    create_truth,
 ]
 
 

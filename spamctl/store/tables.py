@@ -3,6 +3,7 @@
     data              one row for each answered message, with its label once there is one
     shadow_verdicts   what a second version would have answered (`spamctl serve --shadow`)
     labels            every label that was given one at a time, so that a correction keeps what it corrected
+    truth             what simulated traffic knows of the messages it sent (`spamctl traffic`)
     spamctl_store     the migrations that made this store
 
 A label is `spam` or `not spam` and never stands without its source: the database itself refuses anything else.
@@ -69,6 +70,24 @@ labels = Table(
     Column("annotator", AnyText, nullable=False),
     CheckConstraint("label IN ('spam', 'not spam')", name="labels_label"),
     Index("labels_by_uuid", "uuid"),
+)
+
+# Apart from `data`, which so looks as it would in production; no foreign key, for the rows may be kept elsewhere.
+truth = Table(
+    "truth",
+    metadata,
+    Column("uuid", Identity, primary_key=True),
+    Column("date", UtcDate, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("origin", AnyText, nullable=False),
+    Column("family", AnyText, nullable=False),
+    Column("drift_type", AnyText, nullable=False),
+    Column("dose", Double, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("traffic_run", AnyText, nullable=False),
+    CheckConstraint("label IN ('spam', 'not spam')", name="truth_label"),
+    CheckConstraint("dose BETWEEN 0 AND 1", name="truth_dose"),
+    Index("truth_by_run", "traffic_run"),
 )
 
 spamctl_store = Table(

@@ -23,6 +23,7 @@ HISTORY = {
     "create_data": "81c76535ef8da3e8",
     "create_shadow_verdicts": "51c08dd4dda483e3",
     "create_labels": "fb4094ffd0cd1e05",
+    "create_truth": "f02b2f7bc3865c6f",
 }
 
 
