@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Literal
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
 from spamctl.message import NOT_SPAM, SPAM, Label
 from spamctl.store.database import Store
@@ -44,12 +45,13 @@ def set_labels(store: Store, given: Mapping[str, Label], source: str, *, overwri
         if number:
             time.sleep(_PAUSE_S)
         with store.writing() as connection:
-            held = _hold(connection, [uuid for uuid, _ in chunk], labelled_too=overwrite)
+            if connection.dialect.name != "sqlite":  # which has one lock, and we hold it
+                _hold(connection, [uuid for uuid, _ in chunk])
             for label in (SPAM, NOT_SPAM):
-                uuids = [uuid for uuid, chosen in chunk if chosen == label and uuid in held]
+                chosen = [_among(connection, [uuid for uuid, given_label in chunk if given_label == label])]
+                chosen += [] if overwrite else [data.c.ground_truth.is_(None)]
                 values = {"ground_truth": label, "label_source": source, "labeled_at": datetime.now(UTC)}
-                connection.execute(update(data).where(data.c.uuid.in_(uuids)).values(values))
-            written += len(held)
+                written += connection.execute(update(data).where(*chosen).values(values)).rowcount
     return written
 
 
@@ -84,13 +86,17 @@ def history(store: Store, uuid: str) -> list[GivenLabel]:
         return [GivenLabel(*row) for row in rows]
 
 
-def _hold(connection: Connection, uuids: Sequence[str], *, labelled_too: bool) -> set[str]:
-    """Lock the rows that may be labelled, and return their uuids.
+def _among(connection: Connection, uuids: Sequence[str]) -> ColumnElement[bool]:
+    """Choose rows by their uuid; one value that SQLite takes apart is written in two thirds of the time of many."""
+    if connection.dialect.name != "sqlite":
+        return data.c.uuid.in_(uuids)
+    listed = func.json_each(json.dumps(uuids)).table_valued("value")
+    return data.c.uuid.in_(select(listed.c.value))
 
-    They are locked in one order, so that of two programs that label the same rows neither waits for the other forever.
-    """
-    statement = select(data.c.uuid).where(data.c.uuid.in_(uuids)).order_by(data.c.uuid).with_for_update()
-    return set(connection.scalars(statement if labelled_too else statement.where(data.c.ground_truth.is_(None))))
+
+def _hold(connection: Connection, uuids: Sequence[str]) -> None:
+    """Lock rows in one order, so that of two programs that label the same rows neither waits for the other forever."""
+    connection.execute(select(data.c.uuid).where(data.c.uuid.in_(uuids)).order_by(data.c.uuid).with_for_update())
 
 
 def _chunks(given: Mapping[str, Label]) -> Iterator[Sequence[tuple[str, Label]]]:
