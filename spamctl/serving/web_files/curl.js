@@ -1,0 +1,33 @@
+// Write the curl lines that try a route.
+
+import { resolved } from "./schema.js";
+
+/** Return one titled line an example of a route's body, or one line if it takes none. */
+export function curl(api, { path, method, requestBody }, origin) {
+  const content = Object.entries(resolved(api, requestBody ?? {}).content ?? {});
+  const address = quoted(`${origin}${path}`);
+  if (!content.length) return [{ title: "", line: method === "GET" ? `curl ${address}` : `curl -X ${method} ${address}` }];
+  return content.flatMap(([kind, media]) =>
+    examples(api, media).map(([title, value]) => {
+      const data = typeof value === "string" ? value : JSON.stringify(value);
+      return { title, line: `curl ${address} \\\n  -H ${quoted(`Content-Type: ${kind}`)} \\\n  --data-binary ${quoted(data)}` };
+    }),
+  );
+}
+
+function examples(api, { example, examples: named, schema }) {
+  if (named) {
+    return Object.entries(named).map(([name, given]) => {
+      const one = resolved(api, given);
+      return [one.summary ?? name, one.value];
+    });
+  }
+  const shape = schema ? resolved(api, schema) : {};
+  const value = example ?? shape.example ?? shape.examples?.[0];
+  return value === undefined ? [] : [["", value]];
+}
+
+/** Quote a word for a POSIX shell. */
+function quoted(word) {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
