@@ -1,0 +1,1 @@
+"""Play production: synthetic messages, drift and simulated labels (the stage)."""

@@ -1,0 +1,106 @@
+"""Expand the phrases of a family of messages into texts."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from spamctl.message import NOT_SPAM, SPAM, Label
+from spamctl.simulate.cast import VALUES, Cast
+from spamctl.simulate.lexicon import lexicon
+
+FILES = {
+    ("2003", SPAM): "families-2003-spam",
+    ("2003", NOT_SPAM): "families-2003-not-spam",
+    ("modern", SPAM): "families-modern-spam",
+    ("modern", NOT_SPAM): "families-modern-not-spam",
+}
+_SYMBOL = re.compile(r"\{(\w+)\}")
+_CHOICE = re.compile(r"\[([^\[\]]*)\]")
+_SPACES = re.compile(r"[ ]{2,}")
+_STRAY = re.compile(r"[ ]+([,.!?;:])(?=\s|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Hold one kind of message: how often it comes among its like, in which hand it is written, and its phrases."""
+
+    name: str
+    weight: int
+    hand: str
+    phrases: dict[str, list[str]]
+
+
+@cache
+def families(era: str, label: Label) -> tuple[Family, ...]:
+    """Return the families of an era that carry a label."""
+    return tuple(_family(name, entry) for name, entry in lexicon(FILES[era, label]).items())
+
+
+def _family(name: str, entry: dict[str, Any]) -> Family:
+    phrases = {key: value for key, value in entry.items() if key not in {"weight", "hand"}}
+    return Family(name, entry.get("weight", 1), entry.get("hand", "tidy"), phrases)
+
+
+def text_of(family: Family, cast: Cast) -> str:
+    """Write one message of a family.
+
+    `[a|b|]` is a choice. `{name}` is, in this order, a phrase of the family, a role of lexicon `shared` (the same all
+    through the message), a phrase of it (drawn anew each time), or a value that `cast` makes.
+    """
+    text = _expanded(cast.dice.pick(family.phrases["messages"]), family, cast)
+    text = _STRAY.sub(r"\1", _SPACES.sub(" ", text)).strip()
+    return text if family.hand == "tidy" else _in_hand(text, lexicon("hands")[family.hand], cast)
+
+
+def symbols(family: Family) -> set[str]:
+    """Return every name that the phrases of a family use."""
+    return {name for phrases in family.phrases.values() for phrase in phrases for name in _SYMBOL.findall(phrase)}
+
+
+def is_known(name: str, family: Family) -> bool:
+    """Tell whether a name can be expanded in a family."""
+    shared = lexicon("shared")
+    return name in family.phrases or name in shared["roles"] or name in shared["phrases"] or name in VALUES
+
+
+def _expanded(phrase: str, family: Family, cast: Cast) -> str:
+    """Settle the choices of a phrase from the inside out, then its names."""
+    found = 1
+    while found:
+        phrase, found = _CHOICE.subn(lambda match: cast.dice.pick(match[1].split("|")), phrase)
+    return _SYMBOL.sub(lambda match: _named(match[1], family, cast), phrase)
+
+
+def _named(name: str, family: Family, cast: Cast) -> str:
+    shared = lexicon("shared")
+    if name in family.phrases:
+        return _expanded(cast.dice.pick(family.phrases[name]), family, cast)
+    if name in shared["roles"]:
+        return cast.once(name, lambda: _one(shared["roles"][name], family, cast))
+    if name in shared["phrases"]:
+        return _one(shared["phrases"][name], family, cast)
+    return cast.value(name)
+
+
+def _one(phrases: Sequence[str], family: Family, cast: Cast) -> str:
+    return _expanded(cast.dice.pick(phrases), family, cast)
+
+
+def _in_hand(text: str, hand: dict[str, Any], cast: Cast) -> str:
+    """Write a text as people type: shorter words, small letters, no full stop, each more or less often."""
+    dice, short = cast.dice, hand["short"]
+
+    def typed(match: re.Match[str]) -> str:
+        lot, options = dice.lot(), short.get(match[0].lower())
+        return dice.pick(options) if options and lot < hand["shortens"] else match[0]
+
+    text = re.sub(r"[A-Za-z']+", typed, text)
+    if dice.lot() < hand["small letters"]:
+        text = text.lower()
+    if dice.lot() < hand["no full stop"]:
+        text = text.removesuffix(".")
+    if dice.lot() < hand["dots"]:
+        text = text.replace(". ", "... ").replace(", ", dice.pick(("... ", ".. ", ", ")))
+    return text

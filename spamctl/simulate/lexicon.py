@@ -1,0 +1,23 @@
+"""Read the word lists that the stage plays from; each is a file that one can extend with an editor."""
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+_FOLDER = "lexicons"
+
+
+@cache
+def lexicon(name: str) -> dict[str, Any]:
+    """Return a word list of the package by its name, such as `vocabulary-spam`."""
+    text = files("spamctl.simulate").joinpath(_FOLDER, f"{name}.yaml").read_text(encoding="utf-8")
+    return {key: _lines(value) for key, value in yaml.safe_load(text).items()}
+
+
+def _lines(value: Any) -> Any:
+    """Turn each block of text into its lines: one phrase a line needs no quotes."""
+    if isinstance(value, dict):
+        return {key: _lines(inner) for key, inner in value.items()}
+    return value.splitlines() if isinstance(value, str) and "\n" in value else value

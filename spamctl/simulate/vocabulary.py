@@ -1,0 +1,107 @@
+"""Bring new words and slang into a text, in the grammar and the letter case of those they replace."""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from spamctl.message import SPAM, Label
+from spamctl.simulate.dice import Dice
+from spamctl.simulate.lexicon import lexicon
+from spamctl.simulate.links import is_live
+
+_VOWELS = ("a", "e", "i", "o", "u")
+_TOKEN_AROUND = re.compile(r"\S*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Hold what a lexicon knows: new forms by old form, a pattern that finds those, and what goes before or after."""
+
+    new_forms: dict[str, tuple[str, ...]]
+    pattern: re.Pattern[str]
+    openers: tuple[str, ...]
+    closers: tuple[str, ...]
+
+
+@cache
+def terms(label: Label) -> Terms:
+    """Read the lexicon of spam, or that of the rest.
+
+    An entry names all forms of an old word and those of new ones in the same order (`prize/prizes: [drop/drops]`), so a
+    noun stays a noun, a plural a plural, and a past tense a past tense. A new word of one form serves for all.
+    """
+    known = lexicon("vocabulary-spam" if label == SPAM else "vocabulary-not-spam")
+    new_forms: dict[str, tuple[str, ...]] = {}
+    for entries in known["replace"].values():
+        for old, new in entries.items():
+            for place, form in enumerate(old.split("/")):
+                new_forms[form] = tuple(_form(other, place) for other in new)
+    longest_first = sorted(new_forms, key=lambda form: (-len(form), form))
+    pattern = (
+        rf"(?:\b(?P<article>an?)(?P<gap>\s+))?(?<![\w'-])(?P<old>{'|'.join(map(re.escape, longest_first))})(?![\w'-])"
+    )
+    introduce = known["introduce"]
+    return Terms(
+        new_forms, re.compile(pattern, re.IGNORECASE | re.ASCII), tuple(introduce["before"]), tuple(introduce["after"])
+    )
+
+
+def _form(word: str, place: int) -> str:
+    """Return the form of a new word that answers the old one's form at a place."""
+    forms = word.split("/")
+    return forms[place] if len(forms) > 1 else forms[0]
+
+
+def vocabulary(text: str, label: Label, dice: Dice, strength: float) -> str:
+    """Replace each word that the lexicon of a label knows with probability `strength`, and add new ones at the ends."""
+    if not any(map(str.isalpha, text)):
+        return text
+    known = terms(label)
+
+    def other(match: re.Match[str]) -> str:
+        lot, new = dice.lot(), dice.pick(known.new_forms[match["old"].lower()])
+        if lot >= strength or is_live(_token_around(match)):
+            return match[0]
+        return _article(match["article"], new) + (match["gap"] or "") + in_case_of(match["old"], new)
+
+    changed = known.pattern.sub(other, text)
+    before, opener = dice.lot(), dice.pick(known.openers)
+    after, closer = dice.lot(), dice.pick(known.closers)
+    if before < strength:
+        changed = f"{in_case_of(_first_word(text), opener)} {changed}"
+    return f"{changed} {in_case_of(_first_word(text), closer)}" if after < strength else changed
+
+
+def in_case_of(old: str, new: str) -> str:
+    """Write a new word in the letter case of an old one: `PRIZE` and `Prize` become `DROP` and `Drop`.
+
+    One capital may be either, as in "I": it opens a sentence. A new word's own capitals stay, as in "NFT".
+    """
+    letters = [letter for letter in old if letter.isalpha()]
+    if len(letters) > 1 and all(map(str.isupper, letters)):
+        return new.upper()
+    return new[:1].upper() + new[1:] if letters and letters[0].isupper() else new
+
+
+def _article(old: str | None, new: str) -> str:
+    """Return `a` or `an` as the next word wants it, in the case of the old article, or nothing where there was none."""
+    if not old:
+        return ""
+    right = "an" if new.lower().startswith(_VOWELS) else "a"
+    if len(old) > 1 and old.isupper():
+        return right.upper()
+    return right.capitalize() if old[0].isupper() else right
+
+
+def _token_around(match: re.Match[str]) -> str:
+    """Return the run of characters without white space that a found word stands in."""
+    start, end = match.span("old")
+    before = _TOKEN_AROUND.search(match.string, 0, start)
+    after = re.compile(r"\S*").match(match.string, end)
+    return (before[0] if before else "") + match["old"] + (after[0] if after else "")
+
+
+def _first_word(text: str) -> str:
+    """Return the first run of letters."""
+    found = re.search(r"[^\W\d_]+", text)
+    return found[0] if found else ""
