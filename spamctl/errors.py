@@ -6,7 +6,8 @@
     │   └── DataError                   the messages cannot be used
     ├── UnavailableError       exit 1   something outside did not answer in time
     ├── ArtefactError          exit 1   a model package is damaged, or not what its manifest says
-    └── GateRefusedError       exit 3   the answer is no
+    ├── GateRefusedError       exit 3   the answer is no
+    └── Refusal                         one request is not answered, the server goes on; see serving/refusal.py
 
 A refusal has three parts: what is wrong, where it was set, what to type next. They are caught once, in `cli/app.py`;
 any other exception is a bug and keeps its traceback.

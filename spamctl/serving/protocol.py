@@ -1,0 +1,280 @@
+"""Read the texts of a request strictly, in each spelling of MLflow's scoring protocol.
+
+MLflow's own reading turns null into the text "None" and leaves out what it does not know; here each value is text, or
+the request is refused. For the rest the two agree, which a test holds them to.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Final
+
+from spamctl.serving.refusal import WRONG_VALUE, Refusal, of_status, quoted
+
+TEXT: Final = "text"
+JSON, CSV = "application/json", "text/csv"
+RECORDS, SPLIT = "dataframe_records", "dataframe_split"
+KEYS: Final = ("inputs", "instances", RECORDS, SPLIT)
+PARAMS: Final = ("data_capture", "explain")
+EXAMPLE: Final = 'send {"inputs": [{"text": "..."}]}'
+
+_VALUES_A_ROW = 8  # no spelling needs more
+_LONG = 2**16  # shorter bodies fill nothing
+# A quoted string of JSON, and one cell of a table with what ends it; possessive, so that no input makes them backtrack.
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_CELL = re.compile(r'(?:"((?:[^"]++|"")*+)"|([^,"\r\n][^,\r\n]*+)?)(,|\r\n|\n|\r|\Z)')
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Hold what a request asks for: a verdict on each text, whether to capture (None: not said), whether to explain."""
+
+    texts: list[str]
+    data_capture: bool | None = None
+    explain: bool = False
+
+
+def read(content_type: str | None, body: bytes, *, most_rows: int) -> Ask:
+    """Return what the body of a request asks for.
+
+    Raises Refusal: 415 for another media type, 413 for more than `most_rows` rows, else 400 naming row and column.
+    """
+    if _media_type(content_type) == CSV:
+        return Ask(_table(_decoded(body), most_rows))
+    ask = _asked(_object(_decoded(body), most_values=_VALUES_A_ROW * most_rows + 100))
+    if len(ask.texts) > most_rows:
+        raise _too_many(most_rows)
+    return ask
+
+
+def read_object(content_type: str | None, body: bytes) -> dict[str, Any]:
+    """Return the JSON object that a body holds, its numbers as 0.0; raise Refusal, 415 or 400, if it holds none."""
+    if _media_type(content_type) != JSON:
+        raise of_status(415, f"the body is {CSV}: send it as Content-Type: {JSON}")
+    return _object(_decoded(body), most_values=100)
+
+
+def kind(value: object) -> str:
+    """Name what a JSON value is, and nothing of what it holds."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return {type(None): "null", str: "text", list: "a list", dict: "an object"}.get(type(value), "a number")
+
+
+# From bytes to JSON
+
+
+def _media_type(content_type: str | None) -> str:
+    """Return the media type, if it is one that is read here, in UTF-8."""
+    if content_type is None:
+        raise of_status(415, f"the request has no Content-Type: send it as Content-Type: {JSON}")
+    media, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    if media not in {JSON, CSV}:
+        raise of_status(415, f"the Content-Type {quoted(media)} is not read here: send {JSON}, or {CSV}")
+    for parameter in filter(None, parameters):
+        if parameter.replace('"', "") not in {"charset=utf-8", "charset=utf8"}:
+            raise of_status(415, f"the Content-Type says {quoted(parameter)}: send UTF-8, as Content-Type: {media}")
+    return media
+
+
+def _decoded(body: bytes) -> str:
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise of_status(400, f"the body is not UTF-8 at byte {error.start}: send it as UTF-8") from None
+    return text.removeprefix("\ufeff")
+
+
+def _object(text: str, *, most_values: int) -> dict[str, Any]:
+    """Parse a JSON object in which no key stands twice; what would fill the memory with small values is not parsed."""
+    if len(text) > _LONG and _STRING.sub("", text).count(",") > most_values:
+        raise of_status(413, f"the body has more than {most_values} values: send fewer in each request")
+    try:
+        parsed = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise of_status(400, f"the body is not JSON: {error.msg.removesuffix(' at')} at {where}: {EXAMPLE}") from None
+    except RecursionError:
+        raise of_status(400, f"the body is nested too deeply: {EXAMPLE}") from None
+    if not isinstance(parsed, dict):
+        raise of_status(400, f"the body holds {kind(parsed)}, not an object: {EXAMPLE}")
+    return parsed
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object; of two values under one key, none is the right one."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+        raise of_status(400, f"the key {quoted(twice)} stands twice in one object: send it once")
+    return made
+
+
+def _zero(_digits: str) -> float:
+    """Stand for any number: none is of use here, and a long one would take long to read."""
+    return 0.0
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_int=_zero, parse_float=_zero)
+
+
+# From JSON to texts
+
+
+def _asked(document: dict[str, Any]) -> Ask:
+    """Read one of the four keys that hold rows, and the params."""
+    keys = [key for key in KEYS if key in document]
+    _refuse_unknown(document, (*KEYS, "params"), "key")
+    if len(keys) != 1:
+        raise _wrong(
+            f"the body has {' and '.join(keys) or 'no rows'}, where one of {', '.join(KEYS)} belongs: {EXAMPLE}"
+        )
+    (key,) = keys
+    texts = _split(document[key]) if key == SPLIT else _rows(key, document[key])
+    params = document.get("params")
+    if params is None:
+        return Ask(texts)
+    return Ask(texts, *_params(params))
+
+
+def _params(params: Any) -> tuple[bool | None, bool]:
+    """Read the switches of a request."""
+    if not isinstance(params, dict):
+        raise _wrong(f'params holds {kind(params)}, not an object: send "params": {{"data_capture": false}}')
+    _refuse_unknown(params, PARAMS, "parameter")
+    for name, value in params.items():
+        if not isinstance(value, bool):
+            raise _wrong(f"params.{name} holds {kind(value)}: send true or false")
+    return params.get("data_capture"), params.get("explain", False)
+
+
+def _rows(key: str, rows: Any) -> list[str]:
+    """Read a list of records or of bare texts, or an object of columns."""
+    if isinstance(rows, dict) and key != RECORDS:
+        _refuse_columns(rows, key)
+        column = rows[TEXT]
+        return _texts(column if isinstance(column, list) else [column])
+    if not isinstance(rows, list):
+        raise _wrong(f"{key} holds {kind(rows)}, not a list of rows: {EXAMPLE}")
+    if rows and not isinstance(rows[0], dict) and key != RECORDS:
+        return _texts(rows)
+    for row, record in enumerate(rows):
+        if not isinstance(record, dict):
+            raise _wrong(f'row {row}: holds {kind(record)}, not an object: send {{"text": "..."}} for each row')
+        if len(record) != 1 or TEXT not in record:
+            _refuse_columns(record, f"row {row}")
+    return _texts([record[TEXT] for record in rows])
+
+
+def _split(frame: Any) -> list[str]:
+    """Read a table whose columns, index and data stand apart; the index says nothing of a text."""
+    if not isinstance(frame, dict):
+        raise _wrong(f'{SPLIT} holds {kind(frame)}, not an object: send {{"columns": ["text"], "data": [["..."]]}}')
+    _refuse_unknown(frame, ("columns", "index", "data"), f"key in {SPLIT}")
+    columns, rows = (_listed(frame, name) for name in ("columns", "data"))
+    index = frame.get("index")
+    if columns != [TEXT]:
+        _refuse_columns([name if isinstance(name, str) else kind(name) for name in columns], f"{SPLIT}.columns")
+    if index is not None and (not isinstance(index, list) or len(index) != len(rows)):
+        raise _wrong(f"{SPLIT}.index is not a list as long as data: leave it out, or name each row once")
+    if not any(isinstance(cells, list) for cells in rows):
+        return _texts(rows)
+    for row, cells in enumerate(rows):
+        if not isinstance(cells, list) or len(cells) != 1:
+            holds = f"{len(cells)} cells" if isinstance(cells, list) else kind(cells)
+            raise _wrong(f"row {row}: holds {holds}, where 1 cell belongs: send a list of one text")
+    return _texts([cells[0] for cells in rows])
+
+
+def _listed(frame: dict[str, Any], name: str) -> list[Any]:
+    """Return a part of a table."""
+    part = frame.get(name)
+    if not isinstance(part, list):
+        holds = f"holds {kind(part)}, not a list" if name in frame else "is missing"
+        raise _wrong(f'{SPLIT}.{name} {holds}: send {{"columns": ["text"], "data": [["..."]]}}')
+    return part
+
+
+def _texts(values: list[Any]) -> list[str]:
+    """Return the values if each is text."""
+    for row, value in enumerate(values):
+        if not isinstance(value, str):
+            raise _wrong(f"row {row}: column '{TEXT}' holds {kind(value)}, not text: send a string (rows count from 0)")
+    return values
+
+
+# From a table to texts
+
+
+def _table(table: str, most_rows: int) -> list[str]:
+    """Read a table with a header; its column is text, beside the unnamed index that pandas may write before it."""
+    lines = _lines(table)
+    header = next(lines, [])
+    at = len(header) == 2 and header[0] == ""  # noqa: PLR2004 - the index and the text
+    if header[at:] != [TEXT]:
+        _refuse_columns(header, "the first line")
+    texts = []
+    for row, cells in enumerate(lines):
+        if row == most_rows:
+            raise _too_many(most_rows)
+        if len(cells) != len(header):
+            raise _wrong(f"row {row}: has {len(cells)} cells, where {len(header)} belong: put quotes around a text")
+        texts.append(cells[at])
+    return texts
+
+
+def _lines(table: str) -> Iterator[list[str]]:
+    """Yield the cells of each line that is not empty; one in quotes may hold commas, line ends and doubled quotes."""
+    cells: list[str] = []
+    at = 0
+    while at < len(table) or cells:
+        found = _CELL.match(table, at)
+        if found is None:
+            line = table.count("\n", 0, at) + 1
+            raise of_status(400, f"line {line}: the quotes do not close a cell: double each quote inside a cell")
+        inner, bare, end = found.groups()
+        cells.append(inner.replace('""', '"') if inner is not None else bare or "")
+        at = found.end()
+        if end == "," and len(cells) < _VALUES_A_ROW:  # with more it is refused
+            continue
+        if inner is not None or cells != [""]:
+            yield cells
+        cells = []
+
+
+# Refusals
+
+
+def _refuse_columns(names: Sequence[str] | dict[str, Any], where: str) -> None:
+    """Refuse names of columns that are not `text` alone, by the first that is wrong."""
+    for name in names:
+        if name != TEXT:
+            near = f"; did you mean '{TEXT}'?" if get_close_matches(name[:80], [TEXT]) else ""
+            raise _wrong(f"{where}: there is no column {quoted(name)}{near}: send column '{TEXT}' alone")
+    if len(names) != 1:
+        fault = f"column '{TEXT}' stands twice" if names else f"column '{TEXT}' is missing"
+        raise _wrong(f"{where}: {fault}: {EXAMPLE}")
+
+
+def _refuse_unknown(names: dict[str, Any], known: Sequence[str], what: str) -> None:
+    """Refuse a name that is not known, with the nearest that is."""
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name[:80], known, n=1)
+            raise _wrong(f"there is no {what} {quoted(name)}: {f'did you mean {near[0]}?' if near else EXAMPLE}")
+
+
+def _too_many(most_rows: int) -> Refusal:
+    return of_status(413, f"the body has more than {most_rows} rows: send fewer in each request")
+
+
+def _wrong(message: str) -> Refusal:
+    return Refusal(400, WRONG_VALUE, message)
