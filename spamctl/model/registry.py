@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-SERVING_NEEDS = ("annotated-types", "mlflow", "numpy", "openvino", "pandas", "pydantic", "pyyaml", "tokenizers")
+SERVING_NEEDS = (
+    "annotated-types", "mlflow", "numpy", "openvino", "pandas", "psycopg[binary]", "pydantic", "pyyaml", "sqlalchemy",
+    "tokenizers",
+)  # fmt: skip
 EXAMPLE = "You are a winner, you have been specially selected to receive $1000 cash or a $2000 award."
 PACKAGE_FOLDER = Path(spamctl.__file__).parent
 
@@ -113,7 +116,7 @@ def log_model(run_id: str, files: Files) -> str:
                 artifacts={PACKAGE: PACKAGE},
                 code_paths=[str(PACKAGE_FOLDER)],
                 signature=signature,
-                input_example=pd.DataFrame({"text": [EXAMPLE]}),
+                input_example=(pd.DataFrame({"text": [EXAMPLE]}), {"data_capture": False}),  # an example is no traffic
                 pip_requirements=requirements(),
                 metadata=json.loads(files[MANIFEST])["manifest"]["about"],
             )
@@ -134,7 +137,7 @@ def _package_of(model_uri: str) -> Path:
 
 def requirements() -> list[str]:
     """Return what a server needs to load the model, at the versions that measured it; there is no torch in it."""
-    return [f"{name}=={importlib.metadata.version(name)}" for name in SERVING_NEEDS]
+    return [f"{name}=={importlib.metadata.version(name.partition('[')[0])}" for name in SERVING_NEEDS]
 
 
 def register(client: MlflowClient, name: str, model_uri: str, run_id: str, tags: Mapping[str, str]) -> str:

@@ -2,56 +2,121 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd  # MLflow reads the hint, and warns of any other
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
 from mlflow.pyfunc.model import PythonModel
 
-from spamctl.errors import DataError
+from spamctl.errors import DataError, UnavailableError
+from spamctl.message import Verdict
 from spamctl.model.artefact import PACKAGE
 from spamctl.model.engine import Engine
-from spamctl.serving.version import registered_version
+from spamctl.serving import captures
+from spamctl.serving.version import registered_as
+from spamctl.store.rows import CapturedRow, row_uuid
 
-TEXT = "text"
+TEXT, DATA_CAPTURE = "text", "data_capture"
+SOURCE = "mlflow"
+CURES = (
+    f"{captures.ADDRESS_VARIABLE} sets the store; {captures.MODE_VARIABLE}=best-effort answers all the same, "
+    f"and so does params={{'{DATA_CAPTURE}': False}}"
+)
+
+
+class InputError(DataError, MlflowException):
+    """Refuse an input; MLflow's server passes these words on with status 400, and any other exception as its trace."""
+
+    def __init__(self, words: str) -> None:
+        MlflowException.__init__(self, words, INVALID_PARAMETER_VALUE)
+
+
+class NotStoredError(UnavailableError, MlflowException):
+    """Answer nothing since the answer is not stored; MLflow's server makes it status 503.
+
+    Who runs the model reads why, and what to type; a client of the server, who may be anyone, reads neither.
+    """
+
+    def __init__(self, why: str) -> None:
+        MlflowException.__init__(self, "the answer could not be stored; try again", TEMPORARILY_UNAVAILABLE)
+        self.args = (f"{why} ({CURES})",)
 
 
 class SpamModel(PythonModel):
-    """Answer each message with a classification, a probability, and an id of its own."""
+    """Answer each message with a classification, a probability, and an id of its own, and keep the answer."""
 
     def load_context(self, context: Any) -> None:
         """Verify and compile the package, and refuse it if a golden message gets another verdict here."""
         folder = Path(context.artifacts[PACKAGE])
+        self.target = captures.Target.of_environment()
         self.engine = Engine(folder)
         self.engine.replay_golden()
-        self.version = registered_version(folder)
+        self.registration = registered_as(folder)
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[dict[str, Any]]:
-        """Return one answer a row of a DataFrame; raise DataError if its column text holds anything else."""
-        verdicts = self.engine.classify(texts_of(model_input))
+        """Return one answer a row of a DataFrame; `captured` is True if the row is on the disk. Thread-safe.
+
+        Raises InputError, which is a DataError, if the column text holds anything else; NotStoredError, which is an
+        UnavailableError, if an answer must be stored and is not known to be.
+        """
+        began = time.perf_counter()
+        texts = texts_of(model_input)
+        verdicts = self.engine.classify(texts)
+        rows = self._rows(texts, verdicts, latency_ms=1000 * (time.perf_counter() - began))
+        captured = bool((params or {}).get(DATA_CAPTURE, True)) and self._keep(rows)
         return [
             {
-                "classification": verdict.classification,
-                "probability": verdict.probability,
-                "uuid": str(uuid.uuid4()),
-                "model_version": self.version,
-                "captured": False,
+                "classification": row.classification,
+                "probability": row.probability,
+                "uuid": row.uuid,
+                "model_version": row.model_version,
+                "captured": captured,
                 "truncated": verdict.truncated,
             }
-            for verdict in verdicts
+            for row, verdict in zip(rows, verdicts, strict=True)
         ]
 
+    def _rows(self, texts: Sequence[str], verdicts: Sequence[Verdict], latency_ms: float) -> list[CapturedRow]:
+        """Return the answers as they are stored; MLflow tells no model who asked, so each call is a request anew."""
+        request_id, now = str(uuid.uuid4()), datetime.now(UTC)
+        return [
+            CapturedRow(
+                uuid=row_uuid(request_id, index, text),
+                date=now,
+                text=text,
+                classification=verdict.classification,
+                probability=verdict.probability,
+                model_name=self.registration.name,
+                model_version=self.registration.version,
+                threshold=self.engine.threshold,
+                request_id=request_id,
+                latency_ms=latency_ms,
+                source=SOURCE,
+            )
+            for index, (text, verdict) in enumerate(zip(texts, verdicts, strict=True))
+        ]
 
-def texts_of(model_input: pd.DataFrame) -> Sequence[str]:
-    """Return the texts of a DataFrame; raise DataError, naming the row, where one is not text."""
+    def _keep(self, rows: Sequence[CapturedRow]) -> bool:
+        try:
+            return captures.of_this_process.keep(self.target, rows)
+        except UnavailableError as error:
+            raise NotStoredError(str(error)) from error
+
+
+def texts_of(model_input: pd.DataFrame) -> list[str]:
+    """Return the texts of a DataFrame; raise InputError, naming the row, where one is not text."""
     if TEXT not in getattr(model_input, "columns", ()):
-        raise DataError(f"the input has no column {TEXT!r}; send {{'inputs': [{{'text': '...'}}]}}")
+        raise InputError(f"the input has no column {TEXT!r}; send {{'inputs': [{{'text': '...'}}]}}")
     texts = model_input[TEXT].tolist()
     for row, text in enumerate(texts):
         if not isinstance(text, str):
-            raise DataError(f"row {row}: column {TEXT!r} holds {type(text).__name__}, not text")
-    return texts
+            raise InputError(f"row {row}: column {TEXT!r} holds {type(text).__name__}, not text")
+    return [str(text) for text in texts]  # numpy has a kind of text of its own

@@ -123,6 +123,13 @@ def test_a_logged_model_needs_no_torch(run_id):
     assert "torch" not in (folder / "conda.yaml").read_text()
 
 
+def test_neither_logging_a_model_nor_sending_its_example_captures_anything(run_id, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPAMCTL_SERVE_DATASTORE_URI", str(tmp_path / "spam.db"))
+    folder = folder_of(registry.log_model(run_id, FILES))
+    assert not (tmp_path / "spam.db").exists()
+    assert json.loads((folder / "serving_input_example.json").read_text())["params"] == {"data_capture": False}
+
+
 def test_a_logged_model_names_no_place_of_this_machine(run_id, store):
     folder = folder_of(registry.log_model(run_id, FILES))
     for path in folder.rglob("*"):
@@ -142,15 +149,18 @@ def test_a_logged_model_says_what_it_was_made_of(run_id):
 
 @pytest.fixture(scope="module")
 def loaded(store):
-    """Load version 1 of a model as a server does."""
+    """Load version 1 of a model as a server does; let go of the store that it opened."""
     import mlflow
+
+    from spamctl.serving.captures import of_this_process
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(store)
         with tracking.open_tracking(URI) as client:
             run_id = registry.log_run(client, "spam", URI, RECORD)
             registry.register(client, "spam", registry.log_model(run_id, FILES), run_id, {})
-        return mlflow.pyfunc.load_model("models:/spam/1")
+        yield mlflow.pyfunc.load_model("models:/spam/1")
+    of_this_process.close()
 
 
 OFFER = tiny_models.messages(1)[0].text
@@ -168,7 +178,7 @@ def test_a_registered_model_answers_the_seeds_request(loaded, request_, params):
     assert offer["probability"] == pytest.approx(tiny_packages.probability(OFFER), abs=1e-6)
     assert plain["classification"] == "not spam"
     assert offer["model_version"] == plain["model_version"] == "1"
-    assert offer["captured"] is False
+    assert offer["captured"] is plain["captured"] is (params != {"data_capture": False})
     assert offer["uuid"] != plain["uuid"]
 
 

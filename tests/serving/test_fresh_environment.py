@@ -1,4 +1,4 @@
-"""A registered model loads and answers in an environment made of its own requirements, which hold no torch."""
+"""A registered model answers, and captures, in an environment of its own requirements, which hold no torch."""
 
 import json
 import os
@@ -13,11 +13,15 @@ REQUEST = [{"text": tiny_models.messages(1)[0].text}, {"text": "ok"}]
 ANSWER = f"""
 import importlib.util, json, mlflow
 model = mlflow.pyfunc.load_model("models:/spam/1")
-answers = model.predict({REQUEST!r}, {{"data_capture": False}})
-import spamctl
+answers = model.predict({REQUEST!r})
+import psycopg, spamctl
+from spamctl.store import queries
+from spamctl.store.database import open_store
+with open_store("spam.db") as store:
+    kept = queries.find(store, [answer["uuid"] for answer in answers])
 names = ("torch", "transformers", "metaflow", "nncf")
 here = [name for name in names if importlib.util.find_spec(name)]
-print(json.dumps({{"answers": answers, "installed": here, "code": spamctl.__file__}}))
+print(json.dumps({{"answers": answers, "kept": len(kept), "installed": here, "code": spamctl.__file__}}))
 """
 
 
@@ -59,5 +63,7 @@ def test_a_model_answers_with_nothing_but_its_own_requirements(installed, regist
     told = json.loads(done.stdout.splitlines()[-1])
     assert [answer["classification"] for answer in told["answers"]] == ["spam", "not spam"]
     assert told["answers"][0]["model_version"] == "1"
+    assert [answer["captured"] for answer in told["answers"]] == [True, True]
+    assert told["kept"] == 2
     assert told["installed"] == []
     assert told["code"].startswith(str(registered.model))

@@ -1,8 +1,8 @@
-"""A model knows under which version it was downloaded, and says so if it was never registered."""
+"""A model knows under which name and version it was downloaded, and says so if it was never registered."""
 
 import pytest
 
-from spamctl.serving.version import UNREGISTERED, registered_version
+from spamctl.serving.version import UNREGISTERED, registered_as
 
 
 @pytest.fixture
@@ -14,20 +14,20 @@ def package(tmp_path):
     return folder
 
 
-def test_the_version_is_read_beside_the_model(package):
+def test_name_and_version_are_read_beside_the_model(package):
     (package.parents[1] / "registered_model_meta").write_text("model_name: spam\nmodel_version: 7\n")
-    assert registered_version(package) == "7"
+    assert registered_as(package) == ("spam", "7")
 
 
 def test_a_model_without_the_mark_is_unregistered(package):
-    assert registered_version(package) == UNREGISTERED
+    assert registered_as(package) == UNREGISTERED
 
 
 def test_the_mark_of_another_model_further_up_is_not_taken(package):
     (package.parents[2] / "MLmodel").touch()
     (package.parents[2] / "registered_model_meta").write_text("model_version: 9\n")
-    assert registered_version(package) == UNREGISTERED
+    assert registered_as(package) == UNREGISTERED
 
 
 def test_a_package_outside_a_model_is_unregistered(tmp_path):
-    assert registered_version(tmp_path) == UNREGISTERED
+    assert registered_as(tmp_path) == UNREGISTERED
