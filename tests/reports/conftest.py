@@ -1,70 +1,12 @@
 """Give the report tests a result, hostile texts, and a browser that can reach nothing."""
 
-import shutil
 import subprocess
 from dataclasses import dataclass
 
 import pytest
 
-# What a script would do if one of these ran: the browser tests look for it.
-RUN = "document.title='RAN'"
-
-PAYLOADS = (
-    f"<script>{RUN}</script>",
-    f"</script><script>{RUN}</script>",
-    f"</title><script>{RUN}</script>",
-    f"</style><script>{RUN}</script>",
-    f"</textarea></noscript><script>{RUN}</script>",
-    f"--><script>{RUN}</script><!--",
-    f"]]><script>{RUN}</script>",
-    f"<ScRiPt>{RUN}</sCrIpT>",
-    f"<scr<script>ipt>{RUN}</scr</script>ipt>",
-    f"<script\x00>{RUN}</script>",
-    f"<script/x>{RUN}</script/x>",
-    f'<img src=x onerror="{RUN}">',
-    f"<img src=x onerror={RUN}//",
-    f'"><img src=x onerror="{RUN}">',
-    f"'><img src=x onerror='{RUN}'>",
-    f'" onmouseover="{RUN}" autofocus onfocus="{RUN}',
-    f"' onfocus='{RUN}' autofocus='",
-    f"<svg/onload={RUN}>",
-    f"<svg><script>{RUN}</script></svg>",
-    f"<math><mtext><script>{RUN}</script></mtext></math>",
-    f"<body onload={RUN}>",
-    f"<details open ontoggle={RUN}>x</details>",
-    f"<video><source onerror={RUN}></video>",
-    f'<iframe srcdoc="<script>parent.{RUN}</script>"></iframe>',
-    f'<iframe src="javascript:parent.{RUN}"></iframe>',
-    f'<object data="javascript:{RUN}"></object>',
-    f'<meta http-equiv="refresh" content="0;url=javascript:{RUN}">',
-    '<meta http-equiv="refresh" content="0;url=http://evil.example/meta">',
-    '<link rel="stylesheet" href="http://evil.example/link.css">',
-    '<style>@import "http://evil.example/import.css";</style>',
-    '<base href="http://evil.example/">',
-    '<form action="http://evil.example/form"><button>win</button></form>',
-    '<img src="http://evil.example/pixel.png">',
-    f"[click](javascript:{RUN})",
-    "![prize](http://evil.example/markdown.png)",
-    f"<javascript:{RUN}>",
-    "http://evil.example/auto www.evil.example",
-    "`code` ``` fence",
-    "**bold** _it_ ~~gone~~ # head | cell |",
-    f"&lt;script&gt;{RUN}&lt;/script&gt; &#60;b&#62; &amp;amp;",
-    "{{constructor.constructor('return 1')()}} ${7*7} <%= 7*7 %> {% raw %}",
-    "[bold red]markup[/] [link=http://evil.example]x[/link] :skull:",
-    "\x1b[31mred\x1b[0m\x1b]0;title\x07\x1b]8;;http://evil.example\x1b\\link\x1b]8;;\x1b\\",
-    "\x9b31mC1 control",
-    "over\rwritten\x08\x08",
-    "line\nbreak\ttab\x0bvertical\x0cform\x85next\u2028line\u2029paragraph",
-    "\u202egnp.exe\u202c \u2066isolate\u2069 \u200frtl",
-    "zero\u200bwidth\u200djoin\ufeffmark\u00adsoft\u2060word",
-    "blank\u3164filler\u2800braille\u115f\uffa0",
-    "lone \ud800 surrogate, \ufffe nonchar, \ue000 private, \U000e0041 tag",
-    "مرحبا שלום ordinary right-to-left text",
-    "=cmd|' /C calc'!A0",
-    "\0nul",
-    "W" * 3000,
-)
+from tests import chromium
+from tests.hostile import PAYLOADS
 
 
 def score(value, low, high):
@@ -150,16 +92,13 @@ def payloads():
 @pytest.fixture
 def visit(tmp_path):
     """Return a function that opens a page in headless Chromium, where no name resolves."""
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        pytest.skip("no Chromium on PATH: apt-get install -y chromium")
+    program = chromium.program("chromium")
 
     def opened(page):
         log = tmp_path / "requests.json"
-        flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-        flags += " --disable-component-update --disable-sync --virtual-time-budget=5000"
         places = (f"--user-data-dir={tmp_path / 'chromium'}", f"--log-net-log={log}")
-        command = [chromium, *flags.split(), "--host-resolver-rules=MAP * ~NOTFOUND", *places, "--dump-dom"]
+        waits = ("--virtual-time-budget=5000", "--host-resolver-rules=MAP * ~NOTFOUND")
+        command = [program, *chromium.FLAGS, *waits, *places, "--dump-dom"]
         done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, check=True, timeout=120)
         return Visit(done.stdout, log.read_text(encoding="utf-8", errors="replace"))
 

@@ -1,0 +1,68 @@
+"""Run the real server in a thread, with a tiny model and a store of its own."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from spamctl.serving.app import create_app
+from spamctl.serving.deployment import Deployments, Release
+from spamctl.serving.guard import Access
+from spamctl.serving.metrics import Metrics
+from spamctl.serving.service import Archive, Limits, Service
+from spamctl.store.capture import Capture
+from spamctl.store.database import open_store
+from tests import tiny_packages
+
+
+@dataclass(frozen=True)
+class Served:
+    """Hold a running server: its address, what its routes share, and where its answers are kept."""
+
+    address: str
+    service: Service
+    database: Path
+
+
+@contextlib.contextmanager
+def served(folder, *, access=None, limits=None, capture=True):
+    """Serve version 1 of the model spam from a new folder while the block runs."""
+    package = tiny_packages.write(folder / "package")
+    database = folder / "spam.db"
+    with contextlib.ExitStack() as stack:
+        deployments = Deployments(Release("spam", "1", "champion", str(package)), None, threads=1, cached_rows=0)
+        stack.callback(deployments.close)
+        archive = stack.enter_context(_archive(database)) if capture else None
+        service = Service(deployments, archive, limits or Limits(), Metrics())
+        address = stack.enter_context(_running(create_app(service, access or Access())))
+        yield Served(address, service, database)
+
+
+@contextlib.contextmanager
+def _archive(database):
+    writer = Capture(str(database))
+    try:
+        with open_store(str(database)) as store:
+            yield Archive(writer, store, database.name)
+    finally:
+        writer.close(10)
+
+
+@contextlib.contextmanager
+def _running(app):
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(
+        uvicorn.Config(app, lifespan="off", ws="none", log_config=None, timeout_graceful_shutdown=2)
+    )
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=30)
+        listener.close()
