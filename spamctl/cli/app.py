@@ -12,8 +12,14 @@ from typer.main import get_command
 
 from spamctl import __version__
 from spamctl.cli.flags import Group, add_verb, usage_fault
+from spamctl.cli.label import label
 from spamctl.cli.launch import train
+from spamctl.cli.serve import serve
+from spamctl.cli.traffic import traffic
 from spamctl.cli.viewers import cards, ui
+from spamctl.config.label import LabelOptions
+from spamctl.config.serve import ServeOptions
+from spamctl.config.traffic import TrafficOptions
 from spamctl.config.train import TrainOptions
 from spamctl.config.viewers import CardsOptions, UiOptions
 from spamctl.errors import SpamctlError, UsageError
@@ -27,6 +33,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 add_verb(app, TrainOptions, train)
+add_verb(app, ServeOptions, serve)
+add_verb(app, TrafficOptions, traffic)
+add_verb(app, LabelOptions, label)
 add_verb(app, CardsOptions, cards)
 add_verb(app, UiOptions, ui)
 

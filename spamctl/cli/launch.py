@@ -39,6 +39,8 @@ Resume = Annotated[
 RunId = Annotated[str | None, typer.Option("--run-id", help="Go on with this run instead.", metavar="ID")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show all that the steps write, with the trace of a failure.")]
 
+RESUMABLE = {"train"}  # the others begin anew: their steps are short, or have an effect outside
+
 _REFUSALS = {error.exit_code: error for error in (UsageError, GateRefusedError)}
 
 
@@ -211,7 +213,7 @@ class Run:
 
     def _tell_how_to_go_on(self, screen: Plain) -> None:
         run_id = self.run_id_file.read_text(encoding="utf-8").strip() if self.run_id_file.is_file() else ""
-        if run_id:
+        if run_id and self.flow.verb in RESUMABLE:
             screen.write(
                 f"Stopped. spamctl {self.flow.verb} --run-id {run_id} goes on from the last finished step.", indent=""
             )

@@ -2,15 +2,22 @@
 
 from typing import Final
 
+from spamctl.config.label import LabelOptions
 from spamctl.config.options import Options
+from spamctl.config.serve import ServeOptions
+from spamctl.config.traffic import TrafficOptions
 from spamctl.config.train import TrainOptions
 from spamctl.config.viewers import CardsOptions, UiOptions
 
-VERBS: Final[dict[str, type[Options]]] = {options.verb: options for options in (TrainOptions, CardsOptions, UiOptions)}
+VERBS: Final[dict[str, type[Options]]] = {
+    options.verb: options
+    for options in (TrainOptions, ServeOptions, TrafficOptions, LabelOptions, CardsOptions, UiOptions)
+}
 
 OTHER_VARIABLES: Final = {
     "MLFLOW_TRACKING_URI": "Where runs and models are kept: a database or a server; sqlite:///mlflow.db if not set.",
     "SPAMCTL_CACHE_DIR": "Folder for weights and data that are worth keeping between runs.",
+    "SPAMCTL_SERVE_TOKEN": "Token that callers of the server must send, if no --token-file is given.",
     "SPAMCTL_SMS_SPAM_URL": "Where to fetch the full SMS Spam Collection; empty takes the bundled copy.",
 }
 

@@ -94,7 +94,11 @@ class Engine:
     def classify(self, texts: Sequence[str]) -> list[Verdict]:
         """Return one verdict a text, in order."""
         rows = self.tokenize(texts)
-        probabilities = self.probabilities(self.logits(rows)).tolist()
+        return self.verdicts(rows, self.logits(rows))
+
+    def verdicts(self, rows: Sequence[TokenRow], logits: Logits) -> list[Verdict]:
+        """Return one verdict a row for its raw logit, in order."""
+        probabilities = self.probabilities(logits).tolist()
         return [
             Verdict(SPAM if probability >= self.threshold else NOT_SPAM, probability, row.truncated)
             for probability, row in zip(probabilities, rows, strict=True)

@@ -1,0 +1,142 @@
+"""Serve: check what can be checked at once, let the flow find the model, then be the server."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spamctl.cli.environment import STATE, child_environment, working_folder
+from spamctl.cli.flags import Flags
+from spamctl.cli.launch import Config, Debug, Start, run_verb
+from spamctl.config.serve import ServeOptions
+from spamctl.config.train import cores
+from spamctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from spamctl.reports.serving import Greeting
+    from spamctl.serving.settings import Settings
+
+TOKEN = "SPAMCTL_SERVE_TOKEN"  # noqa: S105 - a variable's name
+LEAST_TOKEN = 16
+
+
+def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
+    """Serve until Ctrl-C (raised on) or SIGTERM (exit 0)."""
+    from spamctl.config.resolve import resolve
+
+    settled = resolve(ServeOptions, flags, config=config, environ=os.environ, folder=Path.cwd())
+    options = settled.options
+    token = read_token(options, settled.variables)
+    _refuse_early(options, token)
+    _, result = run_verb(ServeOptions, flags, Start(config, None, debug))
+
+    from rich.console import Console
+
+    from spamctl.reports.escape import visible
+    from spamctl.reports.serving import greet
+    from spamctl.serving.follow import Wish
+    from spamctl.serving.run import run
+
+    folder = working_folder()
+    cache = str(folder / STATE / "models")
+    wish = Wish(options.model_name, options.model_version, options.shadow, cache, options.follow_seconds)
+    settings = _settings(options, result, token)
+    greeting = _greeting(options, settings, result)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    environment = child_environment(settled.variables, folder)
+
+    def tell(text: str) -> None:
+        console.print(visible(text), style="dim", markup=False)
+
+    stopped_by = run(settings, wish, environment, tell, lambda: greet(greeting, Console(highlight=False)))
+    if stopped_by == signal.SIGINT:
+        raise KeyboardInterrupt
+    return 0
+
+
+def read_token(options: ServeOptions, variables: Mapping[str, str]) -> str:
+    """Return the token that callers must send, or nothing; raise UsageError if it is none that protects anything."""
+    where, token = TOKEN, variables.get(TOKEN, "")
+    if options.token_file != "none":  # noqa: S105 - the option's own word
+        where = f"--token-file {options.token_file}"
+        try:
+            token = Path(options.token_file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{where}: cannot be read: {getattr(error, 'strerror', 'it is not text')}") from None
+    elif not token:
+        return ""
+    if len(token) < LEAST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+        raise UsageError(
+            f"{where}: must hold at least {LEAST_TOKEN} ASCII characters without a blank; "
+            "python3 -c 'import secrets; print(secrets.token_urlsafe())' makes one"
+        )
+    return token
+
+
+def _refuse_early(options: ServeOptions, token: str) -> None:
+    """Refuse within a moment what the server would refuse after seconds: its address, its access, its store."""
+    from spamctl.serving.server import listen
+
+    if not options.is_local and not token and not options.insecure:
+        raise UsageError(
+            f"--host {options.host}: others can reach it and no token is set; "
+            f"give --token-file FILE or {TOKEN}, or --insecure if all may read and write here"
+        )
+    listen(options.host, options.port).close()
+    if options.capture != "off":
+        from spamctl.store.database import open_store
+
+        open_store(options.datastore_uri, create=True).close()
+
+
+def _settings(options: ServeOptions, result: Mapping[str, Any], token: str) -> Settings:
+    """Put the options into the server's own words."""
+    from spamctl.serving.deployment import Release
+    from spamctl.serving.service import MIB, Limits
+    from spamctl.serving.settings import Settings
+
+    more = [] if options.allowed_hosts == "none" else options.allowed_hosts.split(",")
+    return Settings(
+        release=Release(**result["served"]),
+        shadow=Release(**result["shadow"]) if result["shadow"] else None,
+        host=options.host,
+        port=options.port,
+        token=token,
+        hosts=tuple(host.strip() for host in (options.host, *more) if host.strip()),
+        capture=options.capture,
+        datastore_uri=options.datastore_uri,
+        capture_seconds=options.capture_seconds,
+        workers=options.workers,
+        threads=options.threads or max(1, cores() // options.workers),
+        cached_rows=options.cached_rows,
+        limits=Limits(
+            body_bytes=round(options.max_body_mib * MIB),
+            buffered_bytes=round(4 * options.max_body_mib * MIB),
+            rows=options.max_rows,
+            in_flight=options.max_in_flight,
+            timeout_s=options.timeout_seconds,
+            drain_s=options.drain_seconds,
+        ),
+    )
+
+
+def _greeting(options: ServeOptions, settings: Settings, result: Mapping[str, Any]) -> Greeting:
+    """Say what is served, where, and how to try it."""
+    from spamctl.reports.serving import Greeting
+    from spamctl.store.address import parse
+
+    release, moves = settings.release, options.follow_seconds > 0 and not options.model_version.isdigit()
+    return Greeting(
+        address=settings.address,
+        model=f"{release.name} version {release.version}" + (f", the {release.alias}" if release.alias else ""),
+        engine=result["engine"],
+        threshold=result["threshold"],
+        capture=settings.capture,
+        store="" if settings.capture == "off" else parse(settings.datastore_uri).name,
+        shadow=settings.shadow.version if settings.shadow else "",
+        follows=f"{options.model_version}, when it moves to another version" if moves else "",
+        with_token=bool(settings.token),
+    )

@@ -1,0 +1,78 @@
+"""Serve: find the version, fetch it, verify it and warm it up; the server itself runs when the flow is done."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from metaflow import step
+
+from spamctl.config.serve import ServeOptions
+from spamctl.flows import base
+
+CACHE = Path(".spamctl", "models")
+
+
+class ServeFlow(base.VerbFlow):
+    """Make sure that what is to be served is what was measured."""
+
+    locals().update(base.parameters(ServeOptions))
+
+    @step
+    def start(self) -> None:
+        """Find and fetch the version in the registry, and what shadows it."""
+        with base.stage("fetch", "Find the version and fetch it", index=1, of=2):
+            options = self.options(ServeOptions)
+            from spamctl.serving import follow
+
+            wish = follow.Wish(
+                options.model_name,
+                options.model_version,
+                options.shadow,
+                str(CACHE.absolute()),
+                options.follow_seconds,
+            )
+            served, shadow = follow.find(wish)
+            if served.remembered:
+                base.warning(
+                    f"the registry does not answer: serving version {served.version}, "
+                    f"which was {options.model_version} when it did"
+                )
+            if options.shadow != follow.NONE and shadow is None:
+                base.note(
+                    f"there is no {options.shadow} beside version {served.version} yet: nothing shadows it so far"
+                )
+            self.served_release = follow.plain(served)
+            self.shadow_release = follow.plain(shadow) if shadow else None
+        self.next(self.end)
+
+    @step
+    def end(self) -> None:
+        """Verify the package, warm it up, and replay its golden messages."""
+        with base.stage("verify", "Verify it, and warm it up", index=2, of=2):
+            from spamctl.serving.deployment import Deployment, Release
+
+            began = time.monotonic()
+            release = Release(**self.served_release)
+            deployment = Deployment(release)
+            deployment.close()
+            engine = deployment.engine
+            base.note(
+                f"{len(engine.manifest.golden)} golden messages answered as when they were packaged "
+                f"(probabilities move by {deployment.golden_delta:.1e} at most)"
+            )
+            base.result(
+                "serve",
+                {
+                    "served": self.served_release,
+                    "shadow": self.shadow_release,
+                    "threshold": engine.threshold,
+                    "engine": engine.manifest.engine,
+                    "golden_delta": deployment.golden_delta,
+                    "seconds": time.monotonic() - began,
+                },
+            )
+
+
+if __name__ == "__main__":
+    ServeFlow()

@@ -1,0 +1,156 @@
+"""Find a registered version by alias or number, and keep a verified copy of its package beside the work."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from spamctl.errors import ArtefactError, SpamctlError, UnavailableError, UsageError
+from spamctl.model import artefact
+from spamctl.model.artefact import PACKAGE
+from spamctl.model.registry import CHALLENGER, CHAMPION
+from spamctl.model.tracking import open_tracking, require_reachable, shown, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+LATEST = "latest"
+ALIASES = (CHAMPION, CHALLENGER)
+REMEMBERED = "resolved.json"
+_MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Hold a version of a registered model and where a copy of its package lies on this machine."""
+
+    name: str
+    version: str
+    alias: str  # the alias that was followed, or nothing
+    folder: str
+    remembered: bool = False  # the registry did not answer: what it said last was used
+
+
+def fetch(name: str, wanted: str, cache: Path) -> Found:
+    """Return the version of model `name` that `wanted` means, its package copied under `cache` and verified.
+
+    `wanted` is `champion`, `challenger`, `latest` or a number. If the registry does not answer, what it said last is
+    used, as far as the copy is still there. Raises UsageError if there is no such version, UnavailableError if the
+    registry does not answer and nothing is remembered, ArtefactError if the package is damaged.
+    """
+    place = cache / name
+    uri = tracking_uri()
+    try:
+        require_reachable(uri)
+        with open_tracking(uri) as client:
+            version = _find(client, name, wanted)
+            folder = _copy(version, place)
+    except UnavailableError as error:
+        if found := _recall(place, name, wanted, uri):
+            return found
+        raise UnavailableError(f"{error}; no version of {name} was fetched here before") from error
+    found = Found(name, str(version.version), wanted if wanted in ALIASES else "", str(folder))
+    _remember(place, wanted, uri, found)
+    return found
+
+
+def _find(client: MlflowClient, name: str, wanted: str) -> ModelVersion:
+    """Ask the registry for a version."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        if wanted in ALIASES:
+            return client.get_model_version_by_alias(name, wanted)
+        if wanted != LATEST:
+            return client.get_model_version(name, wanted)
+        every = client.search_model_versions(f"name = '{name}'")  # the name holds no quote: its option sees to that
+    except MlflowException as error:
+        if error.error_code in _MISSING:
+            raise _no_version(client, name, wanted) from None
+        raise
+    if not every:
+        raise _no_version(client, name, wanted)
+    return max(every, key=lambda version: int(version.version))
+
+
+def _no_version(client: MlflowClient, name: str, wanted: str) -> UsageError:
+    """Say what there is instead."""
+    numbers = sorted(int(version.version) for version in client.search_model_versions(f"name = '{name}'"))
+    if not numbers:
+        return UsageError(f"--model-name {name}: no model of this name is registered here; type spamctl train first")
+    what = f"has no {wanted}" if wanted in ALIASES else f"has no version {wanted}"
+    there = ", ".join(map(str, numbers[-10:]))
+    return UsageError(f"--model-version {wanted}: {name} {what}; there are the versions {there}, or type spamctl train")
+
+
+def _copy(version: ModelVersion, place: Path) -> Path:
+    """Return the folder of a verified copy, made whole or not at all; one that is there and sound is kept."""
+    import mlflow
+
+    folder = place / f"{version.version}-{str(version.run_id or version.source)[-12:].strip('/')}"
+    place.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / ".lock"), _scratch(place) as scratch:
+        with contextlib.suppress(SpamctlError):
+            artefact.verify(folder)
+            return folder
+        uri = f"models:/{version.name}/{version.version}"
+        source = Path(mlflow.artifacts.download_artifacts(uri), "artifacts", PACKAGE)
+        if not source.is_dir():
+            raise ArtefactError(f"{version.name} version {version.version} is no model of spamctl; choose another")
+        copied = scratch / PACKAGE
+        shutil.copytree(source, copied)
+        artefact.verify(copied)
+        shutil.rmtree(folder, ignore_errors=True)
+        copied.rename(folder)
+    return folder
+
+
+@contextlib.contextmanager
+def _scratch(place: Path) -> Iterator[Path]:
+    """Lend a folder on the same disk."""
+    folder = Path(tempfile.mkdtemp(prefix=".", dir=place))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remember(place: Path, wanted: str, uri: str, found: Found) -> None:
+    """Write down what the registry said."""
+    known = _remembered(place) | {_key(wanted, uri): asdict(found)}
+    draft = place / f".{REMEMBERED}.{os.getpid()}"
+    draft.write_text(json.dumps(known, indent=2), encoding="utf-8")
+    draft.replace(place / REMEMBERED)
+
+
+def _recall(place: Path, name: str, wanted: str, uri: str) -> Found | None:
+    """Return what the registry at `uri` said last, if its copy is still sound."""
+    told = _remembered(place).get(_key(wanted, uri))
+    if told is None:
+        return None
+    found = Found(name, str(told["version"]), str(told["alias"]), str(told["folder"]), remembered=True)
+    artefact.verify(Path(found.folder))
+    return found
+
+
+def _remembered(place: Path) -> dict[str, dict[str, str]]:
+    try:
+        known: dict[str, dict[str, str]] = json.loads((place / REMEMBERED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known
+
+
+def _key(wanted: str, uri: str) -> str:
+    """Tell registries apart without writing down a password."""
+    return f"{wanted} at {shown(uri)}"

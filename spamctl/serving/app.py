@@ -1,0 +1,105 @@
+"""Put the routes of the server together behind their guard."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from spamctl import __version__
+from spamctl.serving import openapi, web
+from spamctl.serving.feedback import Feedback
+from spamctl.serving.guard import Access, Guard
+from spamctl.serving.invocations import Invocations
+from spamctl.serving.service import Service
+
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def create_app(service: Service, access: Access) -> ASGIApp:
+    """Return the application that serves a service to those who have access."""
+    views = Views(service)
+    routes = [
+        Route("/invocations", Invocations(service).__call__, methods=["POST"]),
+        Route("/feedback", Feedback(service).__call__, methods=["POST"]),
+        Route("/ping", views.alive, methods=["GET"]),
+        Route("/health", views.alive, methods=["GET"]),
+        Route("/ready", views.ready, methods=["GET"]),
+        Route("/version", views.version, methods=["GET"]),
+        Route("/recent", views.recent, methods=["GET"]),
+        Route("/metrics", views.metrics, methods=["GET"]),
+        Route("/openapi.json", views.openapi, methods=["GET"]),
+        *web.routes(),
+    ]
+    return Guard(Starlette(routes=routes), access, on_answer=views.count)
+
+
+class Views:
+    """Be the routes that tell how the server is."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def count(self, route: str, status: int) -> None:
+        """Count one answer."""
+        self._service.metrics.requests.labels(route, str(status)).inc()
+
+    async def alive(self, _request: Request) -> Response:
+        """Tell that the process answers."""
+        return JSONResponse({"status": "alive"})
+
+    async def ready(self, _request: Request) -> Response:
+        """Tell whether messages can be classified, and answers be stored."""
+        archive = self._service.archive
+        stats = archive.capture.stats() if archive else None
+        store = stats is None or stats.reachable
+        reason = "it is stopping" if self._service.stopping else "" if store else f"the store: {stats and stats.fault}"
+        told = {"ready": not reason, "model": True, "store": store, "reason": reason}
+        return JSONResponse(told, status_code=503 if reason else 200)
+
+    async def version(self, _request: Request) -> Response:
+        """Tell which version is served, since when, and at which threshold."""
+        deployments = self._service.deployments
+        current, shadow = deployments.current, deployments.shadow
+        return JSONResponse(
+            {
+                "spamctl": __version__,
+                "model_name": current.release.name,
+                "model_version": current.release.version,
+                "alias": current.release.alias,
+                "threshold": current.engine.threshold,
+                "engine": current.engine.manifest.engine,
+                "since": current.since.isoformat(timespec="seconds"),
+                "shadow": shadow.release.version if shadow else None,
+            }
+        )
+
+    async def recent(self, _request: Request) -> Response:
+        """Tell the last verdicts of this process, and how busy it is."""
+        service = self._service
+        current, figures = service.deployments.current, service.recent.figures()
+        return JSONResponse(
+            {
+                "model_name": current.release.name,
+                "model_version": current.release.version,
+                "threshold": current.engine.threshold,
+                "rows": service.recent.rows,
+                "rows_per_second": figures.rows_per_second,
+                "spam_share": figures.spam_share,
+                "latency_ms": {"p50": figures.p50_ms, "p99": figures.p99_ms},
+                "captured": service.archive.name if service.archive else "",
+                "verdicts": service.recent.verdicts(),
+            }
+        )
+
+    async def metrics(self, _request: Request) -> Response:
+        """Tell all figures, for Prometheus."""
+        metrics, deployments = self._service.metrics, self._service.deployments
+        metrics.waiting.set(deployments.current.waiting)
+        return Response(metrics.page(), media_type=PROMETHEUS)
+
+    async def openapi(self, _request: Request) -> Response:
+        """Describe all of this."""
+        return JSONResponse(openapi.document(__version__))

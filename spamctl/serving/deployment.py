@@ -1,0 +1,133 @@
+"""Hold the version that is served and the one that shadows it, and exchange them without a failed request."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from spamctl.model.engine import LANES, Engine
+from spamctl.serving.scorer import Scored, Scorer
+
+WARM_WIDTHS = (1, 2, 4)  # in lanes: the lengths of most messages
+OnBatch = Callable[[int, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Name a version that can be served: its package lies in `folder`, `alias` is what it was found by, if anything."""
+
+    name: str
+    version: str
+    alias: str
+    folder: str
+
+
+class Deployment:
+    """Serve one release with an engine and a scorer of its own, from when it is made until it is closed."""
+
+    def __init__(
+        self, release: Release, *, threads: int = 0, cached_rows: int = 0, on_batch: OnBatch | None = None
+    ) -> None:
+        """Verify, compile and warm the release.
+
+        Raises ArtefactError if it is damaged, or if a golden message gets another verdict on this processor.
+        """
+        self.release = release
+        self.engine = Engine(Path(release.folder), threads=threads)
+        self.golden_delta = self.engine.replay_golden()
+        for lanes in WARM_WIDTHS:
+            (row,) = self.engine.tokenize([""])
+            self.engine.logits([row], pad=lanes * LANES)
+        self.since = datetime.now(UTC)
+        self._scorer = Scorer(self.engine, cached_rows=cached_rows, on_batch=on_batch)
+
+    @property
+    def waiting(self) -> int:
+        """Count the rows that have no verdict yet."""
+        return self._scorer.waiting
+
+    def submit(self, texts: Sequence[str]) -> Future[list[Scored]]:
+        """Score the texts of one request; see `Scorer.submit`."""
+        return self._scorer.submit(texts)
+
+    def close(self) -> None:
+        """Score what waits, then let the engine go."""
+        self._scorer.close()
+
+
+class Deployments:
+    """Know which release is served and which shadows it; a request keeps the deployment that it began with."""
+
+    def __init__(
+        self,
+        served: Release,
+        shadow: Release | None,
+        *,
+        threads: int,
+        cached_rows: int,
+        on_batch: OnBatch | None = None,
+    ) -> None:
+        """Load what is served first; raise as `Deployment` does."""
+        self._load = functools.partial(Deployment, threads=threads, cached_rows=cached_rows, on_batch=on_batch)
+        self._users: Counter[Deployment] = Counter()
+        self._lock = threading.Condition()
+        self._exchanging = threading.Lock()
+        self.current = self._load(served)
+        self.shadow = self._load_shadow(shadow)
+
+    @contextlib.contextmanager
+    def hold(self, deployment: Deployment | None = None) -> Iterator[Deployment]:
+        """Lend a deployment, the current one if none is named; it is not closed before it is given back."""
+        with self._lock:
+            held = deployment or self.current
+            self._users[held] += 1
+        try:
+            yield held
+        finally:
+            with self._lock:
+                self._users[held] -= 1
+                if not self._users[held]:
+                    del self._users[held]
+                    self._lock.notify_all()
+
+    def exchange(self, served: Release, shadow: Release | None) -> bool:
+        """Load what is new, serve it from then on, and close what it replaced once it is idle; tell if any was new.
+
+        May last seconds: call it in a thread. If a new release cannot be loaded, it raises as `Deployment` does, and
+        what could be loaded before stays.
+        """
+        old: list[Deployment | None] = []
+        with self._exchanging:
+            if served != self.current.release:
+                new = self._load(served)
+                with self._lock:
+                    old, self.current = [self.current], new
+            if shadow != (self.shadow and self.shadow.release):
+                new_shadow = self._load_shadow(shadow)
+                with self._lock:
+                    old, self.shadow = [*old, self.shadow], new_shadow
+        for deployment in filter(None, old):
+            self._close(deployment)
+        return bool(old)
+
+    def close(self) -> None:
+        """Score what waits, and end."""
+        for deployment in filter(None, (self.current, self.shadow)):
+            deployment.close()
+
+    def _load_shadow(self, release: Release | None) -> Deployment | None:
+        """Load a shadow on one thread, without a cache and without a say in the figures: the served one goes first."""
+        return Deployment(release, threads=1) if release else None
+
+    def _close(self, deployment: Deployment) -> None:
+        """Wait until nobody uses a deployment that nobody can get any more, and end it."""
+        with self._lock:
+            self._lock.wait_for(lambda: deployment not in self._users)
+        deployment.close()

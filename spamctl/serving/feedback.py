@@ -1,0 +1,65 @@
+"""Take a person's word for what a message was: POST /feedback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from spamctl.errors import UnavailableError
+from spamctl.message import NOT_SPAM, SPAM, Label
+from spamctl.serving.intake import Intake
+from spamctl.serving.refusal import UNKNOWN, WRONG_VALUE, Refusal, of_status
+from spamctl.serving.service import Service
+from spamctl.store import labels
+from spamctl.store.rows import canonical_uuid
+
+MOST_BYTES = 4096
+SOURCE = "user"
+EXAMPLE = '{"uuid": "...", "label": "spam" or "not spam"}'
+
+
+class Feedback:
+    """Be the route that labels one captured answer; the same label again changes nothing, another one corrects it."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._intake = Intake(body_bytes=MOST_BYTES, total_bytes=64 * MOST_BYTES, patience_s=service.limits.timeout_s)
+
+    async def __call__(self, request: Request) -> Response:
+        """Label one row; raise Refusal if there is no such row, or nothing is captured here."""
+        archive = self._service.archive
+        if archive is None:
+            raise Refusal(404, UNKNOWN, "nothing is captured here (--capture off): there is no row to label")
+        uuid, label = _read(await self._intake.read(request))
+        try:
+            outcome = await asyncio.to_thread(labels.feedback, archive.store, uuid, label, source=SOURCE)
+        except UnavailableError as error:
+            raise of_status(503, str(error), {"Retry-After": "1"}) from error
+        if outcome == "unknown":
+            raise Refusal(404, UNKNOWN, "uuid: no captured answer has it; use one that /invocations gave")
+        return JSONResponse({"uuid": uuid, "label": label, "outcome": outcome})
+
+
+def _read(body: bytes) -> tuple[str, Label]:
+    """Return the uuid and the label of a body, whose every other shape is refused."""
+    try:
+        given: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        raise _bad(f"the body is not JSON; send {EXAMPLE}") from None
+    if not isinstance(given, dict) or given.keys() != {"uuid", "label"}:
+        raise _bad(f"the body must hold uuid and label and nothing else; send {EXAMPLE}")
+    uuid = canonical_uuid(given["uuid"]) if isinstance(given["uuid"], str) else None
+    if uuid is None:
+        raise _bad("uuid: is none; use one that /invocations gave")
+    label = given["label"]
+    if label not in (SPAM, NOT_SPAM):
+        raise _bad("label: must be spam or not spam")
+    return uuid, label
+
+
+def _bad(message: str) -> Refusal:
+    return Refusal(400, WRONG_VALUE, message)

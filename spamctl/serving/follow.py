@@ -1,0 +1,133 @@
+"""Follow the registry in a process of its own: fetch the version that an alias means now, and write down where it lies.
+
+MLflow takes seconds to import and hundreds of megabytes; the server has none of it, and reads one small file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from spamctl.errors import SpamctlError, UsageError
+from spamctl.model.versions import Found, fetch
+from spamctl.serving.deployment import Release
+
+NICENESS = 10
+NONE = "none"
+STOP_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Say what to follow: a model's wanted version and shadow, where to copy them, and how often to look."""
+
+    name: str
+    version: str
+    shadow: str
+    cache: str
+    seconds: float
+
+    @property
+    def moves(self) -> bool:
+        """Tell whether what it means can change."""
+        return self.seconds > 0 and not (self.version.isdigit() and (self.shadow == NONE or self.shadow.isdigit()))
+
+
+@contextlib.contextmanager
+def following(wish: Wish, environment: Mapping[str, str]) -> Iterator[Path | None]:
+    """Run the follower while the block lasts, and give the file that it writes; None if there is nothing to follow."""
+    if not wish.moves:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="spamctl-follow-") as folder:
+        releases = Path(folder, "releases.json")
+        child = subprocess.Popen(
+            [sys.executable, "-m", "spamctl.serving.follow", str(releases)],
+            env=environment,
+            stdin=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for the server, which ends it
+        )
+        assert child.stdin  # noqa: S101 - for the type checker
+        child.stdin.write(json.dumps(asdict(wish)) + "\n")
+        child.stdin.flush()
+        try:
+            yield releases
+        finally:
+            _end(child)
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """Let the follower see that nobody listens any more."""
+    try:
+        child.communicate(timeout=STOP_S)
+    except (BrokenPipeError, subprocess.TimeoutExpired):
+        child.kill()
+        child.wait()
+
+
+def read_releases(path: Path) -> tuple[Release, Release | None] | None:
+    """Return what is to be served and its shadow, or None while nothing has been written."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return Release(**told["served"]), Release(**told["shadow"]) if told["shadow"] else None
+
+
+def find(wish: Wish) -> tuple[Found, Found | None]:
+    """Fetch what is to be served and what shadows it; no shadow if there is none, or if it is what is served.
+
+    Raises as `model.versions.fetch` does for what is to be served.
+    """
+    cache = Path(wish.cache)
+    served = fetch(wish.name, wish.version, cache)
+    shadow = None
+    if wish.shadow != NONE:
+        with contextlib.suppress(UsageError):  # an alias that nothing has yet
+            shadow = fetch(wish.name, wish.shadow, cache)
+    return served, shadow if shadow and shadow.version != served.version else None
+
+
+def plain(found: Found) -> dict[str, str]:
+    """Return a version that was found as the plain values of a Release."""
+    return asdict(Release(found.name, found.version, found.alias, found.folder))
+
+
+def look(wish: Wish, releases: Path) -> None:
+    """Ask the registry once, and write down what it says; all stays as it is if it does not answer."""
+    served, shadow = find(wish)
+    if served.remembered:
+        return
+    told = {"served": plain(served), "shadow": plain(shadow) if shadow else None}
+    draft = releases.with_suffix(".draft")
+    draft.write_text(json.dumps(told), encoding="utf-8")
+    draft.replace(releases)
+
+
+def main(releases: Path) -> None:
+    """Look again and again until nobody holds the other end of standard input."""
+    os.nice(NICENESS)
+    wish = Wish(**json.loads(sys.stdin.readline()))
+    told = ""
+    while not select.select([sys.stdin], [], [], wish.seconds)[0]:  # the server begins with what has just been found
+        trouble = ""
+        try:
+            look(wish, releases)
+        except SpamctlError as error:
+            trouble = str(error)
+        if trouble != told:
+            sys.stderr.write(f"following {wish.name} {wish.version}: {trouble or 'the registry answers again'}\n")
+            told = trouble
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

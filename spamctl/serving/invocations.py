@@ -1,0 +1,228 @@
+"""Answer POST /invocations: read, score, capture, and only then say so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from spamctl.errors import SpamctlError, UnavailableError
+from spamctl.message import SPAM
+from spamctl.serving import explain
+from spamctl.serving.deployment import Deployment
+from spamctl.serving.intake import Intake
+from spamctl.serving.protocol import Ask, read
+from spamctl.serving.recent import MOST_VERDICTS, Shown, shown
+from spamctl.serving.refusal import WRONG_VALUE, Refusal, of_status
+from spamctl.serving.scorer import Scored
+from spamctl.serving.service import Service
+from spamctl.store.rows import CapturedRow, ShadowVerdict, row_uuid
+
+SOURCE = "serve"
+RETRY_SOON = {"Retry-After": "1"}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Hold one request's texts with their scores, from the version that gave them."""
+
+    texts: Sequence[str]
+    scores: Sequence[Scored]
+    deployment: Deployment
+    request_id: str
+    came: datetime
+    latency_ms: float
+
+    def uuids(self) -> list[str]:
+        """Return a row's uuid for each text: the same when the request is sent again."""
+        return [row_uuid(self.request_id, index, text) for index, text in enumerate(self.texts)]
+
+    def rows(self, uuids: Sequence[str]) -> list[CapturedRow]:
+        """Return what is stored."""
+        release, threshold = self.deployment.release, self.deployment.engine.threshold
+        return [
+            CapturedRow(
+                uuid=row,
+                date=self.came,
+                text=text,
+                classification=scored.verdict.classification,
+                probability=scored.verdict.probability,
+                model_name=release.name,
+                model_version=release.version,
+                threshold=threshold,
+                request_id=self.request_id,
+                latency_ms=self.latency_ms,
+                source=SOURCE,
+            )
+            for row, text, scored in zip(uuids, self.texts, self.scores, strict=True)
+        ]
+
+
+class Invocations:
+    """Be the route that classifies."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        limits = service.limits
+        self._intake = Intake(
+            body_bytes=limits.body_bytes, total_bytes=limits.buffered_bytes, patience_s=limits.timeout_s
+        )
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer one request; raise Refusal if it cannot be."""
+        came, began = datetime.now(UTC), time.perf_counter()
+        self._refuse_overload()
+        async with self._intake.body(request) as body:
+            with self._slot():
+                ask = read(request.headers.get("content-type"), body, most_rows=self._service.limits.rows)
+                return await self._answer(ask, request.state.request_id, came, began)
+
+    async def _answer(self, ask: Ask, request_id: str, came: datetime, began: float) -> Response:
+        """Score, capture and answer; the version that is served now does all of it."""
+        limits = self._service.limits
+        with self._service.deployments.hold() as deployment:
+            try:
+                async with asyncio.timeout(limits.timeout_s):
+                    scores = await self._score(deployment, ask.texts)
+                    explanations = await self._explain(deployment, ask, scores)
+            except TimeoutError:
+                raise of_status(504, f"not answered within {limits.timeout_s:g} s") from None
+        latency_ms = (time.perf_counter() - began) * 1000
+        answered = Answered(ask.texts, scores, deployment, request_id, came, latency_ms)
+        uuids = answered.uuids()
+        captured = await self._capture(answered, uuids, ask)
+        self._note(answered, uuids, time.perf_counter() - began)
+        self._shadow(answered, uuids, captured=captured)
+        return _response(answered, uuids, captured=captured, explanations=explanations)
+
+    def _refuse_overload(self) -> None:
+        """Refuse before anything is read when as many requests as may be are being answered."""
+        if self._service.in_flight >= self._service.limits.in_flight:
+            raise of_status(429, "too many requests are being answered; try again soon", RETRY_SOON)
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        """Take one of the places of the requests being answered; a slow sender has held none so far."""
+        self._refuse_overload()
+        service = self._service
+        service.in_flight += 1
+        service.metrics.in_flight.inc()
+        try:
+            yield
+        finally:
+            service.in_flight -= 1
+            service.metrics.in_flight.dec()
+
+    async def _score(self, deployment: Deployment, texts: Sequence[str]) -> list[Scored]:
+        self._service.metrics.waiting.set(deployment.waiting + len(texts))
+        return await asyncio.wrap_future(deployment.submit(texts))
+
+    async def _explain(self, deployment: Deployment, ask: Ask, scores: Sequence[Scored]) -> list[list[dict[str, Any]]]:
+        """Score each message without each of its words, all in one go; nothing if nobody asked."""
+        if not ask.explain:
+            return []
+        limits = self._service.limits
+        if len(ask.texts) > limits.explained_rows:
+            raise Refusal(
+                400,
+                WRONG_VALUE,
+                f"params.explain: takes at most {limits.explained_rows} rows, got {len(ask.texts)}; send them in parts",
+            )
+        every = [explain.variants(text, most_words=limits.explained_words) for text in ask.texts]
+        without = iter(await self._score(deployment, [text for variants in every for text in variants.texts]))
+        return [
+            explain.explanation(variants, scored.logit, [next(without).logit for _ in variants.texts])
+            for variants, scored in zip(every, scores, strict=True)
+        ]
+
+    async def _capture(self, answered: Answered, uuids: Sequence[str], ask: Ask) -> bool:
+        """Store the answer if it is wanted; True means that it is on the disk."""
+        archive, metrics = self._service.archive, self._service.metrics
+        if archive is None or ask.data_capture is False or not uuids:
+            return False
+        try:
+            captured = await asyncio.wrap_future(archive.capture.submit(answered.rows(uuids)))
+        except UnavailableError as error:
+            metrics.capture_failures.inc(len(uuids))
+            raise of_status(503, str(error), RETRY_SOON) from error
+        (metrics.captured if captured else metrics.capture_failures).inc(len(uuids))
+        return captured
+
+    def _note(self, answered: Answered, uuids: Sequence[str], seconds: float) -> None:
+        """Count the answer, and remember the last of it for the page."""
+        service, version = self._service, answered.deployment.release.version
+        verdicts = [scored.verdict for scored in answered.scores]
+        service.metrics.count_verdicts(verdicts, version)
+        service.metrics.seconds.observe(seconds)
+        last = slice(-MOST_VERDICTS, None)
+        date = answered.came.isoformat(timespec="milliseconds")
+        service.recent.add(
+            [
+                Shown(date, shown(text), verdict.classification, verdict.probability, row, version)
+                for text, verdict, row in zip(answered.texts[last], verdicts[last], uuids[last], strict=True)
+            ],
+            spam=sum(verdict.classification == SPAM for verdict in verdicts),
+            rows=len(verdicts),
+            latency_ms=seconds * 1000,
+        )
+
+    def _shadow(self, answered: Answered, uuids: Sequence[str], *, captured: bool) -> None:
+        """Let the shadow version score what was stored, unless it has fallen behind."""
+        service = self._service
+        shadow = service.deployments.shadow
+        if shadow is None or not captured:
+            return
+        if shadow.waiting + len(uuids) > service.limits.shadow_rows:
+            service.metrics.shadowed.labels("left out").inc(len(uuids))
+            return
+        service.in_background(self._store_shadow(shadow, answered.texts, uuids))
+
+    async def _store_shadow(self, shadow: Deployment, texts: Sequence[str], uuids: Sequence[str]) -> None:
+        service, archive = self._service, self._service.archive
+        assert archive  # noqa: S101 - for the type checker: only what was captured is shadowed
+        outcome = "stored"
+        try:
+            with service.deployments.hold(shadow):
+                scores = await asyncio.wrap_future(shadow.submit(texts))
+            verdicts = [
+                ShadowVerdict(row, shadow.release.version, scored.verdict.classification, scored.verdict.probability)
+                for row, scored in zip(uuids, scores, strict=True)
+            ]
+            if not await asyncio.wrap_future(archive.capture.submit((), verdicts)):
+                outcome = "failed"
+        except SpamctlError as error:
+            outcome = "failed"
+            logger.warning("shadow version %s: %s", shadow.release.version, type(error).__name__)
+        service.metrics.shadowed.labels(outcome).inc(len(uuids))
+
+
+def _response(
+    answered: Answered, uuids: Sequence[str], *, captured: bool, explanations: Sequence[Sequence[dict[str, Any]]]
+) -> Response:
+    """Write the answer as MLflow's scoring protocol spells it."""
+    version = answered.deployment.release.version
+    predictions: list[dict[str, Any]] = [
+        {
+            "classification": scored.verdict.classification,
+            "probability": scored.verdict.probability,
+            "uuid": row,
+            "model_version": version,
+            "captured": captured,
+            "truncated": scored.verdict.truncated,
+        }
+        for scored, row in zip(answered.scores, uuids, strict=True)
+    ]
+    for prediction, words in zip(predictions, explanations, strict=False):
+        prediction["explanation"] = words
+    return Response(json.dumps({"predictions": predictions}), media_type="application/json")

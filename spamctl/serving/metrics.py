@@ -1,0 +1,86 @@
+"""Count what the server does, for Prometheus."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from spamctl.message import Verdict
+
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # where several workers write their figures; Prometheus's own name
+_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """Hold the figures of one server."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self._served: tuple[str, str] | None = None
+        self.requests = Counter(
+            "spamctl_requests", "Requests by route and status.", ["route", "status"], registry=registry
+        )
+        self.rows = Counter(
+            "spamctl_rows", "Messages classified, by verdict and version.", ["verdict", "version"], registry=registry
+        )
+        self.seconds = Histogram(
+            "spamctl_request_seconds", "Time from request to answer.", registry=registry, buckets=_SECONDS
+        )
+        self.batch_rows = Histogram(
+            "spamctl_batch_rows", "Messages in one run of the engine.", registry=registry, buckets=_ROWS
+        )
+        self.batch_seconds = Histogram(
+            "spamctl_batch_seconds", "Time of one run of the engine.", registry=registry, buckets=_SECONDS
+        )
+        self.in_flight = Gauge(
+            "spamctl_in_flight", "Requests being answered.", registry=registry, multiprocess_mode="livesum"
+        )
+        self.waiting = Gauge(
+            "spamctl_waiting_rows", "Messages that wait for the engine.", registry=registry, multiprocess_mode="livesum"
+        )
+        self.captured = Counter("spamctl_captured_rows", "Answers stored before they were given.", registry=registry)
+        self.capture_failures = Counter(
+            "spamctl_capture_failed_rows", "Answers not known to be stored.", registry=registry
+        )
+        self.shadowed = Counter(
+            "spamctl_shadow_rows", "Messages scored by the shadow version, or left out.", ["outcome"], registry=registry
+        )
+        self.exchanges = Counter(
+            "spamctl_exchanges", "Attempts to serve another version, by outcome.", ["outcome"], registry=registry
+        )
+        self.version = Gauge(
+            "spamctl_model_version",
+            "1 for the version that is served, 0 for one that was.",
+            ["model", "version"],
+            registry=registry,
+            multiprocess_mode="liveall",
+        )
+
+    def count_verdicts(self, verdicts: Sequence[Verdict], version: str) -> None:
+        """Count the verdicts of one answer."""
+        for verdict in verdicts:
+            self.rows.labels(verdict.classification, version).inc()
+
+    def on_batch(self, rows: int, seconds: float) -> None:
+        """Count one run of the engine."""
+        self.batch_rows.observe(rows)
+        self.batch_seconds.observe(seconds)
+
+    def serve(self, model: str, version: str) -> None:
+        """Say which version is served."""
+        if self._served:
+            self.version.labels(*self._served).set(0)
+        self._served = (model, version)
+        self.version.labels(*self._served).set(1)
+
+    def page(self) -> bytes:
+        """Return all figures in Prometheus's text format, summed over the workers if there are several."""
+        if SHARED_FOLDER not in os.environ:
+            return generate_latest(self._registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)

@@ -1,0 +1,97 @@
+"""Remember what was answered last, for the page and the log: the newest verdicts, the rate, the latency."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+MOST_VERDICTS = 30
+MOST_CHARACTERS = 500
+WINDOW_S = 60.0
+_MOST_REQUESTS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Hold one answered message as the page shows it; `text` is hostile, and cut."""
+
+    date: str  # ISO 8601, UTC
+    text: str
+    classification: str
+    probability: float
+    uuid: str
+    model_version: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Hold how busy the server was in a window of time; the latencies are in milliseconds, None without a request."""
+
+    requests: int
+    rows: int
+    rows_per_second: float
+    spam_share: float | None
+    p50_ms: float | None
+    p99_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    at: float  # by time.monotonic()
+    rows: int
+    spam: int
+    latency_ms: float
+
+
+class Recent:
+    """Keep the newest answers of this process; used from the event loop only."""
+
+    def __init__(self) -> None:
+        self._verdicts: deque[Shown] = deque(maxlen=MOST_VERDICTS)
+        self._requests: deque[_Request] = deque(maxlen=_MOST_REQUESTS)
+        self._began = time.monotonic()
+        self.rows = 0
+
+    def add(self, answers: Sequence[Shown], spam: int, rows: int, latency_ms: float) -> None:
+        """Remember one answered request; of its messages only the last few need to be given."""
+        self._verdicts.extend(answers)
+        self._requests.append(_Request(time.monotonic(), rows, spam, latency_ms))
+        self.rows += rows
+
+    def verdicts(self) -> list[dict[str, Any]]:
+        """Return the newest verdicts, the newest first."""
+        return [shown.as_dict() for shown in reversed(self._verdicts)]
+
+    def figures(self, window_s: float = WINDOW_S) -> Figures:
+        """Sum up the last `window_s` seconds, or the time since the start if that is shorter."""
+        now = time.monotonic()
+        requests = [request for request in self._requests if request.at >= now - window_s]
+        rows = sum(request.rows for request in requests)
+        latencies = sorted(request.latency_ms for request in requests)
+        seconds = min(window_s, max(now - self._began, 1.0))
+        if len(requests) == self._requests.maxlen:
+            seconds = max(now - requests[0].at, 1e-3)
+        return Figures(
+            requests=len(requests),
+            rows=rows,
+            rows_per_second=rows / seconds,
+            spam_share=sum(request.spam for request in requests) / rows if rows else None,
+            p50_ms=_quantile(latencies, 0.5),
+            p99_ms=_quantile(latencies, 0.99),
+        )
+
+
+def shown(text: str) -> str:
+    """Cut a message to what a page shows of it."""
+    return text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "…"
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float | None:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None

@@ -1,0 +1,30 @@
+"""Run the server in the foreground: in this process, or in several that share its socket."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+from collections.abc import Callable, Mapping
+
+from spamctl.serving.follow import Wish, following
+from spamctl.serving.metrics import SHARED_FOLDER
+from spamctl.serving.server import Tell, listen, serve
+from spamctl.serving.settings import Settings
+from spamctl.serving.workers import Workers
+
+
+def run(
+    settings: Settings, wish: Wish, environment: Mapping[str, str], tell: Tell, ready: Callable[[], None]
+) -> signal.Signals:
+    """Serve until SIGINT or SIGTERM and return which of them it was; `ready` is called once messages are answered.
+
+    `environment` is that of the processes which are started beside: the follower of the registry, and the workers.
+    Raises UsageError if the address or the store cannot be had, ArtefactError if the model cannot be served.
+    """
+    with listen(settings.host, settings.port) as listener, following(wish, environment) as releases:
+        if releases:
+            settings = settings.following(releases)
+        if settings.workers == 1:
+            return serve(settings, listener, tell, ready)
+        with tempfile.TemporaryDirectory(prefix="spamctl-metrics-") as shared:
+            return Workers(settings, listener, {**environment, SHARED_FOLDER: shared}, tell).run(ready)

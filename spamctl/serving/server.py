@@ -1,0 +1,201 @@
+"""Run one process that answers: load, listen, follow the registry, say what happens, and stop without a loss."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import uvicorn
+
+from spamctl.errors import ArtefactError, UsageError
+from spamctl.serving.app import create_app
+from spamctl.serving.deployment import Deployments
+from spamctl.serving.follow import read_releases
+from spamctl.serving.guard import Access
+from spamctl.serving.metrics import Metrics
+from spamctl.serving.service import Archive, Service
+from spamctl.serving.settings import Settings
+from spamctl.store.address import parse
+from spamctl.store.capture import Capture
+from spamctl.store.database import open_store
+
+TICK_S = 1.0
+BACKLOG = 2048
+Tell = Callable[[str], None]
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; raise UsageError if the address cannot be had."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        listener = socket.socket(family, kind)
+    except OSError as error:
+        raise UsageError(f"--host {host}: is no address here: {error.strerror}") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise UsageError(f"--port {port}: cannot be had on {host}: {error.strerror}; choose another") from None
+    listener.set_inheritable(True)
+    return listener
+
+
+def serve(settings: Settings, listener: socket.socket, tell: Tell, ready: Callable[[], None]) -> signal.Signals:
+    """Answer until SIGINT or SIGTERM, and return which of them it was; `ready` is called once it answers.
+
+    Raises UsageError or UnavailableError if the store cannot be used, ArtefactError if the release cannot be served.
+    """
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    metrics = Metrics()
+    with contextlib.ExitStack() as stack:
+        archive = stack.enter_context(_archive(settings))
+        deployments = Deployments(
+            settings.release,
+            settings.shadow,
+            threads=settings.threads,
+            cached_rows=settings.cached_rows,
+            on_batch=metrics.on_batch,
+        )
+        stack.callback(deployments.close)
+        metrics.serve(settings.release.name, settings.release.version)
+        service = Service(deployments, archive, settings.limits, metrics)
+        server = Server(service, settings, tell, ready)
+        gc.freeze()  # what has been made so far stays: collecting rubbish need not look at it
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(server.serve(sockets=[listener]))
+    return server.stopped_by
+
+
+class Server(uvicorn.Server):
+    """Be uvicorn's server with our own signals, and with our tasks beside it."""
+
+    def __init__(self, service: Service, settings: Settings, tell: Tell, ready: Callable[[], None]) -> None:
+        self._service, self._settings, self._tell, self._ready = service, settings, tell, ready
+        self.stopped_by = signal.SIGTERM
+        app = create_app(service, Access(settings.token, settings.hosts))
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                loop="none",  # ours already runs
+                lifespan="off",
+                ws="none",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=max(1, round(settings.limits.drain_s)),
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at the first signal, at once at the second; SIGINT is told from SIGTERM by who waits for the end."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop, number)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._log())]
+        self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what is being answered, then end what runs beside."""
+        self._service.stopping = True
+        await super().shutdown(sockets)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._service.settle()
+
+    def _stop(self, number: signal.Signals) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True
+        self.stopped_by = number
+
+    async def _follow(self) -> None:
+        """Serve what the follower says is to be served now."""
+        path, seen = Path(self._settings.releases), 0
+        while self._settings.releases:
+            await asyncio.sleep(TICK_S)
+            if (now := _written(path)) != seen:
+                seen = now
+                await self._exchange(path)
+
+    async def _exchange(self, path: Path) -> None:
+        metrics, deployments = self._service.metrics, self._service.deployments
+        told = read_releases(path)
+        before = deployments.current.release
+        try:
+            if told is None or not await asyncio.to_thread(deployments.exchange, *told):
+                return
+        except ArtefactError as error:
+            metrics.exchanges.labels("failed").inc()
+            self._tell(f"version {before.version} stays: another one cannot be served: {error}")
+            return
+        current, shadow = deployments.current.release, deployments.shadow
+        metrics.exchanges.labels("done").inc()
+        metrics.serve(current.name, current.version)
+        beside = f", version {shadow.release.version} shadows it" if shadow else ""
+        self._tell(f"now serving {current.name} version {current.version} (before: {before.version}){beside}")
+
+    async def _log(self) -> None:
+        """Say once a second what was done in it, if anything was."""
+        told = self._service.recent.rows
+        while True:
+            await asyncio.sleep(TICK_S)
+            rows, figures = self._service.recent.rows, self._service.recent.figures(TICK_S)
+            if rows != told and figures.p50_ms is not None and figures.p99_ms is not None:
+                share = f"{figures.spam_share:.0%} spam, " if figures.spam_share is not None else ""
+                waiting = self._service.deployments.current.waiting
+                self._tell(
+                    f"{rows - told:,} answered, {share}p50 {figures.p50_ms:.0f} ms, p99 {figures.p99_ms:.0f} ms"
+                    + (f", {waiting:,} waiting" if waiting else "")
+                )
+            told = rows
+
+
+@contextlib.contextmanager
+def _archive(settings: Settings) -> Iterator[Archive | None]:
+    """Open what keeps the answers, and close it when all of them are kept."""
+    if settings.capture == "off":
+        yield None
+        return
+    capture = Capture(settings.datastore_uri, mode=settings.capture, timeout_s=settings.capture_seconds)
+    try:
+        with open_store(settings.datastore_uri) as store:
+            yield Archive(capture, store, parse(settings.datastore_uri).name)
+    finally:
+        capture.close(max(1.0, settings.limits.drain_s))
+
+
+def _written(path: Path) -> int:
+    """Tell when a file was written, in nanoseconds; 0 if it has not been."""
+    return path.stat().st_mtime_ns if path.is_file() else 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """Take uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop

@@ -1,0 +1,54 @@
+"""Hold all that a server is told when it starts, as values that reach a worker process as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal, Self
+
+from spamctl.serving.deployment import Release
+from spamctl.serving.service import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Say what is served, to whom, where answers are kept, and with how much of the machine."""
+
+    release: Release
+    shadow: Release | None = None
+    host: str = "127.0.0.1"
+    port: int = 8080
+    token: str = field(default="", repr=False)
+    hosts: tuple[str, ...] = ()
+    capture: Literal["required", "best-effort", "off"] = "required"
+    datastore_uri: str = field(default="spam.db", repr=False)
+    capture_seconds: float = 5.0
+    workers: int = 1
+    threads: int = 0
+    cached_rows: int = 10_000
+    limits: Limits = field(default_factory=Limits)
+    releases: str = ""  # the file where the follower writes what is to be served, or nothing
+
+    @property
+    def address(self) -> str:
+        """Return the URL of the server."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    def following(self, releases: Path) -> Self:
+        """Return the same settings with a file to follow."""
+        return replace(self, releases=str(releases))
+
+    def to_json(self) -> str:
+        """Write all of it, secrets included, on one line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        values["release"] = Release(**values["release"])
+        values["shadow"] = Release(**values["shadow"]) if values["shadow"] else None
+        values["limits"] = Limits(**values["limits"])
+        values["hosts"] = tuple(values["hosts"])
+        return cls(**values)

@@ -1,0 +1,96 @@
+"""Share one socket between several processes that answer: start them, replace one that dies, end them all."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+from spamctl.errors import SpamctlError
+from spamctl.serving.server import Tell
+from spamctl.serving.settings import Settings
+from spamctl.serving.worker import READY
+
+WATCH_S = 0.1
+AGAIN_S = 1.0
+
+
+class Workers:
+    """Start the worker processes, replace one that dies, and end them all."""
+
+    def __init__(self, settings: Settings, listener: socket.socket, environment: Mapping[str, str], tell: Tell) -> None:
+        """Prepare; `environment` is that of the workers."""
+        self._settings, self._listener, self._environment, self._tell = settings, listener, environment, tell
+        self._children: list[subprocess.Popen[str]] = []
+        self._stopped_by: signal.Signals | None = None
+
+    def run(self, ready: Callable[[], None]) -> signal.Signals:
+        """Serve until SIGINT or SIGTERM comes, and return it; `ready` is called once all of them answer.
+
+        Raises SpamctlError if one cannot start.
+        """
+        before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            self._children = [self._start() for _ in range(self._settings.workers)]
+            for child in self._children:
+                self._wait_until_ready(child)
+            if self._stopped_by is None:
+                ready()
+            while self._stopped_by is None:
+                time.sleep(WATCH_S)
+                self._replace_dead()
+            return self._stopped_by
+        finally:
+            self._end()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop(self, number: int, _frame: object) -> None:
+        self._stopped_by = signal.Signals(number)
+
+    def _start(self) -> subprocess.Popen[str]:
+        """Start one worker; what it is told may hold secrets, so it goes by a pipe."""
+        number = self._listener.fileno()
+        child = subprocess.Popen(
+            [sys.executable, "-m", "spamctl.serving.worker", str(number)],
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            pass_fds=[number],
+            start_new_session=True,  # Ctrl-C reaches us alone, and we pass it on once
+        )
+        assert child.stdin  # noqa: S101 - for the type checker
+        child.stdin.write(self._settings.to_json() + "\n")
+        child.stdin.flush()
+        return child
+
+    def _wait_until_ready(self, child: subprocess.Popen[str]) -> None:
+        assert child.stdout  # noqa: S101 - for the type checker
+        line = child.stdout.readline().strip()
+        if line != READY and self._stopped_by is None:
+            raise SpamctlError(f"a worker could not start: {line or f'exit code {child.wait()}'}")
+
+    def _replace_dead(self) -> None:
+        for index, child in enumerate(self._children):
+            if child.poll() is not None and self._stopped_by is None:
+                self._tell(f"a worker died (exit code {child.returncode}); another one takes its place")
+                time.sleep(AGAIN_S)
+                self._children[index] = self._start()
+
+    def _end(self) -> None:
+        """Let the workers answer what they are answering, then see that none is left."""
+        deadline = time.monotonic() + self._settings.limits.drain_s + 10.0
+        for child in self._children:
+            with contextlib.suppress(ProcessLookupError):
+                child.terminate()
+        for child in self._children:
+            try:
+                child.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()

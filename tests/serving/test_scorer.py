@@ -1,0 +1,189 @@
+"""Rows that wait together are scored together, in turn, and each as if it were alone."""
+
+import threading
+import time
+from concurrent.futures import CancelledError
+
+import pytest
+
+from spamctl.errors import SpamctlError
+from spamctl.model.engine import TOKENS_PER_BATCH, Engine
+from spamctl.serving.scorer import Scorer
+from tests import tiny_models, tiny_packages
+
+TEXTS = [message.text for message in tiny_models.messages(60)]
+
+
+class Gate:
+    """Be an engine that scores nothing while its gate is shut, and remembers what it scored together."""
+
+    def __init__(self, engine):
+        self.engine, self.open, self.batches, self.reached = engine, threading.Event(), [], threading.Event()
+        self.open.set()
+        self.tokenize, self.verdicts = engine.tokenize, engine.verdicts
+
+    def logits(self, rows, **how):
+        self.reached.set()
+        assert self.open.wait(30)
+        self.batches.append([tuple(row.ids) for row in rows])
+        return self.engine.logits(rows, **how)
+
+    def shut(self, scorer):
+        """Let the engine hang in a first batch, so that what comes now has to wait."""
+        self.open.clear()
+        self.reached.clear()
+        first = scorer.submit(["ok"])
+        assert self.reached.wait(30)
+        self.batches.clear()
+        return first
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    return Engine(tiny_packages.write(tmp_path_factory.mktemp("scorer") / "package"))
+
+
+@pytest.fixture
+def gate(engine):
+    return Gate(engine)
+
+
+@pytest.fixture
+def scorer(gate):
+    """Return a scorer without a memory."""
+    made = Scorer(gate)
+    yield made
+    gate.open.set()
+    made.close()
+
+
+def probabilities(scores):
+    return [scored.verdict.probability for scored in scores]
+
+
+def test_each_text_is_scored_as_if_it_were_alone(scorer, engine):
+    alone = [engine.classify([text])[0].probability for text in TEXTS]
+    assert probabilities(scorer.submit(TEXTS).result(30)) == pytest.approx(alone, abs=1e-6)
+    assert scorer.waiting == 0
+
+
+def test_no_texts_are_no_scores(scorer):
+    assert scorer.submit([]).result(0) == []
+
+
+def test_requests_of_many_threads_get_their_own_answers(scorer, engine):
+    answers = {}
+
+    def ask(number):
+        mine = TEXTS[number : number + 7]
+        answers[number] = scorer.submit(mine).result(30)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, scores in answers.items():
+        expected = [verdict.probability for verdict in engine.classify(TEXTS[number : number + 7])]
+        assert probabilities(scores) == pytest.approx(expected, abs=1e-6)
+
+
+def test_rows_that_wait_together_share_a_batch(scorer, gate):
+    gate.shut(scorer)
+    asked = [scorer.submit([text]) for text in TEXTS[:12]]
+    assert scorer.waiting == 13
+    gate.open.set()
+    for future in asked:
+        future.result(30)
+    assert len(gate.batches) <= 1 + len({-(-len(row) // 16) for batch in gate.batches for row in batch})
+
+
+def test_a_batch_holds_one_width_and_bounded_tokens(scorer, gate):
+    gate.shut(scorer)
+    asked = scorer.submit(["win " * 40] * 60 + ["ok"] * 200)
+    gate.open.set()
+    asked.result(30)
+    for batch in gate.batches[1:]:
+        (width,) = {-(-len(row) // 16) * 16 for row in batch}
+        assert width * len(batch) <= TOKENS_PER_BATCH
+
+
+def test_a_long_request_does_not_hold_up_a_short_one_behind_it(scorer, gate):
+    gate.shut(scorer)
+    order = []
+    long = scorer.submit(["win " * 40] * 400)
+    time.sleep(0.01)
+    short = scorer.submit(["win " * 33])
+    long.add_done_callback(lambda _: order.append("long"))
+    short.add_done_callback(lambda _: order.append("short"))
+    gate.open.set()
+    long.result(30)
+    assert order == ["short", "long"]
+
+
+def test_a_request_that_was_given_up_is_not_scored(scorer, gate):
+    gate.shut(scorer)
+    given_up, wanted = scorer.submit(["win " * 40] * 3), scorer.submit(["cash " * 3])
+    assert given_up.cancel()
+    gate.open.set()
+    assert wanted.result(30)
+    with pytest.raises(CancelledError):
+        given_up.result(0)
+    assert scorer.submit(["ok"]).result(30)
+    assert not [row for batch in gate.batches for row in batch if len(row) == 40]
+    assert scorer.waiting == 0
+
+
+def test_an_engine_that_fails_fails_the_requests_of_its_batch_and_no_other(engine):
+    class Broken(Gate):
+        def logits(self, rows, **how):
+            if any(len(row.ids) == 5 for row in rows):
+                raise RuntimeError("no memory")
+            return super().logits(rows, **how)
+
+    scorer = Scorer(Broken(engine))
+    with pytest.raises(RuntimeError, match="no memory"):
+        scorer.submit(["win " * 20, "win " * 5]).result(30)
+    assert scorer.submit(["win " * 20]).result(30)
+    assert scorer.waiting == 0
+    scorer.close()
+
+
+def test_a_text_that_cannot_be_tokenised_fails_alone(scorer):
+    with pytest.raises(TypeError):
+        scorer.submit([7]).result(30)
+    assert scorer.submit(["ok"]).result(30)
+    assert scorer.waiting == 0
+
+
+def test_a_campaign_is_scored_once_with_the_same_verdict(gate):
+    scorer = Scorer(gate, cached_rows=2)
+    first = scorer.submit(TEXTS[:1]).result(30)
+    again = scorer.submit([TEXTS[0] + " "]).result(30)
+    assert probabilities(again) == probabilities(first)
+    assert len(gate.batches) == 1
+    scorer.submit(TEXTS[1:3]).result(30)
+    batches = len(gate.batches)
+    scorer.submit(TEXTS[:1]).result(30)
+    assert len(gate.batches) == batches + 1
+    scorer.close()
+
+
+def test_closing_scores_what_waits_and_refuses_what_comes(gate):
+    scorer = Scorer(gate)
+    gate.shut(scorer)
+    asked = scorer.submit(TEXTS)
+    threading.Timer(0.1, gate.open.set).start()
+    scorer.close()
+    assert len(asked.result(0)) == len(TEXTS)
+    with pytest.raises(SpamctlError, match="not served any more"):
+        scorer.submit(["ok"]).result(0)
+
+
+def test_each_batch_is_heard_of(engine):
+    heard = []
+    scorer = Scorer(engine, on_batch=lambda rows, seconds: heard.append((rows, seconds)))
+    scorer.submit(["ok"] * 9).result(30)
+    scorer.close()
+    assert sum(rows for rows, _ in heard) == 9
+    assert all(seconds > 0 for _, seconds in heard)
