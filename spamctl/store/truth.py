@@ -110,6 +110,18 @@ def find(store: Store, uuids: Sequence[str]) -> dict[str, TrueRow]:
     return {row.uuid: row for row in found}
 
 
+def count(store: Store, traffic_run: str) -> tuple[int, int]:
+    """Count the truths of a traffic run, and those of them whose answer the store holds too."""
+    statement = (
+        select(func.count(), func.count(data.c.uuid))
+        .select_from(truth.outerjoin(data, truth.c.uuid == data.c.uuid))
+        .where(truth.c.traffic_run == traffic_run)
+    )
+    with store.reading() as connection:
+        kept, answered = connection.execute(statement).one()
+    return kept, answered
+
+
 def tally(store: Store, traffic_run: str) -> list[TrueTally]:
     """Count the rows of a traffic run that the store holds an answer for: all that its confusion matrices need."""
     key = (truth.c.label, data.c.classification, truth.c.origin, truth.c.drift_type)

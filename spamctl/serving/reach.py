@@ -1,0 +1,45 @@
+"""Find out, before anything is drawn or sent, whether a server can be reached at all, and with which token."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from spamctl.errors import UnavailableError, UsageError
+
+TOKEN = "SPAMCTL_SERVE_TOKEN"  # noqa: S105 - a variable's name
+NOTHING = "none"
+PORTS = {"http": 80, "https": 443}
+SECONDS_TO_CONNECT = 3.0
+
+
+def require_listening(uri: str) -> None:
+    """Raise UnavailableError, within seconds, if nobody listens at a server's address."""
+    parts = urlsplit(uri)
+    host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
+    try:
+        socket.create_connection((host, port), timeout=SECONDS_TO_CONNECT).close()
+    except OSError as error:
+        reason = "no answer" if isinstance(error, TimeoutError) else error.strerror or "no such host"
+        raise UnavailableError(
+            f"--target-uri {uri}: no server listens there ({reason.lower()}); "
+            "start it with spamctl serve, or correct the address"
+        ) from None
+
+
+def read_token(file: str) -> str:
+    """Return the token in a file, else in SPAMCTL_SERVE_TOKEN, else ""; raise UsageError for what can be none."""
+    where, token = TOKEN, os.environ.get(TOKEN, "")
+    if file != NOTHING:
+        where = f"--token-file {file}"
+        try:
+            token = Path(file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{where}: cannot be read: {getattr(error, 'strerror', 'it is not text')}") from None
+        if not token:
+            raise UsageError(f"{where}: is empty; put the token in it that the server was started with")
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise UsageError(f"{where}: a token is ASCII characters without a blank; copy it from where the server has it")
+    return token

@@ -1,0 +1,135 @@
+"""Count what a server made of messages whose labels are known: answers, refusals, latency, right and wrong verdicts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from spamctl.message import SPAM, Label
+from spamctl.serving.answers import Answer
+from spamctl.serving.client import Outcome
+
+PERCENTILES = (50, 95, 99)
+_MOST_REASONS = 10
+_OTHERS = "other reasons"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Hold what is known of a message before it is sent: its label (None: unknown), and what group it is counted in."""
+
+    label: Label | None
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Count truth against verdicts; spam is the positive class."""
+
+    spam: int = 0
+    caught: int = 0  # of the spam
+    rest: int = 0
+    flagged: int = 0  # of the rest
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[Label, Label]]) -> Verdicts:
+        """Count pairs of (truth, verdict)."""
+        counts = Counter((truth == SPAM, verdict == SPAM) for truth, verdict in pairs)
+        caught, flagged = counts[True, True], counts[False, True]
+        return cls(caught + counts[True, False], caught, flagged + counts[False, False], flagged)
+
+    def scores(self) -> dict[str, dict[str, float]]:
+        """Return accuracy, recall and false-positive rate, each with its 95 % interval (Wilson 1927), where defined."""
+        from spamctl.model.score import proportion
+
+        right = self.caught + self.rest - self.flagged
+        shares = {
+            "accuracy": (right, self.spam + self.rest),
+            "recall": (self.caught, self.spam),
+            "false_positive_rate": (self.flagged, self.rest),
+        }
+        return {name: proportion(hits, rows).as_dict() for name, (hits, rows) in shares.items() if rows}
+
+
+class Tally:
+    """Take the outcome of each batch, and sum them all up."""
+
+    def __init__(self, known: Sequence[Known], batch_size: int) -> None:
+        """Begin; `known` are the messages in the order in which they were put into batches of `batch_size`."""
+        self._known, self._size = known, batch_size
+        self._fates: Counter[tuple[str, str]] = Counter()  # messages by (fate, reason)
+        self._pairs: list[tuple[Known, Answer]] = []
+        self._latencies: list[float] = []  # seconds
+        self._tried = self._repeated = 0  # messages that left at all; tries beyond the first
+
+    def add(self, outcome: Outcome) -> list[tuple[int, Answer]]:
+        """Count a batch, and return its answers, each with the place of its message in the traffic."""
+        first = outcome.number * self._size
+        known = self._known[first : first + self._size]
+        self._fates[outcome.fate, outcome.reason] += len(known)
+        self._tried += len(known) * bool(outcome.tries)
+        self._repeated += max(0, outcome.tries - 1)
+        if outcome.answers:
+            self._latencies.append(outcome.latency_s)
+            self._pairs += zip(known, outcome.answers, strict=True)
+        return list(enumerate(outcome.answers, first))
+
+    @property
+    def messages(self) -> int:
+        """Count the messages whose outcome is known."""
+        return self._fates.total()
+
+    def summary(self, seconds: float) -> dict[str, Any]:
+        """Return all counts and scores as plain JSON; `seconds` is how long the sending took."""
+        answers = [answer for _, answer in self._pairs]
+        judged = [(known.group, known.label, answer) for known, answer in self._pairs if known.label is not None]
+        called_spam = sum(answer.classification == SPAM for answer in answers)
+        return {
+            "samples": len(self._known),
+            "sent": self._tried,
+            "answered": len(answers),
+            "captured": sum(answer.captured for answer in answers),
+            **{fate: self._reasons(fate) for fate in ("refused", "garbled", "unanswered")},
+            "repeated": self._repeated,
+            "versions": dict(Counter(answer.model_version for answer in answers).most_common(_MOST_REASONS)),
+            "latency_ms": self._percentiles(),
+            "seconds": seconds,
+            "spam_share": called_spam / len(answers) if answers else None,
+            "true_spam_share": _share([label == SPAM for _, label, _ in judged]),
+            "judged": len(judged),
+            "scores": Verdicts.of((label, answer.classification) for _, label, answer in judged).scores(),
+            "groups": [_group(name, judged) for name in sorted({group for group, _, _ in judged})],
+        }
+
+    def _reasons(self, fate: str) -> dict[str, int]:
+        """Return how many messages met a fate, by reason, the commonest first."""
+        counts = Counter({reason: rows for (each, reason), rows in self._fates.items() if each == fate}).most_common()
+        rest = sum(rows for _, rows in counts[_MOST_REASONS:])
+        return dict(counts[:_MOST_REASONS]) | ({_OTHERS: rest} if rest else {})
+
+    def _percentiles(self) -> dict[str, float]:
+        """Return percentiles of the latency of answered requests, in milliseconds."""
+        import numpy as np
+
+        if not self._latencies:
+            return {}
+        found = 1000 * np.percentile(self._latencies, PERCENTILES)
+        return {f"p{percentile}": float(value) for percentile, value in zip(PERCENTILES, found, strict=True)}
+
+
+def _share(marks: Sequence[bool]) -> float | None:
+    return sum(marks) / len(marks) if marks else None
+
+
+def _group(name: str, judged: Sequence[tuple[str, Label, Answer]]) -> dict[str, Any]:
+    """Return what one group of messages met."""
+    verdicts = Verdicts.of((label, answer.classification) for group, label, answer in judged if group == name)
+    return {
+        "name": name,
+        "rows": verdicts.spam + verdicts.rest,
+        "spam": verdicts.spam,
+        "called_spam": verdicts.caught + verdicts.flagged,
+        "scores": verdicts.scores(),
+    }
