@@ -25,10 +25,17 @@ class Family:
     """Start a command in a session of its own, and on leaving stop whatever of it still runs."""
 
     def __init__(
-        self, command: Sequence[str], *, environment: Mapping[str, str], folder: Path, output: IO[str] | None = None
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        folder: Path,
+        output: IO[str] | None = None,
+        listens: bool = False,
     ) -> None:
-        """Prepare the command; what it says goes to the file `output`, or else to `lines()`."""
+        """Prepare the command; what it says goes to the file `output`, or else to `lines()`; it may listen to `say`."""
         self._command, self._environment, self._folder, self._output = command, environment, folder, output
+        self._stdin = subprocess.PIPE if listens else subprocess.DEVNULL
         self._heard: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
@@ -37,7 +44,7 @@ class Family:
             self._command,
             env=self._environment,
             cwd=self._folder,
-            stdin=subprocess.DEVNULL,
+            stdin=self._stdin,
             stdout=self._output or subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
@@ -67,6 +74,13 @@ class Family:
         """Yield each line as it is written, until the child has ended and said its last."""
         while (line := self._next(AFTERMATH_SECONDS)) is not None:
             yield line
+
+    def say(self, line: str) -> None:
+        """Send one line to a child that listens; one that has ended hears nothing."""
+        with contextlib.suppress(BrokenPipeError):
+            assert self._child.stdin  # noqa: S101 - for the type checker
+            self._child.stdin.write(f"{line}\n")
+            self._child.stdin.flush()
 
     def exit_code(self) -> int:
         """Wait for the child to end; negative is the signal that killed it."""

@@ -14,7 +14,7 @@ from spamctl.data.sms_spam import SMS_SPAM, find_sms_spam
 from spamctl.errors import DataError
 from spamctl.message import NOT_SPAM, SPAM, Label, Message
 
-_NOT_SPAM_WORDS = frozenset({"not spam", "not-spam", "not_spam", "notspam", "ham", "legit", "0", "false", "no"})
+NOT_SPAM_WORDS = frozenset({"not spam", "not-spam", "not_spam", "notspam", "ham", "legit", "0", "false", "no"})
 _MOST_NAMED = 5
 
 
@@ -71,7 +71,7 @@ def read_corpus(request: CorpusRequest) -> Corpus:
 def _corpus(rows: Iterable[Row], request: CorpusRequest, origin: str) -> Corpus:
     """Make a corpus of rows: set unusable ones aside, name the labels, keep each text once."""
     table = _sorted_out(rows)
-    left_out = [_named(fault, places) for fault, places in table.faults.items()]
+    left_out = [named(fault, places) for fault, places in table.faults.items()]
     if left_out and request.bad_rows == "refuse":
         raise DataError(f"{origin}: {'; '.join(left_out)}: mend these rows, or leave them out with --bad-rows skip")
     labels = _label_of_words(table.rows, request, origin)
@@ -98,7 +98,7 @@ def _sorted_out(rows: Iterable[Row]) -> _Table:
     return table
 
 
-def _named(fault: str, places: Sequence[int]) -> str:
+def named(fault: str, places: Sequence[int]) -> str:
     """Say how many rows have a fault, and which come first."""
     first = ", ".join(map(str, places[:_MOST_NAMED])) + (", …" if len(places) > _MOST_NAMED else "")
     return f"{len(places):,} {'row' if len(places) == 1 else 'rows'} with {fault} ({first})"
@@ -116,7 +116,7 @@ def _label_of_words(rows: Sequence[tuple[str, str]], request: CorpusRequest, ori
         raise DataError(f"{origin}: no row is labelled {spam_shown}, only {found}: name one with --spam-label")
     if not others:
         raise DataError(f"{origin}: every row is labelled {spam_shown}: add messages that are not spam")
-    if len(others) > 1 and not _NOT_SPAM_WORDS.issuperset(others):
+    if len(others) > 1 and not NOT_SPAM_WORDS.issuperset(others):
         raise DataError(
             f"{origin}: {len(others):,} labels beside {spam_shown} ({found}): "
             f"write 'not spam' where that is meant, or name another column with --label-column"

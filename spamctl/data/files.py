@@ -237,4 +237,5 @@ _READERS: dict[str, Callable[[Path, Columns], Iterator[Row]]] = {
     ".jsonl": _read_jsonl,
     ".parquet": _read_parquet,
 }
-_EXTENSIONS = ", ".join(_READERS)
+EXTENSIONS = tuple(_READERS)
+_EXTENSIONS = ", ".join(EXTENSIONS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -12,7 +12,7 @@ from sqlalchemy import Column, ColumnElement, Row, Select, and_, func, or_, sele
 from spamctl.message import Label
 from spamctl.store.database import Store
 from spamctl.store.rows import StoredRow, canonical_uuid
-from spamctl.store.tables import data, shadow_verdicts
+from spamctl.store.tables import data, shadow_verdicts, truth
 
 PAGE = 5_000
 
@@ -42,6 +42,15 @@ class Window:
             chosen.append(data.c.ground_truth.is_not(None) if self.labelled else data.c.ground_truth.is_(None))
         return chosen
 
+    def holds(self, row: StoredRow) -> bool:
+        """Tell whether a row that was read is one of the window's."""
+        return (
+            (self.since is None or row.date >= self.since)
+            and (self.until is None or row.date < self.until)
+            and (self.model_version is None or row.model_version == self.model_version)
+            and (self.labelled is None or (row.ground_truth is not None) == self.labelled)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:
@@ -52,6 +61,15 @@ class Tally:
     ground_truth: Label | None
     label_source: str | None
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTally:
+    """Count the labels from one source, and those of them that equal the row's verdict."""
+
+    source: str
+    rows: int
+    agreeing: int
 
 
 ALL = Window()
@@ -69,6 +87,17 @@ def tally(store: Store, window: Window = ALL) -> list[Tally]:
     statement = select(*key, func.count()).where(*window.conditions()).group_by(*key).order_by(*key)
     with store.reading() as connection:
         return [Tally(*row) for row in connection.execute(statement)]
+
+
+def by_source(store: Store, window: Window = ALL) -> list[SourceTally]:
+    """Count the labels of a window by their source, in the order of its name."""
+    counts: dict[str, list[int]] = {}
+    for found in tally(store, window):
+        if found.label_source is not None:
+            count_of = counts.setdefault(found.label_source, [0, 0])
+            count_of[0] += found.rows
+            count_of[1] += found.rows * (found.classification == found.ground_truth)
+    return [SourceTally(source, *counts[source]) for source in sorted(counts)]
 
 
 def newest(store: Store, most: int, window: Window = ALL) -> list[StoredRow]:
@@ -105,9 +134,28 @@ def unlabelled(store: Store, window: Window = ALL, *, size: int = PAGE) -> Itera
 
     They may be labelled page by page: what has been yielded does not come again, labelled or not.
     """
-    chosen = Window(window.since, window.until, window.model_version, labelled=False)
+    chosen = replace(window, labelled=False)
     for page in _pages(store, [data.c.uuid, data.c.date, data.c.classification], chosen, size=size):
         yield [(row.uuid, row.classification) for row in page]
+
+
+def labelled_rows(
+    store: Store, window: Window = ALL, *, leave_out: str = "", size: int = PAGE
+) -> Iterator[list[tuple[str, Label, str, str, datetime]]]:
+    """Yield (text, label, uuid, source, date) of the window's labelled rows, the oldest first, in pages.
+
+    Labels from the source `leave_out` are left out.
+    """
+    columns = [data.c.text, data.c.ground_truth, data.c.uuid, data.c.label_source, data.c.date]
+    for page in _pages(store, columns, replace(window, labelled=True), size=size):
+        yield [tuple(row) for row in page if row.label_source != leave_out]
+
+
+def count_known(store: Store, window: Window = ALL) -> int:
+    """Count the rows of a window whose truth was kept."""
+    known = select(func.count()).select_from(data.join(truth, data.c.uuid == truth.c.uuid))
+    with store.reading() as connection:
+        return connection.scalar(known.where(*window.conditions())) or 0
 
 
 def shadow_tally(store: Store, shadow_version: str, window: Window = ALL) -> dict[tuple[Label, Label], int]:

@@ -1,0 +1,47 @@
+"""Label what was answered, after a review at the terminal if that is the source."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from spamctl.cli.flags import Flags
+from spamctl.cli.launch import Config, Debug, Start, run_verb
+from spamctl.config.label import LabelOptions
+
+
+def label(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
+    """Label, review or export, and say what the store holds then."""
+    from rich.console import Console
+
+    from spamctl.reports.labelling import show
+
+    decided = _review(flags, config)
+    _, result = run_verb(LabelOptions, flags, Start(config, None, debug))
+    show(result | decided, Console(highlight=False))
+    return 0
+
+
+def _review(flags: Flags, config: Path | None) -> dict[str, Any]:
+    """Have a person decide if that was asked for, before the flow counts what was decided."""
+    from spamctl.config.resolve import resolve
+
+    settled = resolve(LabelOptions, flags, config=config, environ=os.environ, folder=Path.cwd())
+    options = settled.options
+    if options.source != "review" or options.export != "none":
+        return {}
+    from spamctl.cli.review import review
+
+    name = _user() if options.annotator == "me" else options.annotator
+    return {"review": review(replace(options, annotator=name), settled.variables)}
+
+
+def _user() -> str:
+    """Name who sits here."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # no name for this number, as in a container
+        return f"user {os.getuid()}"

@@ -1,0 +1,182 @@
+"""Write labelled messages to a file that training reads back as they are, whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+from spamctl.data.cleaning import clean
+from spamctl.data.files import EXTENSIONS
+from spamctl.errors import DataError
+from spamctl.message import Label
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that begins so, quoted or not
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRow:
+    """Hold one row of the file, its fields in the order of the columns."""
+
+    text: str
+    label: Label
+    uuid: str
+    source: str
+    date: datetime
+
+    def cells(self) -> list[str]:
+        """Return the row as text; the moment in ISO 8601."""
+        return [self.text, self.label, self.uuid, self.source, self.date.isoformat()]
+
+
+_BREAKS = re.compile("[\t\n\r]")
+COLUMNS = LabelledRow.__slots__
+Write = Callable[[Sequence[LabelledRow]], None]
+
+
+@dataclass(slots=True)
+class Exported:
+    """Count what was written, what was left out and what a reader of the file should know."""
+
+    rows: int = 0
+    empty: int = 0  # left out: training refuses a message without text
+    halves: int = 0  # texts with halves of surrogate pairs, which no UTF-8 file can hold
+    formulas: int = 0  # texts that a spreadsheet would take for a formula
+
+    @property
+    def notes(self) -> list[str]:
+        """Say what is not as one might think."""
+        told = {
+            f"left out: {self.empty:,} messages without text, which training would refuse": self.empty,
+            f"{self.halves:,} messages hold halves of characters, written as U+FFFD, as training reads them": (
+                self.halves
+            ),
+            f"{self.formulas:,} messages begin like a formula: import the file as text, do not open it in a "
+            "spreadsheet": self.formulas,
+        }
+        return [note for note, count in told.items() if count]
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Refuse a file that cannot be made, before anything is read; raise DataError."""
+    if path.suffix.lower() not in _WRITERS:
+        raise DataError(f"--export {path}: not a file of a known kind: let its name end in {', '.join(EXTENSIONS)}")
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a folder" if path.is_dir() else "its folder does not exist"
+        raise DataError(f"--export {path}: {what}: name a file in a folder that is there")
+    if path.exists() and not overwrite:
+        raise DataError(f"--export {path}: is there already: name another file, or replace it with --overwrite")
+
+
+def export(path: Path, pages: Iterable[Sequence[LabelledRow]]) -> Iterator[Exported]:
+    """Write pages of rows to a file whose extension tells its format, and yield the counts after each page.
+
+    The file appears under its name when all of it is on the disk, with at least one row; raise DataError if it cannot
+    be written, or its format cannot hold a message.
+    """
+    counts = Exported()
+    try:
+        with _appearing(path, counts) as file, _WRITERS[path.suffix.lower()](path, file) as write:
+            for page in pages:
+                write(_fit(path, page, counts))
+                yield counts
+    except OSError as error:
+        raise DataError(f"--export {path}: cannot be written ({error.strerror}): make room, or mend it") from error
+
+
+@contextmanager
+def _appearing(path: Path, counts: Exported) -> Iterator[IO[bytes]]:
+    """Lend a file beside the target that takes its name in the end, and leaves nothing behind if that fails."""
+    scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with scratch.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if counts.rows:
+            scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _fit(path: Path, page: Sequence[LabelledRow], counts: Exported) -> list[LabelledRow]:
+    """Leave out what has no text, count what is odd, and make each text one that the format can hold."""
+    fitting = []
+    for row in page:
+        if not clean(row.text).strip():
+            counts.empty += 1
+            continue
+        text = row.text
+        if path.suffix.lower() != ".jsonl" and not text.isascii():  # JSON escapes what UTF-8 cannot hold
+            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+            counts.halves += text != row.text
+        counts.formulas += path.suffix.lower() in {".csv", ".tsv"} and text.startswith(_FORMULA)
+        counts.rows += 1
+        fitting.append(LabelledRow(text, row.label, row.uuid, row.source, row.date))
+    return fitting
+
+
+@contextmanager
+def _csv(path: Path, file: IO[bytes]) -> Iterator[Write]:  # noqa: ARG001 - the others name it in a refusal
+    """Write as RFC 4180 says, every cell quoted."""
+    lines = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+    writer = csv.writer(lines, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    yield lambda rows: writer.writerows(row.cells() for row in rows)
+    lines.detach()
+
+
+@contextmanager
+def _tsv(path: Path, file: IO[bytes]) -> Iterator[Write]:
+    """Write cells as they are, which is all that the format knows."""
+
+    def write(rows: Sequence[LabelledRow]) -> None:
+        broken = [row.uuid for row in rows if _BREAKS.search(row.text + row.source)]
+        if broken:
+            raise DataError(
+                f"--export {path}: tsv cannot hold tabs or line ends, which message {broken[0]} has: "
+                "let its name end in .csv, .jsonl or .parquet"
+            )
+        file.writelines("\t".join(row.cells()).encode() + b"\n" for row in rows)
+
+    file.write("\t".join(COLUMNS).encode() + b"\n")
+    yield write
+
+
+@contextmanager
+def _jsonl(path: Path, file: IO[bytes]) -> Iterator[Write]:  # noqa: ARG001 - the others name it in a refusal
+    """Write an object a line, in ASCII."""
+    yield lambda rows: file.writelines(
+        json.dumps(dict(zip(COLUMNS, row.cells(), strict=True))).encode() + b"\n" for row in rows
+    )
+
+
+@contextmanager
+def _parquet(path: Path, file: IO[bytes]) -> Iterator[Write]:  # noqa: ARG001 - the others name it in a refusal
+    """Write columns of strings, and the moment as one."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    kinds = [pa.timestamp("us", "UTC") if name == "date" else pa.string() for name in COLUMNS]
+    schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)))
+    with parquet.ParquetWriter(file, schema) as writer:
+        yield lambda rows: writer.write_table(
+            pa.table({name: [getattr(row, name) for row in rows] for name in COLUMNS}, schema=schema)
+        )
+
+
+_WRITERS: dict[str, Callable[[Path, IO[bytes]], AbstractContextManager[Write]]] = {
+    ".csv": _csv,
+    ".tsv": _tsv,
+    ".jsonl": _jsonl,
+    ".parquet": _parquet,
+}

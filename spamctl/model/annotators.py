@@ -1,0 +1,38 @@
+"""Measure how far people agree on labels, beyond what chance would give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+from sklearn.metrics import cohen_kappa_score
+
+from spamctl.message import Label
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Hold how two annotators agree on the rows that both judged; without a kappa if both said one word only."""
+
+    first: str
+    second: str
+    rows: int
+    agreeing: int
+    kappa: float | None
+
+
+def agreements(opinions: Mapping[str, Mapping[str, Label]]) -> list[Agreement]:
+    """Return Cohen's kappa (Educational and Psychological Measurement 20, 1960) of each pair that overlaps.
+
+    `opinions` holds each annotator's labels by uuid.
+    """
+    found = []
+    for first, second in combinations(sorted(opinions), 2):
+        shared = sorted(opinions[first].keys() & opinions[second].keys())
+        if shared:
+            said = [[opinions[name][uuid] for uuid in shared] for name in (first, second)]
+            agreeing = sum(one == other for one, other in zip(*said, strict=True))
+            kappa = float(cohen_kappa_score(*said)) if len({*said[0], *said[1]}) > 1 else None
+            found.append(Agreement(first, second, len(shared), agreeing, kappa))
+    return found
