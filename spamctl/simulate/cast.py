@@ -35,6 +35,7 @@ class Cast:
         self.british = era == "2003" or dice.lot() < 0.5  # noqa: PLR2004 modern messages come from both sides
         self._faker = _faker("en_GB" if self.british else "en_US")
         self._faker.seed_instance(dice.below(2**32))
+        self.clock = (dice.between(7, 18), dice.pick(("00", "15", "30", "45")), dice.below(3))
         self._known: dict[str, str] = {}
 
     def value(self, name: str) -> str:
@@ -83,12 +84,12 @@ def _day_of_month(cast: Cast) -> str:
     return cast.dice.pick((f"{day} {month}", f"{month} {day}", f"{day:02}/{_MONTHS.index(month) + 1:02}"))
 
 
-def _hour(cast: Cast) -> str:
-    hour, minute = cast.dice.between(7, 20), cast.dice.pick(("00", "15", "30", "45"))
-    half = "am" if hour < 12 else "pm"  # noqa: PLR2004 noon
-    return cast.dice.pick(
-        (f"{hour:02}:{minute}", f"{(hour - 1) % 12 + 1}:{minute}{half}", f"{(hour - 1) % 12 + 1}{half}")
-    )
+def _hour(cast: Cast, later: int = 0) -> str:
+    """Return a time of day, or one that is hours later and written alike."""
+    hour, minute, style = cast.clock
+    hour, half = hour + later, "am" if hour + later < 12 else "pm"  # noqa: PLR2004 noon
+    of_twelve = (hour - 1) % 12 + 1
+    return (f"{hour:02}:{minute}", f"{of_twelve}:{minute}{half}", f"{of_twelve}{half}")[style]
 
 
 def _path(cast: Cast) -> str:
@@ -110,6 +111,7 @@ VALUES = MappingProxyType[str, Callable[[Cast], str]](
         "fee": lambda cast: cast.money(1, 4, pence=True),
         "price": lambda cast: cast.money(6, 90, pence=True),
         "amount": lambda cast: cast.money(18, 980, pence=True),
+        "other_amount": lambda cast: cast.money(18, 2400, pence=True),
         "hundreds": lambda cast: cast.money(100, 950, step=50),
         "thousands": lambda cast: cast.money(1000, 9500, step=250),
         "fortune": lambda cast: cast.money(10_000, 950_000, step=5000),
@@ -131,7 +133,7 @@ VALUES = MappingProxyType[str, Callable[[Cast], str]](
         "other_date": _day_of_month,
         "day": lambda cast: cast.dice.pick(_DAYS),
         "time": _hour,
-        "later_time": _hour,
+        "later_time": lambda cast: _hour(cast, cast.dice.between(1, 4)),
         "host": lambda cast: host(cast.dice),
         "link": lambda cast: f"{cast.dice.pick(('https://', 'http://', ''))}{host(cast.dice)}/{_path(cast)}",
         "old_link": lambda cast: f"{cast.dice.pick(('www.', 'http://www.', 'wap.'))}{host(cast.dice)}",

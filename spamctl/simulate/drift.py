@@ -23,7 +23,7 @@ from spamctl.errors import DataError
 from spamctl.message import SPAM, Label, Message
 from spamctl.simulate.dice import Dice, whole
 from spamctl.simulate.disguise import homoglyphs, leet, zero_width
-from spamctl.simulate.links import rotate
+from spamctl.simulate.links import has_link, rotate
 from spamctl.simulate.padding import good_words, length
 from spamctl.simulate.synthetic import Synthetic, write
 from spamctl.simulate.vocabulary import vocabulary
@@ -200,5 +200,7 @@ def _mixed(message: Message, strength: float, seed: int, index: int) -> Staged:
 
 
 def _one_kind(message: Message, kinds: Sequence[str], seed: int, index: int) -> str:
-    """Draw a kind that does something to messages of this label."""
-    return Dice("mixed", seed, index).pick([kind for kind in kinds if message.is_spam or kind not in OF_SPAMMERS])
+    """Draw a kind that finds something to do in a message like this."""
+    idle = frozenset() if message.is_spam else OF_SPAMMERS
+    idle = idle if has_link(message.text) else idle | {"url-rotation"}
+    return Dice("mixed", seed, index).pick([kind for kind in kinds if kind not in idle])

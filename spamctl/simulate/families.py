@@ -9,6 +9,7 @@ from typing import Any
 from spamctl.message import NOT_SPAM, SPAM, Label
 from spamctl.simulate.cast import VALUES, Cast
 from spamctl.simulate.lexicon import lexicon
+from spamctl.simulate.links import is_live
 
 FILES = {
     ("2003", SPAM): "families-2003-spam",
@@ -19,7 +20,8 @@ FILES = {
 _SYMBOL = re.compile(r"\{(\w+)\}")
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _SPACES = re.compile(r"[ ]{2,}")
-_STRAY = re.compile(r"[ ]+([,.!?;:])(?=\s|$)")
+# White space before a stop, and a stop behind another: what an empty choice, or a phrase that ends itself, leaves.
+_STRAY = re.compile(r"[ ]+([,.!?;:])(?=\s|$)|((?<!\.)[.!?]|\.{3})\.(?=\s|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,8 @@ def text_of(family: Family, cast: Cast) -> str:
     through the message), a phrase of it (drawn anew each time), or a value that `cast` makes.
     """
     text = _expanded(cast.dice.pick(family.phrases["messages"]), family, cast)
-    text = _STRAY.sub(r"\1", _SPACES.sub(" ", text)).strip()
-    return text if family.hand == "tidy" else _in_hand(text, lexicon("hands")[family.hand], cast)
+    text = _STRAY.sub(lambda stray: stray[1] or stray[2], _SPACES.sub(" ", text)).strip()
+    return _capitalised(text) if family.hand == "tidy" else _in_hand(text, lexicon("hands")[family.hand], cast)
 
 
 def symbols(family: Family) -> set[str]:
@@ -86,6 +88,11 @@ def _named(name: str, family: Family, cast: Cast) -> str:
 
 def _one(phrases: Sequence[str], family: Family, cast: Cast) -> str:
     return _expanded(cast.dice.pick(phrases), family, cast)
+
+
+def _capitalised(text: str) -> str:
+    """Begin a text with a capital, unless it begins with a link."""
+    return text if is_live(text.split(" ", 1)[0]) else text[:1].upper() + text[1:]
 
 
 def _in_hand(text: str, hand: dict[str, Any], cast: Cast) -> str:

@@ -17,14 +17,15 @@ _HOST = re.compile(
     rf"|(?<![\w@.-]){_NAME}{_KNOWN}(?![\w-])",
     re.IGNORECASE,
 )
+_TOKEN = re.compile(r"\S+")
 _LIVE = re.compile(r"\d|@|://|\w\.\w")
 
 
 def host(dice: Dice, *, about: str = "") -> str:
-    """Make up a host name, which may be about something."""
+    """Make up a host name, which may begin with what it is about."""
     words = lexicon("hosts")
-    name = f"{about or dice.pick(words['first'])}{dice.pick(words['joint'])}{dice.pick(words['second'])}"
-    return f"{name}.{dice.pick(ENDINGS)}"
+    first, joint = (about, "-") if about else (dice.pick(words["first"]), dice.pick(words["joint"]))
+    return f"{first}{joint}{dice.pick(words['second'])}.{dice.pick(ENDINGS)}"
 
 
 def rotate(text: str, dice: Dice, strength: float) -> str:
@@ -37,6 +38,16 @@ def rotate(text: str, dice: Dice, strength: float) -> str:
     return _HOST.sub(other, text)
 
 
+def has_link(text: str) -> bool:
+    """Tell whether a text names a host that can be rotated."""
+    return _HOST.search(text) is not None
+
+
 def is_live(token: str) -> bool:
     """Tell whether a token must stay as it is to work: a link, an address, a number to call, a code to send."""
     return _LIVE.search(token) is not None
+
+
+def live_spans(text: str) -> list[tuple[int, int]]:
+    """Return where the live tokens of a text start and end."""
+    return [found.span() for found in _TOKEN.finditer(text) if is_live(found[0])]

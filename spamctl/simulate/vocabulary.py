@@ -7,10 +7,13 @@ from functools import cache
 from spamctl.message import SPAM, Label
 from spamctl.simulate.dice import Dice
 from spamctl.simulate.lexicon import lexicon
-from spamctl.simulate.links import is_live
+from spamctl.simulate.links import live_spans
 
-_VOWELS = ("a", "e", "i", "o", "u")
-_TOKEN_AROUND = re.compile(r"\S*$")
+# What begins with the sound of a vowel: also "NFT", which is spelt out, and not "USDT".
+_SOUNDS_OF_A_VOWEL = re.compile(r"[AEFHILMNORSX][A-Z]{1,3}s?\b|(?!U[A-Z])[aeiouAEIOU]")
+_ENDS = (".", "!", "?")
+_NO_CAPITAL_OF_OPENING = frozenset({"i", "i'm", "im"})
+_FIRST_WORD = re.compile(r"[^\W\d_][\w']*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +40,10 @@ def terms(label: Label) -> Terms:
             for place, form in enumerate(old.split("/")):
                 new_forms[form] = tuple(_form(other, place) for other in new)
     longest_first = sorted(new_forms, key=lambda form: (-len(form), form))
-    pattern = (
-        rf"(?:\b(?P<article>an?)(?P<gap>\s+))?(?<![\w'-])(?P<old>{'|'.join(map(re.escape, longest_first))})(?![\w'-])"
-    )
+    old = "|".join(map(re.escape, longest_first))
+    pattern = rf"(?:\b(?P<article>(?ai:an?))(?P<gap>\s+))?(?<![\w'-])(?P<old>(?ai:{old}))(?![\w'-])"
     introduce = known["introduce"]
-    return Terms(
-        new_forms, re.compile(pattern, re.IGNORECASE | re.ASCII), tuple(introduce["before"]), tuple(introduce["after"])
-    )
+    return Terms(new_forms, re.compile(pattern), tuple(introduce["before"]), tuple(introduce["after"]))
 
 
 def _form(word: str, place: int) -> str:
@@ -56,20 +56,22 @@ def vocabulary(text: str, label: Label, dice: Dice, strength: float) -> str:
     """Replace each word that the lexicon of a label knows with probability `strength`, and add new ones at the ends."""
     if not any(map(str.isalpha, text)):
         return text
-    known = terms(label)
+    known, live = terms(label), live_spans(text)
 
     def other(match: re.Match[str]) -> str:
         lot, new = dice.lot(), dice.pick(known.new_forms[match["old"].lower()])
-        if lot >= strength or is_live(_token_around(match)):
+        if lot >= strength or any(start <= match.start("old") < end for start, end in live):
             return match[0]
-        return _article(match["article"], new) + (match["gap"] or "") + in_case_of(match["old"], new)
+        return _article(match, new) + (match["gap"] or "") + in_case_of(match["old"], new)
 
     changed = known.pattern.sub(other, text)
     before, opener = dice.lot(), dice.pick(known.openers)
     after, closer = dice.lot(), dice.pick(known.closers)
     if before < strength:
-        changed = f"{in_case_of(_first_word(text), opener)} {changed}"
-    return f"{changed} {in_case_of(_first_word(text), closer)}" if after < strength else changed
+        changed = f"{in_case_of(_first_word(text), opener)} {_behind(opener, changed)}"
+    if after < strength:
+        changed = f"{changed} {in_case_of(_first_word(text), closer) if text.endswith(_ENDS) else closer}"
+    return changed
 
 
 def in_case_of(old: str, new: str) -> str:
@@ -83,25 +85,32 @@ def in_case_of(old: str, new: str) -> str:
     return new[:1].upper() + new[1:] if letters and letters[0].isupper() else new
 
 
-def _article(old: str | None, new: str) -> str:
-    """Return `a` or `an` as the next word wants it, in the case of the old article, or nothing where there was none."""
+def _article(match: re.Match[str], new: str) -> str:
+    """Return `a` or `an` as the new word wants it, in the case of the old article, or nothing where there was none."""
+    old = match["article"]
     if not old:
         return ""
-    right = "an" if new.lower().startswith(_VOWELS) else "a"
-    if len(old) > 1 and old.isupper():
+    right = "an" if _SOUNDS_OF_A_VOWEL.match(new) else "a"
+    if old.isupper() and match["old"].isupper():
         return right.upper()
     return right.capitalize() if old[0].isupper() else right
 
 
-def _token_around(match: re.Match[str]) -> str:
-    """Return the run of characters without white space that a found word stands in."""
-    start, end = match.span("old")
-    before = _TOKEN_AROUND.search(match.string, 0, start)
-    after = re.compile(r"\S*").match(match.string, end)
-    return (before[0] if before else "") + match["old"] + (after[0] if after else "")
+def _behind(opener: str, text: str) -> str:
+    """Let a sentence go on in small letters behind a comma, where its first word had its capital for opening it."""
+    first = _FIRST_WORD.match(text)
+    little = first is not None and first[0].lower() in lexicon("length")["little words"]
+    if (
+        first is None
+        or not little
+        or first[0].lower() in _NO_CAPITAL_OF_OPENING
+        or first[0][1:] != first[0][1:].lower()
+    ):
+        return text
+    return text[0].lower() + text[1:] if opener.endswith(",") else text
 
 
 def _first_word(text: str) -> str:
     """Return the first run of letters."""
-    found = re.search(r"[^\W\d_]+", text)
+    found = _FIRST_WORD.search(text)
     return found[0] if found else ""
