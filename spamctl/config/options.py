@@ -56,7 +56,7 @@ class Option:
     def allowed(self) -> str:
         """Say in words which values are allowed; nothing if any value of the type is."""
         if self.choices:
-            return f"{', '.join(self.choices[:-1])} or {self.choices[-1]}"
+            return " or ".join(filter(None, [", ".join(self.choices[:-1]), self.choices[-1]]))
         kinds = tuple(type(bound) for bound in self.bounds)
         limits = [number(_limit(bound)) for bound in self.bounds]
         if kinds == (Ge, Le):

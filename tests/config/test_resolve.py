@@ -14,7 +14,11 @@ from spamctl.errors import OptionsError
 
 TRAIN = VERBS["train"]
 EVERY = [(options, option) for options in VERBS.values() for option in options.declared()]
-SPECIAL = {"depth": ["full", "1", "7", "12"], "threads": ["1", "0"]}
+SPECIAL = {
+    "depth": ["full", "1", "7", "12"],
+    "target_uri": [f"http://127.0.0.1:{port}/x" for port in range(8081, 8085)],
+    "threads": ["1", "0"],
+}
 
 
 def values(option):
@@ -23,6 +27,8 @@ def values(option):
         texts = SPECIAL[option.name]
     elif option.choices:
         texts = list(option.choices)
+    elif option.kind is bool:
+        texts = [str(not option.default).lower(), str(option.default).lower()]
     elif option.kind is str:
         texts = ["one", "two", "three", "four"]
     else:
@@ -71,7 +77,7 @@ def test_each_place_beats_those_after_it(settle, options, option):
     for text in (typed, set_in_shell, set_in_dotenv, kept):
         chosen = getattr(settle(options, **places).options, option.name)
         assert type(chosen) is option.kind
-        assert str(chosen) == text
+        assert (str(chosen).lower() if option.kind is bool else str(chosen)) == text
         places.pop(next(iter(places)))
     assert getattr(settle(options).options, option.name) == option.default
 

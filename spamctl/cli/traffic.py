@@ -1,0 +1,40 @@
+"""Send traffic, show what the server made of it, and fail if a message has no verdict."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from spamctl.cli.flags import Flags
+from spamctl.cli.launch import Config, Debug, Resume, RunId, Start, run_verb
+from spamctl.config.traffic import TrafficOptions
+from spamctl.errors import SpamctlError
+
+
+def traffic(
+    flags: Flags, *, config: Config = None, resume: Resume = False, run_id: RunId = None, debug: Debug = False
+) -> int:
+    """Send traffic, or go on with a run that was cut short."""
+    from rich.console import Console
+
+    from spamctl.reports.sent import missing
+    from spamctl.reports.traffic import show
+
+    start = Start(config, run_id if run_id is not None else "" if resume else None, debug)
+    if start.origin is None:
+        _refuse_early(flags, start)
+    _, result = run_verb(TrafficOptions, flags, start)
+    show(result, Console(highlight=False))
+    if fault := missing(result):
+        raise SpamctlError(fault)
+    return 0
+
+
+def _refuse_early(flags: Flags, start: Start) -> None:
+    """Say within a moment, before a flow is started, that no server is there."""
+    from spamctl.config.resolve import resolve
+    from spamctl.serving.reach import require_listening
+
+    settled = resolve(TrafficOptions, flags, config=start.config, environ=os.environ, folder=Path.cwd())
+    if not settled.options.preview:
+        require_listening(settled.options.target_uri)

@@ -1,0 +1,168 @@
+"""Traffic: draw messages whose labels are known, let a share of them drift, send them, and remember the truth."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from metaflow import card, current, step
+
+from spamctl.config.traffic import TrafficOptions
+from spamctl.flows import base
+
+if TYPE_CHECKING:
+    from spamctl.store.truth import TruthBook
+
+STEPS = {
+    "start": ("draw", "Draw the messages"),
+    "send": ("send", "Send them, and count what comes back"),
+}
+
+# The messages, where they are from, and the pairs of a preview.
+Drawn: TypeAlias = "tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any]]]"
+
+
+class TrafficFlow(base.VerbFlow):
+    """Be production for a while; a run that goes on sends the same batches under the same ids, so each counts once."""
+
+    locals().update(base.parameters(TrafficOptions))
+
+    @step
+    def start(self) -> None:
+        """See that server and store are there, then draw the messages and let a share of them drift."""
+        with self.part() as options:
+            if not options.preview:
+                self._require_places(options)
+            self.traffic_run = uuid.uuid4().hex
+            self.drawn, self.data, self.changes = (
+                self._draw(options) if options.replay == "none" else self._replay(options)
+            )
+        self.next(self.send)
+
+    @card(type="html", id="traffic", options={"attribute": "traffic_html"})
+    @step
+    def send(self) -> None:
+        """Send the messages in batches, write down the truth of each that was answered, and sum up."""
+        from spamctl.reports import traffic_card
+
+        if self.changes:
+            self.result: dict[str, Any] = {"preview": self.changes}
+            self.traffic_html = traffic_card.preview_page(self.changes)
+        else:
+            with self.part() as options:
+                self.result = self._send(options)
+            self.traffic_html = traffic_card.page(self.result)
+        self.next(self.end)
+
+    @step
+    def end(self) -> None:
+        """Tell the result."""
+        base.result("traffic", self.result)
+
+    @contextmanager
+    def part(self) -> Iterator[TrafficOptions]:
+        """Announce this step, and give its options."""
+        name, title = STEPS[current.step_name]
+        with base.stage(name, title, index=list(STEPS).index(current.step_name) + 1, of=len(STEPS)):
+            yield self.options(TrafficOptions)
+
+    def _require_places(self, options: TrafficOptions) -> None:
+        """Refuse in a moment what would fail later: nobody listens, no such token file, a store that cannot be used."""
+        from spamctl.serving import reach
+        from spamctl.store.database import open_store
+
+        reach.require_listening(options.target_uri)
+        reach.read_token(options.token_file)
+        if options.truth:
+            open_store(options.datastore_uri, create=True).close()
+
+    def _draw(self, options: TrafficOptions) -> Drawn:
+        """Return messages of the dataset's test part, a share of them drifted; for a preview, the pairs instead."""
+        from spamctl.data import corpus, parts, split
+        from spamctl.simulate import drift
+
+        asked = {name: getattr(options, name) for name in corpus.CorpusRequest.__slots__}
+        found = corpus.read_corpus(corpus.CorpusRequest(**asked))
+        base.tell([f"messages from {found.origin}", *found.notes], found.warnings)
+        test = split.split(found.messages, options.balance).test
+        source = {"origin": found.origin, "sha256": found.sha256, "test_sha256": parts.digest(test), "test": len(test)}
+        dose: dict[str, Any] = {name: getattr(options, name) for name in ("drift_type", "strength", "seed")}
+        if options.preview:
+            return [], source, [asdict(change) for change in drift.preview(test, count=options.preview, **dose)]
+        if options.samples > len(test):
+            base.note(f"the test part holds {len(test):,} messages: some are sent more than once")
+        staged = drift.stream(test, samples=options.samples, proportion=options.drift_proportion, **dose)
+        return [asdict(one) for one in staged], source, []
+
+    def _replay(self, options: TrafficOptions) -> Drawn:
+        """Return a user's own messages."""
+        from spamctl.data import replay
+        from spamctl.serving import batches
+
+        asked = {name: getattr(options, name) for name in replay.ReplayRequest.__slots__}
+        read = replay.read_replay(replay.ReplayRequest(**asked))
+        rows = read.rows[: options.samples]
+        first = "all" if len(rows) == len(read.rows) else f"the first {len(rows):,} (--samples) of"
+        base.tell([*read.notes, f"{first} {len(read.rows):,} messages of {options.replay}"])
+        return batches.replayed(rows), {"origin": options.replay}, []
+
+    def _send(self, options: TrafficOptions) -> dict[str, Any]:
+        """Send all batches and return the result."""
+        from spamctl.serving import batches, client, reach, tally
+
+        reach.require_listening(options.target_uri)
+        counted = tally.Tally(batches.known(self.drawn), options.batch_size)
+        cut = batches.batches(self.drawn, options.batch_size, self.traffic_run)
+        token = reach.read_token(options.token_file)
+        target = client.Target(options.target_uri, token, options.timeout, options.retries)
+        progress = base.Progress("sending", total=len(self.drawn), unit="messages")
+        began = time.monotonic()
+        with (
+            self._book(options) as book,
+            closing(client.send(cut, target, client.Pace(options.concurrency, options.rate))) as outcomes,
+        ):
+            for outcome in outcomes:
+                answered = counted.add(outcome)
+                if book:
+                    book.add(batches.true_rows(self.drawn, answered, options.seed, self.traffic_run))
+                progress.reach(counted.messages)
+        summary = counted.summary(time.monotonic() - began)
+        asked = {name: getattr(options, name) for name in ("drift_type", "drift_proportion", "strength", "seed")}
+        told = {"target": options.target_uri, "data": self.data, "drift": asked, "run": self.traffic_run}
+        kept = self._kept(options, summary["captured"]) if options.truth else {}
+        return summary | told | {"truth": kept, "next": "spamctl label" + (" --source truth" if kept else "")}
+
+    @contextmanager
+    def _book(self, options: TrafficOptions) -> Iterator[TruthBook | None]:
+        """Open the store and a book of truth in it, unless none is to be kept."""
+        from spamctl.store.database import open_store
+        from spamctl.store.truth import TruthBook
+
+        if not options.truth:
+            yield None
+            return
+        with open_store(options.datastore_uri, create=True) as store, TruthBook(store) as book:
+            yield book
+
+    def _kept(self, options: TrafficOptions, captured: int) -> dict[str, Any]:
+        """Return how many truths this run keeps, and say if the store lacks answers that they belong to."""
+        from spamctl.store import truth
+        from spamctl.store.database import open_store
+
+        with open_store(options.datastore_uri) as store:
+            rows, joined = truth.count(store, self.traffic_run)
+            name = store.address.name
+        if rows and joined < captured:
+            base.warning(
+                f"{name} holds {joined:,} of the {captured:,} captured answers: the server keeps them elsewhere; "
+                "give --datastore-uri as the server has it"
+            )
+        return {"store": name, "rows": rows, "joined": joined}
+
+
+if __name__ == "__main__":
+    TrafficFlow()

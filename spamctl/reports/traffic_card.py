@@ -1,0 +1,59 @@
+"""Compose the card of traffic: what came back, how right it was by kind of message, and where it all is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from spamctl.reports.page import Column, Markup, document, element, table
+from spamctl.reports.sent import counts, facts, headline, judged_rows, missing
+
+_PAIRS = (Column("what"), Column("value"))
+_JUDGED = (
+    Column("messages"),
+    Column("n", "number"),
+    Column("spam", "number"),
+    Column("accuracy", "number"),
+    Column("95 % interval", "faint"),
+    Column("recall", "number"),
+    Column("95 % interval", "faint"),
+    Column("false-positive rate", "number"),
+    Column("95 % interval", "faint"),
+)
+_CHANGES = (Column("drift", "faint"), Column("label", "faint"), Column("before", "text"), Column("after", "text"))
+
+
+def page(result: Mapping[str, Any]) -> str:
+    """Return the card of a traffic run; takes the result as the flow tells it."""
+    return document(headline(result), _parts(result))
+
+
+def preview_page(changes: Sequence[Mapping[str, Any]]) -> str:
+    """Return the card of a preview: messages before and after drift, which are hostile and shown harmlessly."""
+    title = f"{len(changes):,} messages before and after drift; nothing was sent"
+    rows = [
+        (
+            f"{c['after']['drift_type']} {c['after']['dose']:g}",
+            c["after"]["label"],
+            c["before"]["text"],
+            c["after"]["text"],
+        )
+        for c in changes
+    ]
+    return document(title, [element("h1", title), table(_CHANGES, rows)])
+
+
+def _parts(result: Mapping[str, Any]) -> Iterator[Markup]:
+    """Yield the parts of the card, from top to bottom."""
+    fault = missing(result)
+    yield element("h1", headline(result), "verdict bad" if fault else "verdict good")
+    if fault:
+        yield element("p", fault, "loud")
+    yield element("h2", "What came back")
+    yield table(_PAIRS, list(counts(result)))
+    if result["judged"]:
+        yield element("h2", "Against the truth")
+        yield table(_JUDGED, list(judged_rows(result)))
+        yield element("p", "The truth is what the generator or the dataset says; monitoring does not see it.", "quiet")
+    yield element("h2", "Facts")
+    yield table(_PAIRS, list(facts(result)))
