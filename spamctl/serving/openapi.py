@@ -226,7 +226,12 @@ def _what_is_sent() -> dict[str, Json]:
     flag = {"type": "boolean"}
     params = _object({"data_capture": flag, "explain": flag}, optional=("data_capture", "explain"))
     params |= {"type": ["object", "null"]}
-    spellings = {"inputs": rows, "instances": rows, "dataframe_records": records, "dataframe_split": split}
+    spellings: dict[str, Json] = {
+        "inputs": rows,
+        "instances": rows,
+        "dataframe_records": records,
+        "dataframe_split": split,
+    }
     return {
         "Ask": {
             "description": "The messages under exactly one of four keys, and params.",

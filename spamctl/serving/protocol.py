@@ -26,8 +26,9 @@ EXAMPLE: Final = 'send {"inputs": [{"text": "..."}]}'
 
 _VALUES_A_ROW = 8  # no spelling needs more
 _LONG = 2**16  # shorter bodies fill nothing
-# A quoted string of JSON, and one cell of a table with what ends it; possessive, so that no input makes them backtrack.
-_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+# So many values of JSON, and one cell of a table with what ends it; possessive, so that no input makes them backtrack.
+_MORE_VALUES = r'(?s:(?:[^",]++|"(?:[^"\\]++|\\.)*+"?)*+,){%d}+'
+_EMPTY_LINES = re.compile(r"[\r\n]*+")
 _CELL = re.compile(r'(?:"((?:[^"]++|"")*+)"|([^,"\r\n][^,\r\n]*+)?)(,|\r\n|\n|\r|\Z)')
 
 
@@ -95,7 +96,7 @@ def _decoded(body: bytes) -> str:
 
 def _object(text: str, *, most_values: int) -> dict[str, Any]:
     """Parse a JSON object in which no key stands twice; what would fill the memory with small values is not parsed."""
-    if len(text) > _LONG and _STRING.sub("", text).count(",") > most_values:
+    if len(text) > _LONG and re.match(_MORE_VALUES % most_values, text):
         raise of_status(413, f"the body has more than {most_values} values: send fewer in each request")
     try:
         parsed = _DECODER.decode(text)
@@ -185,7 +186,7 @@ def _split(frame: Any) -> list[str]:
         _refuse_columns([name if isinstance(name, str) else kind(name) for name in columns], f"{SPLIT}.columns")
     if index is not None and (not isinstance(index, list) or len(index) != len(rows)):
         raise _wrong(f"{SPLIT}.index is not a list as long as data: leave it out, or name each row once")
-    if not any(isinstance(cells, list) for cells in rows):
+    if rows and not isinstance(rows[0], list):
         return _texts(rows)
     for row, cells in enumerate(rows):
         if not isinstance(cells, list) or len(cells) != 1:
@@ -219,6 +220,8 @@ def _table(table: str, most_rows: int) -> list[str]:
     lines = _lines(table)
     header = next(lines, [])
     at = len(header) == 2 and header[0] == ""  # noqa: PLR2004 - the index and the text
+    if TEXT not in header:  # it may be a message, so it is not repeated
+        raise _wrong(f"the first line names no column '{TEXT}': send a line that says {TEXT}, then a message a line")
     if header[at:] != [TEXT]:
         _refuse_columns(header, "the first line")
     texts = []
@@ -234,7 +237,7 @@ def _table(table: str, most_rows: int) -> list[str]:
 def _lines(table: str) -> Iterator[list[str]]:
     """Yield the cells of each line that is not empty; one in quotes may hold commas, line ends and doubled quotes."""
     cells: list[str] = []
-    at = 0
+    at = _past_empty_lines(table, 0)
     while at < len(table) or cells:
         found = _CELL.match(table, at)
         if found is None:
@@ -243,11 +246,15 @@ def _lines(table: str) -> Iterator[list[str]]:
         inner, bare, end = found.groups()
         cells.append(inner.replace('""', '"') if inner is not None else bare or "")
         at = found.end()
-        if end == "," and len(cells) < _VALUES_A_ROW:  # with more it is refused
-            continue
-        if inner is not None or cells != [""]:
+        if end != "," or len(cells) == _VALUES_A_ROW:  # with more it is refused
             yield cells
-        cells = []
+            cells = []
+            at = _past_empty_lines(table, at)
+
+
+def _past_empty_lines(table: str, at: int) -> int:
+    found = _EMPTY_LINES.match(table, at)
+    return found.end() if found else at
 
 
 # Refusals
