@@ -1,7 +1,7 @@
 // Keep the figures and the last verdicts of the server on the page.
 
 import { feedback } from "./feedback.js";
-import { clock, percent, short, wait } from "./numbers.js";
+import { clock, percent, round, short, wait } from "./numbers.js";
 import { get } from "./server.js";
 import { element, fill, show } from "./text.js";
 import { bar, kind, named } from "./verdict.js";
@@ -49,7 +49,7 @@ async function nameModel({ model_name, model_version, threshold }) {
   const { alias, engine, shadow } = await get("/version");
   const words = [`${model_name} ${model_version}`];
   if (alias) words.push(alias);
-  words.push(engine, `spam from ${percent(threshold)}`);
+  words.push(engine, `spam from ${round(threshold)}`);
   if (shadow) words.push(`in the shadow ${shadow}`);
   fill(place("served"), show(words.join(" · ")));
   version = served;

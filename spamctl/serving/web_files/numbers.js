@@ -12,6 +12,11 @@ export function percent(share, digits = 1) {
   return `${value.toFixed(digits)}${NARROW}%`;
 }
 
+/** Write a threshold, which is as round as who chose it. */
+export function round(share) {
+  return percent(share).replace(".0", "");
+}
+
 /** Write a number with three digits that count. */
 export function short(number) {
   if (number === 0) return "0";

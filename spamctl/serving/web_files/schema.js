@@ -1,6 +1,6 @@
 // Draw a JSON schema as an outline of names, kinds and meanings.
 
-import { element, show } from "./text.js";
+import { element, prose, show } from "./text.js";
 
 const DEEPEST = 6;
 
@@ -18,7 +18,7 @@ export function outline(api, given, depth = 0) {
   const schema = resolved(api, given);
   const ways = schema.oneOf ?? schema.anyOf;
   if (depth > DEEPEST) return show("…");
-  if (ways) return element("ul", { class: "ways" }, ...ways.map((way) => element("li", {}, said(api, way), outline(api, way, depth + 1))));
+  if (ways) return element("ul", { class: "ways" }, ...ways.map((way) => element("li", {}, named(api, way), outline(api, way, depth + 1))));
   if (schema.items) return outline(api, schema.items, depth);
   const fields = Object.entries(schema.properties ?? {});
   if (!fields.length) return depth ? show("") : element("p", { class: "quiet" }, kind(api, schema));
@@ -29,13 +29,14 @@ export function outline(api, given, depth = 0) {
 function line(api, name, field, needed, depth) {
   const what = element("span", { class: "kind" }, show([kind(api, field), needed ? "" : "optional"].filter(Boolean).join(", ")));
   const words = resolved(api, field).description;
-  const meaning = words ? [" ", element("span", {}, show(words))] : [];
+  const meaning = words ? [" ", element("span", {}, prose(words))] : [];
   return element("li", {}, element("code", {}, show(name)), " ", what, ...meaning, outline(api, field, depth + 1));
 }
 
-function said(api, given) {
-  const { title, description } = resolved(api, given);
-  return show(title ?? description ?? kind(api, given));
+/** Name one of several ways; an object is known by its fields. */
+function named(api, given) {
+  const way = resolved(api, given);
+  return way.properties ? "" : show(way.title ?? kind(api, way));
 }
 
 /** Name the kind of a value: text, number, list of object, "spam" or "not spam". */
@@ -45,5 +46,5 @@ function kind(api, given) {
   if (schema.const !== undefined) return JSON.stringify(schema.const);
   if (schema.oneOf ?? schema.anyOf) return "one of";
   if (schema.items) return `list of ${kind(api, schema.items)}`;
-  return [schema.type ?? "anything"].flat().join(" or ").replace("string", "text");
+  return [schema.type ?? "anything"].flat().join(" or ").replace("string", "text").replace("array", "list");
 }

@@ -32,6 +32,14 @@ export function show(text, { lines = false } = {}) {
   return shown;
 }
 
+/** Return a sentence as nodes; what stands between backticks is code. */
+export function prose(text) {
+  const nodes = document.createDocumentFragment();
+  const parts = text.replace(/\s+/g, " ").split("`");
+  nodes.append(...parts.map((part, index) => (index % 2 ? element("code", {}, show(part)) : show(part))));
+  return nodes;
+}
+
 /** Put other content into an element. */
 export function fill(place, ...children) {
   place.replaceChildren(...children);

@@ -1,7 +1,7 @@
 // Draw one verdict: the word, how sure the model is, and which words pushed it there.
 
 import { feedback } from "./feedback.js";
-import { percent, signed } from "./numbers.js";
+import { percent, round, signed } from "./numbers.js";
 import { element, show } from "./text.js";
 
 const MOST_STRONGEST = 5;
@@ -29,10 +29,10 @@ export function headline({ classification, probability }) {
 
 /** Return a bar of the probability with the threshold marked. */
 export function bar(probability, threshold, classification) {
-  const words = `probability of spam ${percent(probability)}, threshold ${percent(threshold)}`;
+  const words = `probability of spam ${percent(probability)}, threshold ${round(threshold)}`;
   const filled = element("span", { class: "filled" });
   const mark = element("span", { class: "mark-at" });
-  const label = element("span", { class: "mark-label" }, `spam from ${percent(threshold)}`);
+  const label = element("span", { class: "mark-label" }, `spam from ${round(threshold)}`);
   filled.style.setProperty("--at", probability);
   for (const part of [mark, label]) part.style.setProperty("--at", threshold);
   label.classList.toggle("leftwards", threshold > 0.5);
