@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from metaflow import card, current, step
 
 from spamctl.config.traffic import TrafficOptions
+from spamctl.errors import UsageError
 from spamctl.flows import base
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class TrafficFlow(base.VerbFlow):
             if not options.preview:
                 self._require_places(options)
             self.traffic_run = uuid.uuid4().hex
+            self.store_name = self._store_name(options)
             self.drawn, self.data, self.changes = (
                 self._draw(options) if options.replay == "none" else self._replay(options)
             )
@@ -80,6 +82,12 @@ class TrafficFlow(base.VerbFlow):
         if options.truth:
             open_store(options.datastore_uri, create=True).close()
 
+    def _store_name(self, options: TrafficOptions) -> str:
+        """Name the store of the truth: its address is no parameter, so a run that goes on must be told it again."""
+        from spamctl.store.address import parse
+
+        return parse(options.datastore_uri).name if options.truth else ""
+
     def _draw(self, options: TrafficOptions) -> Drawn:
         """Return messages of the dataset's test part, a share of them drifted; for a preview, the pairs instead."""
         from spamctl.data import corpus, parts, split
@@ -114,6 +122,10 @@ class TrafficFlow(base.VerbFlow):
         """Send all batches and return the result."""
         from spamctl.serving import batches, client, reach, tally
 
+        if self.store_name != (now := self._store_name(options)):
+            raise UsageError(
+                f"{now}: the run keeps its truth in {self.store_name}; set SPAMCTL_TRAFFIC_DATASTORE_URI to it"
+            )
         reach.require_listening(options.target_uri)
         counted = tally.Tally(batches.known(self.drawn), options.batch_size)
         cut = batches.batches(self.drawn, options.batch_size, self.traffic_run)
