@@ -39,7 +39,7 @@ Resume = Annotated[
 RunId = Annotated[str | None, typer.Option("--run-id", help="Go on with this run instead.", metavar="ID")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show all that the steps write, with the trace of a failure.")]
 
-RESUMABLE = {"train"}  # the others begin anew: their steps are short, or have an effect outside
+RESUMABLE = {"train", "traffic"}  # the others begin anew: their steps are short, or have an effect outside
 
 _REFUSALS = {error.exit_code: error for error in (UsageError, GateRefusedError)}
 
