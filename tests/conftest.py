@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from spamctl.model.telemetry import silence_openvino
+
 SLOW_FOLDERS = ("flows", "serving", "faults")
 OUR_VARIABLES = ("SPAMCTL_", "METAFLOW_", "MLFLOW_", "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "XDG_")
 REQUIRED = os.environ.get("SPAMCTL_TESTS_REQUIRE", "").split()
@@ -17,6 +19,7 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["MPLBACKEND"] = "agg"
+silence_openvino()
 
 settings.register_profile("spamctl", deadline=None, derandomize=True, database=None)
 settings.load_profile("spamctl")

@@ -17,6 +17,7 @@ from spamctl.message import NOT_SPAM, SPAM, Verdict
 from spamctl.model import artefact
 from spamctl.model.artefact import Manifest
 from spamctl.model.calibration import Calibration
+from spamctl.model.telemetry import silence_openvino
 from spamctl.model.tokens import MessageTokenizer, TokenRow
 
 MODEL, TOKENIZER = "model.xml", "tokenizer.json"
@@ -38,6 +39,7 @@ class Engine:
 
         `threads` bounds the processor threads; 0 takes OMP_NUM_THREADS, or every core.
         """
+        silence_openvino()
         import openvino
 
         self.manifest: Manifest = artefact.verify(folder)

@@ -23,6 +23,7 @@ from spamctl.model.artefact import Files
 from spamctl.model.calibration import sigmoid
 from spamctl.model.classifier import SpamClassifier
 from spamctl.model.engine import MODEL
+from spamctl.model.telemetry import silence_openvino
 
 if TYPE_CHECKING:
     import openvino
@@ -47,6 +48,7 @@ class Distance:
 
 def to_openvino(classifier: SpamClassifier) -> openvino.Model:
     """Export a classifier's whole graph through ONNX: token ids (B, T) and lengths (B,) to logits (B,)."""
+    silence_openvino()
     import openvino
 
     classifier.eval()
