@@ -56,9 +56,9 @@ class ServeFlow(base.VerbFlow):
             release = Release(**self.served_release)
             deployment = Deployment(release)
             deployment.close()
-            engine = deployment.engine
+            manifest = deployment.manifest
             base.note(
-                f"{len(engine.manifest.golden)} golden messages answered as when they were packaged "
+                f"{len(manifest.golden)} golden messages answered as when they were packaged "
                 f"(probabilities move by {deployment.golden_delta:.1e} at most)"
             )
             base.result(
@@ -66,8 +66,8 @@ class ServeFlow(base.VerbFlow):
                 {
                     "served": self.served_release,
                     "shadow": self.shadow_release,
-                    "threshold": engine.threshold,
-                    "engine": engine.manifest.engine,
+                    "threshold": manifest.threshold,
+                    "engine": manifest.engine,
                     "golden_delta": deployment.golden_delta,
                     "seconds": time.monotonic() - began,
                 },

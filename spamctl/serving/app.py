@@ -69,8 +69,8 @@ class Views:
                 "model_name": current.release.name,
                 "model_version": current.release.version,
                 "alias": current.release.alias,
-                "threshold": current.engine.threshold,
-                "engine": current.engine.manifest.engine,
+                "threshold": current.threshold,
+                "engine": current.manifest.engine,
                 "since": current.since.isoformat(timespec="seconds"),
                 "shadow": shadow.release.version if shadow else None,
             }
@@ -84,7 +84,7 @@ class Views:
             {
                 "model_name": current.release.name,
                 "model_version": current.release.version,
-                "threshold": current.engine.threshold,
+                "threshold": current.threshold,
                 "rows": service.recent.rows,
                 "rows_per_second": figures.rows_per_second,
                 "spam_share": figures.spam_share,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from spamctl.model.artefact import Manifest
 from spamctl.model.engine import LANES, Engine
 from spamctl.serving.scorer import Scored, Scorer
 
@@ -32,6 +33,9 @@ class Release:
 class Deployment:
     """Serve one release with an engine and a scorer of its own, from when it is made until it is closed."""
 
+    manifest: Manifest
+    golden_delta: float  # the largest change of a golden message's probability on this processor
+
     def __init__(
         self, release: Release, *, threads: int = 0, cached_rows: int = 0, on_batch: OnBatch | None = None
     ) -> None:
@@ -40,13 +44,22 @@ class Deployment:
         Raises ArtefactError if it is damaged, or if a golden message gets another verdict on this processor.
         """
         self.release = release
-        self.engine = Engine(Path(release.folder), threads=threads)
-        self.golden_delta = self.engine.replay_golden()
-        for lanes in WARM_WIDTHS:
-            (row,) = self.engine.tokenize([""])
-            self.engine.logits([row], pad=lanes * LANES)
+
+        def load() -> Engine:
+            engine = Engine(Path(release.folder), threads=threads)
+            self.manifest = engine.manifest
+            self.golden_delta = engine.replay_golden()
+            for lanes in WARM_WIDTHS:
+                engine.logits(engine.tokenize([""]), pad=lanes * LANES)
+            return engine
+
+        self._scorer = Scorer(load, cached_rows=cached_rows, on_batch=on_batch)
         self.since = datetime.now(UTC)
-        self._scorer = Scorer(self.engine, cached_rows=cached_rows, on_batch=on_batch)
+
+    @property
+    def threshold(self) -> float:
+        """Return the probability from which a message is called spam."""
+        return self.manifest.threshold
 
     @property
     def waiting(self) -> int:

@@ -50,7 +50,7 @@ class Answered:
 
     def rows(self, uuids: Sequence[str]) -> list[CapturedRow]:
         """Return what is stored."""
-        release, threshold = self.deployment.release, self.deployment.engine.threshold
+        release, threshold = self.deployment.release, self.deployment.threshold
         return [
             CapturedRow(
                 uuid=row,

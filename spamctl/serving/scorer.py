@@ -65,10 +65,13 @@ class Scorer:
     """Answer texts of any thread with an engine; close it when it is not needed any more."""
 
     def __init__(
-        self, engine: Engine, *, cached_rows: int = 0, on_batch: Callable[[int, float], None] | None = None
+        self, load: Callable[[], Engine], *, cached_rows: int = 0, on_batch: Callable[[int, float], None] | None = None
     ) -> None:
-        """Begin; `cached_rows` verdicts are remembered by their tokens, `on_batch` hears of rows and seconds."""
-        self._engine = engine
+        """Load the engine and begin; raise what `load` raises.
+
+        `cached_rows` verdicts are remembered by their tokens, `on_batch` hears of rows and seconds.
+        """
+        self._loaded: Future[None] = Future()
         self._cache = _Cache(cached_rows)
         self._on_batch = on_batch or (lambda _rows, _seconds: None)
         self._lock = threading.Condition()
@@ -77,8 +80,9 @@ class Scorer:
         self._number = itertools.count()
         self._taken = self._finished = 0  # rows; each is counted by one side only
         self._closing = False
-        self._thread = threading.Thread(target=self._work, name="scorer", daemon=True)
+        self._thread = threading.Thread(target=self._live, args=(load,), name="scorer", daemon=True)
         self._thread.start()
+        self._loaded.result()
 
     @property
     def waiting(self) -> int:
@@ -111,6 +115,21 @@ class Scorer:
             self._closing = True
             self._lock.notify()
         self._thread.join()
+
+    def _live(self, load: Callable[[], Engine]) -> None:
+        """Load, score until closed, and let the engine go, all in this thread.
+
+        OpenVINO gives the thread that compiles a model a stack for its signals, and takes it back in the thread that
+        drops the model. Were these two, the next signal would end the process; the main thread gets the signals.
+        """
+        try:
+            self._engine = load()
+        except BaseException as error:
+            self._loaded.set_exception(error)
+            return
+        self._loaded.set_result(None)
+        self._work()
+        del self._engine
 
     def _work(self) -> None:
         while self._gather():

@@ -6,7 +6,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from spamctl.errors import SpamctlError
+from spamctl.errors import ArtefactError, SpamctlError
 from spamctl.model.engine import TOKENS_PER_BATCH, Engine
 from spamctl.serving.scorer import Scorer
 from tests import tiny_models, tiny_packages
@@ -51,7 +51,7 @@ def gate(engine):
 @pytest.fixture
 def scorer(gate):
     """Return a scorer without a memory."""
-    made = Scorer(gate)
+    made = Scorer(lambda: gate)
     yield made
     gate.open.set()
     made.close()
@@ -141,7 +141,7 @@ def test_an_engine_that_fails_fails_the_requests_of_its_batch_and_no_other(engin
                 raise RuntimeError("no memory")
             return super().logits(rows, **how)
 
-    scorer = Scorer(Broken(engine))
+    scorer = Scorer(lambda: Broken(engine))
     with pytest.raises(RuntimeError, match="no memory"):
         scorer.submit(["win " * 20, "win " * 5]).result(30)
     assert scorer.submit(["win " * 20]).result(30)
@@ -157,7 +157,7 @@ def test_a_text_that_cannot_be_tokenised_fails_alone(scorer):
 
 
 def test_a_campaign_is_scored_once_with_the_same_verdict(gate):
-    scorer = Scorer(gate, cached_rows=2)
+    scorer = Scorer(lambda: gate, cached_rows=2)
     first = scorer.submit(TEXTS[:1]).result(30)
     again = scorer.submit([TEXTS[0] + " "]).result(30)
     assert probabilities(again) == probabilities(first)
@@ -170,7 +170,7 @@ def test_a_campaign_is_scored_once_with_the_same_verdict(gate):
 
 
 def test_closing_scores_what_waits_and_refuses_what_comes(gate):
-    scorer = Scorer(gate)
+    scorer = Scorer(lambda: gate)
     gate.shut(scorer)
     asked = scorer.submit(TEXTS)
     threading.Timer(0.1, gate.open.set).start()
@@ -182,8 +182,31 @@ def test_closing_scores_what_waits_and_refuses_what_comes(gate):
 
 def test_each_batch_is_heard_of(engine):
     heard = []
-    scorer = Scorer(engine, on_batch=lambda rows, seconds: heard.append((rows, seconds)))
+    scorer = Scorer(lambda: engine, on_batch=lambda rows, seconds: heard.append((rows, seconds)))
     scorer.submit(["ok"] * 9).result(30)
     scorer.close()
     assert sum(rows for rows, _ in heard) == 9
     assert all(seconds > 0 for _, seconds in heard)
+
+
+def test_an_engine_that_cannot_be_loaded_is_refused_at_once():
+    def load():
+        raise ArtefactError("the package is damaged")
+
+    with pytest.raises(ArtefactError, match="damaged"):
+        Scorer(load)
+
+
+def test_the_engine_is_loaded_and_let_go_by_one_thread(gate):
+    threads = []
+
+    class Watched(Gate):
+        def __del__(self):
+            threads.append(threading.current_thread().name)
+
+    def load():
+        threads.append(threading.current_thread().name)
+        return Watched(gate.engine)
+
+    Scorer(load).close()
+    assert threads == ["scorer", "scorer"]
