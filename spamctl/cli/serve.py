@@ -139,4 +139,5 @@ def _greeting(options: ServeOptions, settings: Settings, result: Mapping[str, An
         shadow=settings.shadow.version if settings.shadow else "",
         follows=f"{options.model_version}, when it moves to another version" if moves else "",
         with_token=bool(settings.token),
+        workers=settings.workers,
     )

@@ -33,6 +33,7 @@ class Greeting:
     shadow: str
     follows: str
     with_token: bool
+    workers: int
 
 
 def greet(greeting: Greeting, console: Console) -> None:
@@ -69,6 +70,8 @@ def _facts(greeting: Greeting) -> Iterator[tuple[str, str]]:
         yield "follows", greeting.follows
     if greeting.shadow:
         yield "shadow", f"version {greeting.shadow} scores every kept message and answers none"
+    if greeting.workers > 1:
+        yield "workers", f"{greeting.workers} processes"
     yield "access", "callers must send the token" if greeting.with_token else "no token is asked for"
     yield "page", f"{greeting.address}/  (also /docs, /metrics, /ready, /version)"
 

@@ -7,25 +7,10 @@ from pathlib import Path
 import pytest
 
 from spamctl.errors import ArtefactError, UnavailableError, UsageError
-from spamctl.model import registry, tracking, versions
-from spamctl.model.registry import Record
-from tests import tiny_packages
+from spamctl.model import tracking, versions
 from tests.mlflow_loaded import load_mlflow
 from tests.ports import closed_port
-
-RECORD = Record({}, {}, dataset=("own file", "tiny", "ab" * 32))
-URI = "sqlite:///mlflow.db"
-
-
-def register(threshold, *aliases):
-    """Register one more version of the model spam, which differs by its threshold."""
-    with tracking.open_tracking(URI) as client:
-        run_id = registry.log_run(client, "spam", URI, RECORD)
-        model_uri = registry.log_model(run_id, tiny_packages.files(threshold=threshold))
-        version = registry.register(client, "spam", model_uri, run_id, {})
-        for alias in aliases:
-            client.set_registered_model_alias("spam", alias, version)
-    return version
+from tests.registered import URI, package, register
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +42,7 @@ def test_a_version_is_found_and_copied_byte_for_byte(here, wanted, version, alia
     found = versions.fetch("spam", wanted, here)
     assert (found.name, found.version, found.alias, found.remembered) == ("spam", version, alias, False)
     threshold = {"1": 0.5, "2": 0.6, "3": 0.7}[version]
-    expected = tiny_packages.files(threshold=threshold)
+    expected = package(threshold)
     assert {path.name: path.read_bytes() for path in Path(found.folder).iterdir()} == expected
 
 
