@@ -61,7 +61,7 @@ function draw(told) {
   fill(place("share"), told.spam_share === null ? "–" : percent(told.spam_share, 0));
   fill(place("p50"), wait(told.latency_ms.p50));
   fill(place("p99"), wait(told.latency_ms.p99));
-  fill(place("rows"), `of ${told.rows.toLocaleString("en")}`);
+  fill(place("rows"), told.rows ? `of ${told.rows.toLocaleString("en")}` : "");
   fill(place("store"), show(told.captured));
   place("keep-label").hidden = !told.captured;
   spark(told.rows_per_second);
