@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -12,14 +13,23 @@ from spamctl.serving.refusal import CLOSE, Refusal, of_status
 
 MIB = 2**20
 SOON = {"retry-after": "1"}
+FREE_BYTES = 2**16  # of each body are not counted: slow senders of long bodies must not shut out short ones
 _HEARING_OUT_S = 1.0
+
+
+@dataclass(slots=True)
+class _Share:
+    """Hold how much of a body has come, and whether more will."""
+
+    length: int = 0
+    more: bool = True
 
 
 class Intake:
     """Bound what the bodies of one server's requests take; used from the event loop only."""
 
     def __init__(self, *, body_bytes: int = 8 * MIB, total_bytes: int = 32 * MIB, patience_s: float = 60.0) -> None:
-        """Take `body_bytes` of a body, `total_bytes` of all bodies at once, each sent within `patience_s` seconds."""
+        """Take so many bytes of a body, and of all at once beyond the first 64 KiB of each; a body has `patience_s`."""
         self._body_bytes = body_bytes
         self._total_bytes = total_bytes
         self._patience_s = patience_s
@@ -27,7 +37,7 @@ class Intake:
 
     @property
     def held(self) -> int:
-        """Count the bytes of the bodies that have not been given back."""
+        """Count the bytes, beyond the first 64 KiB of each, of the bodies that have not been given back."""
         return self._held
 
     async def read(self, request: Request) -> bytes:
@@ -42,38 +52,51 @@ class Intake:
         Raises Refusal: 413 if it is too long, by its Content-Length or as it comes, 429 if the other bodies leave no
         room for it, 408 if it comes too slowly. Raises ClientDisconnect if the client has gone.
         """
-        whole = bytearray()
+        share = _Share()
         try:
             try:
                 async with asyncio.timeout(self._patience_s):
-                    await self._fill(whole, request)
+                    body = await self._whole(request, share)
             except TimeoutError:
                 fault = f"the body did not come within {self._patience_s:g} s: send it faster, or in parts"
                 raise of_status(408, fault, CLOSE) from None
-            except Refusal:
-                await _hear_out(request, self._body_bytes)
+            except Refusal as refused:
+                self._give_back(share)
+                if share.more:
+                    await _hear_out(request, self._body_bytes)
+                    refused.headers = CLOSE | refused.headers
                 raise
-            yield bytes(whole)
+            yield body
         finally:
-            self._held -= len(whole)
+            self._give_back(share)
 
-    async def _fill(self, whole: bytearray, request: Request) -> None:
-        """Read a body to its end."""
-        if _announced(request) > self._body_bytes:
-            raise self._too_long()
-        more = True
-        while more:
-            piece, more = await _next(request)
-            if len(whole) + len(piece) > self._body_bytes:
-                raise self._too_long()
-            if self._held + len(piece) > self._total_bytes:
-                raise of_status(429, "too many long requests at once: try again soon", SOON | CLOSE)
-            self._held += len(piece)
+    async def _whole(self, request: Request, share: _Share) -> bytes:
+        """Read a body to its end, or until it is refused."""
+        whole = bytearray()
+        self._refuse_more(_announced(request), 0)
+        while share.more:
+            piece, share.more = await _next(request)
+            self._refuse_more(share.length, len(piece))
+            self._held += _counted(share.length + len(piece)) - _counted(share.length)
+            share.length += len(piece)
             whole += piece
+        return bytes(whole)
 
-    def _too_long(self) -> Refusal:
-        most = f"{self._body_bytes / MIB:g} MiB" if self._body_bytes >= MIB else f"{self._body_bytes} bytes"
-        return of_status(413, f"the body is longer than {most}: send fewer rows in each request", CLOSE)
+    def _give_back(self, share: _Share) -> None:
+        self._held -= _counted(share.length)
+        share.length = 0
+
+    def _refuse_more(self, before: int, now: int) -> None:
+        """Raise Refusal if a body may not grow."""
+        if before + now > self._body_bytes:
+            most = f"{self._body_bytes / MIB:g} MiB" if self._body_bytes >= MIB else f"{self._body_bytes} bytes"
+            raise of_status(413, f"the body is longer than {most}: send fewer rows in each request")
+        if self._held + _counted(before + now) - _counted(before) > self._total_bytes:
+            raise of_status(429, "too many long requests at once: try again soon", SOON)
+
+
+def _counted(length: int) -> int:
+    return max(0, length - FREE_BYTES)
 
 
 async def _next(request: Request) -> tuple[bytes, bool]:

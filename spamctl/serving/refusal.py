@@ -39,7 +39,7 @@ class Refusal(SpamctlError):  # noqa: N818 - an answer like any other, not a fau
         self.status = status
         self.code = code
         self.message = message
-        self.headers: Mapping[str, str] = headers or {}
+        self.headers = dict(headers or {})
 
 
 def of_status(status: int, message: str, headers: Mapping[str, str] | None = None) -> Refusal:

@@ -52,14 +52,14 @@ def refused(kind, body, most_rows=1000):
     return caught.value
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def mlflow():
     load_mlflow()
 
 
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("texts", [["a"], ["FREE entry, now", "ok", "ok"]], ids=len)
-def test_every_spelling_holds_the_texts_that_mlflow_reads(name, texts):
+def test_every_spelling_holds_the_texts_that_mlflow_reads(mlflow, name, texts):
     kind, body = spell(name, texts)
     assert read(kind, body, most_rows=1000) == Ask(texts)
     assert as_mlflow_reads(kind, body) == texts
@@ -69,7 +69,7 @@ def test_every_spelling_holds_the_texts_that_mlflow_reads(name, texts):
 @settings(max_examples=40)
 @given(texts=st.lists(st.text(min_size=1), min_size=1, max_size=5))
 @example(texts=['"', "a,b", ' "quoted" ', "\\", "\t", "'"])
-def test_any_texts_are_read_as_mlflow_reads_them(name, texts):
+def test_any_texts_are_read_as_mlflow_reads_them(mlflow, name, texts):
     assume(name in SPELLINGS or not any("\r" in text for text in texts))  # pandas writes it without quotes
     kind, body = spell(name, texts)
     assert read(kind, body, most_rows=1000).texts == texts
@@ -101,7 +101,7 @@ def test_what_pandas_calls_missing_is_text_in_a_table():
 @pytest.mark.parametrize(
     "table", ["\n\ntext\n\na\n\r\n\nb", "text\ra\rb", "\ufefftext\r\na\r\nb\r\n", '"text"\n"a"\n"b"']
 )
-def test_empty_lines_and_the_kind_of_line_end_mean_nothing(table):
+def test_empty_lines_and_the_kind_of_line_end_mean_nothing(mlflow, table):
     assert read(CSV, table.encode(), most_rows=2).texts == ["a", "b"] == as_mlflow_reads(CSV, table.encode())
 
 
@@ -115,7 +115,7 @@ def test_no_rows_are_no_texts(name):
     assert read(kind, body, most_rows=1).texts == []
 
 
-def test_one_text_under_its_column_is_one_row():
+def test_one_text_under_its_column_is_one_row(mlflow):
     for key in ("inputs", "instances"):
         body = json.dumps({key: {"text": "a"}}).encode()
         assert read(JSON, body, most_rows=1).texts == ["a"] == as_mlflow_reads(JSON, body)
