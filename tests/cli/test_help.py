@@ -52,7 +52,8 @@ def test_every_option_is_there_with_its_default_and_its_variable(capsys, verb):
     assert main([verb, "--help"]) == 0
     page = " ".join(capsys.readouterr().out.split())
     for option in VERBS[verb].declared():
-        assert f"{option.flag} {option.help}" in page
+        off = f", --no-{option.flag[2:]}" if option.kind is bool else ""
+        assert f"{option.flag}{off} {option.help}" in page
         assert re.search(rf"default \S+; {option.variable}\b", page)
         assert option.allowed in page
     assert VERBS[verb].summary in page

@@ -30,12 +30,14 @@ def events(capsys):
 def test_every_option_is_a_parameter_spelled_as_its_flag(base, verb):
     made = base.parameters(VERBS[verb])
     for option in VERBS[verb].declared():
+        if option.secret:
+            continue
         parameter = made.pop(option.name)
         parameter.init()
         assert f"--{parameter.name}" == option.flag
         assert parameter.kwargs["type"] is option.kind
         assert parameter.kwargs["default"] == option.default
-    assert made == {}
+    assert made == {}  # what may hold a password is none
 
 
 def test_a_step_is_announced(base, capsys):
