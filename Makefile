@@ -15,10 +15,11 @@ uv_settings = UV='$(UV)' UV_PYTHON='$(PYTHON)' UV_PYTHON_DOWNLOADS=never UV_PROJ
 
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test test-fast check format docs bench-train record-demo record-bench lock clean new-python
+.PHONY: help set-up demo test test-fast test-reliability check format docs bench-train bench-serve record-demo \
+	record-bench record-bench-serve lock clean new-python
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 set-up: .venv/.set-up ## make .venv with everything in it; the other targets do so themselves
 
@@ -33,6 +34,10 @@ test: .venv/.set-up ## run every test, and show what the tests cover
 
 test-fast: .venv/.set-up ## run the tests that are done within a minute
 	@.venv/bin/pytest -m 'not slow and not browser and not postgres' $(ARGS)
+
+test-reliability: .venv/.set-up ## kill, fill, flood and starve the store and the server at length; takes an hour
+	RELIABILITY_CYCLES=30 RELIABILITY_SECONDS=60 SPAMCTL_TESTS_EXAMPLES=500 \
+		.venv/bin/pytest tests/faults tests/store/test_survival.py tests/serving/test_schema.py $(ARGS)
 
 check: .venv/.set-up ## hold everything to the rules: lint, format, types, printed output, lock
 	.venv/bin/ruff check
@@ -51,12 +56,18 @@ docs: .venv/.set-up ## write the program's own output into README.md
 bench-train: .venv/.set-up ## time training and scoring beside the usual way; takes minutes
 	.venv/bin/python tests/bench/train.py
 
+bench-serve: .venv/.set-up ## time the server beside the usual ways to serve; takes minutes
+	.venv/bin/python tests/bench/serve.py
+
 record-demo: .venv/.set-up ## run the demo afresh and keep its output for README.md
 	rm -rf demo && mkdir demo
 	cd demo && ../.venv/bin/python ../.ci/docs.py --record demo spamctl train --accuracy-threshold 0.7
 
 record-bench: .venv/.set-up ## run the benchmark and keep its tables for README.md
 	.venv/bin/python .ci/docs.py --record bench-train python tests/bench/train.py
+
+record-bench-serve: .venv/.set-up ## run the server's benchmark and keep its tables for README.md
+	.venv/bin/python .ci/docs.py --record bench-serve python tests/bench/serve.py
 
 lock: $(filter .uv/%,$(UV)) ## lock the versions that fit pyproject.toml; ARGS=--upgrade takes the newest
 	$(uv_settings) $(PYTHON) .ci/lock.py --make $(ARGS)

@@ -30,7 +30,7 @@ def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
     settled = resolve(ServeOptions, flags, config=config, environ=os.environ, folder=Path.cwd())
     options = settled.options
     token = read_token(options, settled.variables)
-    _refuse_early(options, token)
+    store = _refuse_early(options, token)
     _, result = run_verb(ServeOptions, flags, Start(config, None, debug))
 
     from rich.console import Console
@@ -44,7 +44,7 @@ def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
     cache = str(folder / STATE / "models")
     wish = Wish(options.model_name, options.model_version, options.shadow, cache, options.follow_seconds)
     settings = _settings(options, result, token)
-    greeting = _greeting(options, settings, result)
+    greeting = _greeting(options, settings, result, store)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     environment = child_environment(settled.variables, folder)
 
@@ -76,9 +76,9 @@ def read_token(options: ServeOptions, variables: Mapping[str, str]) -> str:
     return token
 
 
-def _refuse_early(options: ServeOptions, token: str) -> None:
-    """Refuse within a moment what the server would refuse after seconds: its address, its access, its store."""
-    from spamctl.serving.server import listen
+def _refuse_early(options: ServeOptions, token: str) -> str:
+    """Refuse within a moment what the server would refuse after seconds; return the name of the store, if any."""
+    from spamctl.serving.server import listen, prepare_store
 
     if not options.is_local and not token and not options.insecure:
         raise UsageError(
@@ -86,10 +86,7 @@ def _refuse_early(options: ServeOptions, token: str) -> None:
             f"give --token-file FILE or {TOKEN}, or --insecure if all may read and write here"
         )
     listen(options.host, options.port).close()
-    if options.capture != "off":
-        from spamctl.store.database import open_store
-
-        open_store(options.datastore_uri, create=True).close()
+    return "" if options.capture == "off" else prepare_store(options.datastore_uri)
 
 
 def _settings(options: ServeOptions, result: Mapping[str, Any], token: str) -> Settings:
@@ -123,10 +120,9 @@ def _settings(options: ServeOptions, result: Mapping[str, Any], token: str) -> S
     )
 
 
-def _greeting(options: ServeOptions, settings: Settings, result: Mapping[str, Any]) -> Greeting:
+def _greeting(options: ServeOptions, settings: Settings, result: Mapping[str, Any], store: str) -> Greeting:
     """Say what is served, where, and how to try it."""
     from spamctl.reports.serving import Greeting
-    from spamctl.store.address import parse
 
     release, moves = settings.release, options.follow_seconds > 0 and not options.model_version.isdigit()
     return Greeting(
@@ -135,7 +131,7 @@ def _greeting(options: ServeOptions, settings: Settings, result: Mapping[str, An
         engine=result["engine"],
         threshold=result["threshold"],
         capture=settings.capture,
-        store="" if settings.capture == "off" else parse(settings.datastore_uri).name,
+        store=store,
         shadow=settings.shadow.version if settings.shadow else "",
         follows=f"{options.model_version}, when it moves to another version" if moves else "",
         with_token=bool(settings.token),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -80,19 +82,19 @@ class Views:
         """Tell the last verdicts of this process, and how busy it is."""
         service = self._service
         current, figures = service.deployments.current, service.recent.figures()
-        return JSONResponse(
-            {
-                "model_name": current.release.name,
-                "model_version": current.release.version,
-                "threshold": current.threshold,
-                "rows": service.recent.rows,
-                "rows_per_second": figures.rows_per_second,
-                "spam_share": figures.spam_share,
-                "latency_ms": {"p50": figures.p50_ms, "p99": figures.p99_ms},
-                "captured": service.archive.name if service.archive else "",
-                "verdicts": service.recent.verdicts(),
-            }
-        )
+        told = {
+            "model_name": current.release.name,
+            "model_version": current.release.version,
+            "threshold": current.threshold,
+            "rows": service.recent.rows,
+            "rows_per_second": figures.rows_per_second,
+            "spam_share": figures.spam_share,
+            "latency_ms": {"p50": figures.p50_ms, "p99": figures.p99_ms},
+            "captured": service.archive.name if service.archive else "",
+            "verdicts": service.recent.verdicts(),
+        }
+        # In ASCII: a message may hold half a character.
+        return Response(json.dumps(told), media_type="application/json")
 
     async def metrics(self, _request: Request) -> Response:
         """Tell all figures, for Prometheus."""

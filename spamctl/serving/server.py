@@ -21,7 +21,6 @@ from spamctl.serving.guard import Access
 from spamctl.serving.metrics import Metrics
 from spamctl.serving.service import Archive, Service
 from spamctl.serving.settings import Settings
-from spamctl.store.address import parse
 from spamctl.store.capture import Capture
 from spamctl.store.database import open_store
 
@@ -48,6 +47,12 @@ def listen(host: str, port: int) -> socket.socket:
         raise UsageError(f"--port {port}: cannot be had on {host}: {error.strerror}; choose another") from None
     listener.set_inheritable(True)
     return listener
+
+
+def prepare_store(address: str) -> str:
+    """Make the store at an address if there is none, and return the name to show for it; raise as `serve` does."""
+    with open_store(address, create=True) as store:
+        return store.address.name
 
 
 def serve(settings: Settings, listener: socket.socket, tell: Tell, ready: Callable[[], None]) -> signal.Signals:
@@ -182,7 +187,7 @@ def _archive(settings: Settings) -> Iterator[Archive | None]:
     capture = Capture(settings.datastore_uri, mode=settings.capture, timeout_s=settings.capture_seconds)
     try:
         with open_store(settings.datastore_uri) as store:
-            yield Archive(capture, store, parse(settings.datastore_uri).name)
+            yield Archive(capture, store, store.address.name)
     finally:
         capture.close(max(1.0, settings.limits.drain_s))
 
