@@ -8,12 +8,15 @@ import sys
 from collections import Counter
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spamctl.errors import DataError
 from spamctl.message import NOT_SPAM, SPAM, Message
+from spamctl.model.baseline import build
+from spamctl.simulate import synthetic
 from spamctl.simulate.dice import whole
 from spamctl.simulate.drift import DRIFTS, OF_SPAMMERS, SYNTHETIC, TEST_PART, TEXT_DRIFTS, drift, preview, stream
 from spamctl.simulate.families import families
@@ -45,6 +48,7 @@ def share(rows):
 
 @kinds
 @given(messages, st.integers(0, 99), st.integers(0, 99))
+@settings(max_examples=40)
 def test_strength_0_is_the_identity_and_no_strength_moves_a_label(kind, message, seed, index):
     assert drift(message, kind, 0.0, seed=seed, index=index) == message
     for strength in (0.5, 1.0):
@@ -54,6 +58,7 @@ def test_strength_0_is_the_identity_and_no_strength_moves_a_label(kind, message,
 
 
 @given(messages)
+@settings(max_examples=20)
 def test_none_is_the_identity_at_any_strength(message):
     assert drift(message, "none", 1.0, seed=1, index=1) == message
 
@@ -215,3 +220,27 @@ def test_a_preview_of_few_messages_is_short():
 def test_an_empty_test_part_is_refused():
     with pytest.raises(DataError, match="holds no message"):
         stream([], samples=1, drift_type="none", strength=0.0, proportion=0.0, seed=0)
+
+
+@pytest.fixture(scope="module")
+def baseline():
+    """Return the linear baseline, trained on other messages than those that drift."""
+    rows = synthetic.messages(900, seed=1, era="2003", spam_share=0.25)
+    model = build("words and characters", 1.0)
+    return model.fit([row.text for row in rows], np.array([row.label == SPAM for row in rows]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("drift_type", "least"),
+    [("vocabulary", 0.1), ("homoglyph", 0.02), ("zero-width", 0.02), ("good-words", 0.05), ("length", 0.1),
+     ("modern", 0.2), ("mixed", 0.1)],
+)  # fmt: skip
+def test_the_more_drift_the_less_sure_of_the_truth_is_the_linear_baseline(drift_type, least, real, baseline):
+    margins = []
+    for dose in (0.0, 0.25, 0.5, 0.75, 1.0):
+        rows = staged(real, drift_type, samples=len(real), strength=dose, proportion=1.0)
+        towards_truth = np.array([1 if row.label == SPAM else -1 for row in rows])
+        margins.append(float((towards_truth * baseline.decision_function([row.text for row in rows])).mean()))
+    assert all(after < before + 0.01 for before, after in pairwise(margins)), margins
+    assert margins[0] - margins[-1] > least, margins

@@ -29,7 +29,7 @@ def distinct(made):
 
 
 @given(st.integers(0, 40), st.integers(), st.sampled_from(["2003", "modern", "both"]), st.floats(0, 1))
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_counts_are_exact(count, seed, era, spam_share):
     made = messages(count, seed=seed, era=era, spam_share=spam_share)
     assert len(made) == count
