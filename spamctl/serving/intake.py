@@ -19,9 +19,9 @@ _HEARING_OUT_S = 1.0
 
 @dataclass(slots=True)
 class _Share:
-    """Hold how much of a body has come, and whether more will."""
+    """Hold how much room a body has, beyond what is not counted, and whether more of it will come."""
 
-    length: int = 0
+    room: int = 0
     more: bool = True
 
 
@@ -71,32 +71,35 @@ class Intake:
             self._give_back(share)
 
     async def _whole(self, request: Request, share: _Share) -> bytes:
-        """Read a body to its end, or until it is refused."""
+        """Read a body to its end, or refuse it; one that does not say how long it is gets room for the longest.
+
+        If room grew with the body, many would grow side by side until none can end.
+        """
         whole = bytearray()
-        self._refuse_more(_announced(request), 0)
+        announced = _announced(request)
+        self._make_room(share, announced)
         while share.more:
             piece, share.more = await _next(request)
-            self._refuse_more(share.length, len(piece))
-            self._held += _counted(share.length + len(piece)) - _counted(share.length)
-            share.length += len(piece)
+            length = len(whole) + len(piece)
+            ends_soon = length <= max(announced, FREE_BYTES) or not share.more
+            self._make_room(share, length if ends_soon else max(length, self._body_bytes))
             whole += piece
         return bytes(whole)
 
-    def _give_back(self, share: _Share) -> None:
-        self._held -= _counted(share.length)
-        share.length = 0
-
-    def _refuse_more(self, before: int, now: int) -> None:
-        """Raise Refusal if a body may not grow."""
-        if before + now > self._body_bytes:
+    def _make_room(self, share: _Share, length: int) -> None:
+        """Keep room for so many bytes of a body, or raise Refusal."""
+        if length > self._body_bytes:
             most = f"{self._body_bytes / MIB:g} MiB" if self._body_bytes >= MIB else f"{self._body_bytes} bytes"
             raise of_status(413, f"the body is longer than {most}: send fewer rows in each request")
-        if self._held + _counted(before + now) - _counted(before) > self._total_bytes:
+        more = max(0, length - FREE_BYTES - share.room)
+        if self._held + more > self._total_bytes:
             raise of_status(429, "too many long requests at once: try again soon", SOON)
+        self._held += more
+        share.room += more
 
-
-def _counted(length: int) -> int:
-    return max(0, length - FREE_BYTES)
+    def _give_back(self, share: _Share) -> None:
+        self._held -= share.room
+        share.room = 0
 
 
 async def _next(request: Request) -> tuple[bytes, bool]:

@@ -138,6 +138,28 @@ def test_all_bodies_together_are_bounded_until_they_are_given_back():
     assert told.headers == {"retry-after": "1"}  # all of it has been read, so the connection is kept
 
 
+@pytest.mark.parametrize(
+    ("headers", "first", "room"),
+    [
+        (length(LIMIT - 600), b"x", 400),
+        ((), b"x" * FREE_BYTES, 0),
+        ((), b"x" * (FREE_BYTES + 1), 1000),
+    ],
+    ids=["announced", "short so far", "long, with no end in sight"],
+)
+def test_room_is_kept_for_what_may_come(headers, first, room):
+    async def look():
+        made = intake()
+        task = asyncio.create_task(made.read(request(first, headers=headers, then=never)))
+        await asyncio.sleep(0.05)
+        held = made.held
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return held, made.held
+
+    assert asyncio.run(look()) == (room, 0)
+
+
 def test_a_request_that_fails_gives_its_body_back():
     async def fail(made):
         async with made.body(request(b"x" * LIMIT)):
