@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
+from spamctl.cli.environment import working_folder
 from spamctl.cli.flags import Flags
 from spamctl.cli.launch import Config, Debug, Resume, RunId, Start, run_verb
 from spamctl.config.traffic import TrafficOptions
@@ -24,10 +27,19 @@ def traffic(
     if start.origin is None:
         _refuse_early(flags, start)
     _, result = run_verb(TrafficOptions, flags, start)
+    if "preview" in result:
+        result["preview"] = _fetched(working_folder() / result["preview"])
     show(result, Console(highlight=False))
     if fault := missing(result):
         raise SpamctlError(fault)
     return 0
+
+
+def _fetched(path: Path) -> Any:
+    """Return what a run left in a file for us alone, and remove the file."""
+    left = json.loads(path.read_text(encoding="utf-8"))
+    path.unlink()
+    return left
 
 
 def _refuse_early(flags: Flags, start: Start) -> None:

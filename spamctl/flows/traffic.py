@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from metaflow import card, current, step
@@ -49,20 +51,25 @@ class TrafficFlow(base.VerbFlow):
     @step
     def send(self) -> None:
         """Send the messages in batches, write down the truth of each that was answered, and sum up."""
-        from spamctl.reports import traffic_card
+        from spamctl.reports import traffic_card, traffic_plots
 
         if self.changes:
-            self.result: dict[str, Any] = {"preview": self.changes}
+            self.result: dict[str, Any] = {"preview": f".spamctl/preview-{current.run_id}.json"}
             self.traffic_html = traffic_card.preview_page(self.changes)
         else:
             with self.part() as options:
                 self.result = self._send(options)
-            self.traffic_html = traffic_card.page(self.result)
+            self.traffic_html = traffic_card.page(self.result, plots=traffic_plots.traffic_plots(self.result))
         self.next(self.end)
 
     @step
     def end(self) -> None:
-        """Tell the result."""
+        """Tell the result; a preview in a file, since logs keep what is told and carry no message."""
+        if self.changes:
+            path = Path(self.result["preview"])
+            path.parent.mkdir(exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_text(json.dumps(self.changes), encoding="utf-8")
         base.result("traffic", self.result)
 
     @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from spamctl.reports.page import Column, Markup, document, element, table
+from spamctl.reports.page import Column, Markup, document, element, pictures, table
 from spamctl.reports.sent import counts, facts, headline, judged_rows, missing
 
 _PAIRS = (Column("what"), Column("value"))
@@ -23,9 +23,9 @@ _JUDGED = (
 _CHANGES = (Column("drift", "faint"), Column("label", "faint"), Column("before", "text"), Column("after", "text"))
 
 
-def page(result: Mapping[str, Any]) -> str:
-    """Return the card of a traffic run; takes the result as the flow tells it."""
-    return document(headline(result), _parts(result))
+def page(result: Mapping[str, Any], *, plots: Mapping[str, bytes]) -> str:
+    """Return the card of a traffic run; takes the result as the flow tells it, and PNGs by name."""
+    return document(headline(result), _parts(result, plots))
 
 
 def preview_page(changes: Sequence[Mapping[str, Any]]) -> str:
@@ -43,7 +43,7 @@ def preview_page(changes: Sequence[Mapping[str, Any]]) -> str:
     return document(title, [element("h1", title), table(_CHANGES, rows)])
 
 
-def _parts(result: Mapping[str, Any]) -> Iterator[Markup]:
+def _parts(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> Iterator[Markup]:
     """Yield the parts of the card, from top to bottom."""
     fault = missing(result)
     yield element("h1", headline(result), "verdict bad" if fault else "verdict good")
@@ -54,6 +54,7 @@ def _parts(result: Mapping[str, Any]) -> Iterator[Markup]:
     if result["judged"]:
         yield element("h2", "Against the truth")
         yield table(_JUDGED, list(judged_rows(result)))
+        yield pictures(plots)
         yield element("p", "The truth is what the generator or the dataset says; monitoring does not see it.", "quiet")
     yield element("h2", "Facts")
     yield table(_PAIRS, list(facts(result)))

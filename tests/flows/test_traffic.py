@@ -10,6 +10,7 @@ import pytest
 from spamctl.data import corpus, split
 from spamctl.store import queries, truth
 from spamctl.store.database import open_store
+from tests import tiny_models
 from tests.flows.conftest import kill_family
 from tests.ports import closed_port
 from tests.served import served
@@ -222,6 +223,10 @@ def test_a_preview_shows_pairs_sends_nothing_and_needs_no_server(desk):
     assert desk.out.count("  before  ") == desk.out.count("  after   ") == 4
     assert "\\u200" in desk.out
     assert "Nothing was sent." in desk.out
+    texts = [message.text for message in tiny_models.messages(200)]
+    assert [text for text in texts if text in desk.out]
+    assert not [text for text in texts if text in log_of(desk) + desk.err]
+    assert not list(desk.path(".spamctl").glob("preview*"))
     assert not desk.path("spam.db").exists()
 
 
