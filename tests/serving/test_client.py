@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import socket
 import threading
 import time
@@ -14,14 +13,12 @@ import httpx
 import pytest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from spamctl.errors import UnavailableError, UsageError
-from spamctl.serving import client, reach
-from spamctl.serving.answers import read_answers
+from spamctl.serving import client
 from spamctl.serving.client import Batch, Pace, Target, send
 from spamctl.store import queries
 from spamctl.store.database import open_store
 from tests import tiny_models, tiny_packages
-from tests.ports import closed_port, silent_port
+from tests.ports import closed_port
 from tests.served import served
 from tests.serving.odd_servers import odd_server, prediction, predictions, refusing, saying, well
 from tests.store.made_rows import ODD_TEXTS
@@ -198,55 +195,6 @@ def test_an_answer_that_is_too_large_is_not_kept(monkeypatch):
     assert fates([outcome]) == {("garbled", "the answer is too large"): 1}
 
 
-WRONG = {
-    "the answer is no JSON": [b"", b"<html>It works!</html>", b"\xff", b"[" * 100_000, b'{"predictions": [}'],
-    "the answer has no list of predictions": [b"null", b"[]", b'{"predictions": {}}', b'{"outputs": []}'],
-    "0 predictions for 2 messages": [b'{"predictions": []}'],
-}
-WRONG_ROWS = {
-    "a prediction is no object": [1, None, "spam", ["spam"]],
-    "a prediction has no uuid": [
-        {"uuid": None}, {"uuid": 7}, {"uuid": ""}, {"uuid": "not-a-uuid"}, {"uuid": "A" * 32}, {"uuid": "\ud800"},
-    ],
-    "a prediction's classification is neither spam nor not spam": [
-        {"classification": "ham"}, {"classification": None}, {"classification": ["spam"]}, {"classification": True},
-    ],
-    "a prediction's probability is no number from 0 to 1": [
-        {"probability": value} for value in (None, True, "0.5", -0.1, 1.01, float("nan"), float("inf"), 10**400)
-    ],
-    "a prediction names no model version": [{"model_version": value} for value in (None, "", 3)],
-    "a prediction does not say whether it is captured": [{"captured": value} for value in (None, 1, "true")],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("reason", "body"), [(reason, body) for reason, bodies in WRONG.items() for body in bodies])
-def test_a_body_that_strays_from_the_wire_format_is_named(reason, body):
-    assert read_answers(body, 2) == reason
-
-
-@pytest.mark.parametrize(("reason", "row"), [(reason, row) for reason, rows in WRONG_ROWS.items() for row in rows])
-def test_one_wrong_prediction_spoils_the_answer(reason, row):
-    wrong = prediction(**row) if isinstance(row, dict) else row
-    assert read_answers(json.dumps({"predictions": [prediction(), wrong]}).encode(), 2) == reason
-
-
-@pytest.mark.parametrize("name", ["uuid", "classification", "probability", "model_version", "captured"])
-def test_a_prediction_lacks_nothing(name):
-    row = {key: value for key, value in prediction().items() if key != name}
-    assert isinstance(read_answers(json.dumps({"predictions": [row]}).encode(), 1), str)
-
-
-def test_two_messages_do_not_share_a_uuid():
-    row = prediction()
-    assert read_answers(json.dumps({"predictions": [row, row]}).encode(), 2) == "two predictions have the same uuid"
-
-
-def test_what_the_wire_may_hold_beyond_what_is_needed_is_no_fault():
-    rows = [prediction(explanation=[]), {key: value for key, value in prediction().items() if key != "truncated"}]
-    answers = read_answers(json.dumps({"predictions": rows, "more": 1}).encode(), 2)
-    assert [answer.uuid for answer in answers] == [row["uuid"] for row in rows]
-
-
 def test_half_an_answer_is_no_answer_and_its_neighbours_are_not_touched():
     def half(number, texts):
         rows = [prediction(text) for text in texts]
@@ -392,42 +340,3 @@ def lossy_proxy(address, lose):
 
     with odd_server(pass_on) as (uri, _):
         yield uri
-
-
-def test_nobody_at_an_address_is_said_at_once():
-    uri = f"http://127.0.0.1:{closed_port()}/invocations"
-    began = time.monotonic()
-    with pytest.raises(UnavailableError, match=rf"--target-uri {uri}: no server listens there .*spamctl serve"):
-        reach.require_listening(uri)
-    assert time.monotonic() - began < 2
-
-
-def test_a_host_that_does_not_exist_is_said_in_words():
-    with pytest.raises(UnavailableError, match=r"no server listens there \(\w[^\n]*\)"):
-        reach.require_listening("http://no-such-host.invalid/invocations")
-
-
-def test_whoever_listens_may_be_asked():
-    with silent_port() as port:
-        reach.require_listening(f"http://127.0.0.1:{port}/invocations")
-
-
-def test_a_token_comes_from_the_file_then_from_the_variable(tmp_path, monkeypatch):
-    assert reach.read_token("none") == ""
-    monkeypatch.setenv("SPAMCTL_SERVE_TOKEN", "from-the-variable")
-    assert reach.read_token("none") == "from-the-variable"
-    (tmp_path / "token").write_text(" from-the-file\n")
-    assert reach.read_token("token") == "from-the-file"
-
-
-@pytest.mark.parametrize("content", [b"", b" \n", b"two words", "é".encode(), b"\xff", b"a\x00b", b"a\nb"])
-def test_what_can_be_no_token_is_refused_without_showing_it(content, tmp_path):
-    (tmp_path / "token").write_bytes(content)
-    with pytest.raises(UsageError, match=r"^--token-file token: [ -~]+$") as refused:
-        reach.read_token("token")
-    assert not content.strip() or content.decode("latin-1") not in str(refused.value)
-
-
-def test_a_token_file_that_is_not_there_is_refused():
-    with pytest.raises(UsageError, match="--token-file nowhere: cannot be read: No such file"):
-        reach.read_token("nowhere")

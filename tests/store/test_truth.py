@@ -91,6 +91,13 @@ def test_the_answered_rows_of_a_run_are_counted_by_truth_verdict_and_origin(stor
     assert truth.tally(store, "none such") == []
 
 
+def test_truths_are_counted_with_and_without_an_answer_beside_them(store, made):
+    truth.remember(store, [*true_rows(made[:12]), true_row(), *true_rows(made[12:], traffic_run="another")])
+    assert truth.count(store, "run") == (13, 12)
+    assert truth.count(store, "another") == (18, 18)
+    assert truth.count(store, "none such") == (0, 0)
+
+
 def test_a_table_of_its_own_leaves_data_as_it_was(store, made):
     before = queries.newest(store, 50)
     truth.remember(store, true_rows(made))
