@@ -15,7 +15,7 @@ uv_settings = UV='$(UV)' UV_PYTHON='$(PYTHON)' UV_PYTHON_DOWNLOADS=never UV_PROJ
 
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test test-fast test-reliability check format docs bench-train bench-serve record-demo \
+.PHONY: help set-up demo test test-fast test-reliability check format docs bench-train bench-serve record-demo record-tour \
 	record-bench record-bench-serve lock clean new-python
 
 help: ## list the targets
@@ -62,6 +62,9 @@ bench-serve: .venv/.set-up ## time the server beside the usual ways to serve; ta
 record-demo: .venv/.set-up ## run the demo afresh and keep its output for README.md
 	rm -rf demo && mkdir demo
 	cd demo && ../.venv/bin/python ../.ci/docs.py --record demo spamctl train --accuracy-threshold 0.7
+
+record-tour: .venv/.set-up ## serve, send and label where the demo was trained, and keep the output for README.md
+	.venv/bin/python .ci/docs.py --record tour python .ci/tour.py
 
 record-bench: .venv/.set-up ## run the benchmark and keep its tables for README.md
 	.venv/bin/python .ci/docs.py --record bench-train python tests/bench/train.py

@@ -40,18 +40,16 @@ def greet(greeting: Greeting, console: Console) -> None:
     """Print the greeting, for a terminal or a log."""
     plain = console.options.ascii_only
     mark = "OK" if plain else "✔"
-    console.print(
-        Text(
-            f"{mark} Serving {_shown(greeting.model, plain=plain)} on {greeting.address}  (Ctrl-C stops it)",
-            "bold green",
-        )
-    )
+    told = f"{mark} Serving {_shown(greeting.model, plain=plain)} on {greeting.address}  (Ctrl-C stops it)"
+    console.print(Text(told, "bold green"), soft_wrap=True)
     grid = Table.grid(padding=(0, 2), pad_edge=False)
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in _facts(greeting):
         grid.add_row(f" {name}", _shown(value, plain=plain))
-    console.print("", grid, "", sep="\n", end="")
+    console.print()
+    console.print(grid)
+    console.print()
     console.print(Text("Try it:", "bold"))
     console.print(Text(curl(greeting), "cyan"), soft_wrap=True)
 
