@@ -15,8 +15,7 @@ uv_settings = UV='$(UV)' UV_PYTHON='$(PYTHON)' UV_PYTHON_DOWNLOADS=never UV_PROJ
 
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test test-fast test-reliability check format docs bench-train bench-serve record-demo record-tour \
-	record-bench record-bench-serve lock clean new-python
+.PHONY: help set-up demo test test-fast test-reliability check format docs bench-train bench-serve record-demo record-tour record-bench record-bench-serve lock clean new-python
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)

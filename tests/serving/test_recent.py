@@ -1,0 +1,72 @@
+"""The page and the log read how busy the server was, and its last verdicts, from a bounded memory."""
+
+import pytest
+
+from spamctl.serving import recent
+from spamctl.serving.recent import MOST_VERDICTS, Recent, Shown, shown
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Return a clock that stands still until it is moved."""
+
+    class Clock:
+        now = 100.0
+
+    monkeypatch.setattr(recent.time, "monotonic", lambda: Clock.now)
+    return Clock
+
+
+def verdict(number):
+    return Shown("2026-01-01T00:00:00+00:00", f"text {number}", "spam", 0.9, str(number), "1")
+
+
+def test_nothing_has_no_share_and_no_latency(clock):
+    figures = Recent().figures()
+    assert (figures.rows, figures.rows_per_second) == (0, 0)
+    assert (figures.spam_share, figures.p50_ms, figures.p99_ms) == (None, None, None)
+
+
+def test_a_window_counts_what_came_in_it(clock):
+    memory = Recent()
+    memory.add([], spam=4, rows=4, latency_ms=1)
+    clock.now += 50
+    for latency in range(1, 101):
+        memory.add([], spam=1, rows=2, latency_ms=latency)
+    clock.now += 20
+    figures = memory.figures(60.0)
+    assert (figures.requests, figures.rows, figures.spam_share) == (100, 200, 0.5)
+    assert figures.rows_per_second == pytest.approx(200 / 60)
+    assert (figures.p50_ms, figures.p99_ms) == (51, 100)
+    assert memory.rows == 204
+
+
+def test_a_young_server_divides_by_its_age(clock):
+    memory = Recent()
+    clock.now += 4
+    memory.add([], spam=0, rows=8, latency_ms=1)
+    assert memory.figures(60.0).rows_per_second == 2
+
+
+def test_when_too_much_came_the_rate_is_that_of_what_is_remembered(clock, monkeypatch):
+    monkeypatch.setattr(recent, "_MOST_REQUESTS", 10)
+    memory = Recent()
+    for _ in range(30):
+        clock.now += 0.1
+        memory.add([], spam=0, rows=1, latency_ms=1)
+    assert memory.figures(60.0).rows_per_second == pytest.approx(10 / 0.9)
+
+
+def test_the_last_verdicts_are_kept_the_newest_first(clock):
+    memory = Recent()
+    for number in range(MOST_VERDICTS + 5):
+        memory.add([verdict(number)], spam=1, rows=1, latency_ms=1)
+    told = memory.verdicts()
+    assert len(told) == MOST_VERDICTS
+    assert told[0]["uuid"] == str(MOST_VERDICTS + 4)
+    assert told[0].keys() == {"date", "text", "classification", "probability", "uuid", "model_version"}
+
+
+def test_a_long_message_is_cut():
+    assert shown("a" * 500) == "a" * 500
+    assert shown("a" * 501) == "a" * 500 + "…"
