@@ -45,7 +45,8 @@ def versions(lock: str) -> set[str]:
 
 def uv(*words: str) -> int:
     """Run the uv that the Makefile chose."""
-    return subprocess.run([os.environ.get("UV", "uv"), *words], cwd=ROOT, check=False).returncode
+    environment = os.environ | {"PYC_INVALIDATION_MODE": "TIMESTAMP"}  # what is compiled already is left as it is
+    return subprocess.run([os.environ.get("UV", "uv"), *words], cwd=ROOT, env=environment, check=False).returncode
 
 
 def make() -> int:
@@ -61,10 +62,13 @@ def make() -> int:
 
 
 def sync() -> int:
-    """Install, say which versions this machine's index did not have, and leave the lock as it was."""
+    """Install and compile, say which versions this machine's index did not have, and leave the lock as it was.
+
+    Else each process compiles torch and its like again where PYTHONDONTWRITEBYTECODE is set, and a run starts a dozen.
+    """
     before = LOCK.read_text(encoding="utf-8")
     try:
-        status = uv("sync", *sys.argv[2:])
+        status = uv("sync", "--compile-bytecode", *sys.argv[2:])
         new = versions(LOCK.read_text(encoding="utf-8")) - versions(before)
     finally:
         LOCK.write_text(before, encoding="utf-8")

@@ -183,6 +183,12 @@ def test_installing_leaves_the_lock_as_it_was_and_tells_what_differs(clone):
     assert (clone / "uv.lock").read_text(encoding="utf-8") == STRIPPED
 
 
+def test_what_is_installed_is_compiled_once_and_not_by_every_process(clone):
+    (clone / "uv").write_text("#!/bin/sh\necho $* $PYC_INVALIDATION_MODE > words\n", encoding="utf-8")
+    assert run(clone, "--sync", "--inexact").returncode == 0
+    assert (clone / "words").read_text(encoding="utf-8") == "sync --compile-bytecode --inexact TIMESTAMP\n"
+
+
 def test_a_failure_of_uv_is_a_failure_and_leaves_the_lock_as_it_was(clone, monkeypatch):
     monkeypatch.setenv("UV_EXIT", "2")
     (clone / "answer").write_text("", encoding="utf-8")
