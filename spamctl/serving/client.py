@@ -12,6 +12,7 @@ import asyncio
 import itertools
 import json
 import queue
+import ssl
 import threading
 import time
 from collections.abc import Generator, Iterable
@@ -135,30 +136,35 @@ class _Sender:
 
     async def run(self) -> None:
         """Let as many workers as there may be requests take batch after batch."""
-        most = self._pace.concurrency
+        self._began = time.monotonic()
+        trusted = httpx.create_ssl_context()  # it takes a while, and all may use the same
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(self._pace.concurrency):
+                workers.create_task(self._work(trusted))
+
+    async def _work(self, trusted: ssl.SSLContext) -> None:
+        """Send batches over one connection; a pool that many share looks through all of them for each request."""
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "spamctl"}
         if self._target.token:
             headers["Authorization"] = f"Bearer {self._target.token}"
         async with httpx.AsyncClient(
             headers=headers,
-            limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
             timeout=None,  # noqa: S113 - one deadline holds for a batch with all its tries
             trust_env=urlsplit(self._target.uri).hostname not in LOOPBACK,  # no proxy leads to this machine
+            verify=trusted,
         ) as client:
-            self._began = time.monotonic()
-            async with asyncio.TaskGroup() as workers:
-                for _ in range(most):
-                    workers.create_task(self._work(client))
+            for number, batch in self._batches:
+                await self._take(client, number, batch)
 
-    async def _work(self, client: httpx.AsyncClient) -> None:
-        for number, batch in self._batches:
-            if self._silent >= GONE:
-                self._outcomes.put(Outcome(number, "unanswered", _UNSENT))
-                continue
-            await self._turn(len(batch.texts))
-            outcome = await self._deliver(client, number, batch)
-            self._silent = self._silent + 1 if outcome.fate == "unanswered" else 0
-            self._outcomes.put(outcome)
+    async def _take(self, client: httpx.AsyncClient, number: int, batch: Batch) -> None:
+        """Send a batch when it is its turn, unless the server is gone, and tell what became of it."""
+        if self._silent >= GONE:
+            self._outcomes.put(Outcome(number, "unanswered", _UNSENT))
+            return
+        await self._turn(len(batch.texts))
+        outcome = await self._deliver(client, number, batch)
+        self._silent = self._silent + 1 if outcome.fate == "unanswered" else 0
+        self._outcomes.put(outcome)
 
     async def _turn(self, messages: int) -> None:
         """Wait until so many messages may leave."""
