@@ -11,6 +11,7 @@ Json = dict[str, Any]
 
 EXAMPLE: Final = "You are a winner you have been specially selected to receive $1000 cash or a $2000 award."
 EVERYWHERE: Final = (400, 401, 403, 500)
+TABLE: Final = r'^[\r\n]*(text|"text")([\r\n]+([^,"\r\n][^,\r\n]*|"([^"]|"")*"))*[\r\n]*$'
 REASONS: Final = {
     400: "The request is not as it must be; the message names row and column.",
     401: "The server has a token, and the request has none or a wrong one.",
@@ -77,7 +78,11 @@ def _invocations() -> Json:
                     },
                 },
                 "text/csv": {
-                    "schema": {"type": "string", "description": "The first line is `text`; then a message a line."},
+                    "schema": {
+                        "type": "string",
+                        "description": "The first line is `text`; then a message a line, in quotes if it needs any.",
+                        "pattern": TABLE,
+                    },
                     "example": f'text\n"{EXAMPLE}"\nok\n',
                 },
             },
@@ -163,7 +168,7 @@ def _pages() -> dict[str, Json]:
 
 def _operation(name: str, summary: str, description: str, answer: Json, statuses: tuple[int, ...] = ()) -> Json:
     """Describe one operation that answers with 200, or with an error."""
-    errors = {str(status): _error(status) for status in sorted({*EVERYWHERE, *statuses})}
+    errors = {str(status): _json(_ref("Error"), REASONS[status]) for status in sorted({*EVERYWHERE, *statuses})}
     return {
         "operationId": name,
         "summary": summary,
@@ -178,10 +183,6 @@ def _operation(name: str, summary: str, description: str, answer: Json, statuses
         ],
         "responses": {"200": answer} | errors,
     }
-
-
-def _error(status: int) -> Json:
-    return _json(_ref("Error"), REASONS[status])
 
 
 def _json(schema: Json, description: str) -> Json:
