@@ -76,8 +76,10 @@ def serve(settings: Settings, listener: socket.socket, tell: Tell, ready: Callab
         service = Service(deployments, archive, settings.limits, metrics)
         server = Server(service, settings, tell, ready)
         gc.freeze()  # what has been made so far stays: collecting rubbish need not look at it
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner, contextlib.suppress(asyncio.CancelledError):
             runner.run(server.serve(sockets=[listener]))
+        if archive:
+            archive.capture.close(server.patience_s)
     return server.stopped_by
 
 
@@ -104,10 +106,16 @@ class Server(uvicorn.Server):
             )
         )
 
+    @property
+    def patience_s(self) -> float:
+        """Say how long what waits for the store is waited for at the end, in seconds; not at all after two signals."""
+        return 0.0 if self.force_exit else max(1.0, self._settings.limits.drain_s)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop at the first signal, at once at the second; SIGINT is told from SIGTERM by who waits for the end."""
         loop = asyncio.get_running_loop()
+        self._serving = asyncio.current_task()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop, number)
         try:
@@ -135,6 +143,8 @@ class Server(uvicorn.Server):
         self.force_exit = self.should_exit
         self.should_exit = True
         self.stopped_by = number
+        if self.force_exit and self._serving:
+            self._serving.cancel()  # uvicorn would still wait for connections to close
 
     async def _follow(self) -> None:
         """Serve what the follower says is to be served now."""
@@ -180,7 +190,7 @@ class Server(uvicorn.Server):
 
 @contextlib.contextmanager
 def _archive(settings: Settings) -> Iterator[Archive | None]:
-    """Open what keeps the answers, and close it when all of them are kept."""
+    """Open what keeps the answers, and let it go at the end."""
     if settings.capture == "off":
         yield None
         return
@@ -189,7 +199,7 @@ def _archive(settings: Settings) -> Iterator[Archive | None]:
         with open_store(settings.datastore_uri) as store:
             yield Archive(capture, store, store.address.name)
     finally:
-        capture.close(max(1.0, settings.limits.drain_s))
+        capture.close(1.0)  # nothing waits any more
 
 
 def _written(path: Path) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import socket
 import subprocess
@@ -27,11 +26,13 @@ class Workers:
         self._settings, self._listener, self._environment, self._tell = settings, listener, environment, tell
         self._children: list[subprocess.Popen[str]] = []
         self._stopped_by: signal.Signals | None = None
+        self._hurried = False
 
     def run(self, ready: Callable[[], None]) -> signal.Signals:
         """Serve until SIGINT or SIGTERM comes, and return it; `ready` is called once all of them answer.
 
-        Raises SpamctlError if one cannot start.
+        The first signal lets the workers answer what they are answering, the second ends them at once. Raises
+        SpamctlError if one cannot start.
         """
         before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -50,6 +51,7 @@ class Workers:
                 signal.signal(number, handler)
 
     def _stop(self, number: int, _frame: object) -> None:
+        self._hurried = self._stopped_by is not None
         self._stopped_by = signal.Signals(number)
 
     def _start(self) -> subprocess.Popen[str]:
@@ -84,13 +86,12 @@ class Workers:
 
     def _end(self) -> None:
         """Let the workers answer what they are answering, then see that none is left."""
+        self._listener.close()  # who calls now is refused, and not left waiting
         deadline = time.monotonic() + self._settings.limits.drain_s + 10.0
         for child in self._children:
-            with contextlib.suppress(ProcessLookupError):
-                child.terminate()
-        for child in self._children:
-            try:
-                child.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+            child.terminate()
+        while any(child.poll() is None for child in self._children):
+            if self._hurried or time.monotonic() > deadline:
+                for child in self._children:
+                    child.kill()
+            time.sleep(WATCH_S)
