@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -104,6 +105,8 @@ class Guard:
             await answer.replace_bare_error()
         except Refusal as refused:
             await answer.refuse(refused)
+        except asyncio.CancelledError:  # the drain time is over; uvicorn would answer 500 and log a trace
+            await answer.refuse(of_status(503, "the server is stopping: try again soon", {"retry-after": "1"} | CLOSE))
         except ClientDisconnect:
             logger.debug("request %s: the client has gone", scope["state"]["request_id"])
         except Exception as error:
