@@ -7,7 +7,7 @@ from types import MappingProxyType
 from faker import Faker
 
 from spamctl.simulate.dice import Dice
-from spamctl.simulate.links import host
+from spamctl.simulate.links import ENDINGS, host
 
 # Numbers that the regulators keep for films and books: nobody can be called by a message made here.
 _FICTIONAL = {
@@ -137,9 +137,11 @@ VALUES = MappingProxyType[str, Callable[[Cast], str]](
         "host": lambda cast: host(cast.dice),
         "link": lambda cast: f"{cast.dice.pick(('https://', 'http://', ''))}{host(cast.dice)}/{_path(cast)}",
         "old_link": lambda cast: f"{cast.dice.pick(('www.', 'http://www.', 'wap.'))}{host(cast.dice)}",
-        "brand_link": lambda cast: f"{cast.dice.pick(('https://', ''))}{cast.brand()}.example/{_path(cast)}",
+        "brand_link": lambda cast: (
+            f"{cast.dice.pick(('https://', ''))}{cast.brand()}.{cast.dice.pick(ENDINGS)}/{_path(cast)}"
+        ),
         "false_link": lambda cast: (
-            f"{cast.dice.pick(('https://', ''))}{host(cast.dice, about=cast.brand() + '-')}/{_path(cast)}"
+            f"{cast.dice.pick(('https://', ''))}{host(cast.dice, about=cast.brand())}/{_path(cast)}"
         ),
     }
 )

@@ -72,6 +72,7 @@ def test_no_link_and_no_number_is_anybodys(era, label):
             text = text_of(family, Cast(Dice(family.name, seed), era))
             for host in re.findall(r"(?:https?://|www\.|wap\.)([\w.-]+)", text):
                 assert host.rstrip(".").rsplit(".", 1)[-1] in ENDINGS, text
+                assert "--" not in host, text
             for number in re.findall(r"(?<![\w£$])(?:\+44|0)[\d ]{9,}", text):
                 assert re.match(r"(?:\+44|0)(?:7700900|8081570|9098790)", number.replace(" ", "")), text
             assert not re.search(r"[{}\[\]|]|  |^\s|\s$", text), text
