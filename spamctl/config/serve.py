@@ -73,7 +73,7 @@ class ServeOptions(Options):
         group="Work",
     )
 
-    max_body_mib: Annotated[float, Gt(0), Le(1024)] = option(8.0, "Largest request in MiB.", group="Limits")
+    max_body_mib: Annotated[float, Gt(0), Le(1024)] = option(8.0, "Largest request, in mebibytes.", group="Limits")
     max_rows: Annotated[int, Ge(1), Le(1_000_000)] = option(1000, "Most messages in one request.", group="Limits")
     max_in_flight: Annotated[int, Ge(1), Le(100_000)] = option(
         64, "Requests that a process answers at once; one more is told to come again (429).", group="Limits"
