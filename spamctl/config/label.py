@@ -102,7 +102,7 @@ class LabelOptions(Options):
             yield Fault(("annotator",), f"must be at most {_LONGEST_NAME} printable characters")
         yield from self._idle()
         if self.source == "file" and self.labels == "none" and self.export == "none":
-            yield Fault(("labels", "source"), "must name the file that --source file reads")
+            yield Fault(("source",), "file needs a file: name it with --labels")
         if self.suspects and self.second_opinion:
             yield Fault(("suspects", "second_opinion"), "cannot go with --second-opinion; ask one after the other")
 

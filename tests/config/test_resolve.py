@@ -15,9 +15,21 @@ from spamctl.errors import OptionsError
 TRAIN = VERBS["train"]
 EVERY = [(options, option) for options in VERBS.values() for option in options.declared()]
 SPECIAL = {
+    "delay": ["1d", "2d", "3d", "4d"],
+    "since": ["1d", "2d", "3d", "4d"],
+    "source": ["truth", "review", "predictions", "truth"],
+    "model_version": ["latest", "3", "challenger", "12"],
+    "shadow": ["challenger", "3", "latest", "12"],
     "depth": ["full", "1", "7", "12"],
     "target_uri": [f"http://127.0.0.1:{port}/x" for port in range(8081, 8085)],
     "threads": ["1", "0"],
+}
+# An option that only another gives a meaning is refused without it.
+BESIDE = {
+    **{("label", name): {"source": "truth"} for name in ("noise", "coverage", "delay", "overwrite")},
+    **{("label", name): {"source": "review"} for name in ("suspects", "second_opinion")},
+    ("label", "labels"): {"source": "file"},
+    ("label", "export_simulated"): {"export": "out.csv"},
 }
 
 
@@ -75,7 +87,8 @@ def test_each_place_beats_those_after_it(settle, options, option):
         "yaml": f"{option.name}: {kept}\n",
     }
     for text in (typed, set_in_shell, set_in_dotenv, kept):
-        chosen = getattr(settle(options, **places).options, option.name)
+        flags = BESIDE.get((options.verb, option.name), {}) | places.get("flags", {})
+        chosen = getattr(settle(options, **places | {"flags": flags}).options, option.name)
         assert type(chosen) is option.kind
         assert (str(chosen).lower() if option.kind is bool else str(chosen)) == text
         places.pop(next(iter(places)))

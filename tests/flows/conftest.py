@@ -63,7 +63,7 @@ class Desk:
     @property
     def log(self) -> str:
         """Return all that the steps of the last run wrote."""
-        return max(self.path(".spamctl/logs").glob("train-*.log"), key=lambda path: path.stat().st_mtime_ns).read_text()
+        return max(self.path(".spamctl/logs").glob("*.log"), key=lambda path: path.stat().st_mtime_ns).read_text()
 
     def events(self, text=None):
         """Return the events that the steps told, in order."""

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import event, insert, text
 
-from spamctl.store import labels, queries, tables
-from spamctl.store.queries import Tally, Window
+from spamctl.store import labels, queries, tables, truth
+from spamctl.store.queries import SourceTally, Tally, Window
 from tests.store.made_rows import row, rows
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -61,6 +61,8 @@ def test_a_window_chooses_the_same_rows_everywhere(window, expected, filled):
     assert numbers(queries.newest(filled, 3, window)) == expected[::-1][:3]
     for size in (1, 3, 100):
         assert [number for page in queries.pages(filled, window, size=size) for number in numbers(page)] == expected
+    every = [one for page in queries.pages(filled) for one in page]
+    assert numbers([one for one in every if window.holds(one)]) == expected
     backwards = queries.pages(filled, window, size=4, newest_first=True)
     assert [number for page in backwards for number in numbers(page)] == expected[::-1]
 
@@ -83,6 +85,27 @@ def test_rows_are_counted_by_verdict_label_and_source(filled):
         Tally("1", "not spam", "spam", "oracle", 1),
         Tally("1", "spam", "spam", "oracle", 2),
     ]
+
+
+def test_labels_are_counted_by_source_with_those_that_equal_the_verdict(filled):
+    labels.set_labels(filled, {one.uuid: "spam" for one in queries.newest(filled, 3)}, "file")
+    assert queries.by_source(filled) == [SourceTally("file", 3, 2), SourceTally("oracle", 6, 4)]
+    assert queries.by_source(filled, Window(labelled=False)) == []
+
+
+def test_labelled_rows_are_read_with_all_that_an_export_tells(filled):
+    labels.set_labels(filled, {one.uuid: "spam" for one in queries.newest(filled, 3)}, "simulated")
+    pages = list(queries.labelled_rows(filled, size=4, leave_out="simulated"))
+    assert [row[0] for page in pages for row in page] == [f"message {number}" for number in range(6)]
+    assert pages[0][0][1:] == ("spam", queries.newest(filled, 20)[-1].uuid, "oracle", minutes(0))
+    assert sum(map(len, queries.labelled_rows(filled, size=4))) == 9
+
+
+def test_rows_whose_truth_is_known_are_counted(filled):
+    first = queries.newest(filled, 20)[-1]
+    truth.remember(filled, [truth.TrueRow(first.uuid, "spam", "test part", "", "none", 0.0, 0, "run")])
+    assert queries.count_known(filled) == 1
+    assert queries.count_known(filled, Window(labelled=False)) == 0
 
 
 def test_nothing_is_asked_for_and_nothing_comes(filled):

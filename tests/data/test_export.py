@@ -1,0 +1,148 @@
+"""What was exported is read back by training as it was, or nothing is written."""
+
+import csv
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from spamctl.data import export
+from spamctl.data.cleaning import clean
+from spamctl.data.corpus import CorpusRequest, read_corpus
+from spamctl.data.export import LabelledRow
+from spamctl.data.files import Columns, read_rows
+from spamctl.errors import DataError
+from spamctl.message import NOT_SPAM, SPAM
+from tests.store.made_rows import ODD_TEXTS
+
+NOON = datetime(2026, 11, 23, 12, 0, 0, 250, tzinfo=UTC)
+FORMULAS = ["=1+1", "+44 7700 900123", "-5", "@me", "\tx", "\rx", '=HYPERLINK("http://x";"y")', "=cmd|' /C calc'!A0"]
+KINDS = ["csv", "tsv", "jsonl", "parquet"]
+HELD = {name: text for name, text in ODD_TEXTS.items() if clean(text).strip()}
+
+
+def row(text, label=SPAM, number=0):
+    return LabelledRow(text, label, f"00000000-0000-4000-8000-{number:012}", "file", NOON)
+
+
+def written(path, *pages):
+    return [*export.export(path, pages)][-1]
+
+
+def read_back(path):
+    return [(one.text, one.label) for one in read_rows(path, Columns())]
+
+
+def whole(text):
+    """Return a text as UTF-8 can hold it."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("name", HELD)
+def test_what_people_write_comes_back_as_it_was(tmp_path, kind, name):
+    written(tmp_path / f"out.{kind}", [row(HELD[name])])
+    ((text, label),) = read_back(tmp_path / f"out.{kind}")
+    assert label == SPAM
+    assert whole(text) == whole(HELD[name])
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.text(min_size=1), st.sampled_from([SPAM, NOT_SPAM])), min_size=1))
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_any_text_comes_back_as_it_was(tmp_path, kind, messages):
+    path = tmp_path / f"out.{kind}"
+    kept = [(text, label) for text, label in messages if clean(text).strip()]
+    counts = written(path, [row(text, label) for text, label in messages])
+    assert (counts.rows, counts.empty) == (len(kept), len(messages) - len(kept))
+    assert (read_back(path) if kept else []) == kept
+    path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_reads_the_same_messages(tmp_path, kind):
+    path = tmp_path / f"out.{kind}"
+    texts = [*dict.fromkeys(text.strip() for text in FORMULAS), 'He said "hi", she left', "a;b", "plain"]
+    written(path, [row(text, SPAM if place % 2 else NOT_SPAM) for place, text in enumerate(texts)])
+    corpus = read_corpus(CorpusRequest(str(path)))
+    assert {(one.text, one.label) for one in corpus.messages} == {
+        (clean(text), SPAM if place % 2 else NOT_SPAM) for place, text in enumerate(texts)
+    }
+    assert corpus.notes == ()
+
+
+def test_every_cell_of_a_csv_is_quoted_and_formulas_are_told(tmp_path):
+    counts = written(tmp_path / "out.csv", [row(text) for text in FORMULAS])
+    lines = (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()
+    assert all(line.startswith('"') for line in lines if line and not line.startswith("x"))
+    assert counts.formulas == len(FORMULAS)
+    assert "do not open it in a spreadsheet" in counts.notes[0]
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
+        assert [one["text"] for one in csv.DictReader(file)] == FORMULAS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_says_which_row_it_was_who_labelled_it_and_when_it_came(tmp_path, kind):
+    written(tmp_path / f"out.{kind}", [row("hello", NOT_SPAM, 7)])
+    found = {column: next(read_rows(tmp_path / f"out.{kind}", Columns(column))).text for column in ("uuid", "source")}
+    assert found == {"uuid": "00000000-0000-4000-8000-000000000007", "source": "file"}
+    if kind != "parquet":  # where a moment is one
+        assert next(read_rows(tmp_path / f"out.{kind}", Columns("date"))).text == "2026-11-23T12:00:00.000250+00:00"
+
+
+def test_halves_of_characters_are_counted(tmp_path):
+    counts = written(tmp_path / "out.csv", [row("half \ud83d"), row("whole 😀")])
+    assert counts.halves == 1
+    assert "U+FFFD" in counts.notes[0]
+    assert read_back(tmp_path / "out.csv")[0][0] == "half \ufffd"
+
+
+@pytest.mark.parametrize("text", ["a\tb", "a\nb", "a\rb"], ids=ascii)
+def test_tsv_refuses_what_it_cannot_hold_and_leaves_nothing(tmp_path, text):
+    with pytest.raises(DataError, match=r"tsv cannot hold tabs or line ends, which message .*000003 has.*\.csv"):
+        written(tmp_path / "out.tsv", [row("fine")], [row(text, number=3)])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_appears_whole_or_not_at_all(tmp_path, kind):
+    path = tmp_path / f"out.{kind}"
+    path.write_text("before")
+    writing = export.export(path, [[row("one")], [row("two")]])
+    next(writing)
+    assert path.read_text() == "before"
+    writing.close()
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+    written(path, [row("one")], [row("two")])
+    assert [text for text, _ in read_back(path)] == ["one", "two"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_a_row_there_is_no_file(tmp_path, kind):
+    assert written(tmp_path / f"out.{kind}", [], [row(" ")]).rows == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("out.xlsx", "not a file of a known kind"),
+        ("out", "not a file of a known kind"),
+        ("nowhere/out.csv", "its folder does not exist"),
+        ("folder.csv", "is a folder"),
+        ("there.csv", "is there already"),
+    ],
+)
+def test_a_file_that_cannot_be_made_is_refused(tmp_path, name, words):
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "there.csv").touch()
+    with pytest.raises(DataError, match=words):
+        export.check_target(tmp_path / name, overwrite=False)
+    export.check_target(tmp_path / "there.csv", overwrite=True)
+
+
+def test_a_disk_that_refuses_is_a_refusal():
+    with pytest.raises(DataError, match="cannot be written"):
+        written(export.Path("/proc/out.csv"), [row("one")])

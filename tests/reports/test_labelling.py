@@ -1,0 +1,128 @@
+"""A simulated label is never shown without saying so, and every outcome has its sentence and its next command."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from spamctl.reports import labelling
+
+SIMULATED = {"source": "simulated", "rows": 900, "agreeing": 810}
+ORACLE = {"source": "oracle", "rows": 100, "agreeing": 97}
+
+
+def result(**changes):
+    return {
+        "action": "predictions",
+        "store": "spam.db",
+        "rows": 1000,
+        "found": 1000,
+        "left": 0,
+        "labelled": 900,
+        "sources": [ORACLE, SIMULATED],
+    } | changes
+
+
+FILE = {
+    "action": "file",
+    "file": "labels.csv",
+    "labelled": 0,
+    "standing": 3,
+    "replaced": 0,
+    "unknown": 1,
+    "conflicts": 2,
+    "first_conflicts": [{"uuid": "u1", "label": "spam", "source": "oracle\x1b[31m", "given": "not spam"}],
+}
+PAIR = {"first": "ann", "second": "bob", "rows": 50, "agreeing": 35, "kappa": 0.4}
+REVIEWED = {"asked": 5, "decided": 3, "labelled": 7, "annotator": "ann", "taken": 0}
+
+CASES = {
+    "900 rows labelled from their verdicts, by chance": result(),
+    "1 row labelled with the truth that traffic kept": result(action="truth", labelled=1, known=5, noise=0.0),
+    "3 rows labelled from labels.csv": result(**FILE | {"labelled": 3}),
+    "Nothing to label: no label of labels.csv is for a row that was asked for and has none": result(**FILE),
+    "Nothing to label: no row was asked for, or the store holds none": result(rows=0, found=0, labelled=0, sources=[]),
+    "Nothing to label: all 1,000 rows that were asked for have a label": result(found=0, labelled=0),
+    "Nothing to label: no truth was kept for the 9 rows without a label, or they are too young": result(
+        action="truth", found=9, labelled=0, known=0, noise=0.0
+    ),
+    "Nothing to label: chance left out every row": result(action="truth", labelled=0, known=3, noise=0.0),
+    "100 rows written to out.csv": result(action="export", labelled=0, exported=100, file="out.csv"),
+    "Nothing to export: the only labels are 900 simulated ones; --export-simulated writes them": result(
+        action="export", labelled=0, exported=0, file="out.csv", sources=[SIMULATED]
+    ),
+    "Nothing to export: no row that was asked for has a label that could be written": result(
+        action="export", labelled=0, exported=0, file="out.csv", sources=[]
+    ),
+    "3 of 5 questions decided by ann: 7 rows labelled": result(action="review", review=REVIEWED, agreements=[PAIR]),
+    "Nothing to review: there is no question left to ask": result(action="review", review={"asked": 0}, agreements=[]),
+}
+
+
+def shown(told, width=100):
+    paper = io.StringIO()
+    labelling.show(told, Console(file=paper, width=width, highlight=False))
+    return paper.getvalue()
+
+
+@pytest.mark.parametrize("sentence", CASES)
+def test_every_outcome_has_a_sentence_in_the_terminal_and_on_the_card(sentence):
+    assert labelling.sentence(CASES[sentence]) == sentence
+    assert sentence in shown(CASES[sentence])
+    assert f'<h1 class="verdict good">{sentence}</h1>' in labelling.page(CASES[sentence])
+
+
+@pytest.mark.parametrize("told", CASES.values(), ids=CASES)
+def test_a_simulated_label_never_passes_for_accuracy(told):
+    loud = "SIMULATED: 900 of "
+    is_there = SIMULATED in told["sources"]
+    for page in (shown(told), labelling.page(told)):
+        assert (loud in page) is is_there
+        assert ("NO ACCURACY" in page) is is_there
+        assert ("(made so)" in page) is is_there
+
+
+def test_labels_are_told_by_source():
+    lines = [line.split() for line in shown(result()).splitlines()]
+    assert ["oracle", "100", "97", "97.00", "%"] in lines
+    assert ["simulated", "900", "810", "90.00", "%", "(made", "so)"] in lines
+
+
+def test_conflicts_are_named_harmlessly():
+    for page in (shown(result(**FILE), width=300), labelling.page(result(**FILE))):
+        assert "2 rows kept a label that is not the file" in page
+        assert r"u1 (spam by oracle\x1b[31m, not spam in the file)" in page
+        assert "\x1b" not in page
+
+
+def test_noise_is_told():
+    assert "2.00 % of the revealed labels are wrong on purpose" in shown(
+        result(action="truth", known=5, noise=0.02, labelled=5)
+    )
+
+
+def test_agreement_of_annotators_is_told():
+    assert "ann and bob agree on 35 of 50 rows (Cohen's kappa 0.400)" in shown(
+        result(action="review", review=REVIEWED, agreements=[PAIR])
+    )
+    assert "kappa undefined" in shown(result(action="review", review={}, agreements=[PAIR | {"kappa": None}]))
+
+
+@pytest.mark.parametrize(
+    ("told", "command"),
+    [
+        (result(), "spamctl label --export labelled.csv"),
+        (result(sources=[SIMULATED]), "spamctl label --source review"),
+        (result(sources=[SIMULATED], store="my db"), "spamctl label --source review --target-uri 'my db'"),
+        (result(action="export", exported=3, file="a b.csv"), "spamctl train --dataset 'a b.csv'"),
+        (result(action="export", exported=0, file="a.csv"), "spamctl label --source review"),
+    ],
+)
+def test_the_next_command_can_be_typed(told, command):
+    assert labelling.following(told) == command
+    assert f"Next: {command}\n" in shown(told)
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_it_fits_eighty_columns_without_a_terminal(width):
+    assert max(map(len, shown(result(), width).splitlines())) <= width
