@@ -40,6 +40,28 @@ TABLES = {
 }
 EVERY = (*SPELLINGS, *TABLES)
 
+ODD = {
+    "empty": "",
+    "blank": " ",
+    "one": "a",
+    "NUL": "a\x00b\x00",
+    "lone surrogate": "win \ud800 now",
+    "reversed surrogates": "\udc00\ud800",
+    "zero width": "fr\u200bee\ufeff",
+    "right to left": "\u202egnp.exe",
+    "combining marks": "a\u0301" * 99,
+    "full width": "ＦＲＥＥ",
+    "emoji": "👩\u200d👩\u200d👧 win",
+    "line ends": "a\r\nb\nc\rd\u2028e",
+    "JSON": '{"text": "a"}',
+    "a table": 'text\n"a",b\n',
+    "null": "null",
+    "a number": "1",
+    "very long": "win " * 100_000,
+}
+# A table has no escapes, and UTF-8 no bytes for half a surrogate pair.
+ODD_CASES = [(name, odd) for name in EVERY for odd in ODD if name in SPELLINGS or "surrogate" not in odd]
+
 
 def spell(name, texts):
     """Return the content type and the body."""

@@ -15,27 +15,7 @@ from spamctl.serving.protocol import KEYS, Ask, read, read_object
 from spamctl.serving.refusal import Refusal
 from tests.mlflow_loaded import load_mlflow
 from tests.serving import bad_bodies
-from tests.serving.spellings import CSV, EVERY, JSON, SPELLINGS, as_mlflow_reads, spell
-
-ODD = {
-    "empty": "",
-    "blank": " ",
-    "one": "a",
-    "NUL": "a\x00b\x00",
-    "lone surrogate": "win \ud800 now",
-    "reversed surrogates": "\udc00\ud800",
-    "zero width": "fr\u200bee\ufeff",
-    "right to left": "\u202egnp.exe",
-    "combining marks": "a\u0301" * 99,
-    "full width": "ＦＲＥＥ",
-    "emoji": "👩\u200d👩\u200d👧 win",
-    "line ends": "a\r\nb\nc\rd\u2028e",
-    "JSON": '{"text": "a"}',
-    "a table": 'text\n"a",b\n',
-    "null": "null",
-    "a number": "1",
-    "very long": "win " * 100_000,
-}
+from tests.serving.spellings import CSV, EVERY, JSON, ODD, ODD_CASES, SPELLINGS, as_mlflow_reads, spell
 
 
 def outcome(kind, body, most_rows=1000):
@@ -80,10 +60,6 @@ def test_any_texts_are_read_as_mlflow_reads_them(mlflow, name, texts):
 def mlflow_keeps(name, text):
     """Tell whether MLflow's own reading keeps a text: numpy drops its last NULs, pandas finds words for NaN."""
     return "\0" not in text and (name in SPELLINGS or (text.strip() and text not in pd._libs.parsers.STR_NA_VALUES))
-
-
-# A table has no escapes, and UTF-8 no bytes for half a surrogate pair.
-ODD_CASES = [(name, odd) for name in EVERY for odd in ODD if name in SPELLINGS or "surrogate" not in odd]
 
 
 @pytest.mark.parametrize(("name", "odd"), ODD_CASES)

@@ -1,0 +1,70 @@
+"""The real application answers every bad request with its exact status, and any text with a verdict."""
+
+import pytest
+from starlette.testclient import TestClient
+
+from spamctl.serving.app import create_app
+from spamctl.serving.guard import Access
+from spamctl.serving.service import MIB
+from spamctl.store import queries
+from tests.serving import bad_bodies
+from tests.serving.spellings import EVERY, JSON, ODD, ODD_CASES, spell
+from tests.serving.tiny_service import open_service
+
+BAD = bad_bodies.MALFORMED | {name: (JSON, body.encode(), 400) for name, (body, _) in bad_bodies.WRONG.items()}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    with open_service(tmp_path_factory.mktemp("service")) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def client(service):
+    return TestClient(create_app(service, Access()), base_url="http://localhost")
+
+
+def post(client, kind, body):
+    return client.post("/invocations", content=body, headers={} if kind is None else {"content-type": kind})
+
+
+@pytest.mark.parametrize(("kind", "body", "status"), BAD.values(), ids=BAD)
+def test_a_bad_request_is_told_its_exact_status(client, kind, body, status):
+    answer = post(client, kind, body)
+    assert answer.status_code == status
+    assert answer.json().keys() == {"error_code", "message", "request_id"}
+    assert len(answer.content) <= 1024
+    assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"x" * (9 * MIB), "the body is longer than 8 MiB: send fewer rows in each request"),
+        (b'{"inputs": ["' + b"x" * (10 * MIB) + b'"]}', "the body is longer than 8 MiB"),
+        (spell("inputs, records", ["a"] * 100_000)[1], "the body has more than 8100 values"),
+        (spell("inputs, bare", ["a"] * 1001)[1], "the body has more than 1000 rows: send fewer in each request"),
+    ],
+    ids=["9 MiB", "a text of 10 MiB", "100,000 rows", "1,001 rows"],
+)
+def test_a_request_that_is_too_large_is_refused(client, body, words):
+    answer = post(client, JSON, body)
+    assert (answer.status_code, answer.json()["error_code"]) == (413, "REQUEST_TOO_LARGE")
+    assert answer.json()["message"].startswith(words)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_no_rows_are_no_predictions(client, name):
+    answer = post(client, *spell(name, []))
+    assert (answer.status_code, answer.json()) == (200, {"predictions": []})
+
+
+@pytest.mark.parametrize(("name", "odd"), ODD_CASES)
+def test_odd_text_gets_a_verdict_and_is_kept_as_it_was_sent(client, service, name, odd):
+    answer = post(client, *spell(name, [ODD[odd]]))
+    assert answer.status_code == 200
+    (prediction,) = answer.json()["predictions"]
+    assert prediction["captured"] is True
+    row = queries.find(service.archive.store, [prediction["uuid"]])[prediction["uuid"]]
+    assert (row.text, row.classification) == (ODD[odd], prediction["classification"])
