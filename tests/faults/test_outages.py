@@ -1,0 +1,100 @@
+"""The database is locked, full or stopped, and the server says so, goes on, and recovers unaided."""
+
+import time
+
+import pytest
+
+from tests.faults.clients import ROWS, Load, get
+from tests.faults.processes import PATIENCE_S, a_server, locked, until
+from tests.store.test_survival import assert_whole, requests_stored
+
+pytestmark = pytest.mark.timeout(5 * PATIENCE_S)
+SHORT_S = 1.0  # how long an answer waits for its row in these tests
+RECONNECTED_S = 10.0  # five on a machine that does nothing else
+MIB = 2**20
+
+
+def test_a_short_lock_is_waited_for(package):
+    with a_server(package, capture_seconds=PATIENCE_S) as server, Load(server.port, 8) as load:
+        until(lambda: load.answers)
+        with locked("spam.db"):
+            time.sleep(1.0)
+            during = load.count
+        until(lambda: load.count > during + 20)
+        load.stop()
+        assert load.statuses() == {200}
+    assert requests_stored("spam.db") == dict.fromkeys(load.captured(), ROWS)
+
+
+def test_a_long_lock_is_told_of_and_its_end_is_noticed(package):
+    with a_server(package, capture_seconds=SHORT_S) as server, Load(server.port, 8) as load:
+        until(lambda: load.of(200))
+        with locked("spam.db"):
+            until(lambda: len(load.of(503)) > 20 and get(server.port, "/ready").status == 503)
+            assert get(server.port, "/ready").json()["reason"] == "the store: it is locked by another program"
+            assert get(server.port, "/ping").status == 200
+        ended = time.monotonic()
+        until(lambda: any(answer.left > ended for answer in load.of(200)))
+        load.stop()
+        assert get(server.port, "/ready").json()["ready"] is True
+    assert load.statuses() == {200, 503}
+    for answer in load.of(503):
+        assert answer.reply.headers["retry-after"] == "1"
+        assert answer.reply.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
+        assert "locked" in answer.reply.json()["message"]
+    assert_kept(load, "spam.db")
+
+
+def test_at_best_effort_a_long_lock_leaves_answers_that_say_they_are_not_stored(package):
+    with (
+        a_server(package, capture="best-effort", capture_seconds=SHORT_S) as server,
+        Load(server.port, 8) as load,
+    ):
+        until(lambda: load.of(200))
+        with locked("spam.db"):
+            until(lambda: len(load.answers) - len(load.captured()) > 20)
+        ended = time.monotonic()
+        until(lambda: any(answer.left > ended and answer.is_captured for answer in list(load.answers)))
+        load.stop()
+    assert load.statuses() == {200}
+    assert_kept(load, "spam.db")
+
+
+def assert_kept(load, address):
+    """Hold that what is said to be stored is there, whole, and no other request more than once."""
+    stored = requests_stored(address)
+    assert load.captured() <= stored.keys()
+    assert set(stored.values()) == {ROWS}
+    assert_whole(address)
+
+
+def test_a_full_disk_stores_nothing_that_it_does_not_say_and_works_again_with_room(package, small_disk):
+    ballast, file = small_disk / "ballast", str(small_disk / "spam.db")
+    ballast.write_bytes(bytes(2 * MIB))
+    mode = {"capture": "best-effort", "capture_seconds": SHORT_S}
+    with a_server(package, datastore_uri=file, **mode) as server, Load(server.port, 4, long=50_000) as load:
+        until(lambda: load.captured() and len(load.answers) - len(load.captured()) > 20)
+        assert server.process.poll() is None
+        ballast.unlink()
+        ended = time.monotonic()
+        until(lambda: any(answer.left > ended and answer.is_captured for answer in list(load.answers)))
+        load.stop()
+    assert load.statuses() == {200}
+    assert_kept(load, file)
+
+
+@pytest.mark.postgres
+def test_postgresql_stopped_and_started_loses_no_captured_answer(package, mortal_postgres):
+    address = mortal_postgres.new_database()
+    with a_server(package, datastore_uri=address, capture_seconds=SHORT_S) as server, Load(server.port, 8) as load:
+        until(lambda: len(load.of(200)) > 30)
+        mortal_postgres.stop("immediate")
+        until(lambda: len(load.of(503)) > 20 and get(server.port, "/ready").status == 503)
+        mortal_postgres.start()
+        started = time.monotonic()
+        until(lambda: any(answer.left > started for answer in load.of(200)), RECONNECTED_S)
+        load.stop()
+    assert load.statuses() == {200, 503}
+    assert {answer.reply.headers["retry-after"] for answer in load.of(503)} == {"1"}
+    assert not [answer for answer in load.of(503) if b"postgres" in answer.reply.body]
+    assert_kept(load, address)
