@@ -65,6 +65,8 @@ def _ask(question: Mapping[str, Any], console: Console) -> str:
     if question["stands"]:
         console.print(_shown(f"the label now: {question['stands']}", console, "yellow"))
     console.print(Padding(_shown(_cut(question["text"]), console), (0, 0, 0, 4)))
+    if question["words"]:
+        console.print(_shown(f"behind it: {question['words']}", console, "dim"))
     console.print(_shown(PROMPT, console, "dim"), end="")
     with _single_keys() as keys:
         answer = next(KEYS[key] for key in keys if key in KEYS)

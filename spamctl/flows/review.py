@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spamctl.config.label import LabelOptions
@@ -19,11 +21,13 @@ from spamctl.errors import SpamctlError
 
 if TYPE_CHECKING:
     from spamctl.data.questions import Question
+    from spamctl.serving.reasons import Reasons
     from spamctl.store.database import Store
     from spamctl.store.queries import Window
     from spamctl.store.review import Decision
     from spamctl.store.rows import StoredRow
 
+MODELS = Path(".spamctl", "models")  # where the server keeps copies of the versions that it served
 MOST_ROWS = 20_000  # that one sitting looks at: nobody answers more, and all of them are in memory
 PATIENCE_S = 60.0
 
@@ -63,6 +67,13 @@ class Desk:
             taken=self.taken,
             annotator=self.options.annotator,
         )
+
+    @cached_property
+    def _reasons(self) -> Reasons:
+        """Find the words behind verdicts."""
+        from spamctl.serving.reasons import Reasons
+
+        return Reasons(MODELS)
 
     def _questions(self) -> Iterator[tuple[Question, bool]]:
         """Yield what to ask, at most as much as was asked for, with whether a label that stands is to be replaced."""
@@ -136,6 +147,7 @@ class Desk:
             "of": self.asked,
             "copies": len(question.uuids) - 1,
             "twins": question.twins,
+            "words": self._reasons.words(row.model_name, row.model_version, row.text),
             "stands": f"{row.ground_truth} by {row.label_source}" if stands else "",
         }
 

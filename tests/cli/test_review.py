@@ -18,6 +18,7 @@ from spamctl.message import NOT_SPAM, SPAM
 from spamctl.store import labels, queries, tables
 from spamctl.store.database import open_store
 from spamctl.store.queries import Window
+from tests import tiny_packages
 from tests.store.made_rows import row
 
 pytestmark = pytest.mark.slow
@@ -193,6 +194,20 @@ def test_ctrl_c_keeps_what_was_decided_and_leaves_no_process(stored, sit):
     assert set(labelled(store)) == {made[0].uuid, made[1].uuid}
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "spamctl.flows.review" not in running
+
+
+def test_the_words_behind_a_verdict_are_shown_where_a_copy_of_its_version_lies(stored, sit, tmp_path):
+    store, _ = stored
+    with store.writing() as connection:
+        connection.execute(insert(tables.data), asdict(row("free \x1b[2J prize", 50, probability=0.5, threshold=0.5)))
+    (tmp_path / ".spamctl" / "models" / "spam").mkdir(parents=True)
+    tiny_packages.write(tmp_path / ".spamctl" / "models" / "spam" / "1-abc")
+    terminal = sit()
+    shown = terminal.until(PROMPT)
+    assert re.search(r"behind it: .*(free|prize) [+-]\d\.\d\d", shown)
+    assert "\x1b" not in shown
+    terminal.press("q")
+    assert terminal.end() == 0
 
 
 def test_what_another_labels_meanwhile_is_not_asked(stored, sit):

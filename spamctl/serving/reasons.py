@@ -1,0 +1,55 @@
+"""Say which words are behind a stored verdict, by the copy of the very version that gave it, if one lies here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spamctl.errors import ArtefactError
+from spamctl.serving.explain import explanation, variants
+
+if TYPE_CHECKING:
+    from spamctl.model.engine import Engine
+
+MOST_WORDS = 6
+_NAME, _VERSION = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}"), re.compile(r"[0-9]{1,9}")
+_LEAST_PUSH = 0.05  # log-odds, below which a word is not behind anything
+
+
+class Reasons:
+    """Load each version that is asked for once, from the copies that the server keeps under `cache`."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._engines: dict[tuple[str, str], Engine | str] = {}
+
+    def words(self, name: str, version: str, text: str) -> str:
+        """Return the words that push a text most, each with its push in log-odds of spam, the strongest first.
+
+        Nothing if no copy of the version lies here; if the copy is damaged, what is wrong with it.
+        """
+        if (name, version) not in self._engines:
+            self._engines[name, version] = self._engine(name, version)
+        engine = self._engines[name, version]
+        if isinstance(engine, str):
+            return engine
+        without = variants(text)
+        logit, *logits = engine.logits(engine.tokenize([text, *without.texts])).tolist()
+        pushes = [(str(row["word"]), float(row["push"])) for row in explanation(without, logit, logits)]
+        strongest = sorted(pushes, key=lambda pair: -abs(pair[1]))[:MOST_WORDS]
+        return ", ".join(f"{word} {push:+.2f}" for word, push in strongest if abs(push) >= _LEAST_PUSH)
+
+    def _engine(self, name: str, version: str) -> Engine | str:
+        """Load a version; what the store calls it must be a name before it may be part of a path."""
+        if not (_NAME.fullmatch(name) and _VERSION.fullmatch(version)):
+            return ""
+        copies = sorted((self._cache / name).glob(f"{version}-*"))
+        if not copies:
+            return ""
+        from spamctl.model.engine import Engine  # which takes a while to load, and may not be needed
+
+        try:
+            return Engine(copies[-1], threads=1)
+        except ArtefactError as refusal:
+            return f"not known: {refusal}"
