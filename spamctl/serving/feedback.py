@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -12,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from spamctl.errors import UnavailableError
 from spamctl.message import NOT_SPAM, SPAM, Label
 from spamctl.serving.intake import Intake
+from spamctl.serving.protocol import read_object
 from spamctl.serving.refusal import UNKNOWN, WRONG_VALUE, Refusal, of_status
 from spamctl.serving.service import Service
 from spamctl.store import labels
@@ -34,7 +33,7 @@ class Feedback:
         archive = self._service.archive
         if archive is None:
             raise Refusal(404, UNKNOWN, "nothing is captured here (--capture off): there is no row to label")
-        uuid, label = _read(await self._intake.read(request))
+        uuid, label = _read(request.headers.get("content-type"), await self._intake.read(request))
         try:
             outcome = await asyncio.to_thread(labels.feedback, archive.store, uuid, label, source=SOURCE)
         except UnavailableError as error:
@@ -44,13 +43,10 @@ class Feedback:
         return JSONResponse({"uuid": uuid, "label": label, "outcome": outcome})
 
 
-def _read(body: bytes) -> tuple[str, Label]:
+def _read(content_type: str | None, body: bytes) -> tuple[str, Label]:
     """Return the uuid and the label of a body, whose every other shape is refused."""
-    try:
-        given: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        raise _bad(f"the body is not JSON; send {EXAMPLE}") from None
-    if not isinstance(given, dict) or given.keys() != {"uuid", "label"}:
+    given = read_object(content_type, body)
+    if given.keys() != {"uuid", "label"}:
         raise _bad(f"the body must hold uuid and label and nothing else; send {EXAMPLE}")
     uuid = canonical_uuid(given["uuid"]) if isinstance(given["uuid"], str) else None
     if uuid is None:
