@@ -1,177 +1,226 @@
-"""MLflow's own scoring server answers with the registered model, in every spelling of its protocol, and captures."""
+"""A message is scored, kept, and only then answered; who asks too much or too late is told so."""
 
 import json
-import os
 import sqlite3
-import subprocess
-import sys
+import threading
 import time
-import urllib.error
-import urllib.request
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from pathlib import Path
 
+import httpx
 import pytest
 
+from spamctl.serving.deployment import Deployment, Release
+from spamctl.serving.guard import Access
+from spamctl.serving.service import Limits
 from spamctl.store import queries
-from spamctl.store.database import open_store
 from tests import tiny_models, tiny_packages
-from tests.ports import closed_port
+from tests.served import served
 
-OFFER = tiny_models.messages(1)[0].text
-JSON = "application/json"
-
-
-AWARD = "You are a winner you have been specially selected to receive $1000 cash or a $2000 award."
+OFFER, QUESTION = [message.text for message in tiny_models.messages(2)]
+LONG = "win " * 40
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Return the folder that the server works in."""
-    return tmp_path_factory.mktemp("server")
+def server(tmp_path_factory):
+    with served(tmp_path_factory.mktemp("invocations")) as running:
+        yield running
 
 
-@pytest.fixture(scope="module")
-def server(registered, folder):
-    """Start `mlflow models serve` with two processes and return its address."""
-    with serving(registered, folder, "--env-manager", "local", "-w", "2") as address:
-        yield address
+def post(server, texts, headers=None, **params):
+    body = {"inputs": [{"text": text} for text in texts]} | ({"params": params} if params else {})
+    return httpx.post(f"{server.address}/invocations", json=body, headers=headers or {}, timeout=60)
 
 
-@contextmanager
-def serving(registered, folder, *words):
-    """Run MLflow's server on version 1 of the model, and lend its address."""
-    port, log = closed_port(), folder / "log"
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # it looks for uvicorn there
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/spam/1", "-p", str(port), *words],
-            env=os.environ | {"MLFLOW_TRACKING_URI": registered.uri, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"},
-            stdout=file,
-            stderr=file,
-            cwd=folder,
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 400
-        while not is_up(address):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
-        yield address
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+def predictions(server, texts, headers=None, **params):
+    answer = post(server, texts, headers, **params)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["predictions"]
 
 
-def is_up(address):
-    try:
-        return urllib.request.urlopen(f"{address}/ping", timeout=5).status == 200
-    except OSError:
-        return False
+def stored(server):
+    return queries.count(server.service.archive.store)
 
 
-def post(server, body, kind=JSON):
-    request = urllib.request.Request(f"{server}/invocations", body.encode(), {"content-type": kind})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)["predictions"]
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"inputs": [{"text": OFFER}]},
-        {"inputs": [{"text": OFFER}], "params": {"data_capture": False}},
-        {"inputs": {"text": [OFFER]}},
-        {"instances": [{"text": OFFER}]},
-        {"dataframe_records": [{"text": OFFER}]},
-        {"dataframe_split": {"columns": ["text"], "data": [[OFFER]]}},
-    ],
-    ids="+".join,
-)
-def test_every_spelling_of_a_request_is_answered(server, body):
-    (answer,) = post(server, json.dumps(body))
-    assert answer["classification"] == "spam"
-    assert answer["probability"] == pytest.approx(tiny_packages.probability(OFFER), abs=1e-6)
-    assert answer["model_version"] == "1"
-    assert answer["captured"] == body.get("params", {}).get("data_capture", True)
-
-
-def test_a_table_is_answered_row_by_row(server):
-    answers = post(server, f'text\n"{OFFER}"\nok\n', "text/csv")
+def test_an_answer_is_what_the_engine_says_and_what_the_store_keeps(server):
+    answers = predictions(server, [OFFER, QUESTION])
     assert [answer["classification"] for answer in answers] == ["spam", "not spam"]
+    assert answers[0]["probability"] == pytest.approx(tiny_packages.probability(OFFER), abs=1e-6)
+    assert answers[0].keys() == {
+        "classification", "probability", "uuid", "model_version", "captured", "truncated",
+    }  # fmt: skip
+    found = queries.find(server.service.archive.store, [answer["uuid"] for answer in answers])
+    for answer, text in zip(answers, [OFFER, QUESTION], strict=True):
+        row = found[answer["uuid"]]
+        assert (row.text, row.classification, row.probability) == (
+            text,
+            answer["classification"],
+            answer["probability"],
+        )
+        assert (row.model_name, row.model_version, row.source, row.ground_truth) == ("spam", "1", "serve", None)
+        assert row.latency_ms > 0
 
 
-def test_no_rows_are_no_answers(server):
-    assert post(server, '{"inputs": []}') == []
+def test_a_text_beyond_the_window_says_that_it_was_cut(server):
+    (short, long) = predictions(server, [LONG, "win " * (tiny_packages.WINDOW + 1)])
+    assert (short["truncated"], long["truncated"]) == (False, True)
 
 
-def test_a_row_that_holds_no_text_is_named_without_a_trace_of_our_code(server):
-    body = json.dumps({"dataframe_split": {"columns": ["text"], "data": [["ok"], [None]]}})
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        post(server, body)
-    told = json.load(refused.value)
-    refused.value.close()
-    assert refused.value.code == 400
-    assert told["message"].endswith("row 1: column 'text' holds NoneType, not text")
-    assert "stack_trace" not in told
+def test_a_retry_under_the_same_id_is_written_once(server):
+    before = stored(server)
+    first, again = (predictions(server, [OFFER, OFFER], {"X-Request-Id": "retry-1"}) for _ in range(2))
+    assert [answer["uuid"] for answer in first] == [answer["uuid"] for answer in again]
+    assert len({answer["uuid"] for answer in first}) == 2
+    assert stored(server) == before + 2
+    assert predictions(server, [OFFER], {"X-Request-Id": "retry-2"})[0]["uuid"] != first[0]["uuid"]
 
 
-@pytest.mark.parametrize("body", ['{"inputs": [{"message": "ok"}]}', '{"inputs": [{"text": ["ok"]}]}', "{", "{}"])
-def test_a_request_that_is_none_is_status_400(server, body):
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        post(server, body)
-    assert refused.value.code == 400
-    refused.value.close()
+@pytest.mark.parametrize(("wish", "rows"), [(True, 1), (False, 0)])
+def test_a_request_chooses_whether_it_is_kept(server, wish, rows):
+    before = stored(server)
+    (answer,) = predictions(server, [OFFER], data_capture=wish)
+    assert answer["captured"] is wish
+    assert stored(server) == before + rows
 
 
-def kept(folder, answers):
-    """Return the rows of some answers, by their uuid."""
-    with open_store(str(folder / "spam.db")) as store:
-        return queries.find(store, [answer["uuid"] for answer in answers])
+def test_without_a_store_nothing_is_kept_and_nothing_is_claimed(tmp_path):
+    with served(tmp_path, capture=False) as running:
+        assert predictions(running, [OFFER], data_capture=True)[0]["captured"] is False
+    assert not (tmp_path / "spam.db").exists()
 
 
-def test_every_answer_of_every_process_is_in_the_store_of_the_working_folder(server, folder):
-    bodies = [json.dumps({"inputs": [{"text": f"{OFFER} {number}"}, {"text": "ok"}]}) for number in range(24)]
-    with ThreadPoolExecutor(8) as pool:
-        answers = [answer for pair in pool.map(lambda body: post(server, body), bodies) for answer in pair]
-    rows = kept(folder, answers)
-    assert all(answer["captured"] for answer in answers)
-    assert len(rows) == len(answers) == 48
-    for answer in answers:
-        row = rows[answer["uuid"]]
-        assert (row.classification, row.probability) == (answer["classification"], answer["probability"])
-        assert (row.model_name, row.model_version, row.source) == ("spam", "1", "mlflow")
-    assert len({row.request_id for row in rows.values()}) == 24
+def test_a_verdict_is_explained_by_its_words(server):
+    (answer,) = predictions(server, ["Get shall"], explain=True)
+    get, shall = answer["explanation"]
+    assert (get["word"], get["start"], get["end"]) == ("Get", 0, 3)
+    assert (shall["word"], shall["start"], shall["end"]) == ("shall", 4, 9)
+    weights = tiny_packages.words()
+    together = 4 * (weights["Get"] + weights["shall"]) / 2
+    assert get["push"] == pytest.approx(together - 4 * weights["shall"], abs=1e-5)
+    assert "explanation" not in predictions(server, ["Get shall"])[0]
 
 
-def test_an_answer_that_is_not_to_be_kept_is_not(server, folder):
-    answers = post(server, json.dumps({"inputs": [{"text": OFFER}], "params": {"data_capture": False}}))
-    assert answers[0]["captured"] is False
-    assert kept(folder, answers) == {}
+def test_explaining_many_rows_is_refused(server):
+    answer = post(server, ["win"] * 11, explain=True)
+    assert answer.status_code == 400
+    assert answer.json()["message"] == "params.explain: takes at most 10 rows, got 11; send them in parts"
 
 
-def test_while_the_store_is_locked_no_answer_leaves_without_its_row(server, folder):
-    body = json.dumps({"inputs": [{"text": OFFER}]})
-    post(server, body)
-    with closing(sqlite3.connect(folder / "spam.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            post(server, body)
-        other.execute("ROLLBACK")
-    told = json.load(refused.value)
-    refused.value.close()
-    assert refused.value.code == 503
-    assert told["error_code"] == "TEMPORARILY_UNAVAILABLE"
-    assert told["message"].endswith("the answer could not be stored; try again")
-    assert str(folder) not in json.dumps(told)
-    assert post(server, body)[0]["captured"] is True
+class Slow:
+    """Keep a server's engine busy until it is let go."""
+
+    def __init__(self, deployment):
+        self._scorer = deployment._scorer
+        self._engine = self._scorer._engine
+        self.go, self.reached = threading.Event(), threading.Event()
+
+    def __enter__(self):
+        self._scorer._engine = self
+        return self
+
+    def __exit__(self, *_):
+        self.go.set()
+        self._scorer._engine = self._engine
+
+    def __getattr__(self, name):
+        return getattr(self._engine, name)
+
+    def logits(self, rows, **how):
+        self.reached.set()
+        assert self.go.wait(60)
+        return self._engine.logits(rows, **how)
 
 
-def test_the_plain_commands_work_word_for_word(registered, tmp_path):
-    with serving(registered, tmp_path, "-h", "0.0.0.0", "--no-conda") as address:
-        (answer,) = post(address, json.dumps({"inputs": [{"text": AWARD}]}))
-    assert answer["classification"] in {"spam", "not spam"}
-    with closing(sqlite3.connect(tmp_path / "spam.db")) as store:
-        assert store.execute("SELECT COUNT(*) FROM data;").fetchall() == [(1,)]
+def test_who_comes_when_all_places_are_taken_is_told_to_come_again(tmp_path):
+    with (
+        served(tmp_path, limits=Limits(in_flight=2)) as running,
+        Slow(running.service.deployments.current) as slow,
+    ):
+        answers = []
+        askers = [threading.Thread(target=lambda: answers.append(post(running, [OFFER]))) for _ in range(2)]
+        for asker in askers:
+            asker.start()
+        while running.service.in_flight < 2:
+            slow.reached.wait(0.01)
+        refused = post(running, [OFFER])
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        assert httpx.get(f"{running.address}/ping").status_code == 200
+        slow.go.set()
+        for asker in askers:
+            asker.join()
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert post(running, [OFFER]).status_code == 200
+
+
+def test_what_takes_too_long_is_given_up_and_not_kept(tmp_path):
+    with (
+        served(tmp_path, limits=Limits(timeout_s=0.2)) as running,
+        Slow(running.service.deployments.current),
+    ):
+        late = post(running, [OFFER])
+        assert late.status_code == 504
+        assert late.json()["error_code"] == "DEADLINE_EXCEEDED"
+        assert stored(running) == 0
+        assert running.service.in_flight == 0
+
+
+def test_an_engine_that_breaks_is_500_that_gives_nothing_away_and_the_next_is_answered(tmp_path, caplog):
+    class Broken(Slow):
+        def logits(self, *_, **__):
+            raise RuntimeError(OFFER)
+
+    with served(tmp_path) as running:
+        with Broken(running.service.deployments.current):
+            answer = post(running, [OFFER])
+        assert answer.status_code == 500
+        assert OFFER not in answer.text
+        assert OFFER not in caplog.text
+        assert answer.json()["request_id"] in caplog.text
+        assert post(running, [OFFER]).status_code == 200
+
+
+def test_a_shadow_scores_what_was_kept_and_answers_nothing(server, tmp_path):
+    deployments = server.service.deployments
+    release = Release("spam", "2", "challenger", str(tiny_packages.write(tmp_path / "shadow", threshold=0.99)))
+    deployments.shadow = Deployment(release, threads=1)
+    try:
+        (kept,), (left,) = predictions(server, [OFFER]), predictions(server, [OFFER], data_capture=False)
+        assert kept["model_version"] == left["model_version"] == "1"
+        until(lambda: not server.service._background)
+        with sqlite3.connect(server.database) as connection:
+            rows = connection.execute("SELECT uuid, model_version, probability FROM shadow_verdicts").fetchall()
+        connection.close()
+    finally:
+        deployments.shadow.close()
+        deployments.shadow = None
+    assert rows == [(kept["uuid"], "2", pytest.approx(kept["probability"], abs=1e-6))]
+
+
+def until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def test_a_server_with_a_token_answers_who_has_it(tmp_path):
+    token = "a-token-of-32-characters-for-this"
+    with served(tmp_path, access=Access(token)) as running:
+        assert post(running, [OFFER]).status_code == 401
+        assert post(running, [OFFER], {"Authorization": f"Bearer {token}"}).status_code == 200
+        assert httpx.get(f"{running.address}/recent", auth=("me", token)).json()["rows"] == 1
+
+
+def test_the_figures_count_what_was_done(server):
+    def figure(name):
+        lines = httpx.get(f"{server.address}/metrics").text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+    before = [figure(name) for name in ("spamctl_rows_total", "spamctl_captured_rows_total")]
+    post(server, [OFFER] * 3)
+    post(server, [OFFER] * 2, data_capture=False)
+    after = [figure(name) for name in ("spamctl_rows_total", "spamctl_captured_rows_total")]
+    assert [new - old for new, old in zip(after, before, strict=True)] == [5, 3]
+    recent = httpx.get(f"{server.address}/recent").json()
+    assert recent["verdicts"][0]["text"] == OFFER
+    assert json.loads(httpx.get(f"{server.address}/ready").text) == {
+        "ready": True, "model": True, "store": True, "reason": "",
+    }  # fmt: skip
