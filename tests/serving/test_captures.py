@@ -170,4 +170,5 @@ def test_a_forked_child_opens_the_store_for_itself_and_leaves_its_parents_alone(
         env=os.environ | path, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
+    assert not (tmp_path / "spam.db-wal").exists()  # SQLite removes it when the last process closes the store
     assert count() == 3
