@@ -117,17 +117,19 @@ class Deployments:
         what could be loaded before stays.
         """
         old: list[Deployment | None] = []
-        with self._exchanging:
-            if served != self.current.release:
-                new = self._load(served)
-                with self._lock:
-                    old, self.current = [self.current], new
-            if shadow != (self.shadow and self.shadow.release):
-                new_shadow = self._load_shadow(shadow)
-                with self._lock:
-                    old, self.shadow = [*old, self.shadow], new_shadow
-        for deployment in filter(None, old):
-            self._close(deployment)
+        try:
+            with self._exchanging:
+                if served != self.current.release:
+                    new = self._load(served)
+                    with self._lock:
+                        old, self.current = [self.current], new
+                if shadow != (self.shadow and self.shadow.release):
+                    new_shadow = self._load_shadow(shadow)
+                    with self._lock:
+                        old, self.shadow = [*old, self.shadow], new_shadow
+        finally:
+            for deployment in filter(None, old):
+                self._close(deployment)
         return bool(old)
 
     def close(self) -> None:

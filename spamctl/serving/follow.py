@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from spamctl.errors import SpamctlError, UsageError
+from spamctl.errors import ArtefactError, SpamctlError, UsageError
 from spamctl.model.versions import Found, fetch
 from spamctl.serving.deployment import Release
 
@@ -75,12 +75,17 @@ def _end(child: subprocess.Popen[str]) -> None:
 
 
 def read_releases(path: Path) -> tuple[Release, Release | None] | None:
-    """Return what is to be served and its shadow, or None while nothing has been written."""
+    """Return what is to be served and its shadow, or None while nothing has been written.
+
+    Raises ArtefactError if it cannot be read.
+    """
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
+        return Release(**told["served"]), Release(**told["shadow"]) if told["shadow"] else None
     except FileNotFoundError:
         return None
-    return Release(**told["served"]), Release(**told["shadow"]) if told["shadow"] else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtefactError(f"{path.name}: names no version ({type(error).__name__})") from error
 
 
 def find(wish: Wish) -> tuple[Found, Found | None]:

@@ -157,20 +157,21 @@ class Server(uvicorn.Server):
 
     async def _exchange(self, path: Path) -> None:
         metrics, deployments = self._service.metrics, self._service.deployments
-        told = read_releases(path)
-        before = deployments.current.release
+        before, fault = deployments.current.release, ""
         try:
+            told = read_releases(path)
             if told is None or not await asyncio.to_thread(deployments.exchange, *told):
                 return
         except ArtefactError as error:
-            metrics.exchanges.labels("failed").inc()
-            self._tell(f"version {before.version} stays: another one cannot be served: {error}")
-            return
+            fault = str(error)
+        metrics.exchanges.labels("failed" if fault else "done").inc()
         current, shadow = deployments.current.release, deployments.shadow
-        metrics.exchanges.labels("done").inc()
-        metrics.serve(current.name, current.version)
-        beside = f", version {shadow.release.version} shadows it" if shadow else ""
-        self._tell(f"now serving {current.name} version {current.version} (before: {before.version}){beside}")
+        if current != before or not fault:
+            metrics.serve(current.name, current.version)
+            beside = f", version {shadow.release.version} shadows it" if shadow else ""
+            self._tell(f"now serving {current.name} version {current.version} (before: {before.version}){beside}")
+        if fault:
+            self._tell(f"version {current.version} stays: another one cannot be served: {fault}")
 
     async def _log(self) -> None:
         """Say once a second what was done in it, if anything was."""
