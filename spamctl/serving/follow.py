@@ -15,10 +15,13 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spamctl.errors import ArtefactError, SpamctlError, UsageError
-from spamctl.model.versions import Found, fetch
 from spamctl.serving.deployment import Release
+
+if TYPE_CHECKING:
+    from spamctl.model.versions import Found
 
 NICENESS = 10
 NONE = "none"
@@ -93,6 +96,8 @@ def find(wish: Wish) -> tuple[Found, Found | None]:
 
     Raises as `model.versions.fetch` does for what is to be served.
     """
+    from spamctl.model.versions import fetch  # the server reads this module, too, and starts sooner without
+
     cache = Path(wish.cache)
     served = fetch(wish.name, wish.version, cache)
     shadow = None

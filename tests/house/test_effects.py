@@ -70,3 +70,10 @@ def test_help_prints_the_same_every_time(words, monkeypatch):
         command = [sys.executable, "-m", "spamctl", *words]
         printed.add(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert len(printed) == 1
+
+
+@pytest.mark.slow
+def test_the_server_loads_no_trainer_and_no_registry():
+    loaded = {name.partition(".")[0] for name in probe("spamctl.serving.worker", "spamctl.serving.run")["modules"]}
+    assert {"starlette", "sqlalchemy", "numpy"} <= loaded
+    assert not loaded & {"torch", "transformers", "mlflow", "pandas", "sklearn", "metaflow", "onnx", "nncf", "peft"}
