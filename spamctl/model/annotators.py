@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from sklearn.metrics import cohen_kappa_score
-
 from spamctl.message import Label
 
 
@@ -27,6 +25,8 @@ def agreements(opinions: Mapping[str, Mapping[str, Label]]) -> list[Agreement]:
 
     `opinions` holds each annotator's labels by uuid.
     """
+    from sklearn.metrics import cohen_kappa_score  # importing it sets variables, and importing us must not
+
     found = []
     for first, second in combinations(sorted(opinions), 2):
         shared = sorted(opinions[first].keys() & opinions[second].keys())
