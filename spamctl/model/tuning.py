@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 
 from spamctl.model.checkpoint import Checkpoints
 from spamctl.model.classifier import SpamClassifier, Tune
-from spamctl.model.features import HiddenStates, TokenIds, frozen_pass, length_batches
+from spamctl.model.features import HiddenStates, TokenIds, frozen, frozen_pass, length_batches
 from spamctl.model.loop import Part, Plan, Progress, fine_tune
 from spamctl.model.probe import fit_probe
 from spamctl.model.tick import Tick, Ticking, ticks
@@ -64,12 +64,12 @@ def tune(
 ) -> Ticking[tuple[bytes, History]]:
     """Train a classifier in place; yield progress; return the learnt weights as safetensors bytes, and the losses."""
     torch.manual_seed(recipe.plan.seed)  # adapters start at random
-    frozen = classifier.prepare(recipe.tune, lora_rank=recipe.lora_rank)
+    still = classifier.prepare(recipe.tune, lora_rank=recipe.lora_rank)
     inputs = []
     for rows, name in ((lesson.train, "training"), (lesson.validation, "validation")):
-        inputs.append((yield from _inputs(classifier, rows, frozen, recipe, name)))
-    classifier.trunk.window(frozen, classifier.trunk.depth)
-    features = yield from _pooled(classifier, inputs[0])
+        inputs.append((yield from _inputs(classifier, rows, still, recipe, name)))
+    classifier.trunk.window(still, classifier.trunk.depth)
+    features = yield from _pooled(classifier, inputs[0], recipe.frozen_dtype)
     classifier.start_head(*fit_probe(features, np.array(lesson.train_is_spam)))
     parts = [
         Part(part, labels)
@@ -100,26 +100,28 @@ def restore(classifier: SpamClassifier, recipe_tune: Tune, lora_rank: int, learn
 
 
 def _inputs(
-    classifier: SpamClassifier, rows: Rows, frozen: int, recipe: Recipe, name: str
+    classifier: SpamClassifier, rows: Rows, still: int, recipe: Recipe, name: str
 ) -> Ticking[HiddenStates | TokenIds]:
     """Return token ids if every block learns, else what leaves the frozen blocks, computed once."""
     if recipe.tune in ("lora", "full"):
         return TokenIds(rows)
     states = HiddenStates([len(row) for row in rows], classifier.trunk.width, recipe.frozen_dtype)
-    passes = frozen_pass(classifier.trunk, rows, states, blocks=frozen, dtype=recipe.frozen_dtype)
+    passes = frozen_pass(classifier.trunk, rows, states, blocks=still, dtype=recipe.frozen_dtype)
     yield from ticks(passes, f"frozen blocks, {name}", len(rows))
     return states
 
 
-def _pooled(classifier: SpamClassifier, inputs: HiddenStates | TokenIds) -> Ticking[NDArray[np.float32]]:
-    """Return the features (rows, 2D) that the head sees before anything is trained."""
+def _pooled(
+    classifier: SpamClassifier, inputs: HiddenStates | TokenIds, dtype: torch.dtype
+) -> Ticking[NDArray[np.float32]]:
+    """Return the features (rows, 2D) that the head sees before anything is trained, its blocks run in `dtype`."""
     lengths = inputs.lengths.tolist()
     features = np.empty((len(lengths), 2 * classifier.trunk.width), np.float32)
-    device, done = next(classifier.parameters()).device, 0
-    with torch.inference_mode():
+    done = 0
+    with frozen(classifier.trunk, dtype) as device:
         for rows in length_batches(lengths):
             states, row_lengths = inputs.batch(rows, device)
-            features[rows] = pool(classifier.trunk(states), row_lengths).float().cpu().numpy()
+            features[rows] = pool(classifier.trunk(states).float(), row_lengths).cpu().numpy()
             done += len(rows)
             yield Tick("features of the probe", done, len(lengths))
     return features
