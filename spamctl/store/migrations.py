@@ -120,11 +120,31 @@ def create_truth(connection: Connection) -> None:
     ).create(connection)
 
 
+def create_monitoring(connection: Connection) -> None:
+    """Create the table of what each monitoring found."""
+    Table(
+        "monitoring",
+        MetaData(),
+        Column("run_id", Text, primary_key=True),
+        Column("date", MOMENT, nullable=False),
+        Column("model_name", Text, nullable=False),
+        Column("model_version", Text, nullable=False),
+        Column("window_since", MOMENT),
+        Column("window_until", MOMENT, nullable=False),
+        Column("rows", BigInteger, nullable=False),
+        Column("verdict", Text, nullable=False),
+        Column("figures", Text, nullable=False),
+        CheckConstraint("verdict IN ('ok', 'warning', 'failed')", name="monitoring_verdict"),
+        Index("monitoring_by_model", "model_name", "date"),
+    ).create(connection)
+
+
 MIGRATIONS: list[Callable[[Connection], None]] = [
     create_data,
     create_shadow_verdicts,
     create_labels,
     create_truth,
+    create_monitoring,
 ]
 
 

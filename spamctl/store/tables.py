@@ -4,6 +4,7 @@
     shadow_verdicts   what a second version would have answered (`spamctl serve --shadow`)
     labels            every label that was given one at a time, so that a correction keeps what it corrected
     truth             what simulated traffic knows of the messages it sent (`spamctl traffic`)
+    monitoring        what each monitoring found (`spamctl monitor`), so that the next one can show the trend
     spamctl_store     the migrations that made this store
 
 A label is `spam` or `not spam` and never stands without its source: the database itself refuses anything else.
@@ -88,6 +89,22 @@ truth = Table(
     CheckConstraint("label IN ('spam', 'not spam')", name="truth_label"),
     CheckConstraint("dose BETWEEN 0 AND 1", name="truth_dose"),
     Index("truth_by_run", "traffic_run"),
+)
+
+monitoring = Table(
+    "monitoring",
+    metadata,
+    Column("run_id", AnyText, primary_key=True),
+    Column("date", UtcDate, nullable=False),
+    Column("model_name", AnyText, nullable=False),
+    Column("model_version", AnyText, nullable=False),
+    Column("window_since", UtcDate),
+    Column("window_until", UtcDate, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("figures", AnyText, nullable=False),
+    CheckConstraint("verdict IN ('ok', 'warning', 'failed')", name="monitoring_verdict"),
+    Index("monitoring_by_model", "model_name", "date"),
 )
 
 spamctl_store = Table(

@@ -256,7 +256,7 @@ def test_a_database_that_is_not_there_is_refused(postgres):
 def test_a_user_without_rights_is_refused(postgres):
     address = postgres.new_database()
     with open_store(address, create=True) as store, store.writing() as connection:
-        connection.execute(text("DROP TABLE IF EXISTS truth, labels, shadow_verdicts, data, spamctl_store"))
+        connection.execute(text(f"DROP TABLE {', '.join(tables.metadata.tables)}"))
         connection.execute(text("CREATE ROLE guest LOGIN"))
         connection.execute(text("REVOKE CREATE ON SCHEMA public FROM PUBLIC"))
     refused(address.replace("spamctl@", "guest@"), "it may not be written: give this user the right")

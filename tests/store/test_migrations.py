@@ -24,6 +24,7 @@ HISTORY = {
     "create_shadow_verdicts": "51c08dd4dda483e3",
     "create_labels": "fb4094ffd0cd1e05",
     "create_truth": "f02b2f7bc3865c6f",
+    "create_monitoring": "0a73b9970076795e",
 }
 
 
