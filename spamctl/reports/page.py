@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spamctl.reports import escape
+
+# A file's name, perhaps below folders: nothing that a browser could read as a scheme, a host or a way up.
+_BESIDE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 
 _STYLE = """
 :root { color-scheme: light; --ink: #1f2328; --grey: #59636e; --line: #d0d7de; --ground: #f6f8fa; }
@@ -26,7 +30,11 @@ td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); vertical-align:
 .number { text-align: right; white-space: nowrap; } .faint { color: var(--grey); white-space: nowrap; }
 .text { display: block; max-width: 42rem; max-height: 9em; overflow: auto; unicode-bidi: isolate;
         font-family: ui-monospace, "DejaVu Sans Mono", Consolas, monospace; font-size: .85rem; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1rem; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 1rem; }
+.alarm { color: #b34700; font-weight: 600; white-space: nowrap; } .calm { color: #00664b; white-space: nowrap; }
+.scroll { max-width: 100%; overflow-x: auto; }
+a { color: #0b5cad; } summary { cursor: pointer; margin: 1rem 0 .5rem; font-weight: 600; }
+@media (max-width: 40rem) { body { padding: 1rem .75rem 3rem; } th, td { padding: .3rem .5rem; } }
 figure { margin: 0; padding: .5rem; border: 1px solid var(--line); border-radius: 6px; }
 img { display: block; width: 100%; height: auto; }
 """
@@ -75,7 +83,27 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> Markup
     """Return a table; every cell that is not Markup is escaped."""
     head = "".join(f"<th{_class(column.kind)}>{escape.html(column.head)}</th>" for column in columns)
     body = "\n".join(f"<tr>{_cells(columns, row)}</tr>" for row in rows)
-    return Markup(f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>")
+    return Markup(
+        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
+    )
+
+
+def link(text: object, address: str) -> Markup:
+    """Return a link to a file beside the page or below it; every other address is an error."""
+    if not _BESIDE.fullmatch(address) or ".." in address:
+        raise ValueError(f"not the name of a file beside the page: {address!r}")
+    return Markup(f'<a href="{escape.html(address)}">{escape.html(text)}</a>')
+
+
+def line(*parts: object, kind: str = "") -> Markup:
+    """Return a paragraph of texts, which are escaped, and of Markup."""
+    return Markup(f"<p{_class(kind)}>{''.join(map(_html, parts))}</p>")
+
+
+def folded(summary: object, parts: Iterable[Markup]) -> Markup:
+    """Return parts that a reader opens with a click, which needs no script."""
+    body = "\n".join(part.html for part in parts)
+    return Markup(f"<details>\n<summary>{escape.html(summary)}</summary>\n{body}\n</details>")
 
 
 def pictures(plots: Mapping[str, bytes]) -> Markup:
@@ -97,7 +125,12 @@ def _cell(column: Column, value: object) -> str:
     """Return one cell; hostile text gets a box of its own, in which its direction stays."""
     if column.kind == "text":
         return f'<td><span class="text" dir="auto">{escape.html(value)}</span></td>'
-    return f"<td{_class(column.kind)}>{value.html if isinstance(value, Markup) else escape.html(value)}</td>"
+    return f"<td{_class(column.kind)}>{_html(value)}</td>"
+
+
+def _html(value: object) -> str:
+    """Return Markup as it is, and anything else escaped."""
+    return value.html if isinstance(value, Markup) else escape.html(value)
 
 
 def _class(kind: str) -> str:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from spamctl.reports.page import Column, Markup, document, element, pictures, strong, table
+from spamctl.reports.page import Column, Markup, document, element, folded, line, link, pictures, strong, table
 
 
 class Outline(html.parser.HTMLParser):
@@ -62,6 +62,37 @@ def test_pictures_are_carried_by_the_page():
     outline = Outline(pictures({"loss_curve": b"\x89PNG"}).html)
     assert outline.tags == ["div", "figure", "img"]
     assert outline.addresses == ["data:image/png;base64,iVBORw=="]
+
+
+@pytest.mark.parametrize("address", ["index.html", "run-17/data_quality.html", "1.2/a_b.csv"])
+def test_a_link_leads_to_a_file_beside_the_page(address):
+    outline = Outline(line("See ", link("<b>that</b>", address), kind="quiet").html)
+    assert outline.tags == ["p", "a"]
+    assert outline.addresses == [address]
+    assert "".join(outline.words) == "See <b>that</b>"
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "/etc", "//evil.example", "http://evil.example", "javascript:alert(1)", "../up.html", "a/../../b", "a..b",
+     "a\\b", "a?b", "a#b", "a b", "a/", ".hidden", '"x', "a\n", "data:x", "é.html", "a//b", "a%2e"],
+)  # fmt: skip
+def test_a_link_to_anywhere_else_is_an_error(address):
+    with pytest.raises(ValueError, match="not the name of a file beside the page"):
+        link("x", address)
+
+
+def test_a_link_never_carries_a_payload(payloads):
+    for payload in payloads:
+        outline = Outline(link(payload, "index.html").html)
+        assert (outline.tags, outline.addresses) == (["a"], ["index.html"])
+        if re.fullmatch(r"W+", payload) is None:
+            with pytest.raises(ValueError, match="beside the page"):
+                link("x", payload)
+
+
+def test_folded_parts_are_there_and_escaped():
+    assert Outline(folded("<i>", [element("p", "<b>")]).html).tags == ["details", "summary", "p"]
 
 
 @pytest.mark.browser
