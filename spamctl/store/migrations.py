@@ -139,12 +139,25 @@ def create_monitoring(connection: Connection) -> None:
     ).create(connection)
 
 
+def create_forgotten(connection: Connection) -> None:
+    """Create the table of what was removed for good, by salted digests."""
+    Table(
+        "forgotten",
+        MetaData(),
+        Column("uuid", IDENTITY, primary_key=True),
+        Column("date", MOMENT, nullable=False),
+        Column("salt", Text, nullable=False),
+        Column("digest", Text, nullable=False),
+    ).create(connection)
+
+
 MIGRATIONS: list[Callable[[Connection], None]] = [
     create_data,
     create_shadow_verdicts,
     create_labels,
     create_truth,
     create_monitoring,
+    create_forgotten,
 ]
 
 

@@ -22,12 +22,13 @@ AnySelect: TypeAlias = "Select[*tuple[Any, ...]]"
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Choose rows: from `since` on, before `until`, of one version, with or without a label; None chooses all."""
+    """Choose rows: from `since` on, before `until`, of a version, a model, with or without a label; None takes all."""
 
     since: datetime | None = None
     until: datetime | None = None
     model_version: str | None = None
     labelled: bool | None = None
+    model_name: str | None = None
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """Return the window as conditions of SQL."""
@@ -38,6 +39,8 @@ class Window:
             chosen.append(data.c.date < self.until)
         if self.model_version is not None:
             chosen.append(data.c.model_version == self.model_version)
+        if self.model_name is not None:
+            chosen.append(data.c.model_name == self.model_name)
         if self.labelled is not None:
             chosen.append(data.c.ground_truth.is_not(None) if self.labelled else data.c.ground_truth.is_(None))
         return chosen
@@ -48,6 +51,7 @@ class Window:
             (self.since is None or row.date >= self.since)
             and (self.until is None or row.date < self.until)
             and (self.model_version is None or row.model_version == self.model_version)
+            and (self.model_name is None or row.model_name == self.model_name)
             and (self.labelled is None or (row.ground_truth is not None) == self.labelled)
         )
 
@@ -89,6 +93,14 @@ def tally(store: Store, window: Window = ALL) -> list[Tally]:
         return [Tally(*row) for row in connection.execute(statement)]
 
 
+def by_version(store: Store, window: Window = ALL) -> dict[tuple[str, str], int]:
+    """Count the rows of a window by (model, version), the most first."""
+    key, rows = (data.c.model_name, data.c.model_version), func.count()
+    statement = select(*key, rows).where(*window.conditions()).group_by(*key).order_by(rows.desc(), *key)
+    with store.reading() as connection:
+        return {(name, version): count for name, version, count in connection.execute(statement)}
+
+
 def by_source(store: Store, window: Window = ALL) -> list[SourceTally]:
     """Count the labels of a window by their source, in the order of its name."""
     counts: dict[str, list[int]] = {}
@@ -125,7 +137,7 @@ def pages(
     Each page is a transaction of its own, so a long read holds up nobody. A row that arrives, or is labelled, meanwhile
     may be in it or not; none comes twice. Bound the window by `until` for an end that does not move.
     """
-    for page in _pages(store, list(data.c), window, size=size, newest_first=newest_first):
+    for page in column_pages(store, list(data.c), window, size=size, newest_first=newest_first):
         yield [StoredRow(*row) for row in page]
 
 
@@ -135,7 +147,7 @@ def unlabelled(store: Store, window: Window = ALL, *, size: int = PAGE) -> Itera
     They may be labelled page by page: what has been yielded does not come again, labelled or not.
     """
     chosen = replace(window, labelled=False)
-    for page in _pages(store, [data.c.uuid, data.c.date, data.c.classification], chosen, size=size):
+    for page in column_pages(store, [data.c.uuid, data.c.date, data.c.classification], chosen, size=size):
         yield [(row.uuid, row.classification) for row in page]
 
 
@@ -147,7 +159,7 @@ def labelled_rows(
     Labels from the source `leave_out` are left out.
     """
     columns = [data.c.text, data.c.ground_truth, data.c.uuid, data.c.label_source, data.c.date]
-    for page in _pages(store, columns, replace(window, labelled=True), size=size):
+    for page in column_pages(store, columns, replace(window, labelled=True), size=size):
         yield [tuple(row) for row in page if row.label_source != leave_out]
 
 
@@ -171,8 +183,8 @@ def shadow_tally(store: Store, shadow_version: str, window: Window = ALL) -> dic
         return {(served, shadow): rows for served, shadow, rows in connection.execute(statement)}
 
 
-def _pages(
-    store: Store, columns: list[Column[Any]], window: Window, *, size: int, newest_first: bool = False
+def column_pages(
+    store: Store, columns: Sequence[Column[Any]], window: Window, *, size: int = PAGE, newest_first: bool = False
 ) -> Iterator[Sequence[AnyRow]]:
     """Yield pages of columns, uuid and date among them; each begins behind the last row of the one before."""
     statement = _ordered(select(*columns).where(*window.conditions()), newest_first=newest_first).limit(size)

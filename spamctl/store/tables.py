@@ -5,6 +5,7 @@
     labels            every label that was given one at a time, so that a correction keeps what it corrected
     truth             what simulated traffic knows of the messages it sent (`spamctl traffic`)
     monitoring        what each monitoring found (`spamctl monitor`), so that the next one can show the trend
+    forgotten         which rows were removed for good (`spamctl forget`), and by what training knows their messages
     spamctl_store     the migrations that made this store
 
 A label is `spam` or `not spam` and never stands without its source: the database itself refuses anything else.
@@ -105,6 +106,16 @@ monitoring = Table(
     Column("figures", AnyText, nullable=False),
     CheckConstraint("verdict IN ('ok', 'warning', 'failed')", name="monitoring_verdict"),
     Index("monitoring_by_model", "model_name", "date"),
+)
+
+# No text: a salted digest of the twin key, so that a message that comes again, from wherever, is left out of training.
+forgotten = Table(
+    "forgotten",
+    metadata,
+    Column("uuid", Identity, primary_key=True),
+    Column("date", UtcDate, nullable=False),
+    Column("salt", Text, nullable=False),
+    Column("digest", Text, nullable=False),
 )
 
 spamctl_store = Table(

@@ -1,0 +1,58 @@
+"""Keep what each monitoring found, and read the last ones for the trend."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from spamctl.store.database import Store
+from spamctl.store.tables import monitoring
+
+Verdict = Literal["ok", "warning", "failed"]
+
+_NEWEST = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Hold what one monitoring found: of which version, in which window, and its figures as plain JSON values."""
+
+    run_id: str
+    date: datetime
+    model_name: str
+    model_version: str
+    window_since: datetime | None
+    window_until: datetime
+    rows: int
+    verdict: Verdict
+    figures: dict[str, Any]
+
+
+def append(store: Store, finding: Finding) -> bool:
+    """Write a finding and return whether it is new: a run that is there already stays as it is.
+
+    Raises UnavailableError if the database fails; then nothing is written.
+    """
+    insert = sqlite.insert if store.address.file else postgresql.insert
+    values = asdict(finding) | {"figures": json.dumps(finding.figures, allow_nan=False)}
+    statement = insert(monitoring).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+    with store.writing() as connection:
+        return bool(connection.execute(statement, [values]).rowcount)
+
+
+def history(store: Store, model_name: str, most: int = _NEWEST) -> list[Finding]:
+    """Return the last findings about a model, all versions, the oldest first; raise UnavailableError as all do."""
+    statement = (
+        select(monitoring)
+        .where(monitoring.c.model_name == model_name)
+        .order_by(monitoring.c.date.desc(), monitoring.c.run_id.desc())
+        .limit(most)
+    )
+    with store.reading() as connection:
+        rows = connection.execute(statement).all()
+    return [Finding(**row._asdict() | {"figures": json.loads(row.figures)}) for row in reversed(rows)]

@@ -1,0 +1,157 @@
+"""Read a window for monitoring: figures over all of its rows, and a fair sample of them, in flat memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from operator import itemgetter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spamctl.data.duplicates import twin_key
+from spamctl.message import SPAM, Label
+from spamctl.model.tick import Tick, Ticking
+from spamctl.store import queries, truth
+from spamctl.store.database import Store
+from spamctl.store.queries import Window
+from spamctl.store.tables import data
+
+SIMULATED = "simulated"
+
+_A_LOOKUP = 2_000
+_TASK, _UNIT = "reading", "rows"
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRow:
+    """Hold what monitoring asks of one row; the fields bear the names of the columns."""
+
+    uuid: str
+    date: datetime
+    text: str
+    classification: Label
+    probability: float
+    ground_truth: Label | None
+    label_source: str | None
+    model_version: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Say how many rows to read at most, the newest first (0: all), how many to keep as a sample, and its seed."""
+
+    newest: int = 0
+    most: int = 2_000
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class Survey:
+    """Hold figures over all rows of a window, and the rows that were drawn, the oldest first.
+
+    `sample` is drawn from all rows, `labelled` from those whose label is no simulated one; either holds all of them
+    where they are few enough. `families` names the drift family of the drawn rows whose truth was kept.
+    """
+
+    rows: int = 0
+    distinct: int = 0  # by twin key
+    empty: int = 0  # nothing but white space
+    spam: int = 0  # as called
+    trusted: int = 0  # labelled, not simulated
+    oldest: datetime | None = None
+    newest: datetime | None = None
+    versions: Counter[str] = field(default_factory=Counter)
+    sources: Counter[str] = field(default_factory=Counter)
+    label_sources: Counter[str] = field(default_factory=Counter)
+    sample: list[WindowRow] = field(default_factory=list)
+    labelled: list[WindowRow] = field(default_factory=list)
+    families: dict[str, str] = field(default_factory=dict)
+
+    def count(self, page: Sequence[WindowRow]) -> None:
+        """Count the rows of one page."""
+        self.rows += len(page)
+        self.empty += sum(not row.text.strip() for row in page)
+        self.spam += sum(row.classification == SPAM for row in page)
+        self.trusted += sum(map(_is_trusted, page))
+        dates = [row.date for row in page]
+        self.oldest = min(filter(None, (self.oldest, *dates)))
+        self.newest = max(filter(None, (self.newest, *dates)))
+        self.versions.update(row.model_version for row in page)
+        self.sources.update(row.source for row in page)
+        self.label_sources.update(row.label_source for row in page if row.label_source is not None)
+
+
+class Draw:
+    """Keep a uniform sample of what streams by: the rows whose digests are smallest, in whatever order they come."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._bound = 2**64
+        self._kept: list[tuple[int, WindowRow]] = []
+
+    def offer(self, rows: Sequence[tuple[int, WindowRow]]) -> None:
+        """Take (digest, row) pairs; at most twice as many as are wanted are held at any time."""
+        self._kept += [pair for pair in rows if pair[0] < self._bound]
+        if len(self._kept) > 2 * self._most:
+            self._cut()
+
+    def rows(self) -> list[WindowRow]:
+        """Return the sample, the oldest first."""
+        self._cut()
+        return sorted((row for _, row in self._kept), key=lambda row: (row.date, row.uuid))
+
+    def _cut(self) -> None:
+        self._kept.sort(key=itemgetter(0))
+        del self._kept[self._most :]
+        if len(self._kept) == self._most:
+            self._bound = self._kept[-1][0] + 1
+
+
+def survey(store: Store, window: Window, wish: Wish) -> Ticking[Survey]:
+    """Read the rows of a window, the newest first, and return what they come to; 8 bytes a row are kept, and a sample.
+
+    The same rows and seed give the same sample. Raises UnavailableError if the database fails.
+    """
+    found, keys = Survey(), list[NDArray[np.uint64]]()
+    sample, labelled = Draw(wish.most), Draw(wish.most)
+    there = queries.count(store, window)
+    total = min(wish.newest, there) if wish.newest else there
+    columns = [data.c[name] for name in WindowRow.__slots__]
+    for read in queries.column_pages(store, columns, window, newest_first=True):
+        page = [WindowRow(*row) for row in read[: total - found.rows]]
+        if not page:
+            break
+        found.count(page)
+        keys.append(np.fromiter((_digest(twin_key(row.text)) for row in page), np.uint64, len(page)))
+        drawn = [(_digest(row.uuid, wish.seed), row) for row in page]
+        sample.offer(drawn)
+        labelled.offer([pair for pair in drawn if _is_trusted(pair[1])])
+        yield Tick(_TASK, found.rows, total, _UNIT)
+    found.distinct = len(np.unique(np.concatenate(keys))) if keys else 0
+    found.sample, found.labelled = sample.rows(), labelled.rows()
+    found.families = _families(store, sorted({row.uuid for row in (*found.sample, *found.labelled)}))
+    return found
+
+
+def _families(store: Store, uuids: Sequence[str]) -> dict[str, str]:
+    """Name the families of the rows whose truth traffic kept."""
+    known: dict[str, str] = {}
+    for start in range(0, len(uuids), _A_LOOKUP):
+        found = truth.find(store, uuids[start : start + _A_LOOKUP])
+        known |= {uuid: row.family for uuid, row in found.items() if row.family}
+    return known
+
+
+def _is_trusted(row: WindowRow) -> bool:
+    return row.ground_truth is not None and row.label_source != SIMULATED
+
+
+def _digest(text: str, seed: int = 0) -> int:
+    """Return 8 bytes that stand for a text, other ones for each seed."""
+    salt = seed.to_bytes(8, "little")
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, salt=salt).digest())

@@ -1,0 +1,41 @@
+"""What a monitoring found is kept once, and read back in its order for the trend."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from spamctl.errors import UnavailableError
+from spamctl.store import monitoring
+from spamctl.store.monitoring import Finding
+
+FIRST = Finding(
+    run_id="1764000000000000",
+    date=datetime(2026, 11, 1, tzinfo=UTC),
+    model_name="spam",
+    model_version="3",
+    window_since=None,
+    window_until=datetime(2026, 11, 1, tzinfo=UTC),
+    rows=2_000_000_000_000,
+    verdict="ok",
+    figures={"drift_score": 0.5, "accuracy": {"value": 0.9, "low": 0.8, "high": 1.0}, "false_positive_rate": None},
+)
+
+
+def test_findings_come_back_the_oldest_first_and_each_once(store):
+    later = [replace(FIRST, run_id=f"run {n}", date=FIRST.date + timedelta(hours=n), verdict="failed") for n in (3, 1)]
+    assert [monitoring.append(store, one) for one in (FIRST, *later, FIRST)] == [True, True, True, False]
+    assert monitoring.history(store, "spam") == [FIRST, later[1], later[0]]
+    assert monitoring.history(store, "spam", most=2) == [later[1], later[0]]
+    assert monitoring.history(store, "other") == []
+
+
+def test_a_verdict_of_another_kind_is_refused(store):
+    with pytest.raises(UnavailableError, match="it refused the values"):
+        monitoring.append(store, replace(FIRST, verdict="fine"))
+    assert monitoring.history(store, "spam") == []
+
+
+def test_a_figure_that_is_no_number_is_no_json(store):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        monitoring.append(store, replace(FIRST, figures={"drift_score": float("nan")}))

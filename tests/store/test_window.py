@@ -1,0 +1,116 @@
+"""A window is read once: figures over all of its rows, and a sample that neither order nor page size decides."""
+
+import uuid
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import insert
+
+from spamctl.message import NOT_SPAM, SPAM
+from spamctl.store import labels, queries, tables, truth, window
+from spamctl.store.queries import Window
+from spamctl.store.truth import TrueRow
+from spamctl.store.window import Wish
+from tests.store.made_rows import row
+
+START = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def filled(store):
+    """Fill a store with 600 rows, a minute apart: copies, empty ones, three versions, two sources, some labels."""
+    made = [
+        row(
+            "  " if n % 50 == 0 else f"Message {'abcdef'[n % 6] * (n % 100)}",
+            n,
+            date=START + timedelta(minutes=n),
+            classification=SPAM if n % 4 == 0 else NOT_SPAM,
+            model_version=str(1 + n % 3),
+            source="page" if n % 2 else "invocations",
+        )
+        for n in range(600)
+    ]
+    with store.writing() as connection:
+        connection.execute(insert(tables.data), [asdict(one) for one in made])
+    labels.set_labels(store, {one.uuid: one.classification for one in made[:60]}, "oracle")
+    labels.set_labels(store, {one.uuid: SPAM for one in made[60:90]}, "simulated")
+    truth.remember(store, [TrueRow(one.uuid, SPAM, "test part", "parcel", "modern", 1.0, 0, "r") for one in made[:10]])
+    store.made = made
+    return store
+
+
+def read(store, chosen=queries.ALL, **wish):
+    """Return how far the reading said it was, and what it found."""
+    told = []
+
+    def heard():
+        told.append((yield from window.survey(store, chosen, Wish(**wish))))
+
+    ticks = list(heard())
+    return ticks, told[0]
+
+
+def test_the_figures_are_over_all_rows_and_the_sample_is_as_large_as_asked(filled):
+    ticks, found = read(filled, most=50)
+    assert (found.rows, found.empty, found.spam, found.trusted) == (600, 12, 150, 60)
+    assert (ticks[-1].done, ticks[-1].total) == (600, 600)
+    assert found.versions == {"1": 200, "2": 200, "3": 200}
+    assert found.sources == {"page": 300, "invocations": 300}
+    assert found.label_sources == {"oracle": 60, "simulated": 30}
+    assert (found.oldest, found.newest) == (START, START + timedelta(minutes=599))
+    assert found.distinct == len({" ".join(one.text.split()).casefold() for one in filled.made})
+    assert len(found.sample) == len(found.labelled) == 50
+    assert [one.date for one in found.sample] == sorted(one.date for one in found.sample)
+    assert {one.label_source for one in found.labelled} == {"oracle"}
+
+
+def test_a_small_window_is_kept_whole_with_what_is_known_of_it(filled):
+    _, found = read(filled, newest=0, most=600)
+    assert [one.uuid for one in found.sample] == [one.uuid for one in filled.made]
+    assert [one.text for one in found.sample] == [one.text for one in filled.made]
+    assert found.families == {one.uuid: "parcel" for one in filled.made[:10]}
+    assert len(found.labelled) == 60
+
+
+def test_the_newest_rows_are_read_when_so_many_are_asked_for(filled):
+    _, found = read(filled, newest=25)
+    assert [one.uuid for one in found.sample] == [one.uuid for one in filled.made[-25:]]
+    assert (found.rows, found.oldest) == (25, START + timedelta(minutes=575))
+
+
+def test_a_window_is_bound_by_time_version_and_model(filled):
+    hour = Window(START, START + timedelta(minutes=60))
+    assert read(filled, hour)[1].rows == 60
+    assert read(filled, replace(hour, model_version="2"))[1].rows == 20
+    assert read(filled, replace(hour, model_name="other"))[1].rows == 0
+    assert read(filled, Window(model_name="spam", model_version="3"))[1].versions == {"3": 200}
+
+
+def test_a_sample_depends_on_the_seed_and_on_nothing_else(filled, monkeypatch):
+    first, again, other = ([one.uuid for one in read(filled, most=40, seed=seed)[1].sample] for seed in (7, 7, 8))
+    assert first == again != other
+    pages = queries.column_pages
+    monkeypatch.setattr(queries, "column_pages", lambda *given, **more: pages(*given, **more, size=17))
+    assert [one.uuid for one in read(filled, most=40, seed=7)[1].sample] == first
+
+
+def test_every_row_is_as_likely_to_be_drawn():
+    rows = [
+        window.WindowRow(str(uuid.UUID(int=n)), START + timedelta(seconds=n), "", SPAM, 0.5, None, None, "1", "page")
+        for n in range(1000)
+    ]
+    drawn = [0] * 10
+    for seed in range(200):
+        draw = window.Draw(100)
+        for start in range(0, 1000, 90):
+            draw.offer([(window._digest(one.uuid, seed), one) for one in rows[start : start + 90]])
+        for one in draw.rows():
+            drawn[uuid.UUID(one.uuid).int // 100] += 1
+    assert sum(drawn) == 20_000
+    assert sum((count - 2000) ** 2 / 2000 for count in drawn) < 27.9  # chi-square of 9 degrees of freedom, p = .001
+
+
+def test_an_empty_window_is_none_of_anything(store):
+    ticks, found = read(store)
+    assert (ticks, found.rows, found.distinct, found.oldest, found.sample) == ([], 0, 0, None, [])
