@@ -25,6 +25,7 @@ HISTORY = {
     "create_labels": "fb4094ffd0cd1e05",
     "create_truth": "f02b2f7bc3865c6f",
     "create_monitoring": "0a73b9970076795e",
+    "create_forgotten": "af15bd2cd8aef3ec",
 }
 
 
