@@ -46,6 +46,7 @@ def graph(flaw: str = "", *, scale: float = 4.0):
     )
     zero, one = ops.constant(np.int64(0)), ops.constant(np.int64(1))
     weights = ops.gather(ops.constant(np.array(list(words().values()), np.float32)), ids, zero)  # (B, T)
+    looks = ops.gather(ops.constant(np.random.default_rng(0).random((len(words()), 3), np.float32)), ids, zero)
     tokens = ops.gather(ops.shape_of(ids), one, zero)
     positions = ops.unsqueeze(ops.range(zero, tokens, one, "i64"), zero)  # (1, T)
     real = ops.convert(ops.less(positions, ops.unsqueeze(lengths, one)), np.float32)  # (B, T)
@@ -53,7 +54,11 @@ def graph(flaw: str = "", *, scale: float = 4.0):
     logits = ops.divide(ops.reduce_sum(ops.multiply(weights, real), one), ops.convert(divisor, np.float32))  # (B,)
     if flaw == LAST_COLUMN:
         logits = ops.gather(weights, ops.subtract(tokens, one), one)  # (B,)
-    return openvino.Model([ops.multiply(logits, ops.constant(np.float32(scale)))], [ids, lengths])
+    look = ops.reduce_sum(ops.multiply(looks, ops.unsqueeze(real, minus := ops.constant(np.int64(-1)))), one)
+    look = ops.divide(look, ops.convert(ops.unsqueeze(lengths, one), np.float32))  # (B, 3), of no weight
+    read = ops.concat([ops.unsqueeze(logits, one), look], 1)  # (B, 4)
+    head = ops.constant(np.array([[scale], [0], [0], [0]], np.float32))
+    return openvino.Model([ops.squeeze(ops.matmul(read, head, False, False), minus)], [ids, lengths])
 
 
 @cache

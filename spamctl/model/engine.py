@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from spamctl.model.artefact import Manifest
 from spamctl.model.calibration import Calibration
 from spamctl.model.telemetry import silence_openvino
 from spamctl.model.tokens import MessageTokenizer, TokenRow
+
+if TYPE_CHECKING:
+    from openvino import Model
 
 MODEL, TOKENIZER = "model.xml", "tokenizer.json"
 TOKENS_PER_BATCH = 1024
@@ -55,10 +59,14 @@ class Engine:
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",  # its scales would depend on the other rows of the batch
         }
         try:
-            model = openvino.Core().compile_model(folder / MODEL, "CPU", settings)
+            model = openvino.Core().compile_model(self._graph(folder / MODEL), "CPU", settings)
             self._request = model.create_infer_request()
         except RuntimeError as error:
             raise ArtefactError(f"{folder.name}: OpenVINO cannot compile {MODEL}: {_first_line(error)}") from error
+
+    def _graph(self, path: Path) -> Path | Model:
+        """Return what to compile; a subclass may ask the graph for more."""
+        return path
 
     @property
     def threshold(self) -> float:
@@ -77,15 +85,10 @@ class Engine:
         `batches` says which rows go together (default: rows of similar length); `pad` pads each batch to at least so
         many tokens, with the token `fill`. None of them changes a score: they are for `model.parity`, which proves it.
         """
-        lengths = np.array([len(row.ids) for row in rows], dtype=np.int64)
         logits = np.empty(len(rows), dtype=np.float64)
-        for batch in batches if batches is not None else by_length(lengths):
-            index = list(batch)
-            ids = np.full((len(index), in_lanes(max(pad, int(lengths[index].max())))), fill, dtype=np.int64)  # (B, T)
-            for place, row in enumerate(index):
-                ids[place, : lengths[row]] = rows[row].ids
+        for index, inputs in filled(rows, batches, pad, fill):
             with self._turn:
-                output = self._request.infer({"input_ids": ids, "lengths": lengths[index]})
+                output = self._request.infer(inputs)
                 logits[index] = output[0]  # (B,)
         return logits
 
@@ -125,6 +128,19 @@ class Engine:
                 f"golden messages score up to {max(deltas):.3f} away from their packaged scores; train here"
             )
         return max(deltas, default=0.0)
+
+
+def filled(
+    rows: Sequence[TokenRow], batches: Batches | None = None, pad: int = 0, fill: int = 0
+) -> Iterator[tuple[list[int], dict[str, NDArray[np.int64]]]]:
+    """Yield the row numbers of each batch and what the graph is given for it."""
+    lengths = np.array([len(row.ids) for row in rows], dtype=np.int64)
+    for batch in batches if batches is not None else by_length(lengths):
+        index = list(batch)
+        ids = np.full((len(index), in_lanes(max(pad, int(lengths[index].max())))), fill, dtype=np.int64)  # (B, T)
+        for place, row in enumerate(index):
+            ids[place, : lengths[row]] = rows[row].ids
+        yield index, {"input_ids": ids, "lengths": lengths[index]}
 
 
 def in_lanes(tokens: int) -> int:
