@@ -59,6 +59,7 @@ def choose(is_spam: ArrayLike, probabilities: ArrayLike, max_false_positive_rate
     truth, p = both_classes(is_spam, probabilities)
     spam, rest = p[truth], p[~truth]
     allowed = int(np.floor(max_false_positive_rate * rest.size + 1e-9))  # 0.29 * 100 must count as 29
+    allowed = min(allowed, rest.size - 1)  # and a budget a hair under 1 allows no more than one under 1 does
     ceiling = np.sort(rest)[rest.size - 1 - allowed]  # the highest score of a not spam row that must pass
     caught = spam[spam > ceiling]
     threshold = _part(p, float(caught.min())) if caught.size else _above(p)

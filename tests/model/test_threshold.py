@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from spamctl.errors import DataError
@@ -52,6 +52,7 @@ def test_no_other_threshold_within_the_budget_catches_more_or_alarms_less(spam, 
             assert recall < found.recall.value or alarms >= found.false_positive_rate.value
 
 
+@example([0.5], [0.5, 0.25], 0.5, 0.9999999999999999)
 @given(PROBABILITIES, PROBABILITIES, BUDGETS, BUDGETS)
 def test_a_larger_budget_never_raises_the_threshold(spam, rest, one, other):
     small, large = (choose(*parts(spam, rest), budget) for budget in sorted([one, other]))
