@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from spamctl.reports import escape
 
-# A file's name, perhaps below folders: nothing that a browser could read as a scheme, a host or a way up.
-_BESIDE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+# A file's name, perhaps below folders or one folder up: nothing that a browser could read as a scheme or a host.
+_BESIDE = re.compile(r"(?:\.\./)?[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 
 _STYLE = """
 :root { color-scheme: light; --ink: #1f2328; --grey: #59636e; --line: #d0d7de; --ground: #f6f8fa; }
@@ -32,6 +32,8 @@ td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); vertical-align:
         font-family: ui-monospace, "DejaVu Sans Mono", Consolas, monospace; font-size: .85rem; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 1rem; }
 .alarm { color: #b34700; font-weight: 600; white-space: nowrap; } .calm { color: #00664b; white-space: nowrap; }
+.unsure { color: #7a5200; font-weight: 600; white-space: nowrap; }
+code { padding: .1rem .3rem; background: var(--ground); font-family: ui-monospace, "DejaVu Sans Mono", monospace; }
 .scroll { max-width: 100%; overflow-x: auto; }
 a { color: #0b5cad; } summary { cursor: pointer; margin: 1rem 0 .5rem; font-weight: 600; }
 @media (max-width: 40rem) { body { padding: 1rem .75rem 3rem; } th, td { padding: .3rem .5rem; } }
@@ -89,8 +91,8 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> Markup
 
 
 def link(text: object, address: str) -> Markup:
-    """Return a link to a file beside the page or below it; every other address is an error."""
-    if not _BESIDE.fullmatch(address) or ".." in address:
+    """Return a link to a file beside the page, below it or one folder up; every other address is an error."""
+    if not _BESIDE.fullmatch(address) or ".." in address.removeprefix("../"):
         raise ValueError(f"not the name of a file beside the page: {address!r}")
     return Markup(f'<a href="{escape.html(address)}">{escape.html(text)}</a>')
 

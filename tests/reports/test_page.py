@@ -64,7 +64,7 @@ def test_pictures_are_carried_by_the_page():
     assert outline.addresses == ["data:image/png;base64,iVBORw=="]
 
 
-@pytest.mark.parametrize("address", ["index.html", "run-17/data_quality.html", "1.2/a_b.csv"])
+@pytest.mark.parametrize("address", ["index.html", "run-17/data_quality.html", "1.2/a_b.csv", "../index.html"])
 def test_a_link_leads_to_a_file_beside_the_page(address):
     outline = Outline(line("See ", link("<b>that</b>", address), kind="quiet").html)
     assert outline.tags == ["p", "a"]
@@ -74,7 +74,7 @@ def test_a_link_leads_to_a_file_beside_the_page(address):
 
 @pytest.mark.parametrize(
     "address",
-    ["", "/etc", "//evil.example", "http://evil.example", "javascript:alert(1)", "../up.html", "a/../../b", "a..b",
+    ["", "/etc", "//evil.example", "http://evil.example", "javascript:alert(1)", "../../up.html", "../", "..", "a/../b", "a/../../b", "a..b",
      "a\\b", "a?b", "a#b", "a b", "a/", ".hidden", '"x', "a\n", "data:x", "é.html", "a//b", "a%2e"],
 )  # fmt: skip
 def test_a_link_to_anywhere_else_is_an_error(address):

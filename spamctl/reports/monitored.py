@@ -1,0 +1,242 @@
+"""Say in words what a monitoring found: the verdict, each check, each test, and how good the model still is."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from spamctl.reports.facts import without_password
+from spamctl.reports.scores import UNDEFINED, interval, number, percent
+
+SIDES = {"spam": "spam side", "not spam": "not-spam side"}
+BREAKDOWNS = ("version", "source", "family")
+
+_DEFAULT_STORE = "spam.db"
+_DIGEST = 12  # characters of a sha256 that tell test parts apart
+_ENOUGH_LABELS = 30  # below which a new training would learn little from them
+_MEASURES = {
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "false_positive_rate": "false-positive rate",
+    "calibration_error": "calibration error",
+}
+
+
+def headline(result: Mapping[str, Any]) -> str:
+    """Tell the verdict in one sentence: what is wrong, or that nothing is."""
+    verdict, rows = result["verdict"], result["window"]["rows"]
+    if wrong := [each for each in result["checks"] if each["status"] == verdict != "ok"]:
+        others = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        return f"{verdict.upper()}: {wrong[0]['sentence'].rstrip('.')}{others}"
+    return f"OK: {_count(rows, 'message')} {'look' if rows != 1 else 'looks'} like the reference; no test rings"
+
+
+def loud(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what must not be overlooked."""
+    if simulated := result["simulated"]:
+        made = (
+            f"{_count(simulated['rows'], 'label')} were made from the verdicts by chance; "
+            if simulated["rows"] > 1
+            else "1 label was made from its verdict by chance; "
+        )
+        yield (
+            f"SIMULATED LABELS: {made}their agreement with the verdicts, {percent(simulated['agreement'])}, "
+            "was chosen and is NO ACCURACY"
+        )
+    if result["estimate"] and not result["estimate"]["trustworthy"]:
+        yield "The estimate without labels cannot be trusted: the messages have left what the reference covers"
+
+
+def times(test: Mapping[str, Any]) -> float:
+    """Return how many times its threshold a test's statistic is."""
+    return test["statistic"] / test["threshold"] if test["threshold"] else 0.0
+
+
+def ordered(tests: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return tests with those that ring first, then by how near the others came to it."""
+    return sorted(tests, key=lambda test: (not test["alarm"], -times(test)))
+
+
+def test_cells(test: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a test's name, reference, current, statistic in thresholds, adjusted p and rows."""
+    return (
+        plain(test["name"]),
+        figure(test["reference"]),
+        figure(test["current"]),
+        f"{times(test):.2f}",
+        probability(test["adjusted_p"]),
+        f"{test['rows']:,}",
+    )
+
+
+def quality_rows(result: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Yield each measure: name, measured, interval, estimated without labels, interval."""
+    quality, estimate = result["quality"] or {}, result["estimate"] or {}
+    for key, name in _MEASURES.items():
+        measured, guessed = quality.get(key), estimate.get(key)
+        if measured or guessed:
+            yield (
+                name,
+                number(measured["value"]) if measured else UNDEFINED,
+                interval(measured) if measured else "",
+                number(guessed["value"]) if guessed else "",
+                interval(guessed) if guessed else "",
+            )
+
+
+def labels(result: Mapping[str, Any]) -> str:
+    """Say how many rows have a label one may trust, and from where."""
+    quality = result["quality"]
+    if not quality:
+        return "no row has a label that measures quality"
+    sources = ", ".join(f"{name} {rows:,}" for name, rows in quality["label_sources"].items())
+    share = f"{percent(quality['coverage'])} of the window"
+    return f"{_count(quality['rows'], 'row')} ({share}), {quality['spam']:,} of them spam; labelled by {sources}"
+
+
+def trust(result: Mapping[str, Any]) -> str:
+    """Say what the estimate without labels rests on, and whether it holds."""
+    estimate = result["estimate"]
+    if not estimate:
+        return "no estimate could be made"
+    outside = estimate["outside_support"]
+    held = "it holds as far as the messages tell" if estimate["trustworthy"] else "IT DOES NOT HOLD HERE"
+    beyond = f"{percent(outside['share'])} of the messages lie outside the reference, {percent(outside['expected'])}"
+    return f"assumes that {estimate['assumption']}; {held}: {beyond} were to be expected"
+
+
+def breakdown(result: Mapping[str, Any], by: str) -> list[tuple[str, ...]]:
+    """Return quality by version, source or family: name, rows, accuracy, recall, false-positive rate."""
+    return [
+        (
+            str(each["name"]),
+            f"{each['rows']:,}",
+            *(number(each.get(key)) for key in ("accuracy", "recall", "false_positive_rate")),
+        )
+        for each in result["quality_by"].get(by, ())
+    ]
+
+
+def terms(result: Mapping[str, Any], side: str) -> list[tuple[str, ...]]:
+    """Return the words of one side that moved most: term, score, share of messages now and in the reference."""
+    return [
+        (each["term"], f"{each['z']:+.1f}", percent(each["current_rate"]), percent(each["reference_rate"]))
+        for each in result["causes"].get(side, ())
+    ]
+
+
+def carriers(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return which versions and sources carry the change: kind, name, rows, share, drift in thresholds."""
+    return [
+        (each["by"], str(each["name"]), f"{each['rows']:,}", percent(each["share"]), figure(each["drift"]))
+        for each in result["causes"].get("carriers", ())
+    ]
+
+
+def data_rows(result: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield what the messages are like: name, reference, current."""
+    pair = [result["data"]["reference"], result["data"]["current"]]
+    for name, words in _DATA.items():
+        yield name, words(pair[0]), words(pair[1])
+
+
+def facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what was compared with what, and where the run is kept."""
+    window, reference = result["window"], result["reference"]
+    yield "window", _window(window)
+    yield "versions", _counted(window["versions"])
+    yield "sources", _counted(window["sources"])
+    yield (
+        "reference",
+        (
+            f"test part of {reference['model_name']} version {reference['model_version']}, "
+            f"sha256 {reference['digest'][:_DIGEST]}: "
+            f"{_count(reference['rows'], 'message')}, {reference['spam']:,} spam"
+        ),
+    )
+    yield "store", without_password(str(result["store"]))
+    for name, place in (result.get("files") or {}).items():
+        yield name, str(place)
+    if run := result.get("mlflow"):
+        yield (
+            "MLflow run",
+            f"{run['run_id']} in experiment {run['experiment']}, {without_password(run['tracking_uri'])}",
+        )
+    if result.get("run_id"):
+        yield "monitor run", str(result["run_id"])
+
+
+def following(result: Mapping[str, Any]) -> str:
+    """Return the next command to type."""
+    if given := result.get("next"):
+        return str(given)
+    store = str(result["store"])
+    where = "" if store == _DEFAULT_STORE else f" --target-uri {shlex.quote(without_password(store))}"
+    labelled = result["quality"]["rows"] if result["quality"] else 0
+    match result["verdict"]:
+        case "failed" if labelled >= _ENOUGH_LABELS:
+            return f"spamctl label --export labelled.csv{where}"
+        case "failed" | "warning":
+            return f"spamctl label --source review{where}"
+        case _:
+            return "spamctl cards monitor"
+
+
+def plain(name: str) -> str:
+    """Return the words of a name that code writes with underscores."""
+    return name.replace("_", " ")
+
+
+def figure(value: float | None) -> str:
+    """Write a figure of any size with four digits."""
+    return UNDEFINED if value is None or math.isnan(value) else f"{value:,.4g}"
+
+
+def probability(value: float | None) -> str:
+    """Write a p-value so that a small one does not read as nothing."""
+    least = 0.001
+    return UNDEFINED if value is None else f"< {least}" if value < least else f"{value:.3f}"
+
+
+def _window(window: Mapping[str, Any]) -> str:
+    """Say which rows were looked at."""
+    asked = [f"{name} {window[name]}" for name in ("since", "until") if window.get(name)]
+    seen = [str(window[name]) for name in ("oldest", "newest") if window.get(name)]
+    parts = [
+        f"{_count(window['rows'], 'row')}, {window['distinct']:,} distinct",
+        *(["a stratified sample of a larger window"] if window["sampled"] else ()),
+        *asked,
+        *(["from " + " to ".join(seen)] if seen else ()),
+    ]
+    return ", ".join(parts)
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """Name each group with its rows."""
+    return ", ".join(f"{name or 'unnamed'} ({rows:,})" for name, rows in counts.items()) or "none"
+
+
+def _scripts(shares: Mapping[str, float]) -> str:
+    """Name the scripts in which the messages are written."""
+    most = sorted(shares.items(), key=lambda item: -item[1])[:4]
+    return ", ".join(f"{name} {percent(share)}" for name, share in most) or UNDEFINED
+
+
+def _count(count: int, noun: str) -> str:
+    """Count in words."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+_DATA: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "rows": lambda part: f"{part['rows']:,}",
+    "distinct texts": lambda part: f"{part['distinct']:,}",
+    "repeated": lambda part: f"{part['repeated']:,}",
+    "empty": lambda part: f"{part['empty']:,}",
+    "median length": lambda part: figure(part["length_median"]),
+    "odd Unicode": lambda part: percent(part["odd_unicode_share"]),
+    "scripts": lambda part: _scripts(part["scripts"]),
+}

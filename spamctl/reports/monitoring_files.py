@@ -1,0 +1,134 @@
+"""Keep a monitoring as files: its pages, its figures as JSON and CSV, and the list of all runs in the folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from spamctl.errors import UsageError
+from spamctl.reports.monitored import SIDES
+from spamctl.reports.monitoring_page import index, page
+
+_RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_JSON = "monitor.json"
+_INDEX = "index.html"
+_MOST_RUNS = 500  # that are listed; all are kept
+_MOST_BYTES = 64 * 2**20  # of a monitor.json that is read back
+_TESTS = ("name", "kind", "reference", "current", "statistic", "threshold", "p_value", "adjusted_p", "alarm", "rows")
+_TERMS = ("term", "z", "current_rate", "reference_rate")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def write(
+    folder: Path, result: Mapping[str, Any], pages: Mapping[str, str], plots: Mapping[str, bytes]
+) -> dict[str, str]:
+    """Write a run's folder and the list of runs anew, each at once or not at all; return where they are, by name.
+
+    `pages` are further HTML pages by name, such as Evidently's; an empty one is left out.
+    Raises UsageError if the folder cannot be written, or the run is already there.
+    """
+    run = str(result["run_id"])
+    if not _RUN_NAME.fullmatch(run) or ".." in run:
+        raise UsageError(f"{run!r} cannot name a folder of reports: give letters, digits, '-', '_' and '.'")
+    places = {"report": str(folder / run / _INDEX), "all reports": str(folder / _INDEX)}
+    told = {**result, "files": {**(result.get("files") or {}), **places}}
+    further = {f"{name}.html": html for name, html in pages.items() if html}
+    tables = {"tests.csv": _csv(_TESTS, told["tests"]), "words.csv": _csv(("side", *_TERMS), _terms(told))}
+    beside = [*further, *tables, _JSON]
+    texts = {_INDEX: page(told, plots, beside), **further, **tables, _JSON: _json(told)}
+    try:
+        _write_run(folder, run, texts)
+        _replace(folder / _INDEX, index(list(kept(folder))))
+    except OSError as error:
+        raise UsageError(f"cannot write reports: {error}; choose another folder with --report-dir") from error
+    return places
+
+
+def kept(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the runs of a folder, the newest first: {"folder", "date"} with a "result" or a "fault"."""
+    found = [path for path in folder.glob(f"*/{_JSON}") if _RUN_NAME.fullmatch(path.parent.name)]
+    stamped = sorted(((path.stat().st_mtime_ns, path) for path in found), reverse=True)
+    for stamp, path in stamped[:_MOST_RUNS]:
+        date = datetime.fromtimestamp(stamp / 1e9, UTC).isoformat()
+        try:
+            yield {"folder": path.parent.name, "date": date, "result": _read(path)}
+        except ValueError as error:  # which also covers what is not JSON, and not UTF-8
+            yield {"folder": path.parent.name, "date": date, "fault": f"{_JSON} cannot be read: {error}"}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a result that was written here, or raise ValueError; only what the list shows is asked for."""
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"larger than {_MOST_BYTES:,} bytes")
+    told = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        index([{"folder": "x", "date": "", "result": told}])
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(f"not the result of a monitoring ({type(error).__name__})") from error
+    return dict(told)
+
+
+def _write_run(folder: Path, run: str, texts: Mapping[str, str]) -> None:
+    """Write a run's files beside their place, then move them there in one go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    waiting = folder / f".{run}.{secrets.token_hex(4)}"
+    waiting.mkdir()
+    try:
+        for name, text in texts.items():
+            (waiting / name).write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+        waiting.rename(folder / run)
+    finally:
+        shutil.rmtree(waiting, ignore_errors=True)  # gone already, if it was moved
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file beside its place, then move it there, so that a reader sees the old or the new one."""
+    waiting = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        waiting.write_text(text, encoding="utf-8", errors="backslashreplace")
+        waiting.replace(path)
+    finally:
+        waiting.unlink(missing_ok=True)
+
+
+def _terms(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the words that moved with the side on which they did."""
+    for side in SIDES:
+        yield from ({"side": side, **each} for each in result["causes"].get(side) or ())
+
+
+def _csv(heads: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as CSV in which no spreadsheet reads a formula."""
+    paper = io.StringIO()
+    writer = csv.writer(paper, lineterminator="\n")
+    writer.writerow(heads)
+    writer.writerows([_cell(row.get(head)) for head in heads] for row in rows)
+    return paper.getvalue()
+
+
+def _cell(value: object) -> object:
+    """Return a cell; a text that a spreadsheet would compute is quoted with an apostrophe, a number stays one."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _json(result: Mapping[str, Any]) -> str:
+    """Return a result as JSON that every reader accepts: what is not a number is null."""
+    return json.dumps(_plain(result), indent=1, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with each NaN and infinity as None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

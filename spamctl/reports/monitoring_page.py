@@ -1,0 +1,233 @@
+"""Compose the card of a monitoring, and the list of the runs in a folder: the verdict and the trend first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from spamctl.reports.monitored import (
+    BREAKDOWNS,
+    SIDES,
+    breakdown,
+    carriers,
+    data_rows,
+    facts,
+    figure,
+    following,
+    headline,
+    labels,
+    loud,
+    ordered,
+    plain,
+    quality_rows,
+    terms,
+    test_cells,
+    trust,
+)
+from spamctl.reports.page import Column, Markup, document, element, folded, line, link, pictures, strong, table
+from spamctl.reports.scores import number, percent
+
+KINDS = {"ok": "verdict good", "warning": "verdict fair", "failed": "verdict bad"}
+_MARKS = {"ok": ("calm", "✔ ok"), "warning": ("unsure", "! warning"), "failed": ("alarm", "✘ failed")}
+_PAIRS = (Column("fact"), Column("value"))
+_CHECKS = (Column("", "faint"), Column("check"), Column("finding"), Column("what to do"))
+_TESTS = (
+    Column("test"),
+    Column("of", "faint"),
+    Column("reference", "number"),
+    Column("current", "number"),
+    Column("times its threshold", "number"),
+    Column("adjusted p", "number"),
+    Column("rows", "number"),
+    Column(""),
+)
+_QUALITY = (
+    Column("quality"),
+    Column("measured", "number"),
+    Column("95 % interval", "faint"),
+    Column("expected without labels", "number"),
+    Column("95 % interval", "faint"),
+)
+_GROUPS = (
+    Column("rows", "number"),
+    Column("accuracy", "number"),
+    Column("recall", "number"),
+    Column("false-positive rate", "number"),
+)
+_TERMS = (Column("term", "text"), Column("moved", "number"), Column("now", "number"), Column("reference", "number"))
+_EXAMPLES = (Column("probability", "number"), Column("message", "text"))
+_CARRIERS = (
+    Column("by", "faint"),
+    Column("name"),
+    Column("rows", "number"),
+    Column("share", "number"),
+    Column("times the threshold", "number"),
+)
+_RUNS = (
+    Column("when", "faint"),
+    Column("run"),
+    Column("verdict"),
+    Column("messages", "number"),
+    Column("drift", "number"),
+    Column("spam", "number"),
+    Column("accuracy", "number"),
+    Column("version", "faint"),
+)
+_INDEX = "../index.html"
+_TREND = ("drift_trend", "quality_trend")
+_FILES = {
+    "data_quality": "Data quality, by Evidently",
+    "drift": "Drift, by Evidently",
+    "classification": "Classification, by Evidently",
+}
+
+
+def page(result: Mapping[str, Any], plots: Mapping[str, bytes], beside: Iterable[str] = ()) -> str:
+    """Return the card of a monitoring; takes the result, PNGs by name, and the files that lie beside the page.
+
+    A card that is shown alone has no file beside it; one in a folder links to them.
+    """
+    return document(headline(result), _parts(result, plots, list(beside)))
+
+
+def index(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Return the page that lists the runs of a folder, as given: {"folder", "result"} or {"folder", "fault"} each."""
+    title = "Monitoring runs"
+    newest = next((run["result"] for run in runs if "result" in run), None)
+    parts = [element("h1", title)] if newest is None else [element("h1", headline(newest), KINDS[newest["verdict"]])]
+    parts.append(element("p", f"{len(runs):,} runs are kept here, the newest first.", "quiet"))
+    return document(title, [*parts, table(_RUNS, map(_run_row, runs))])
+
+
+def _parts(result: Mapping[str, Any], plots: Mapping[str, bytes], beside: Sequence[str]) -> Iterator[Markup]:
+    """Yield the parts of the card, from top to bottom."""
+    yield element("h1", headline(result), KINDS[result["verdict"]])
+    for warning in loud(result):
+        yield element("p", warning, "loud")
+    yield line("What to type next: ", element("code", following(result)))
+    if trend := _some(plots, _TREND):
+        yield element("h2", "Trend")
+        yield pictures(trend)
+    yield element("h2", "Checks")
+    yield table(_CHECKS, map(_check_row, result["checks"]))
+    yield from _tests(result, plots)
+    yield from _quality(result)
+    yield from _causes(result, plots)
+    yield from _behind(result, beside)
+
+
+def _tests(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> Iterator[Markup]:
+    """Yield the pictures of the tests, then every figure behind a click."""
+    shown = _some(plots, ("tests", "probabilities"))
+    if result["tests"] or shown:
+        yield element("h2", "Tests")
+    if shown:
+        yield pictures(shown)
+    if result["tests"]:
+        yield element(
+            "p",
+            "A test rings when its statistic is further from the reference than chance takes a window of this size, "
+            "all tests together in no more than the stated rate of windows.",
+            "quiet",
+        )
+        yield table(_TESTS, map(_test_row, ordered(result["tests"])))
+    if classifier := result["domain_classifier"]:
+        yield element(
+            "p",
+            f"A classifier tells current from reference messages with an AUC of {number(classifier['auc'])} "
+            f"(0.5 is chance; its threshold here is {number(classifier['threshold'])}).",
+            "quiet",
+        )
+
+
+def _quality(result: Mapping[str, Any]) -> Iterator[Markup]:
+    """Yield how good the model is on trusted labels, beside what is expected without any."""
+    yield element("h2", "Quality")
+    if rows := list(quality_rows(result)):
+        yield table(_QUALITY, rows)
+    yield line(strong("Labels: "), labels(result), kind="quiet")
+    yield line(strong("Without labels: "), trust(result), kind="quiet")
+    for by in BREAKDOWNS:
+        if groups := breakdown(result, by):
+            yield element("h2", f"Quality by {by}")
+            yield table((Column(by), *_GROUPS), groups)
+
+
+def _causes(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> Iterator[Markup]:
+    """Yield the words, the messages, the versions and the sources that moved; all of them hostile, shown harmlessly."""
+    moved = any(result["causes"].get(side) for side in SIDES)
+    if not moved and not result["causes"].get("carriers"):
+        return
+    yield element("h2", "What moved")
+    if shown := _some(plots, ("words",)):
+        yield pictures(shown)
+    examples = result["causes"].get("examples") or {}
+    for side, name in SIDES.items():
+        if rows := terms(result, side):
+            yield folded(f"{len(rows):,} words and phrases, {name}", [table(_TERMS, rows)])
+        if found := examples.get(side):
+            cells = [(number(each["probability"]), each["text"]) for each in found]
+            yield folded(f"{len(cells):,} messages nearest to the change, {name}", [table(_EXAMPLES, cells)])
+    if rows := carriers(result):
+        yield element("p", "Who carries it:")
+        yield table(_CARRIERS, rows)
+
+
+def _behind(result: Mapping[str, Any], beside: Sequence[str]) -> Iterator[Markup]:
+    """Yield what one looks up: the data, the other files, the facts."""
+    yield element("h2", "Data")
+    yield table((Column("messages"), Column("reference"), Column("current")), list(data_rows(result)))
+    if beside:
+        yield element("h2", "More")
+        for name in beside:
+            yield line(link(_FILES.get(name.partition(".")[0], name), name))
+        yield line(link("All monitoring runs", _INDEX))
+    yield element("h2", "Facts")
+    yield table(_PAIRS, list(facts(result)))
+
+
+def _check_row(check: Mapping[str, Any]) -> Sequence[object]:
+    """Return a check with its mark; what to do is a command or a sentence."""
+    return _word(check["status"]), plain(check["name"]), check["sentence"], check["advice"]
+
+
+def _test_row(test: Mapping[str, Any]) -> Sequence[object]:
+    """Return a test with every figure; one that rings stands out."""
+    name, *figures = test_cells(test)
+    if not test["alarm"]:
+        return (name, test["kind"], *figures, "")
+    return (strong(name), test["kind"], *figures, element("span", "ALARM", "alarm"))
+
+
+def _run_row(run: Mapping[str, Any]) -> Sequence[object]:
+    """Return one run of the list; one that cannot be read says why."""
+    if "fault" in run:
+        return "", run["folder"], run["fault"], "", "", "", "", ""
+    result, folder = run["result"], run["folder"]
+    accuracy = number(result["quality"]["accuracy"]["value"]) if result["quality"] else "not measured"
+    share = (result["history"] or [{}])[-1].get("spam_share")
+    version = result["reference"]["model_version"]
+    when = str(run["date"])[:16].replace("T", " ")
+    where = link(folder, f"{folder}/index.html")
+    drift = figure(result["drift_score"])
+    return (
+        when,
+        where,
+        _word(result["verdict"]),
+        f"{result['window']['rows']:,}",
+        drift,
+        percent(share),
+        accuracy,
+        version,
+    )
+
+
+def _word(status: str) -> Markup:
+    """Return a status as a marked word."""
+    kind, word = _MARKS[status]
+    return element("span", word, kind)
+
+
+def _some(plots: Mapping[str, bytes], names: Iterable[str]) -> dict[str, bytes]:
+    """Return those of the pictures that were drawn."""
+    return {name: plots[name] for name in names if name in plots}

@@ -1,0 +1,207 @@
+"""Draw a monitoring: the trend over runs, how far each statistic is from ringing, the scores, the words that moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from spamctl.reports import escape, style
+from spamctl.reports.monitored import SIDES, plain, times
+from spamctl.reports.scores import number, percent
+from spamctl.reports.style import BLUE, GREY, INK, ORANGE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_FEWEST_RUNS = 2
+_MOST_RUNS = 30
+_MOST_DATES = 5
+_MOST_WORDS = 10
+_WIDEST_WORD = 26
+_FAR = 10  # thresholds, beyond which an axis is logarithmic
+_ROW_INCHES, _FRAME_INCHES = 0.27, 1.4
+
+
+def monitoring_plots(
+    result: Mapping[str, Any], reference: Sequence[float], current: Sequence[float]
+) -> dict[str, bytes]:
+    """Draw every picture of a monitoring that has something to draw, by name.
+
+    `reference` and `current` are the probabilities of spam, shape (N,) each; the trend is `result["history"]`.
+    """
+    runs = result["history"][-_MOST_RUNS:]
+    drawn: dict[str, bytes] = {}
+    if len(runs) >= _FEWEST_RUNS:
+        drawn["drift_trend"] = drift_trend(runs)
+        drawn["quality_trend"] = quality_trend(runs)
+    if result["tests"]:
+        drawn["tests"] = tests_bar(result["tests"])
+    if len(reference) and len(current):
+        drawn["probabilities"] = probabilities(reference, current)
+    if any(result["causes"].get(side) for side in SIDES):
+        drawn["words"] = words(result["causes"])
+    return drawn
+
+
+def drift_trend(runs: Sequence[Mapping[str, Any]]) -> bytes:
+    """Draw the share of spam and the drift score of each run, with the line at which a test rings."""
+    scores = [run["drift_score"] for run in runs]
+    above = sum(score > 1 for score in scores)
+    title = f"Drift is {scores[-1]:.2f} times its threshold; {above} of the last {len(runs)} runs were above it"
+    figure_, (left, right) = style.canvas(title, _span(runs), panels=2)
+    places = range(len(runs))
+    left.plot(places, scores, color=BLUE, marker="o", markersize=3.5, linewidth=1.6)
+    over = [place for place in places if scores[place] > 1]
+    left.plot(over, [scores[p] for p in over], color=ORANGE, marker="o", markersize=6, linestyle="", label="rings")
+    left.axhline(1, color=GREY, linestyle="--", linewidth=1, label="threshold")
+    left.set_ylim(bottom=0)
+    style.name_axes(left, x="run", y="drift score (thresholds)")
+    style.legend(left)
+    right.plot(places, [100 * run["spam_share"] for run in runs], color=BLUE, marker="o", markersize=3.5, linewidth=1.6)
+    right.set_ylim(bottom=0)
+    style.name_axes(right, x="run", y="share called spam (%)")
+    for axes in (left, right):
+        _dates(axes, runs)
+    return style.png(figure_)
+
+
+def quality_trend(runs: Sequence[Mapping[str, Any]]) -> bytes:
+    """Draw accuracy with its interval beside the estimate without labels, and the false-positive rate, by run."""
+    measured = [(place, run["accuracy"]) for place, run in enumerate(runs) if run.get("accuracy")]
+    guessed = _known(runs, "estimated_accuracy")
+    figure_, (left, right) = style.canvas(_quality_title(measured, guessed), "bars: 95 % intervals", panels=2)
+    if measured:
+        values = [score["value"] for _, score in measured]
+        arms = [
+            [max(score["value"] - score["low"], 0) for _, score in measured],
+            [max(score["high"] - score["value"], 0) for _, score in measured],
+        ]
+        left.errorbar(
+            [place for place, _ in measured], values, yerr=arms,
+            color=BLUE, fmt="o-", markersize=3.5, linewidth=1.2, capsize=2, label="on trusted labels",
+        )  # fmt: skip
+    if guessed:
+        left.plot(*zip(*guessed, strict=True), color=ORANGE, linestyle="--", linewidth=1.4, label="without labels")
+    style.name_axes(left, x="run", y="accuracy")
+    if measured or guessed:
+        style.legend(left)
+    rates = [(place, 100 * rate) for place, rate in _known(runs, "false_positive_rate")]
+    if rates:
+        right.plot(*zip(*rates, strict=True), color=BLUE, marker="o", markersize=3.5, linewidth=1.6)
+    right.set_ylim(bottom=0, top=None if any(rate for _, rate in rates) else 1)
+    style.name_axes(right, x="run", y="false-positive rate (%)")
+    for axes in (left, right):
+        _dates(axes, runs)
+    return style.png(figure_)
+
+
+def tests_bar(tests: Sequence[Mapping[str, Any]]) -> bytes:
+    """Draw how many times its threshold each statistic is, the highest at the top."""
+    rows = sorted(tests, key=times)
+    rings = sum(test["alarm"] for test in tests)
+    title = f"{rings or 'None'} of {len(tests)} tests {'rings' if rings < 2 else 'ring'}"  # noqa: PLR2004, the plural
+    figure_, (axes,) = style.canvas(
+        title, "each statistic, in units of the threshold that chance passes too seldom to care", height=_height(rows)
+    )
+    axes.barh(
+        range(len(rows)),
+        [times(test) for test in rows],
+        color=[ORANGE if test["alarm"] else BLUE for test in rows],
+        height=0.66,
+    )
+    axes.axvline(1, color=INK, linestyle="--", linewidth=1.2)
+    if max(map(times, rows)) > _FAR:
+        axes.set_xscale("symlog", linthresh=1)
+    axes.set_xlim(left=0, right=max(1.15, 1.08 * max(map(times, rows))))
+    _name_rows(axes, [plain(test["name"]) for test in rows], range(len(rows)))
+    style.name_axes(axes, x="times the threshold", y="")
+    return style.png(figure_)
+
+
+def probabilities(reference: Sequence[float], current: Sequence[float]) -> bytes:
+    """Draw which share of messages has which probability of spam, in the reference and now."""
+    means = [sum(values) / len(values) for values in (reference, current)]
+    moved = "rose" if means[1] > means[0] else "fell"
+    title = f"The mean probability of spam {moved} from {number(means[0])} to {number(means[1])}"
+    figure_, (axes,) = style.canvas(title, f"n = {len(reference):,} reference and {len(current):,} current messages")
+    for values, colour, name in ((reference, GREY, "reference"), (current, BLUE, "current")):
+        share = [100 / len(values)] * len(values)
+        axes.hist(values, bins=25, range=(0, 1), weights=share, color=colour, alpha=0.55, label=name)
+    axes.set_yscale("log")
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
+    axes.set_ylim(bottom=0.05, top=130)
+    style.name_axes(axes, x="predicted probability of spam", y="share of messages (%, log scale)")
+    style.legend_above(axes)
+    return style.png(figure_)
+
+
+def words(causes: Mapping[str, Any]) -> bytes:
+    """Draw the words and phrases that moved most, those of spam and those of the rest apart."""
+    sides = {name: list(causes.get(side) or ())[:_MOST_WORDS][::-1] for side, name in SIDES.items()}
+    first = max((term for rows in sides.values() for term in rows), key=lambda term: abs(term["z"]))
+    seen = f"from {percent(first['reference_rate'])} to {percent(first['current_rate'])}"
+    title = f"The word that moved most went {seen} of the messages"
+    most = max(sides.values(), key=len)
+    figure_, panels = style.canvas(title, next(iter(sides)), panels=2, height=_height(most))
+    for axes, (name, rows) in zip(panels, sides.items(), strict=True):
+        axes.set_title(name, loc="left", fontsize=8.5, color=GREY, pad=9)
+        colours = [BLUE if term["z"] > 0 else GREY for term in rows]
+        places = range(len(most) - len(rows), len(most))  # the most moved at the top of both panels
+        axes.barh(places, [term["z"] for term in rows], color=colours, height=0.66)
+        _name_rows(axes, [term["term"] for term in rows], places)
+        style.name_axes(axes, x="log-odds moved (standard errors)", y="")
+    return style.png(figure_)
+
+
+def _quality_title(measured: Sequence[tuple[int, Any]], guessed: Sequence[tuple[int, float]]) -> str:
+    """Say the newest accuracy, measured and estimated."""
+    said = [
+        f"{number(measured[-1][1]['value'])} on trusted labels" if measured else "not measured: no trusted label",
+        *([f"{number(guessed[-1][1])} expected without"] if guessed else ()),
+    ]
+    return f"Accuracy is {', '.join(said)}"
+
+
+def _known(runs: Sequence[Mapping[str, Any]], key: str) -> list[tuple[int, float]]:
+    """Return (place, value) of the runs in which a value was found."""
+    return [(place, run[key]) for place, run in enumerate(runs) if run.get(key) is not None]
+
+
+def _span(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Say how many messages the runs looked at."""
+    rows = [run["rows"] for run in runs]
+    few, many = min(rows), max(rows)
+    return f"{few:,} messages a run" if few == many else f"{few:,} to {many:,} messages a run"
+
+
+def _dates(axes: Axes, runs: Sequence[Mapping[str, Any]]) -> None:
+    """Name a few runs along the bottom by their day and minute."""
+    every = max(-(-len(runs) // _MOST_DATES), 1)
+    shown = range(len(runs) - 1, -1, -every)
+    names = [str(runs[place]["date"])[5:16].replace("T", "\n") for place in shown]
+    axes.set_xticks(list(shown), _drawable(names), parse_math=False)
+    axes.set_xlim(-0.4, len(runs) - 0.6)
+
+
+def _name_rows(axes: Axes, names: Sequence[str], places: range) -> None:
+    """Name the rows of a bar chart with words that may be hostile: no formula is read in them."""
+    shown = [name if len(name) <= _WIDEST_WORD else f"{name[: _WIDEST_WORD - 3]}..." for name in _drawable(names)]
+    axes.set_yticks(places, shown, color=INK, parse_math=False)
+    axes.grid(visible=False, axis="y")
+    axes.set_ylim(-0.6, places.stop - 0.4)
+
+
+def _drawable(names: Iterable[str]) -> list[str]:
+    """Return names in characters that the font can draw, others as escapes; line breaks of ours stay."""
+    from matplotlib.font_manager import findfont, get_font
+
+    glyphs = get_font(findfont("DejaVu Sans")).get_charmap()
+    can_draw: Callable[[str], bool] = lambda char: char == "\n" or ord(char) in glyphs  # noqa: E731
+    visible = ("\n".join(map(escape.visible, name.split("\n"))) for name in names)
+    return ["".join(char if can_draw(char) else escape.ascii_only(char) for char in name) for name in visible]
+
+
+def _height(rows: Sequence[Any]) -> float:
+    """Return the inches that so many rows need."""
+    return max(_FRAME_INCHES + _ROW_INCHES * len(rows), 2.6)
