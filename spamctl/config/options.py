@@ -107,6 +107,11 @@ class Options:
         """Give every option by name."""
         return dataclasses.asdict(self)
 
+    def recorded(self) -> dict[str, Scalar]:
+        """Give every option that may be written down where others read it."""
+        secret = {option.name for option in self.declared() if option.secret}
+        return {name: value for name, value in self.items().items() if name not in secret}
+
 
 def _describe(verb: str, item: dataclasses.Field[Any], hint: Any) -> Option:
     bounds = tuple(mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Ge | Gt | Le | Lt))

@@ -10,8 +10,12 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from spamctl.config.moments import is_duration
 from spamctl.config.options import Fault, Options, option
 from spamctl.config.words import shown
+
+SOURCES = ("oracle", "file", "review", "user", "simulated")  # as the store calls where labels come from
+_OF_FEEDBACK = {"feedback_sources", "feedback_max_age", "recent_share"}
 
 
 def cores() -> int:
@@ -38,6 +42,32 @@ class TrainOptions(Options):
     )
     balance: Literal["none", "undersample"] = option(
         "none", "Keep the natural share of spam, or drop ham until both halves are equal.", group="Data"
+    )
+
+    feedback: str = option(
+        "none",
+        "Store whose labelled answers are learnt from too: a SQLite file such as spam.db, or the URL of a database.",
+        group="Feedback",
+        secret=True,
+    )
+    feedback_sources: str = option(
+        "oracle,file,review,user",
+        "Whose labels count, by commas; simulated ones, made from verdicts, only if named here.",
+        group="Feedback",
+    )
+    feedback_max_age: str = option(
+        "always", "Learn only from answers this young: 12h, 7d, 90d; always takes all.", group="Feedback"
+    )
+    recent_share: Annotated[float, Ge(0), Lt(1)] = option(
+        0.3,
+        "Share of the labelled answers, the newest, that is held out to compare the new version with the champion.",
+        group="Feedback",
+    )
+    forgotten: str = option(
+        "spam.db",
+        "Store whose forgotten messages are left out, if it is there, beside that of --feedback; none looks nowhere.",
+        group="Feedback",
+        secret=True,
     )
 
     base_model: str = option(
@@ -112,6 +142,7 @@ class TrainOptions(Options):
 
     def faults(self) -> Iterator[Fault]:
         """Yield what a type and a range cannot say."""
+        yield from self._faults_of_feedback()
         if not re.fullmatch(r"auto|full|[1-9]\d{0,3}", self.depth):
             yield Fault(("depth",), f"must be auto, full or a whole number of at least 1, got {shown(self.depth)}")
         if not re.fullmatch(r"(?!\.)[A-Za-z0-9._-]{1,100}", self.model_name):
@@ -121,3 +152,19 @@ class TrainOptions(Options):
             )
         if self.threads > cores():
             yield Fault(("threads",), f"must be at most {cores()}, the cores free to use here, got {self.threads}")
+
+    def _faults_of_feedback(self) -> Iterator[Fault]:
+        """Yield sources that no label has, an age that is none, and options that would do nothing."""
+        if unknown := [source for source in self.feedback_sources.split(",") if source not in SOURCES]:
+            known = ", ".join(SOURCES)
+            yield Fault(("feedback_sources",), f"must be of {known}, separated by commas, got {shown(unknown[0])}")
+        if self.feedback_max_age != "always" and not is_duration(self.feedback_max_age):
+            yield Fault(
+                ("feedback_max_age",),
+                f"must be always, or a time such as 12h, 7d or 90d, got {shown(self.feedback_max_age)}",
+            )
+        chosen = self.items()
+        for option_ in self.declared():
+            idle = option_.name in _OF_FEEDBACK and chosen[option_.name] != option_.default
+            if idle and self.feedback == "none":
+                yield Fault((option_.name,), "only --feedback reads it; name a store such as --feedback spam.db")

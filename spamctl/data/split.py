@@ -51,13 +51,18 @@ def split(messages: Sequence[Message], balance: Balance = "none") -> Split:
         strata[SPAM if any(message.is_spam for message in twins) else NOT_SPAM].append(_group(key, twins))
     _refuse_too_few(strata)
     parts = zip(*(_three_parts(groups) for groups in strata.values()), strict=True)
-    return Split(*(_in_hash_order(spam + not_spam) for spam, not_spam in parts))
+    return Split(*(in_hash_order(spam + not_spam) for spam, not_spam in parts))
 
 
 def _group(key: str, twins: list[Message]) -> _Group:
     """Place a group of twins by the hash of their key."""
     key_bytes = key_hash(key)
-    return _Group(int.from_bytes(key_bytes[:8]) / 2**64, key_bytes, twins)
+    return _Group(position(key_bytes), key_bytes, twins)
+
+
+def position(key_bytes: bytes) -> float:
+    """Read the hash of a twin key as a position in [0, 1)."""
+    return int.from_bytes(key_bytes[:8]) / 2**64
 
 
 def _undersample(messages: Sequence[Message]) -> list[Message]:
@@ -118,6 +123,6 @@ def _messages(groups: Iterable[_Group]) -> list[Message]:
     return [message for group in groups for message in group.messages]
 
 
-def _in_hash_order(messages: Iterable[Message]) -> tuple[Message, ...]:
+def in_hash_order(messages: Iterable[Message]) -> tuple[Message, ...]:
     """Order messages by the hash of their text, which mixes labels and is the same whatever order they came in."""
     return tuple(sorted(messages, key=lambda message: (key_hash(message.text), message.label)))

@@ -28,7 +28,7 @@ class Decision:
         return asdict(self)
 
 
-def compare(is_spam: ArrayLike, challenger: ArrayLike, champion: ArrayLike) -> Decision:
+def compare(is_spam: ArrayLike, challenger: ArrayLike, champion: ArrayLike, what: str = "test messages") -> Decision:
     """Compare two models' verdicts (N,), each at its own threshold, on test rows whose truth is `is_spam` (N,).
 
     The challenger is not worse if it is right on at least as many rows: an equal takes over, but no run of models each
@@ -45,7 +45,7 @@ def compare(is_spam: ArrayLike, challenger: ArrayLike, champion: ArrayLike) -> D
     difference, p_value = _difference(gained, lost, truth.size), _mcnemar(gained, lost)
     return Decision(
         not_worse=gained >= lost,
-        reason=_reason(gained - lost, truth.size, difference, p_value),
+        reason=_reason(gained - lost, f"{truth.size} {what}", difference, p_value),
         only_challenger_right=gained,
         only_champion_right=lost,
         accuracy_difference=difference,
@@ -69,10 +69,10 @@ def _mcnemar(gained: int, lost: int) -> float:
     return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 
 
-def _reason(lead: int, rows: int, difference: Interval, p_value: float) -> str:
+def _reason(lead: int, rows: str, difference: Interval, p_value: float) -> str:
     amount = "as many" if lead == 0 else f"{abs(lead)} {'more' if lead > 0 else 'fewer'}"
     return (
-        f"right on {amount} of {rows} test messages {'as' if lead == 0 else 'than'} the champion "
+        f"right on {amount} of {rows} {'as' if lead == 0 else 'than'} the champion "
         f"(accuracy {difference.value:+.2%}, 95 % interval {difference.low:+.2%} to {difference.high:+.2%}; "
         f"McNemar p = {p_value:.3f})"
     )

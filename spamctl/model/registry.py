@@ -21,12 +21,12 @@ from spamctl.model import artefact
 from spamctl.model.artefact import MANIFEST, PACKAGE, Files
 from spamctl.model.champion import Decision, compare
 from spamctl.model.engine import Engine
+from spamctl.model.succession import CHALLENGER, CHAMPION, crown
 from spamctl.model.tracking import experiment_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-CHAMPION, CHALLENGER = "champion", "challenger"
 SERVING_NEEDS = (
     "annotated-types", "mlflow", "numpy", "openvino", "pandas", "psycopg[binary]", "pydantic", "pyyaml", "sqlalchemy",
     "tokenizers",
@@ -179,15 +179,27 @@ def promote(client: MlflowClient, name: str, version: str, test: TestRows) -> tu
             alias, reason = (CHAMPION if decision.not_worse else CHALLENGER), decision.reason
         except SpamctlError as error:
             alias, reason = CHALLENGER, f"the champion, version {champion}, cannot be scored: {error}"
-    client.set_registered_model_alias(name, alias, version)
+    enter(client, name, alias, version)
     return alias, reason
+
+
+def enter(client: MlflowClient, name: str, alias: str, version: str) -> None:
+    """Give a version the alias that it earned."""
+    if alias == CHAMPION:
+        crown(client, name, version)
+    else:
+        client.set_registered_model_alias(name, alias, version)
 
 
 def _compare(folder: Path, test: TestRows) -> Decision:
     """Score the champion's package on the challenger's test rows and compare the verdicts, row by row."""
-    engine = Engine(folder)
-    champion = engine.probabilities(engine.logits(engine.tokenize(test.texts))) >= engine.threshold
-    return compare(test.is_spam, test.called_spam, champion)
+    return compare(test.is_spam, test.called_spam, called_spam(Engine(folder), test.texts))
+
+
+def called_spam(engine: Engine, texts: Sequence[str]) -> list[bool]:
+    """Return which texts a package calls spam."""
+    called: list[bool] = (engine.probabilities(engine.logits(engine.tokenize(texts))) >= engine.threshold).tolist()
+    return called
 
 
 def git_commit() -> str:

@@ -17,7 +17,7 @@ from filelock import FileLock
 from spamctl.errors import ArtefactError, SpamctlError, UnavailableError, UsageError
 from spamctl.model import artefact
 from spamctl.model.artefact import PACKAGE
-from spamctl.model.registry import CHALLENGER, CHAMPION
+from spamctl.model.succession import CHALLENGER, CHAMPION
 from spamctl.model.tracking import open_tracking, require_reachable, shown, tracking_uri
 
 if TYPE_CHECKING:

@@ -20,6 +20,8 @@ SPECIAL = {
     "source": ["truth", "review", "predictions", "truth"],
     "model_version": ["latest", "3", "challenger", "12"],
     "shadow": ["challenger", "3", "latest", "12"],
+    "feedback_max_age": ["1d", "2d", "3d", "4d"],
+    "feedback_sources": ["review", "file,user", "simulated", "user,file"],
     "depth": ["full", "1", "7", "12"],
     "target_uri": [f"http://127.0.0.1:{port}/x" for port in range(8081, 8085)],
     "threads": ["1", "0"],
@@ -29,6 +31,7 @@ BESIDE = {
     **{("label", name): {"source": "truth"} for name in ("noise", "coverage", "delay", "overwrite")},
     **{("label", name): {"source": "review"} for name in ("suspects", "second_opinion")},
     ("label", "labels"): {"source": "file"},
+    **{("train", name): {"feedback": "spam.db"} for name in ("feedback_sources", "feedback_max_age", "recent_share")},
     ("label", "export_simulated"): {"export": "out.csv"},
 }
 
@@ -99,7 +102,9 @@ def test_each_place_beats_those_after_it(settle, options, option):
 def test_any_value_in_range_survives_its_spelling(data):
     option = data.draw(st.sampled_from([option for option in TRAIN.declared() if option.kind is float]))
     value = data.draw(st.floats(min_value=1e-9, max_value=0.999))
-    chosen = validate(TRAIN, [{option.name: Given(repr(value), option.flag)}])
+    beside = BESIDE.get(("train", option.name), {})
+    given = {option.name: repr(value)} | beside
+    chosen = validate(TRAIN, [{name: Given(text, f"--{name}") for name, text in given.items()}])
     assert getattr(chosen, option.name) == value
 
 

@@ -1,0 +1,117 @@
+"""Divide labelled answers for a training: each message once, nothing of the frozen split, the newest held out."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from spamctl.data.cleaning import clean
+from spamctl.data.duplicates import key_hash, twin_key
+from spamctl.data.parts import Split
+from spamctl.data.split import in_hash_order, position
+from spamctl.message import SPAM, Label, Message
+
+_VALIDATION_FROM = 7 / 8  # training to validation is 70 to 10 here too; nothing of it is tested with the frozen part
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Hold one answer of a server with its label: whence the label is, and what the model had said."""
+
+    uuid: str
+    date: datetime
+    text: str
+    label: Label
+    source: str
+    probability: float
+    called_spam: bool
+
+    @property
+    def message(self) -> Message:
+        """Return what is learnt from."""
+        return Message(self.text, self.label)
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """Hold what labelled answers give to each part of a training, the newest held out to judge it."""
+
+    train: tuple[Answer, ...]
+    validation: tuple[Answer, ...]
+    recent: tuple[Answer, ...]
+
+
+def distinct(
+    answers: Iterable[Answer], frozen: Split, is_forgotten: Callable[[str], bool]
+) -> tuple[list[Answer], dict[str, int]]:
+    """Return the newest answer of each twin key, the oldest first, texts cleaned, and counts of what was left out.
+
+    Left out is what has no text, what was forgotten, what is in any part of the frozen split or is a near duplicate of
+    it, and what carries both labels: nobody knows its truth.
+    """
+    frozen_keys = {
+        twin_key(message.text) for part in (frozen.train, frozen.validation, frozen.test) for message in part
+    }
+    left_out: Counter[str] = Counter()
+    groups: dict[str, list[Answer]] = {}
+    for answer in sorted(answers, key=lambda one: (one.date, one.uuid)):
+        text = clean(answer.text)
+        key = twin_key(text)
+        if not text.strip():
+            left_out["without text"] += 1
+        elif is_forgotten(text):
+            left_out["forgotten"] += 1
+        elif key in frozen_keys:
+            left_out["known from the dataset"] += 1
+        else:
+            groups.setdefault(key, []).append(replace(answer, text=text))
+    kept = []
+    for group in groups.values():
+        disputed = len({answer.label for answer in group}) > 1
+        left_out["with both labels"] += len(group) * disputed
+        left_out["near duplicates"] += (len(group) - 1) * (not disputed)
+        kept += [] if disputed else group[-1:]
+    kept.sort(key=lambda one: (one.date, one.uuid))
+    return kept, {reason: count for reason, count in left_out.items() if count}
+
+
+def carve(answers: Sequence[Answer], recent_share: float) -> Feedback:
+    """Hold the newest share of answers out, and divide the others, which stand oldest first, 70 to 10 by their hash.
+
+    A part of them validates, as in the frozen split: a threshold and a calibration that never saw today's messages
+    would promise a rate of false positives for yesterday's. By its hash a row that validates does so in each later
+    training, and never becomes one that a model has learnt from. A row that is held out now is learnt from when newer
+    ones have come.
+    """
+    border = len(answers) - round(len(answers) * recent_share)
+    older, recent = answers[:border], answers[border:]
+    validates = [position(key_hash(twin_key(answer.text))) >= _VALIDATION_FROM for answer in older]
+    return Feedback(
+        train=tuple(answer for answer, later in zip(older, validates, strict=True) if not later),
+        validation=tuple(answer for answer, later in zip(older, validates, strict=True) if later),
+        recent=tuple(recent),
+    )
+
+
+def merge(frozen: Split, feedback: Feedback) -> Split:
+    """Add answers to what a model learns from and is chosen by; the test part stays the very one."""
+    return Split(
+        train=in_hash_order([*frozen.train, *(answer.message for answer in feedback.train)]),
+        validation=in_hash_order([*frozen.validation, *(answer.message for answer in feedback.validation)]),
+        test=frozen.test,
+    )
+
+
+def without(split: Split, is_forgotten: Callable[[str], bool]) -> tuple[Split, int]:
+    """Leave forgotten messages out of every part, and count them; all others stay where they were."""
+    parts = [
+        tuple(message for message in part if not is_forgotten(message.text))
+        for part in (split.train, split.validation, split.test)
+    ]
+    before = sum(map(len, (split.train, split.validation, split.test)))
+    return Split(*parts), before - sum(map(len, parts))
+
+
+def balance(answers: Sequence[Answer]) -> dict[str, int]:
+    """Count answers and those of them that are labelled spam."""
+    return {"rows": len(answers), "spam": sum(answer.label == SPAM for answer in answers)}

@@ -1,0 +1,73 @@
+"""Remember which versions were champion, one after the other, and go back to the one before."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from spamctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+TAG = "spamctl.champions"
+_MOST = 100  # of a list that MLflow keeps as one tag of at most 5,000 characters
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Hold which version led before, and which one leads now."""
+
+    before: str
+    after: str
+
+
+def crown(client: MlflowClient, name: str, version: str) -> None:
+    """Make a version the champion of the registered model `name`, and write it down behind those before it."""
+    _lead(client, name, version, [*champions(client, name), version])
+
+
+def champions(client: MlflowClient, name: str) -> list[str]:
+    """Return the versions that led, the present champion last; an alias that was moved by other means counts."""
+    model = client.get_registered_model(name)
+    known: list[str] = json.loads(model.tags.get(TAG, "[]"))
+    now = model.aliases.get(CHAMPION)
+    return known if now is None or known[-1:] == [str(now)] else [*known, str(now)]
+
+
+def roll_back(client: MlflowClient, name: str, to: str = "") -> Change:
+    """Make the champion before the present one, or the version `to`, champion again.
+
+    A further call goes back one more. Raises UsageError, with nothing changed, if there is nothing to go back to.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        led = champions(client, name)
+    except MlflowException:
+        raise UsageError(f"--model-name {name}: no model of this name is registered here; type spamctl train") from None
+    there = {str(version.version) for version in client.search_model_versions(f"name = '{name}'")}
+    if to and to not in there:
+        known = ", ".join(sorted(there, key=int)[-10:])
+        raise UsageError(f"--to {to}: {name} has no such version; there are {known}")
+    now = led[-1] if led else ""
+    if to == now and to:
+        raise UsageError(f"--to {to}: version {to} of {name} is the champion already")
+    earlier = [version for version in led if version != now and version in there]
+    if not (to or earlier):
+        raise UsageError(
+            f"there is no champion of {name} before version {now or '(none)'}; name a version with --to VERSION"
+        )
+    after = to or earlier[-1]
+    # What was taken back is no champion to return to; what was chosen by its number is one more step.
+    history = [*led, to] if to else led[: len(led) - led[::-1].index(after)]
+    _lead(client, name, after, history)
+    return Change(now, after)
+
+
+def _lead(client: MlflowClient, name: str, version: str, history: list[str]) -> None:
+    """Move the alias, then write the history: cut short in between, `champions` completes it."""
+    client.set_registered_model_alias(name, CHAMPION, version)
+    client.set_registered_model_tag(name, TAG, json.dumps(history[-_MOST:]))
