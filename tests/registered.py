@@ -1,9 +1,12 @@
 """Register tiny models in the MLflow store of the working folder, as a training does."""
 
+import json
+from dataclasses import replace
+
 from spamctl.model import registry, tracking
 from spamctl.model.golden import GOLDEN
 from spamctl.model.registry import Record
-from tests import tiny_packages
+from tests import tiny_models, tiny_packages
 
 URI = "sqlite:///mlflow.db"
 RECORD = Record({}, {}, dataset=("own file", "tiny", "ab" * 32))
@@ -14,10 +17,19 @@ def package(threshold):
     return tiny_packages.files("", *GOLDEN, threshold=threshold)
 
 
-def register(threshold, *aliases, name="spam"):
-    """Register one more version of a model, and return its number; MLflow must be loaded."""
+def scored_part(rows=300, seed=1):
+    """Return the test part of a tiny package as a training records it."""
+    return [
+        {"text": one.text, "label": one.label, "probability": tiny_packages.probability(one.text)}
+        for one in tiny_models.messages(rows, seed)
+    ]
+
+
+def register(threshold, *aliases, name="spam", part=None):
+    """Register one more version of a model, with a test part if given, and return its number; MLflow must be loaded."""
+    record = RECORD if part is None else replace(RECORD, files={"evaluation/test_part.json": json.dumps(part).encode()})
     with tracking.open_tracking(URI) as client:
-        run_id = registry.log_run(client, name, URI, RECORD)
+        run_id = registry.log_run(client, name, URI, record)
         model_uri = registry.log_model(run_id, package(threshold))
         version = registry.register(client, name, model_uri, run_id, {})
         for alias in aliases:
