@@ -32,14 +32,14 @@ def headline(result: Mapping[str, Any]) -> str:
     if wrong := [each for each in result["checks"] if each["status"] == verdict != "ok"]:
         others = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         return f"{verdict.upper()}: {wrong[0]['sentence'].rstrip('.')}{others}"
-    return f"OK: {_count(rows, 'message')} {'look' if rows != 1 else 'looks'} like the reference; no test rings"
+    return f"OK: {count(rows, 'message')} {'look' if rows != 1 else 'looks'} like the reference; no test rings"
 
 
 def loud(result: Mapping[str, Any]) -> Iterator[str]:
     """Yield what must not be overlooked."""
     if simulated := result["simulated"]:
         made = (
-            f"{_count(simulated['rows'], 'label')} were made from the verdicts by chance; "
+            f"{count(simulated['rows'], 'label')} were made from the verdicts by chance; "
             if simulated["rows"] > 1
             else "1 label was made from its verdict by chance; "
         )
@@ -95,7 +95,7 @@ def labels(result: Mapping[str, Any]) -> str:
         return "no row has a label that measures quality"
     sources = ", ".join(f"{name} {rows:,}" for name, rows in quality["label_sources"].items())
     share = f"{percent(quality['coverage'])} of the window"
-    return f"{_count(quality['rows'], 'row')} ({share}), {quality['spam']:,} of them spam; labelled by {sources}"
+    return f"{count(quality['rows'], 'row')} ({share}), {quality['spam']:,} of them spam; labelled by {sources}"
 
 
 def trust(result: Mapping[str, Any]) -> str:
@@ -155,7 +155,7 @@ def facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         (
             f"test part of {reference['model_name']} version {reference['model_version']}, "
             f"sha256 {reference['digest'][:_DIGEST]}: "
-            f"{_count(reference['rows'], 'message')}, {reference['spam']:,} spam"
+            f"{count(reference['rows'], 'message')}, {reference['spam']:,} spam"
         ),
     )
     yield "store", without_password(str(result["store"]))
@@ -207,7 +207,7 @@ def _window(window: Mapping[str, Any]) -> str:
     asked = [f"{name} {window[name]}" for name in ("since", "until") if window.get(name)]
     seen = [str(window[name]) for name in ("oldest", "newest") if window.get(name)]
     parts = [
-        f"{_count(window['rows'], 'row')}, {window['distinct']:,} distinct",
+        f"{count(window['rows'], 'row')}, {window['distinct']:,} distinct",
         *(["a stratified sample of a larger window"] if window["sampled"] else ()),
         *asked,
         *(["from " + " to ".join(seen)] if seen else ()),
@@ -226,9 +226,9 @@ def _scripts(shares: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {percent(share)}" for name, share in most) or UNDEFINED
 
 
-def _count(count: int, noun: str) -> str:
+def count(number_of: int, noun: str, plural: str = "") -> str:
     """Count in words."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return f"{number_of:,} {noun if number_of == 1 else plural or f'{noun}s'}"
 
 
 _DATA: dict[str, Callable[[Mapping[str, Any]], str]] = {

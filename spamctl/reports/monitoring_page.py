@@ -10,9 +10,9 @@ from spamctl.reports.monitored import (
     SIDES,
     breakdown,
     carriers,
+    count,
     data_rows,
     facts,
-    figure,
     following,
     headline,
     labels,
@@ -30,9 +30,9 @@ from spamctl.reports.scores import number, percent
 KINDS = {"ok": "verdict good", "warning": "verdict fair", "failed": "verdict bad"}
 _MARKS = {"ok": ("calm", "✔ ok"), "warning": ("unsure", "! warning"), "failed": ("alarm", "✘ failed")}
 _PAIRS = (Column("fact"), Column("value"))
-_CHECKS = (Column("", "faint"), Column("check"), Column("finding"), Column("what to do"))
+_CHECKS = (Column("", "faint"), Column("check", "name"), Column("finding"), Column("what to do"))
 _TESTS = (
-    Column("test"),
+    Column("test", "name"),
     Column("of", "faint"),
     Column("reference", "number"),
     Column("current", "number"),
@@ -71,7 +71,7 @@ _RUNS = (
     Column("drift", "number"),
     Column("spam", "number"),
     Column("accuracy", "number"),
-    Column("version", "faint"),
+    Column("version"),
 )
 _INDEX = "../index.html"
 _TREND = ("drift_trend", "quality_trend")
@@ -94,8 +94,9 @@ def index(runs: Sequence[Mapping[str, Any]]) -> str:
     """Return the page that lists the runs of a folder, as given: {"folder", "result"} or {"folder", "fault"} each."""
     title = "Monitoring runs"
     newest = next((run["result"] for run in runs if "result" in run), None)
-    parts = [element("h1", title)] if newest is None else [element("h1", headline(newest), KINDS[newest["verdict"]])]
-    parts.append(element("p", f"{len(runs):,} runs are kept here, the newest first.", "quiet"))
+    told, kind = (f"Newest run: {headline(newest)}", KINDS[newest["verdict"]]) if newest else (title, "")
+    parts = [element("h1", told, kind)]
+    parts.append(element("p", f"{count(len(runs), 'run')} kept here, the newest first.", "quiet"))
     return document(title, [*parts, table(_RUNS, map(_run_row, runs))])
 
 
@@ -164,10 +165,10 @@ def _causes(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> Iterator[M
     examples = result["causes"].get("examples") or {}
     for side, name in SIDES.items():
         if rows := terms(result, side):
-            yield folded(f"{len(rows):,} words and phrases, {name}", [table(_TERMS, rows)])
+            yield folded(f"{count(len(rows), 'word or phrase', 'words and phrases')}, {name}", [table(_TERMS, rows)])
         if found := examples.get(side):
             cells = [(number(each["probability"]), each["text"]) for each in found]
-            yield folded(f"{len(cells):,} messages nearest to the change, {name}", [table(_EXAMPLES, cells)])
+            yield folded(f"{count(len(cells), 'message')} nearest to the change, {name}", [table(_EXAMPLES, cells)])
     if rows := carriers(result):
         yield element("p", "Who carries it:")
         yield table(_CARRIERS, rows)
@@ -209,7 +210,7 @@ def _run_row(run: Mapping[str, Any]) -> Sequence[object]:
     version = result["reference"]["model_version"]
     when = str(run["date"])[:16].replace("T", " ")
     where = link(folder, f"{folder}/index.html")
-    drift = figure(result["drift_score"])
+    drift = f"{result['drift_score']:.2f}"
     return (
         when,
         where,

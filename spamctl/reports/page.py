@@ -34,10 +34,10 @@ td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); vertical-align:
 .alarm { color: #b34700; font-weight: 600; white-space: nowrap; } .calm { color: #00664b; white-space: nowrap; }
 .unsure { color: #7a5200; font-weight: 600; white-space: nowrap; }
 code { padding: .1rem .3rem; background: var(--ground); font-family: ui-monospace, "DejaVu Sans Mono", monospace; }
-.scroll { max-width: 100%; overflow-x: auto; }
+td.name { white-space: nowrap; } .scroll { max-width: 100%; overflow-x: auto; }
 a { color: #0b5cad; } summary { cursor: pointer; margin: 1rem 0 .5rem; font-weight: 600; }
 @media (max-width: 40rem) { body { padding: 1rem .75rem 3rem; } th, td { padding: .3rem .5rem; } }
-figure { margin: 0; padding: .5rem; border: 1px solid var(--line); border-radius: 6px; }
+figure { margin: 0; padding: .5rem; max-width: 46rem; border: 1px solid var(--line); border-radius: 6px; }
 img { display: block; width: 100%; height: auto; }
 """
 
