@@ -1,6 +1,7 @@
 """Give every test a home of its own, and keep the tests from taking the whole machine."""
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -27,9 +28,13 @@ settings.load_profile("spamctl")
 
 def pytest_configure(config):
     """Keep matplotlib's list of fonts, which takes seconds to make, in one folder for the whole run."""
+    if hasattr(config, "workerinput"):
+        return  # a worker of pytest-xdist: who started it has done so
     fonts = tempfile.TemporaryDirectory(prefix="spamctl-fonts-")
     os.environ["MPLCONFIGDIR"] = fonts.name
     config.add_cleanup(fonts.cleanup)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's `make test &`; all that tests start inherits it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
