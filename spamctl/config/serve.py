@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
+from spamctl.config.models import VERSIONS, name_faults, version_faults
 from spamctl.config.options import Fault, Options, option
 from spamctl.config.train import cores
-from spamctl.config.words import shown
-
-VERSIONS = ("champion", "challenger", "latest")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,15 +84,9 @@ class ServeOptions(Options):
 
     def faults(self) -> Iterator[Fault]:
         """Yield what a type and a range cannot say."""
-        if not re.fullmatch(r"(?!\.)[A-Za-z0-9._-]{1,100}", self.model_name):
-            yield Fault(
-                ("model_name",),
-                f"must be 1 to 100 letters, digits and . _ - and not begin with a dot, got {shown(self.model_name)}",
-            )
-        for name, words in (("model_version", VERSIONS), ("shadow", (*VERSIONS, "none"))):
-            value = getattr(self, name)
-            if value not in words and not re.fullmatch(r"[1-9]\d{0,17}", value):
-                yield Fault((name,), f"must be {', '.join(words)} or a number, got {shown(value)}")
+        yield from name_faults("model_name", self.model_name)
+        yield from version_faults("model_version", self.model_version)
+        yield from version_faults("shadow", self.shadow, (*VERSIONS, "none"))
         if self.threads > cores():
             yield Fault(("threads",), f"must be at most {cores()}, the cores free to use here, got {self.threads}")
 

@@ -1,0 +1,24 @@
+"""Say what may be a model's name, and which words name a version of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from spamctl.config.options import Fault
+from spamctl.config.words import shown
+
+VERSIONS = ("champion", "challenger", "latest")
+
+
+def name_faults(option: str, name: str) -> Iterator[Fault]:
+    """Yield what keeps a text from being a model's name, a folder's too."""
+    if not re.fullmatch(r"(?!\.)[A-Za-z0-9._-]{1,100}", name):
+        words = "must be 1 to 100 letters, digits and . _ - and not begin with a dot"
+        yield Fault((option,), f"{words}, got {shown(name)}")
+
+
+def version_faults(option: str, version: str, words: tuple[str, ...] = VERSIONS) -> Iterator[Fault]:
+    """Yield what keeps a text from naming a version: it is one of some words, or a number."""
+    if version not in words and not re.fullmatch(r"[1-9]\d{0,17}", version, re.ASCII):
+        yield Fault((option,), f"must be {', '.join(words)} or a number, got {shown(version)}")

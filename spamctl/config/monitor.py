@@ -1,0 +1,90 @@
+"""Declare the options of `spamctl monitor`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from annotated_types import Ge, Gt, Le
+
+from spamctl.config.models import name_faults, version_faults
+from spamctl.config.moments import duration, is_duration
+from spamctl.config.options import Fault, Options, option
+from spamctl.config.train import cores
+from spamctl.config.words import shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitorOptions(Options):
+    """Hold what a monitoring can be asked for."""
+
+    verb: ClassVar[str] = "monitor"
+    summary: ClassVar[str] = "Say whether the model is still good today, and if not, why; exit 3 if it is not."
+    example: ClassVar[str] = "spamctl monitor --since 7d --samples 0 --fail-on warning"
+
+    datastore_uri: str = option(
+        "spam.db",
+        "Store that the server captures to: a SQLite file, or the URL of a PostgreSQL database.",
+        group="Rows",
+        secret=True,
+    )
+    samples: Annotated[int, Ge(0), Le(100_000_000)] = option(
+        2000, "Newest rows to judge; 0 takes all, and draws fairly where a test needs no more.", group="Rows"
+    )
+    since: str = option("always", "Judge only rows this young: 45m, 12h, 7d, 2w; always takes all.", group="Rows")
+
+    model_name: str = option("spam", "Name in the model registry.", group="Model")
+    model_version: str = option(
+        "champion",
+        "Version to judge, by its own rows: champion, challenger, latest or a number.",
+        group="Model",
+    )
+
+    false_alarm_rate: Annotated[float, Gt(0), Le(0.5)] = option(
+        0.05, "Probability that anything rings where nothing has changed, all tests together.", group="Verdict"
+    )
+    fail_on: Literal["failed", "warning"] = option("failed", "Verdict from which the exit code is 3.", group="Verdict")
+    seed: Annotated[int, Ge(0), Le(2**31 - 1)] = option(
+        0, "Seed of every random choice; the same rows and seed give the same verdict.", group="Verdict"
+    )
+
+    report_dir: str = option("reports", "Folder for the pages and their figures; made if need be.", group="Reports")
+    experiment: str = option(
+        "spam-monitoring", "MLflow experiment that the figures and pages are added to.", group="Reports"
+    )
+    webhook: str = option(
+        "none", "Address that the verdict is posted to as JSON, without any text of a message.", group="Reports",
+        secret=True,
+    )  # fmt: skip
+
+    watch: str = option(
+        "none", "Time from one run to the next, such as 15m, until Ctrl-C; none runs once.", group="Work"
+    )
+    threads: Annotated[int, Ge(0)] = option(0, "CPU threads to use; 0 takes every core.", group="Work")
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield what a type and a range cannot say."""
+        yield from name_faults("model_name", self.model_name)
+        yield from version_faults("model_version", self.model_version)
+        if self.since != "always" and not is_duration(self.since):
+            yield Fault(("since",), f"must be always, or a time such as 45m, 12h or 7d, got {shown(self.since)}")
+        if self.watch != "none" and not (is_duration(self.watch) and duration(self.watch)):
+            yield Fault(("watch",), f"must be none, or a time such as 30s, 15m or 1d, got {shown(self.watch)}")
+        if self.webhook != "none" and not _is_address(self.webhook):
+            yield Fault(("webhook",), "must be none, or an address such as https://host/path")  # it may hold a secret
+        if not self.report_dir.strip() or "\0" in self.report_dir:
+            yield Fault(("report_dir",), f"must name a folder, got {shown(self.report_dir)}")
+        if self.threads > cores():
+            yield Fault(("threads",), f"must be at most {cores()}, the cores free to use here, got {self.threads}")
+
+
+def _is_address(uri: str) -> bool:
+    """Tell whether JSON can be posted to an address."""
+    try:
+        parts = urlsplit(uri)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(host) and uri.isprintable() and " " not in uri
