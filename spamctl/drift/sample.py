@@ -1,0 +1,95 @@
+"""Hold messages as monitoring sees them: text, verdict, probability, and the truth where it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spamctl.data.duplicates import twin_key
+from spamctl.errors import DataError
+
+# N rows, D features
+
+SIMULATED = "simulated"
+COLUMNS = (
+    "texts",
+    "probabilities",
+    "called_spam",
+    "truth",
+    "label_sources",
+    "versions",
+    "sources",
+    "families",
+    "features",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Hold N messages; words that are not known are empty.
+
+    `probabilities` are of spam, from the version that answered, and `called_spam` is the verdict as it was served.
+    `truth` is `spam`, `not spam` or empty. `features` (N, D) are the model's own, (N, 0) where they were not computed.
+    """
+
+    texts: Sequence[str]
+    probabilities: NDArray[np.float64]
+    called_spam: NDArray[np.bool_]
+    truth: Sequence[str]
+    label_sources: Sequence[str]
+    versions: Sequence[str]
+    sources: Sequence[str]
+    families: Sequence[str]
+    features: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        """Refuse columns that do not belong together, and probabilities that are none."""
+        sizes = {name: len(getattr(self, name)) for name in COLUMNS}
+        if len(set(sizes.values())) > 1 or self.features.ndim != 2:  # noqa: PLR2004 rows and features
+            raise DataError(f"monitoring: the columns of a sample have different lengths: {sizes}")
+        if not ((self.probabilities >= 0) & (self.probabilities <= 1)).all():
+            raise DataError("monitoring: a probability is not within 0 to 1; look at the column `probability`")
+        if not np.isfinite(self.features).all():
+            raise DataError("monitoring: a feature of the model is not finite; train again")
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Tell which rows (N,) have a label, from whatever source."""
+        return np.array([bool(label) for label in self.truth], dtype=bool)
+
+    @property
+    def trusted(self) -> NDArray[np.bool_]:
+        """Tell which rows (N,) have a label that was not invented from the verdict."""
+        invented = np.array([source == SIMULATED for source in self.label_sources], dtype=bool)
+        return np.asarray(self.labelled & ~invented)
+
+    @property
+    def is_spam(self) -> NDArray[np.bool_]:
+        """Tell which rows (N,) are labelled spam."""
+        return np.array([label == "spam" for label in self.truth], dtype=bool)
+
+    def take(self, index: ArrayLike) -> Sample:
+        """Return the rows that an index, or a mask (N,), names."""
+        wanted = np.asarray(index)
+        rows = np.flatnonzero(wanted) if wanted.dtype == bool else wanted.astype(np.intp)
+        columns: dict[str, Any] = {name: getattr(self, name) for name in COLUMNS}
+        return Sample(
+            **{
+                name: column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows]
+                for name, column in columns.items()
+            }
+        )
+
+    def distinct(self) -> Sample:
+        """Keep one row, the first, of those whose texts are near equal, as a split of the data counts them."""
+        first: dict[str, int] = {}
+        for row, text in enumerate(self.texts):
+            first.setdefault(twin_key(text), row)
+        return self.take(np.fromiter(first.values(), dtype=np.intp, count=len(first)))
