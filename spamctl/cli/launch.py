@@ -78,7 +78,8 @@ def train(
     origin = run_id if run_id is not None else "" if resume else None
     _, result = run_verb(TrainOptions, flags, Start(config, origin, debug))
     show(result, Console(highlight=False))
-    if not result["registered"]:
+    stays_behind = result["alias"] != "champion" and "store" in result.get("feedback", {})
+    if not result["registered"] or stays_behind:
         raise GateRefusedError(str(result["reason"]))
     return 0
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from spamctl.errors import DataError
 from spamctl.message import NOT_SPAM, SPAM, Label, Message
 
 
@@ -34,3 +35,9 @@ def digest(messages: Iterable[Message]) -> str:
     for line in sorted(json.dumps(row) for row in to_rows(messages)):
         whole.update(line.encode() + b"\n")
     return whole.hexdigest()
+
+
+def require_frozen(test: Iterable[Message], sha256: str) -> None:
+    """Refuse to go on if the test part is not, message by message, the one that was split off; raise DataError."""
+    if digest(test) != sha256:
+        raise DataError("the test part is not the one that was split off: its sha256 differs; begin the training anew")

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 from metaflow import card, current, step
 
 from spamctl.config.train import TrainOptions
+from spamctl.errors import UsageError
 from spamctl.flows import base
 from spamctl.message import SPAM
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
     from spamctl.model.workbench import Workbench
     from spamctl.reports.live import LossCard
 
@@ -38,7 +41,8 @@ KEPT: tuple[str, ...] = (
     "corpus",
     "depth_scores",
 )
-KEPT += ("engine_distances", "evaluation", "leakage", "losses", "operating_point", "parts", "result")
+KEPT += ("engine_distances", "evaluation", "feedback", "leakage", "losses", "operating_point", "parts", "recent")
+KEPT += ("recent_probabilities", "result")
 
 
 class TrainFlow(base.VerbFlow):
@@ -53,15 +57,21 @@ class TrainFlow(base.VerbFlow):
         self.seconds: dict[str, float] = {}
         with self.part() as options:
             from spamctl.data import corpus, duplicates, parts, split
+            from spamctl.flows import feedback
             from spamctl.model.tracking import require_reachable, tracking_uri
 
+            _refuse_to_forget_feedback()
             require_reachable(tracking_uri())
             asked = {name: getattr(options, name) for name in corpus.CorpusRequest.__slots__}
             found = corpus.read_corpus(corpus.CorpusRequest(**asked))
             base.tell([f"messages from {found.origin}", *found.notes], found.warnings)
-            divided = split.split(found.messages, options.balance)
+            lesson = feedback.prepare(options, split.split(found.messages, options.balance))
+            base.tell(lesson.notes, lesson.warnings)
+            divided, self.recent, self.feedback = lesson.parts, lesson.recent, lesson.told
             self.leakage = duplicates.leakage(divided)
-            self.corpus = {"origin": found.origin, "sha256": found.sha256, "test_sha256": parts.digest(divided.test)}
+            self.corpus = {"origin": found.origin, "sha256": found.sha256, "test_sha256": lesson.frozen_sha256}
+            self.corpus |= {"feedback_sha256": lesson.told["sha256"]} if "sha256" in lesson.told else {}
+            parts.require_frozen(divided.test, lesson.frozen_sha256)
             self.parts = {name: parts.to_rows(getattr(divided, name)) for name in ("train", "validation", "test")}
         self.next(self.choose_depth)
 
@@ -116,7 +126,7 @@ class TrainFlow(base.VerbFlow):
             plan = loop.Plan(**{name: getattr(options, name) for name in loop.Plan.__slots__ if hasattr(options, name)})
             recipe = tuning.Recipe(options.tune, options.lora_rank, plan, bench.dtype)
             checkpoints = checkpoint.Checkpoints(
-                checkpoint.folder_of(options.items(), self.corpus, self.chosen_model, self.chosen_depth)
+                checkpoint.folder_of(options.recorded(), self.corpus, self.chosen_model, self.chosen_depth)
             )
             chart = LossCard(current.card["loss"], steps=plan.steps(len(train)))
             training = tuning.tune(bench.classifier(self.chosen_depth), lesson, recipe, checkpoints)
@@ -146,7 +156,7 @@ class TrainFlow(base.VerbFlow):
                     packaging.Wish(
                         options.engine, options.int8_tolerance, options.max_false_positive_rate, options.seed
                     ),
-                    record.about(options.items(), self._values()),
+                    record.about(options.recorded(), self._values()),
                 )
             )
             base.tell(package.point.notes, package.warnings)
@@ -170,6 +180,7 @@ class TrainFlow(base.VerbFlow):
             with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch:
                 engine = Engine(artefact.write(self.files, Path(scratch)))
                 found = base.follow(evaluation.evaluate(engine, test, seed=options.seed))
+                self.recent_probabilities = evaluation.probabilities(engine, [text for text, _ in self.recent])
             self.evaluation = asdict(found)
             self.baseline = baseline.measure(
                 train, validation, test, options.max_false_positive_rate, seed=options.seed
@@ -182,10 +193,12 @@ class TrainFlow(base.VerbFlow):
     def register(self) -> None:
         """Log the run; register the package if it passes the gate."""
         with self.part() as options:
+            from spamctl.data import parts
             from spamctl.model import gate, record, registry, tracking
             from spamctl.reports import cards, plots
 
-            score, wanted = self.evaluation["score"], options.items()
+            parts.require_frozen(parts.from_rows(self.parts["test"]), self.corpus["test_sha256"])
+            score, wanted = self.evaluation["score"], options.recorded()
             answer = gate.judge(score["metrics"]["accuracy"], options.accuracy_threshold, options.gate)
             self.result = record.summary(wanted, self._values(), answer)
             pictures = plots.evaluation_plots(
@@ -203,11 +216,7 @@ class TrainFlow(base.VerbFlow):
                 if answer.passed:
                     model_uri = registry.log_model(run_id, self.files)
                     version = registry.register(client, options.model_name, model_uri, run_id, noted.tags)
-                    rows = registry.TestRows.of(
-                        self.parts["test"], self.evaluation["probabilities"], score["threshold"]
-                    )
-                    alias, reason = registry.promote(client, options.model_name, version, rows)
-                    self.result |= {"model_version": version, "alias": alias, "reason": reason}
+                    self.result |= {"model_version": version} | self._promote(client, options.model_name, version)
             self.result["mlflow"] = {
                 "tracking_uri": tracking.shown(uri),
                 "experiment": options.experiment,
@@ -236,6 +245,19 @@ class TrainFlow(base.VerbFlow):
         self.seconds = {**self.seconds, name: time.monotonic() - started}
         self.peak_memory = max(self.peak_memory, base.peak_memory())
 
+    def _promote(self, client: MlflowClient, name: str, version: str) -> dict[str, Any]:
+        """Give a version its alias, and return that with the reason and, after feedback, how both versions did."""
+        from spamctl.model import promotion, registry
+
+        threshold = self.evaluation["score"]["threshold"]
+        test = registry.TestRows.of(self.parts["test"], self.evaluation["probabilities"], threshold)
+        if "store" not in self.feedback:
+            alias, reason = registry.promote(client, name, version, test)
+            return {"alias": alias, "reason": reason}
+        recent = registry.TestRows.of(self.recent, self.recent_probabilities, threshold)
+        found = promotion.promote(client, name, version, promotion.Evidence(test, recent, self.feedback["doubt"]))
+        return {"alias": found.alias, "reason": found.reason, "comparison": found.comparison}
+
     def _values(self) -> dict[str, Any]:
         """Return what the steps so far have left, by name."""
         return {name: getattr(self, name) for name in KEPT if hasattr(self, name)} | {"run_id": current.run_id}
@@ -254,6 +276,12 @@ class TrainFlow(base.VerbFlow):
             threads=options.threads,
             precision=options.frozen_precision,
         )
+
+
+def _refuse_to_forget_feedback() -> None:
+    """Refuse to read the messages in a run that goes on: the stores' addresses are no parameters of the first one."""
+    if current.origin_run_id is not None:
+        raise UsageError("--resume: the run had not read its messages yet; begin it anew with its options")
 
 
 def _show(tick: Any, chart: LossCard) -> None:

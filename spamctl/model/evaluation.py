@@ -49,3 +49,9 @@ def evaluate(engine: Engine, test: Sequence[Message], *, seed: int) -> Ticking[E
         mistakes=[error.as_dict() for error in slices.worst(texts, truth, probabilities, engine.threshold)],
         truncated=sum(row.truncated for row in rows),
     )
+
+
+def probabilities(engine: Engine, texts: Sequence[str]) -> list[float]:
+    """Return the probabilities of spam (N,) that a package gives to texts."""
+    found: list[float] = engine.probabilities(engine.logits(engine.tokenize(texts))).tolist() if texts else []
+    return found

@@ -54,6 +54,7 @@ def summary(options: Values, run: Values, gate: Gate) -> dict[str, Any]:
         "parity": run["evaluation"]["parity"],
         "leakage": run["leakage"],
         "notes": run["operating_point"]["notes"] + run["evaluation"]["score"]["notes"],
+        "feedback": run.get("feedback", {}),
         "metaflow": {"run_id": run["run_id"]},
         "next": "spamctl cards train",
     }
@@ -95,9 +96,22 @@ def record(options: Values, run: Values, pictures: Mapping[str, bytes]) -> Recor
 
 
 def test_part(run: Values) -> list[dict[str, Any]]:
-    """Return each test message with its truth and the model's probability: the reference of what comes later."""
-    rows = zip(run["parts"]["test"], run["evaluation"]["probabilities"], strict=True)
-    return [{"text": text, "label": label, "probability": probability} for (text, label), probability in rows]
+    """Return each test message with its truth and the model's probability: the reference of what comes later.
+
+    After feedback the recent rows join it, each row saying which part it is of: what was learnt is no drift any more.
+    """
+    rows = _scored(run["parts"]["test"], run["evaluation"]["probabilities"])
+    if not run.get("recent"):
+        return rows
+    recent = _scored(run["recent"], run["recent_probabilities"])
+    return [row | {"part": "test"} for row in rows] + [row | {"part": "recent"} for row in recent]
+
+
+def _scored(rows: list[list[str]], probabilities: list[float]) -> list[dict[str, Any]]:
+    return [
+        {"text": text, "label": label, "probability": probability}
+        for (text, label), probability in zip(rows, probabilities, strict=True)
+    ]
 
 
 def tags(run: Values) -> dict[str, str]:
@@ -114,7 +128,24 @@ def tags(run: Values) -> dict[str, str]:
         "data.test_sha256": run["corpus"]["test_sha256"],
         "gate": "passed" if result["registered"] else result["reason"],
         "warning": "the linear baseline ranks the test messages better" if beaten else "",
+        **feedback_tags(run.get("feedback", {})),
     }
+
+
+def feedback_tags(told: Values) -> dict[str, str]:
+    """Return what was learnt beside the dataset, and what was left out of it for good, for the lineage."""
+    found = {"data.forgotten": str(told["forgotten"])} if told.get("forgotten") else {}
+    if "store" in told:
+        found |= {
+            "data.feedback": without_folder(told["store"]),
+            "data.feedback_rows": str(told["train"]["rows"] + told["validation"]["rows"]),
+            "data.feedback_recent": str(told["recent"]["rows"]),
+            "data.feedback_sources": ",".join(sorted(told["sources"])),
+            "data.feedback_newest": told["newest"],
+            "data.feedback_sha256": told["sha256"],
+            "data.feedback_set_aside": str(told["doubtful"]),
+        }
+    return found
 
 
 def without_folder(place: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from spamctl.reports import feedback
 from spamctl.reports.facts import facts, fallback, verdict
 from spamctl.reports.page import Column, Markup, document, element, pictures, strong, table
 from spamctl.reports.scores import MEASURES, UNDEFINED, Score, baseline_wins, comparison, interval, number, winner
@@ -86,6 +87,7 @@ def _evaluation(
     yield element("h2", f"Scores on {result['data']['test']:,} test messages that chose nothing")
     yield table(_SCORE_COLUMNS, _score_rows(scores, baseline))
     yield element("p", f"Bold marks the better score. {comparison(scores, baseline)}", "quiet")
+    yield from _beside(result)
     yield element("h2", "Pictures")
     yield pictures(plots)
     yield element("h2", "Kinds of message")
@@ -94,6 +96,28 @@ def _evaluation(
     yield from _worst(mistakes)
     yield element("h2", "Facts")
     yield table((Column("fact"), Column("value")), facts(result))
+
+
+def _beside(result: Mapping[str, Any]) -> Iterator[Markup]:
+    """Yield the new version beside the champion after feedback, and the rows that were set aside."""
+    comparison, told = result.get("comparison", {}), result.get("feedback", {})
+    if comparison:
+        yield element("h2", f"Beside the champion, version {comparison['champion']}")
+        rows = [
+            [
+                *cells[:3],
+                strong(cells[3]) if better == "new" else cells[3],
+                cells[4],
+                strong(cells[5]) if better == "old" else cells[5],
+                cells[6],
+            ]
+            for *cells, better in feedback.comparison_rows(comparison)
+        ]
+        yield table([Column(name) for name in feedback.COLUMNS], rows)
+    if told.get("set_aside"):
+        yield element("h2", f"{told['doubtful']:,} doubtful labels that were set aside")
+        listed = [(row["uuid"], row["label"], row["source"], number(row["probability"])) for row in told["set_aside"]]
+        yield table([Column(name) for name in ("uuid", "label", "from", "probability of spam when answered")], listed)
 
 
 def _score_rows(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> Iterator[Sequence[object]]:

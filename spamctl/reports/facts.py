@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from spamctl.reports import feedback
 from spamctl.reports.scores import number, percent
 
 Outcome = Literal["champion", "challenger", "refused"]
@@ -46,7 +47,7 @@ def facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, key, words in _FACTS:
         if result.get(key):
             yield name, words(result)
-    for note in result.get("notes", ()):
+    for note in [*feedback.notes(result.get("feedback", {})), *result.get("notes", ())]:
         yield "note", note
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from spamctl.reports import escape
+from spamctl.reports import escape, feedback
 from spamctl.reports.facts import facts, fallback, verdict
 from spamctl.reports.scores import MEASURES, Score, baseline_wins, comparison, interval, number, winner
 
@@ -35,6 +35,8 @@ def _lines(result: Mapping[str, Any], console: Console) -> Iterator[Text | Table
         yield _text(f"! {loud}", console, "bold yellow")
     if "scores" in result:
         yield from _evaluation(result, console)
+    if compared := result.get("comparison"):
+        yield _beside(compared, console)
     yield _facts(result, console)
     yield ""
     yield Text.assemble(("Next: ", "bold"), _text(result["next"], console, "bold cyan"))
@@ -65,6 +67,23 @@ def _table(scores: Mapping[str, Score], baseline: Mapping[str, Score], console: 
         better = winner(measure, ours, theirs) if theirs else "neither"
         cells = [*_cells(ours, best=better == "model"), *(_cells(theirs, best=better == "baseline") if theirs else ())]
         table.add_row(measure.name, *(_text(cell, console, cell.style) for cell in cells))
+    return table
+
+
+def _beside(comparison: Mapping[str, Any], console: Console) -> Table:
+    """Return the new version beside the champion, on the frozen test part and on what is new."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
+    for title in ("part", "rows", "score", "new version", "95 %", f"champion {comparison['champion']}", "95 %"):
+        table.add_column(_text(title, console), justify="left" if title in {"part", "score"} else "right", no_wrap=True)
+    for *cells, better in feedback.comparison_rows(comparison):
+        new, old = 3, 5
+        marked = {"new": new, "old": old}.get(better)
+        table.add_row(
+            *(
+                _text(f"{'* ' if place == marked else ''}{cell}", console, "bold" if place == marked else "")
+                for place, cell in enumerate(cells)
+            )
+        )
     return table
 
 

@@ -1,0 +1,73 @@
+"""Say in words what a training took from labelled answers, and how the new version did beside the champion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from spamctl.reports.scores import Measure, Score, interval, number, winner
+
+PARTS = {"test": "frozen test part", "recent": "recent messages"}
+SHOWN = (
+    Measure("accuracy", "accuracy"),
+    Measure("recall", "recall"),
+    Measure("false_positive_rate", "false-positive rate", lower_is_better=True),
+)
+COLUMNS = ("part", "messages", "score", "new version", "95 % interval", "champion", "95 % interval")
+
+
+def notes(told: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what was added, left out and set aside."""
+    if told.get("forgotten"):
+        yield f"left out: {_rows(told['forgotten'], 'forgotten message')} of the dataset (spamctl forget)"
+    if "store" not in told:
+        return
+    yield f"feedback from {told['store']}: {summary(told)}"
+    for reason, count in {**told["left_out"], **told["passed_over"]}.items():
+        yield f"feedback left out: {_rows(count, 'label')} {reason}"
+    if told["doubtful"]:
+        first = ", ".join(row["uuid"] for row in told["set_aside"][:3]) + (", …" if told["doubtful"] > 3 else "")  # noqa: PLR2004 - as many as fit a line
+        yield f"feedback set aside: {_rows(told['doubtful'], 'doubtful label')}, {told['doubt']:.0%} of them ({first})"
+
+
+def warnings(told: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what may mislead: labels of one kind alone, and labels made from verdicts."""
+    if "store" not in told:
+        return
+    learnt = told["train"]
+    if learnt["spam"] in {0, learnt["rows"]}:
+        kind = "spam" if learnt["spam"] else "not spam"
+        yield f"all labelled answers to learn from are {kind}: no label was checked against the others"
+    if made := told["sources"].get("simulated"):
+        yield f"{_rows(made, 'label')} made from verdicts: the model learns its own opinion"
+
+
+def summary(told: Mapping[str, Any]) -> str:
+    """Return how many answers each part got, and how many of them are spam."""
+    words = {"train": "training", "validation": "validation", "recent": "held out as recent"}
+    counts = [f"{told[part]['rows']:,} {word} ({told[part]['spam']:,} spam)" for part, word in words.items()]
+    return f"{', '.join(counts)}; the newest from {told['newest']}"
+
+
+def comparison_rows(comparison: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str, str, str, str]]:
+    """Yield the cells of the table of both versions on both parts, and which of them is better."""
+    for part, title in PARTS.items():
+        if found := comparison.get("parts", {}).get(part):
+            for index, measure in enumerate(SHOWN):
+                new: Score = found["challenger"][measure.key]
+                old: Score = found["champion"][measure.key]
+                head = (title, f"{found['rows']:,}") if index == 0 else ("", "")
+                better = {"model": "new", "baseline": "old"}.get(winner(measure, new, old), "")
+                yield (
+                    *head,
+                    measure.name,
+                    number(new["value"]),
+                    interval(new),
+                    number(old["value"]),
+                    interval(old),
+                    better,
+                )
+
+
+def _rows(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
