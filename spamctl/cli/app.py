@@ -14,10 +14,12 @@ from spamctl import __version__
 from spamctl.cli.flags import Group, add_verb, usage_fault
 from spamctl.cli.label import label
 from spamctl.cli.launch import train
+from spamctl.cli.monitor import monitor
 from spamctl.cli.serve import serve
 from spamctl.cli.traffic import traffic
 from spamctl.cli.viewers import cards, ui
 from spamctl.config.label import LabelOptions
+from spamctl.config.monitor import MonitorOptions
 from spamctl.config.serve import ServeOptions
 from spamctl.config.traffic import TrafficOptions
 from spamctl.config.train import TrainOptions
@@ -36,6 +38,7 @@ add_verb(app, TrainOptions, train)
 add_verb(app, ServeOptions, serve)
 add_verb(app, TrafficOptions, traffic)
 add_verb(app, LabelOptions, label)
+add_verb(app, MonitorOptions, monitor)
 add_verb(app, CardsOptions, cards)
 add_verb(app, UiOptions, ui)
 

@@ -120,5 +120,16 @@ class Family:
         return True
 
 
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Raise Terminated on SIGTERM and SIGHUP, also while no child runs."""
+    handlers = {name: signal.signal(name, _terminate) for name in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for name, handler in handlers.items():
+            signal.signal(name, handler)
+
+
 def _terminate(*_: object) -> None:
     raise Terminated

@@ -27,7 +27,7 @@ LOOPBACK = "127.0.0.1"
 SECONDS_TO_START = 120.0
 DEFAULT_STORE = "sqlite:///mlflow.db"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-FLOWS = ("train", "traffic", "label")
+FLOWS = ("train", "traffic", "label", "monitor")
 
 Verb = Annotated[
     str, typer.Argument(metavar="VERB", help=f"Whose cards: {', '.join(FLOWS)}.", autocompletion=lambda: list(FLOWS))

@@ -3,6 +3,7 @@
 from typing import Final
 
 from spamctl.config.label import LabelOptions
+from spamctl.config.monitor import MonitorOptions
 from spamctl.config.options import Options
 from spamctl.config.serve import ServeOptions
 from spamctl.config.traffic import TrafficOptions
@@ -11,7 +12,7 @@ from spamctl.config.viewers import CardsOptions, UiOptions
 
 VERBS: Final[dict[str, type[Options]]] = {
     options.verb: options
-    for options in (TrainOptions, ServeOptions, TrafficOptions, LabelOptions, CardsOptions, UiOptions)
+    for options in (TrainOptions, ServeOptions, TrafficOptions, LabelOptions, MonitorOptions, CardsOptions, UiOptions)
 }
 
 OTHER_VARIABLES: Final = {

@@ -99,7 +99,9 @@ def _download(found: Found) -> bytes:
                 path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=TEST_PART, dst_path=scratch)
                 return Path(path).read_bytes()
         except OSError as error:
-            raise UnavailableError(f"the artifact store of MLflow does not answer: {error.strerror or type(error).__name__}") from error
+            raise UnavailableError(
+                f"the artifact store of MLflow does not answer: {error.strerror or type(error).__name__}"
+            ) from error
     raise UsageError(
         f"--model-version {found.version}: the training of {found.name} version {found.version} left no {TEST_PART} "
         "to compare with; train again, or choose another version"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from operator import itemgetter
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spamctl.data.duplicates import twin_key
+from spamctl.errors import UsageError
 from spamctl.message import SPAM, Label
 from spamctl.model.tick import Tick, Ticking
 from spamctl.store import queries, truth
@@ -23,6 +24,7 @@ from spamctl.store.tables import data
 SIMULATED = "simulated"
 
 _A_LOOKUP = 2_000
+_MOST_NAMED = 5
 _TASK, _UNIT = "reading", "rows"
 
 
@@ -136,6 +138,28 @@ def survey(store: Store, window: Window, wish: Wish) -> Ticking[Survey]:
     found.sample, found.labelled = sample.rows(), labelled.rows()
     found.families = _families(store, sorted({row.uuid for row in (*found.sample, *found.labelled)}))
     return found
+
+
+def require_rows(store: Store, window: Window) -> int:
+    """Return the number of a window's rows; raise UsageError, naming what there is instead, if there are none."""
+    if rows := queries.count(store, window):
+        return rows
+    name, asked = store.address.name, f"{window.model_name} version {window.model_version}"
+    there = queries.by_version(store)
+    if not there:
+        raise UsageError(f"{name}: holds no answer yet: send messages to spamctl serve, or type spamctl traffic")
+    if (window.model_name, window.model_version) in there:
+        (latest,) = queries.newest(store, 1, replace(window, since=None))
+        raise UsageError(
+            f"{name}: holds no answer of {asked} that is so young, the newest is of {latest.date:%Y-%m-%d %H:%M} UTC: "
+            "widen --since"
+        )
+    others = [f"{model} version {version} ({count:,})" for (model, version), count in there.items()]
+    more = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
+    raise UsageError(
+        f"{name}: holds no answer of {asked}, but of {', '.join(others[:_MOST_NAMED])}{more}: "
+        "name one of them with --model-version and --model-name"
+    )
 
 
 def _families(store: Store, uuids: Sequence[str]) -> dict[str, str]:

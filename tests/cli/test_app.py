@@ -14,7 +14,7 @@ from spamctl.cli.app import main
     ("words", "fault"),
     [
         (["trian"], "trian: there is no such verb; did you mean train?"),
-        (["fly"], "fly: there is no such verb; there are train, serve, traffic, label, cards, ui"),
+        (["fly"], "fly: there is no such verb; there are train, serve, traffic, label, monitor, cards, ui"),
         (["--versoin"], "--versoin: there is no such option; did you mean --version?"),
         (["train", "--epoch", "3"], "--epoch: there is no such option; did you mean --epochs?"),
         (["train", "--zzz"], "--zzz: there is no such option; spamctl train --help lists them"),
@@ -103,10 +103,10 @@ def test_nobody_reads():
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("spamctl ", ["train", "serve", "traffic", "label", "cards", "ui"]),
+        ("spamctl ", ["train", "serve", "traffic", "label", "monitor", "cards", "ui"]),
         ("spamctl train --ep", ["--epochs"]),
         ("spamctl train --tune l", ["last-block", "lora"]),
-        ("spamctl cards ", ["train", "traffic", "label"]),
+        ("spamctl cards ", ["train", "traffic", "label", "monitor"]),
     ],
 )
 def test_a_shell_completes(words, offered):

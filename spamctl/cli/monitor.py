@@ -1,0 +1,118 @@
+"""Monitor once, or again and again, show what was found, post it, and answer with the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spamctl.cli.environment import working_folder
+from spamctl.cli.flags import Flags
+from spamctl.cli.launch import Config, Debug, Start, run_verb
+from spamctl.config.monitor import MonitorOptions
+from spamctl.errors import GateRefusedError, SpamctlError, UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+NO = {"failed": {"failed"}, "warning": {"failed", "warning"}}
+
+
+def monitor(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
+    """Monitor; with --watch until Ctrl-C (raised on) or SIGTERM (exit 0)."""
+    from spamctl.config.resolve import resolve
+
+    options = resolve(MonitorOptions, flags, config=config, environ=os.environ, folder=Path.cwd()).options
+    start = Start(config, None, debug)
+    return _once(flags, start) if options.watch == "none" else _watch(options.watch, flags, start)
+
+
+def _once(flags: Flags, start: Start) -> int:
+    """Run the flow, show what it found, and post it; raise GateRefusedError if the answer is no."""
+    from rich.console import Console
+
+    from spamctl.cli.webhook import post
+    from spamctl.reports.monitoring import show
+
+    settled, told = run_verb(MonitorOptions, flags, start)
+    options = settled.options
+    show(told | {"causes": _fetched(working_folder() / told["causes"])}, Console(highlight=False))
+    fault = "" if options.webhook == "none" else post(options.webhook, told)
+    if told["verdict"] in NO[options.fail_on]:
+        if fault:
+            _warn(fault)
+        raise GateRefusedError(_reason(told))
+    if fault:
+        raise UnavailableError(fault)
+    return 0
+
+
+def _watch(interval: str, flags: Flags, start: Start) -> int:
+    """Look again and again, at even intervals; a look that fails is told in one line, and the next one comes.
+
+    What the first look refuses as wrongly asked ends it, since it would be refused each time.
+    """
+    from rich.console import Console
+
+    from spamctl.cli.family import Terminated, terminable
+    from spamctl.config.moments import duration
+
+    console = Console(stderr=True, highlight=False)
+    seconds, looks = duration(interval).total_seconds(), 0
+    try:
+        with terminable():
+            while True:
+                due = time.monotonic() + seconds
+                try:
+                    _once(flags, start)
+                except UsageError as refusal:
+                    if not looks:
+                        raise
+                    _tell(refusal, console)
+                except SpamctlError as refusal:
+                    _tell(refusal, console)
+                looks += 1
+                _wait(due, console)
+    except Terminated:
+        return 0
+
+
+def _tell(refusal: SpamctlError, console: Console) -> None:
+    """Tell in one line what went wrong, or that the answer is no."""
+    from spamctl.reports.escape import visible
+
+    style = "bold red" if isinstance(refusal, GateRefusedError) else "bold yellow"
+    for fault in str(refusal).splitlines():
+        console.print(f"spamctl: {visible(fault)}", style=style, markup=False, soft_wrap=True)
+
+
+def _wait(due: float, console: Console) -> None:
+    """Say when the next look is, and wait for it."""
+    left = max(0.0, due - time.monotonic())
+    at = datetime.fromtimestamp(time.time() + left).astimezone()
+    console.print(f"The next look: {at:%H:%M:%S}  (Ctrl-C stops it)", style="dim", soft_wrap=True)
+    while (left := due - time.monotonic()) > 0:
+        time.sleep(min(left, 1.0))
+
+
+def _reason(told: dict[str, Any]) -> str:
+    """Say in one line what the verdict rests on."""
+    wrong = [check["sentence"] for check in told["checks"] if check["status"] == told["verdict"]]
+    return f"monitoring: {told['verdict']}" + (f": {wrong[0].rstrip('.')}" if wrong else "")
+
+
+def _warn(text: str) -> None:
+    """Tell loudly what must not be overlooked."""
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False).print(f"! {text}", style="bold yellow", markup=False, soft_wrap=True)
+
+
+def _fetched(path: Path) -> Any:
+    """Return what a run left in a file for us alone, and remove the file."""
+    left = json.loads(path.read_text(encoding="utf-8"))
+    path.unlink()
+    return left

@@ -1,0 +1,70 @@
+"""Make samples of what a version was measured on and of stored rows, and carry them between steps as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spamctl.drift.sample import COLUMNS, Sample
+from spamctl.message import SPAM
+from spamctl.model.reference import ReferenceRow
+from spamctl.store.window import WindowRow
+
+_LISTS = [name for name in COLUMNS if name not in {"probabilities", "called_spam", "features"}]
+
+
+def reference_sample(
+    rows: Sequence[ReferenceRow], threshold: float, version: str, features: NDArray[np.float32]
+) -> Sample:
+    """Return the test part of a version as a sample; its verdicts are made with the threshold that is served."""
+    probabilities = np.array([row.probability for row in rows], np.float64)
+    return Sample(
+        texts=[row.text for row in rows],
+        probabilities=probabilities,
+        called_spam=probabilities >= threshold,
+        truth=[row.label for row in rows],
+        label_sources=["test part"] * len(rows),
+        versions=[version] * len(rows),
+        sources=["test part"] * len(rows),
+        families=[""] * len(rows),
+        features=features,
+    )
+
+
+def current_sample(rows: Sequence[WindowRow], families: Mapping[str, str], features: NDArray[np.float32]) -> Sample:
+    """Return stored rows as a sample, with their verdicts as they were served."""
+    return Sample(
+        texts=[row.text for row in rows],
+        probabilities=np.array([row.probability for row in rows], np.float64),
+        called_spam=np.array([row.classification == SPAM for row in rows], np.bool_),
+        truth=[row.ground_truth or "" for row in rows],
+        label_sources=[row.label_source or "" for row in rows],
+        versions=[row.model_version for row in rows],
+        sources=[row.source for row in rows],
+        families=[families.get(row.uuid, "") for row in rows],
+        features=features,
+    )
+
+
+def pack(sample: Sample) -> dict[str, Any]:
+    """Return a sample as lists of plain values, and its features as bytes, which any program could read."""
+    return {name: list(getattr(sample, name)) for name in _LISTS} | {
+        "probabilities": sample.probabilities.tolist(),
+        "called_spam": sample.called_spam.tolist(),
+        "features": sample.features.astype("<f4").tobytes(),
+        "width": sample.features.shape[1],
+    }
+
+
+def unpack(packed: Mapping[str, Any]) -> Sample:
+    """Return the sample that was packed."""
+    rows, width = len(packed["texts"]), packed["width"]
+    return Sample(
+        **{name: packed[name] for name in _LISTS},
+        probabilities=np.array(packed["probabilities"], np.float64),
+        called_spam=np.array(packed["called_spam"], np.bool_),
+        features=np.frombuffer(packed["features"], "<f4").reshape(rows, width),
+    )

@@ -1,0 +1,274 @@
+"""Monitor: read the window, compare it with what the version was measured on, judge, report, and remember."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metaflow import card, current, step
+
+from spamctl.config.moments import duration
+from spamctl.config.monitor import MonitorOptions
+from spamctl.errors import UnavailableError, UsageError
+from spamctl.flows import base
+
+if TYPE_CHECKING:
+    from spamctl.model.reference import Reference
+    from spamctl.model.versions import Found
+    from spamctl.store.database import Store
+    from spamctl.store.queries import Window
+    from spamctl.store.window import Survey
+
+STEPS = {
+    "start": ("read", "Find the version, read the window"),
+    "compare": ("compare", "Compare it with the reference, and judge"),
+    "end": ("remember", "Write the reports, and remember the figures"),
+}
+CACHE = Path(".spamctl", "models")
+PATIENCE_S = 60.0  # for the store's one lock, which a busy server takes too
+MOST_JUDGED = 2_000  # beside a reference of some hundred rows, more of them make no test sharper
+PAGES = ("data_quality", "drift", "classification")
+
+
+class MonitorFlow(base.VerbFlow):
+    """Say whether a version is still good; samples pass from step to step as plain values."""
+
+    locals().update(base.parameters(MonitorOptions))
+
+    @step
+    def start(self) -> None:
+        """Find the version and its reference, read the window, and see both as the model does."""
+        self.began = datetime.now(UTC).isoformat()
+        with self.part() as options:
+            from spamctl.model import reference, versions
+            from spamctl.store.database import open_store
+
+            _require_writable(Path(options.report_dir))
+            with open_store(options.datastore_uri, patience_s=PATIENCE_S) as store:
+                found = versions.fetch(options.model_name, options.model_version, CACHE.absolute())
+                if found.remembered:
+                    base.warning(
+                        f"the registry does not answer: judging version {found.version}, "
+                        f"which was {options.model_version} when it did"
+                    )
+                measured = reference.fetch(found)
+                survey = self._read(options, store, found)
+                self.store_name = store.address.name
+            self._embed(options, found, measured, survey)
+        self.next(self.compare)
+
+    @card(type="html", id="monitor", options={"attribute": "monitor_html"})
+    @card(type="html", id="data_quality", options={"attribute": "data_quality_html"})
+    @card(type="html", id="drift", options={"attribute": "drift_html"})
+    @card(type="html", id="classification", options={"attribute": "classification_html"})
+    @step
+    def compare(self) -> None:
+        """Judge the window, and draw the pages: the verdict and the trend first, Evidently's behind."""
+        with self.part() as options:
+            from spamctl.drift import columns, judge
+            from spamctl.reports import monitoring_page, monitoring_plots
+
+            measured, seen = columns.unpack(self.measured), columns.unpack(self.seen)
+            cache = CACHE.absolute() / options.model_name
+            plan = judge.Plan(options.false_alarm_rate, seed=options.seed, cache=cache, key=self.reference["digest"])
+            judgement = asdict(base.follow(judge.judge(measured, seen, plan)))
+            thresholds = {test["name"]: test["threshold"] for test in judgement["tests"]}
+            self.evidently = self._pages(options, measured, seen, thresholds)
+            self.result = self._result(options, judgement)
+            self.plots = monitoring_plots.monitoring_plots(
+                self.result, measured.probabilities.tolist(), seen.probabilities.tolist()
+            )
+            self.monitor_html = monitoring_page.page(self.result, self.plots)
+        self.next(self.end)
+
+    @step
+    def end(self) -> None:
+        """Add the figures to MLflow and to the store, write the reports, and tell the result."""
+        with self.part() as options:
+            from spamctl.reports import monitoring_files
+
+            pages = {name: page["html"] for name, page in self.evidently.items()}
+            self.result |= {"mlflow": self._log(options, pages)}
+            self._append(options)
+            files = monitoring_files.write(Path(options.report_dir), self.result, pages, self.plots)
+            self.result |= {"files": files}
+            base.result("monitor", self.result | {"causes": self._leave_causes()})
+
+    @contextmanager
+    def part(self) -> Iterator[MonitorOptions]:
+        """Announce this step, and give its options."""
+        name, title = STEPS[current.step_name]
+        with base.stage(name, title, index=list(STEPS).index(current.step_name) + 1, of=len(STEPS)):
+            yield self.options(MonitorOptions)
+
+    def _window(self, options: MonitorOptions, found: Found) -> Window:
+        """Choose the version's own rows, up to the moment at which the run began."""
+        from spamctl.store.queries import Window
+
+        began = datetime.fromisoformat(self.began)
+        since = None if options.since == "always" else began - duration(options.since)
+        return Window(since, began, found.version, model_name=found.name)
+
+    def _read(self, options: MonitorOptions, store: Store, found: Found) -> Survey:
+        """Read the window, and keep its figures."""
+        from spamctl.store import window
+
+        chosen = self._window(options, found)
+        there = window.require_rows(store, chosen)
+        wish = window.Wish(options.samples, MOST_JUDGED, options.seed)
+        survey = base.follow(window.survey(store, chosen, wish))
+        sampled = survey.rows > len(survey.sample)
+        of = f" of {there:,}, the newest (--samples)" if there > survey.rows else ""
+        base.note(f"{survey.rows:,} rows{of} of {found.name} version {found.version} in {store.address.name}")
+        if sampled:
+            base.note(f"figures are over all of them; tests judge {len(survey.sample):,} that were drawn evenly")
+        self.window = {
+            **{name: getattr(survey, name) for name in ("rows", "distinct", "empty", "spam", "trusted")},
+            "judged": len(survey.sample),
+            "sampled": sampled,
+            "since": chosen.since.isoformat() if chosen.since else "",
+            "until": self.began,
+            "oldest": survey.oldest.isoformat() if survey.oldest else "",
+            "newest": survey.newest.isoformat() if survey.newest else "",
+            **{name: dict(getattr(survey, name)) for name in ("versions", "sources", "label_sources")},
+        }
+        return survey
+
+    def _embed(self, options: MonitorOptions, found: Found, measured: Reference, survey: Survey) -> None:
+        """See both samples as the model does; the reference's features are computed once for each package."""
+        from spamctl.drift import columns
+        from spamctl.model import embedding, reference
+
+        folder = Path(found.folder)
+        embedder = embedding.Embedder(folder, threads=options.threads)
+        key = f"{embedding.package_digest(folder)} {measured.digest}"
+        kept = reference.beside(found, "features.npz")
+        texts = [row.text for row in measured.rows]
+        features = base.follow(embedding.reference_features(embedder, texts, key, kept))
+        now = base.follow(embedder.features([row.text for row in survey.sample]))
+        threshold = embedder.threshold
+        self.measured = columns.pack(columns.reference_sample(measured.rows, threshold, found.version, features))
+        self.seen = columns.pack(columns.current_sample(survey.sample, survey.families, now))
+        self.reference = {
+            "model_name": found.name,
+            "model_version": found.version,
+            "alias": found.alias,
+            "threshold": threshold,
+            "rows": len(measured.rows),
+            "spam": measured.spam,
+            "parts": measured.parts,
+            "digest": measured.digest,
+        }
+
+    def _pages(
+        self, options: MonitorOptions, measured: Any, seen: Any, thresholds: Mapping[str, float]
+    ) -> dict[str, dict[str, Any]]:
+        """Return Evidently's pages, and hang each on its card."""
+        from spamctl.drift import compare
+        from spamctl.reports.page import document, element
+
+        pages = compare.evidently_pages(measured, seen, thresholds, options.seed)
+        for name in PAGES:
+            why = pages[name].summary.get("missing", "there is nothing to show")
+            empty = document(name, [element("p", why)])
+            setattr(self, f"{name}_html", pages[name].html or empty)
+        return {name: {"html": page.html, "summary": page.summary} for name, page in pages.items()}
+
+    def _result(self, options: MonitorOptions, judgement: dict[str, Any]) -> dict[str, Any]:
+        """Put together what was found, with the trend up to now."""
+        from spamctl.model import findings
+        from spamctl.store import monitoring
+        from spamctl.store.database import open_store
+
+        self.figures = findings.figures(judgement, self.window["spam"] / self.window["rows"])
+        with open_store(options.datastore_uri, patience_s=PATIENCE_S) as store:
+            past = monitoring.history(store, options.model_name)
+        now = {
+            "date": self.began,
+            "verdict": judgement["verdict"],
+            "model_version": self.reference["model_version"],
+            "rows": self.window["rows"],
+        }
+        before = [
+            {name: getattr(one, name) for name in ("verdict", "model_version", "rows")}
+            | {"date": one.date.isoformat()}
+            | one.figures
+            for one in past
+        ]
+        return judgement | {
+            "window": self.window,
+            "reference": self.reference,
+            "store": self.store_name,
+            "history": [*before, now | self.figures],
+            "evidently": {name: page["summary"] for name, page in self.evidently.items()},
+            "files": {},
+            "mlflow": {},
+            "run_id": current.run_id,
+        }
+
+    def _log(self, options: MonitorOptions, pages: Mapping[str, str]) -> dict[str, str]:
+        """Write a run to MLflow; a registry that does not answer costs the run there, not the verdict."""
+        from spamctl.model import findings, registry, tracking
+
+        uri = tracking.tracking_uri()
+        chosen = {item.name: getattr(options, item.name) for item in options.declared() if not item.secret}
+        files = {f"{name}.html": html.encode(errors="replace") for name, html in pages.items() if html}
+        files |= {f"plots/{name}.png": picture for name, picture in self.plots.items()}
+        files["monitor.html"] = self.monitor_html.encode(errors="replace")
+        try:
+            tracking.require_reachable(uri)
+            with tracking.open_tracking(uri) as client:
+                run_id = registry.log_run(client, options.experiment, uri, findings.record(chosen, self.result, files))
+        except UnavailableError as error:
+            base.warning(f"MLflow keeps nothing of this run: {error}; {self.store_name} and the reports do")
+            return {}
+        return {"tracking_uri": tracking.shown(uri), "experiment": options.experiment, "run_id": run_id}
+
+    def _append(self, options: MonitorOptions) -> None:
+        """Keep the figures in the store, for the next trend."""
+        from spamctl.store import monitoring
+        from spamctl.store.database import open_store
+
+        since = self.window["since"]
+        finding = monitoring.Finding(
+            run_id=current.run_id,
+            date=datetime.fromisoformat(self.began),
+            model_name=str(self.reference["model_name"]),
+            model_version=str(self.reference["model_version"]),
+            window_since=datetime.fromisoformat(since) if since else None,
+            window_until=datetime.fromisoformat(self.began),
+            rows=self.window["rows"],
+            verdict=self.result["verdict"],
+            figures=self.figures,
+        )
+        with open_store(options.datastore_uri, patience_s=PATIENCE_S) as store:
+            monitoring.append(store, finding)
+
+    def _leave_causes(self) -> str:
+        """Leave what holds words of messages in a file for us alone: logs keep what is told, and carry no message."""
+        path = Path(".spamctl", f"monitor-{current.run_id}.json")
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(self.result["causes"]), encoding="utf-8")
+        return str(path)
+
+
+def _require_writable(folder: Path) -> None:
+    """Refuse at once a folder in which no report could be written in the end."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"--report-dir {folder}: cannot be written: {error.strerror}; choose a folder of your own"
+        ) from None
+
+
+if __name__ == "__main__":
+    MonitorFlow()
