@@ -80,12 +80,11 @@ class Sample:
         wanted = np.asarray(index)
         rows = np.flatnonzero(wanted) if wanted.dtype == bool else wanted.astype(np.intp)
         columns: dict[str, Any] = {name: getattr(self, name) for name in COLUMNS}
-        return Sample(
-            **{
-                name: column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows]
-                for name, column in columns.items()
-            }
-        )
+        taken: dict[str, Any] = {
+            name: column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows]
+            for name, column in columns.items()
+        }
+        return Sample(**taken)
 
     def distinct(self) -> Sample:
         """Keep one row, the first, of those whose texts are near equal, as a split of the data counts them."""

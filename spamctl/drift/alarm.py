@@ -1,0 +1,161 @@
+"""Run the alarm's tests: inputs, outputs and quality, as one family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spamctl.drift import permutation
+from spamctl.drift.descriptors import describe
+from spamctl.drift.family import Finding, judge_family
+from spamctl.drift.kernels import Kernel, feature_kernel, text_kernel
+from spamctl.drift.permutation import Deals, Floats, deal
+from spamctl.drift.sample import Sample
+
+# m reference and n current rows, P = m + n; S of them are looked at by the tests whose work grows with the square
+
+FEWEST = 30  # rows of either side
+FEWEST_LABELS = 20  # trusted ones of the window
+MOST_OF_A_SIDE = 2_000  # rows in a kernel: 64 MB
+OUTPUTS = ("spam_share", "probability")
+QUALITY = ("accuracy", "false_positive_rate")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Hold what one test found, and the two values that it compared, where it compared values."""
+
+    name: str
+    kind: str
+    statistic: float
+    threshold: float
+    p_value: float
+    adjusted_p: float
+    alarm: bool
+    reference: float | None
+    current: float | None
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Hold the distinct rows of both samples, the deals of them, and how alike those are that a kernel compares.
+
+    `reference` and `current` hold m and n rows; `compared` (P,) marks the S rows of the kernels. `features` is None
+    where the model's own features are not known.
+    """
+
+    reference: Sample
+    current: Sample
+    deals: Deals
+    compared: NDArray[np.bool_]
+    text: Kernel
+    features: Kernel | None
+
+    @property
+    def is_current(self) -> NDArray[np.bool_]:
+        """Tell which rows of the kernels (S,) are current."""
+        return self.deals.observed[self.compared]
+
+    @property
+    def rows_compared(self) -> NDArray[np.intp]:
+        """Return which current rows (of n) the kernels compare, in their order."""
+        return np.flatnonzero(self.compared[len(self.reference) :])
+
+
+def pool(reference: Sample, current: Sample, replicates: int, rng: np.random.Generator) -> Pool:
+    """Pool distinct rows of two samples, and deal them anew `replicates` times."""
+    m, n = len(reference), len(current)
+    compared = np.concatenate([_some(m, rng), _some(n, rng)])
+    deals = deal(np.arange(m + n) >= m, replicates, rng, compared)
+    texts = [*reference.texts, *current.texts]
+    known = reference.features.shape[1] == current.features.shape[1] > 0
+    features = np.concatenate([reference.features, current.features])[compared] if known else None
+    return Pool(
+        reference,
+        current,
+        deals,
+        compared,
+        text_kernel([texts[row] for row in np.flatnonzero(compared)]),
+        None if features is None else feature_kernel(features),
+    )
+
+
+def run(pooled: Pool, quality: Mapping[str, Floats], rate: float) -> list[Outcome]:
+    """Judge the family of all tests; `quality` holds the nulls of `quality_nulls`, or nothing."""
+    columns = _columns(pooled.reference), _columns(pooled.current)
+    nulls = {
+        name: permutation.wasserstein(np.concatenate([values, columns[1][name]]), pooled.deals)
+        for name, values in columns[0].items()
+    }
+    called = np.concatenate([pooled.reference.called_spam, pooled.current.called_spam])
+    nulls["spam_share"] = np.abs(permutation.share_gap(called, pooled.deals))
+    some = pooled.deals.among(pooled.compared)
+    nulls["text"] = permutation.mean_discrepancy(pooled.text, some)
+    if pooled.features is not None:
+        nulls["features"] = permutation.mean_discrepancy(pooled.features, some)
+    found = judge_family(nulls | dict(quality), rate)
+    means = _means(pooled.reference, columns[0]), _means(pooled.current, columns[1])
+    return [_test(name, finding, pooled, (means[0].get(name), means[1].get(name))) for name, finding in found.items()]
+
+
+def quality_nulls(reference: Sample, current: Sample, replicates: int, rng: np.random.Generator) -> dict[str, Floats]:
+    """Return how far accuracy fell and the false-positive rate rose, for each deal (B + 1,) of labelled rows.
+
+    Both samples hold distinct rows with labels that are trusted. A test that no row of one side can tell is left out.
+    """
+    if len(current) < FEWEST_LABELS or not len(reference):
+        return {}
+    deals = deal(np.arange(len(reference) + len(current)) >= len(reference), replicates, rng)
+    truth = np.concatenate([reference.is_spam, current.is_spam])
+    called = np.concatenate([reference.called_spam, current.called_spam])
+    nulls = {"accuracy": permutation.share_gap(truth != called, deals)}
+    if not reference.is_spam.all() and not current.is_spam.all():
+        nulls["false_positive_rate"] = permutation.share_gap(called, deals, among=~truth)
+    return nulls
+
+
+def _columns(sample: Sample) -> dict[str, Floats]:
+    return describe(sample.texts) | {"probability": sample.probabilities}
+
+
+def _means(sample: Sample, columns: Mapping[str, Floats]) -> dict[str, float]:
+    means = {name: float(values.mean()) for name, values in columns.items()}
+    means["spam_share"] = float(sample.called_spam.mean())
+    labelled = sample.take(sample.trusted)
+    if len(labelled):
+        means["accuracy"] = float((labelled.called_spam == labelled.is_spam).mean())
+    if (~labelled.is_spam).any():
+        means["false_positive_rate"] = float(labelled.called_spam[~labelled.is_spam].mean())
+    return means
+
+
+def _test(name: str, finding: Finding, pooled: Pool, means: tuple[float | None, float | None]) -> Outcome:
+    kind = "quality" if name in QUALITY else "output" if name in OUTPUTS else "input"
+    rows = len(pooled.current)
+    if name in QUALITY:
+        rows = int(pooled.current.trusted.sum())
+    elif name in {"text", "features"}:
+        rows = int(pooled.is_current.sum())
+    return Outcome(
+        name=name,
+        kind=kind,
+        statistic=finding.statistic,
+        threshold=finding.threshold,
+        p_value=finding.p_value,
+        adjusted_p=finding.adjusted_p,
+        alarm=finding.alarm,
+        reference=means[0],
+        current=means[1],
+        rows=rows,
+    )
+
+
+def _some(rows: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Mark at most MOST_OF_A_SIDE of some rows."""
+    marked = np.zeros(rows, dtype=bool)
+    marked[rng.permutation(rows)[:MOST_OF_A_SIDE]] = True
+    return marked

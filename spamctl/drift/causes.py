@@ -1,0 +1,149 @@
+"""Name what has changed: words and phrases, messages that show it, and where they come from."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from operator import itemgetter
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spamctl.drift import permutation
+from spamctl.drift.alarm import FEWEST, Pool
+from spamctl.drift.kernels import Kernel
+from spamctl.message import NOT_SPAM, SPAM
+
+# m reference and n current rows of a side, W terms, S rows of a kernel
+
+# Invisible characters stay inside the word that they were put into, and a homoglyph stays what it is.
+_WORD = re.compile(r"[\w\u00ad\u200b-\u200f\u2060-\u2064\ufeff]+(?:['\u2019-]\w+)*|[£$€]")
+MOST_TERMS = 10
+MOST_EXAMPLES = 5
+MOST_GROUPS = 8
+PRIOR_ROWS = 10.0  # how many messages the prior is worth
+FEWEST_MESSAGES = 2  # of the window, that hold a term
+DEALS = 199
+QUANTILE = 0.95
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType(
+    {SPAM: [], NOT_SPAM: [], "examples": {SPAM: [], NOT_SPAM: []}, "carriers": []}
+)
+
+
+def terms(text: str) -> Iterator[str]:
+    """Yield each word and two-word phrase of a text, its case folded, once or more."""
+    words = _WORD.findall(text.casefold())
+    yield from words
+    yield from map(" ".join, pairwise(words))
+
+
+def explain(pooled: Pool) -> dict[str, Any]:
+    """Return terms that have become more frequent, spam side and ham side apart, with examples and their carriers."""
+    return {
+        SPAM: risen(*_texts(pooled, spam=True)),
+        NOT_SPAM: risen(*_texts(pooled, spam=False)),
+        "examples": examples(pooled),
+        "carriers": carriers(pooled),
+    }
+
+
+def risen(reference: Sequence[str], current: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the terms whose share of messages rose most surely, by z: the log-odds over their standard error.
+
+    The log-odds have an informative Dirichlet prior (Monroe, Colaresi & Quinn 2008): each side is given ten more
+    messages that hold a term as often as both sides together do. A phrase is left out where a word of it says as much.
+    """
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    if len(current) < FEWEST_MESSAGES or not any(map(_WORD.search, current)):
+        return []
+    counter = CountVectorizer(analyzer=lambda text: list(terms(text)), binary=True)
+    table = counter.fit_transform([*reference, *current])
+    names = counter.get_feature_names_out()
+    m, n = len(reference), len(current)
+    before, now = (np.asarray(part.sum(axis=0)).ravel() for part in (table[:m], table[m:]))  # (W,)
+    prior = PRIOR_ROWS * (before + now) / (m + n)
+    odds = _log_odds(now + prior, n + PRIOR_ROWS) - _log_odds(before + prior, m + PRIOR_ROWS)
+    z = odds / np.sqrt(1 / (now + prior) + 1 / (before + prior))
+    ranked = [row for row in np.argsort(-z, kind="stable") if now[row] >= FEWEST_MESSAGES and z[row] > 0]
+    counts = {str(names[row]): (int(before[row]), int(now[row])) for row in ranked}
+    kept = [row for row in ranked if not _said(str(names[row]), counts)][:MOST_TERMS]
+    return [
+        {
+            "term": str(names[row]),
+            "z": float(z[row]),
+            "current_rate": float(now[row] / n),
+            "reference_rate": float(before[row] / m) if m else 0.0,
+        }
+        for row in kept
+    ]
+
+
+def examples(pooled: Pool) -> dict[str, list[dict[str, Any]]]:
+    """Return the current messages nearest to the change: likest to the window and unlike the reference.
+
+    The score is the witness function of the maximum mean discrepancy (Gretton et al. 2012), the message itself left
+    out.
+    """
+    kernel, is_current, rows = pooled.text, pooled.is_current, pooled.rows_compared
+    own = np.diagonal(kernel)[is_current]
+    near = kernel[is_current]  # (n, S)
+    score = (near[:, is_current].sum(axis=1) - own) / max(1, rows.size - 1) - near[:, ~is_current].mean(axis=1)
+    shown: dict[str, list[dict[str, Any]]] = {SPAM: [], NOT_SPAM: []}
+    for place in np.argsort(-score, kind="stable"):
+        row = int(rows[place])
+        side = shown[SPAM if pooled.current.called_spam[row] else NOT_SPAM]
+        if len(side) < MOST_EXAMPLES:
+            probability = float(pooled.current.probabilities[row])
+            side.append({"text": pooled.current.texts[row], "probability": probability, "score": float(score[place])})
+    return shown
+
+
+def carriers(pooled: Pool) -> list[dict[str, Any]]:
+    """Return, for versions and sources of 30 rows and more, how far their texts are from the reference.
+
+    `drift` is the distance of the mean embeddings over what 95 % of deals of the group's rows and the reference's stay
+    under: above 1 the group carries a change. Groups are named only where there are two to choose from.
+    """
+    found = []
+    for by, column in (("version", pooled.current.versions), ("source", pooled.current.sources)):
+        names = [column[row] for row in pooled.rows_compared]
+        groups = Counter(names).most_common()
+        for name, rows in groups[:MOST_GROUPS] if len(groups) > 1 else []:
+            if rows >= FEWEST:
+                drift = _group_drift(pooled, np.array([one == name for one in names]))
+                found.append({"by": by, "name": name, "rows": rows, "share": rows / len(names), "drift": drift})
+    return sorted(found, key=itemgetter("drift"), reverse=True)
+
+
+def _group_drift(pooled: Pool, inside: NDArray[np.bool_]) -> float:
+    """Return the drift of the current rows of the kernel (n,) that are inside a group."""
+    chosen = ~pooled.is_current
+    chosen[np.flatnonzero(pooled.is_current)[inside]] = True
+    kernel: Kernel = pooled.text[np.ix_(chosen, chosen)]
+    deals = permutation.deal(pooled.is_current[chosen], DEALS, np.random.default_rng(DEALS))
+    distances = permutation.mean_discrepancy(kernel, deals)
+    usual = float(np.quantile(distances[1:], QUANTILE))
+    return float(distances[0] / usual) if usual > 0 else 0.0
+
+
+def _texts(pooled: Pool, *, spam: bool) -> tuple[list[str], list[str]]:
+    before, now = (
+        [text for text, called in zip(sample.texts, sample.called_spam, strict=True) if called == spam]
+        for sample in (pooled.reference, pooled.current)
+    )
+    return before, now
+
+
+def _log_odds(count: NDArray[np.float64], rows: float) -> NDArray[np.float64]:
+    return np.asarray(np.log(count) - np.log(np.maximum(rows - count, 0.5)))  # a term of every message has finite odds
+
+
+def _said(term: str, counts: dict[str, tuple[int, int]]) -> bool:
+    """Tell whether a phrase is in the very messages that one of its words is in."""
+    words = term.split(" ")
+    return len(words) > 1 and any(counts.get(word) == counts[term] for word in words)

@@ -1,0 +1,159 @@
+"""Put into one sentence each what monitoring found, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from spamctl.drift.alarm import FEWEST, FEWEST_LABELS, MOST_OF_A_SIDE, Outcome
+
+Status = Literal["ok", "warning", "failed"]
+REPEATED = 0.5  # of the rows: campaigns and retries repeat messages every day, but not most of them
+
+NEXT = "look at the causes, label what is doubtful with `spamctl label --source review`, then `spamctl train`"
+_Words = Callable[[float], str]
+_PERCENT: _Words = lambda value: f"{value:.1%}"  # noqa: E731
+_NUMBER: _Words = lambda value: f"{value:.3g}"  # noqa: E731
+WORDS: Final[Mapping[str, tuple[str, _Words]]] = MappingProxyType(
+    {
+        "length": ("length", _NUMBER),
+        "words": ("words", _NUMBER),
+        "digits": ("digits", _PERCENT),
+        "links": ("links a message", _NUMBER),
+        "currency": ("currency signs", lambda value: f"{value:.2%}"),
+        "capitals": ("capitals", _PERCENT),
+        "non_letters": ("characters that are no letters", _PERCENT),
+        "odd_unicode": ("odd Unicode", lambda value: f"{value:.2%}"),
+        "word_length": ("word length", _NUMBER),
+        "text": ("what is written", _NUMBER),
+        "features": ("what the model makes of it", _NUMBER),
+        "spam_share": ("share called spam", _PERCENT),
+        "probability": ("mean probability of spam", _NUMBER),
+        "accuracy": ("accuracy", _PERCENT),
+        "false_positive_rate": ("false-positive rate", _PERCENT),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Hold one answer of monitoring: no message text is in it."""
+
+    name: str
+    status: Status
+    sentence: str
+    advice: str = ""
+
+
+def verdict(checks: Sequence[Check]) -> Status:
+    """Return the worst status."""
+    found = {check.status for check in checks}
+    return "failed" if "failed" in found else "warning" if "warning" in found else "ok"
+
+
+def too_few(reference: int, current: int) -> Check:
+    """Say that nothing can be told, of distinct rows on either side."""
+    if current < FEWEST:
+        return Check(
+            "volume",
+            "warning",
+            f"too few to tell: {messages(current)} in the window, {FEWEST} different ones are needed",
+            "widen the window with --since or --samples, or wait for more traffic",
+        )
+    return Check(
+        "volume",
+        "warning",
+        f"too few to tell: the model's test part has {messages(reference)}, {FEWEST} different ones are needed",
+        "train on more messages with `spamctl train --dataset FILE`",
+    )
+
+
+def volume(reference: int, current: int) -> Check:
+    """Say how many distinct rows were compared."""
+    sentence = f"{current:,} different messages are compared with {reference:,} of the test part"
+    if max(reference, current) > MOST_OF_A_SIDE:
+        sentence += f"; texts and features in a random {MOST_OF_A_SIDE:,} of either side"
+    return Check("volume", "ok", sentence)
+
+
+def drift(outcomes: Sequence[Outcome], kind: str, rate: float) -> Check:
+    """Say whether inputs or outputs have changed, and how much."""
+    name, subject = {"input": ("inputs", "messages"), "output": ("outputs", "verdicts")}[kind]
+    alarms = sorted((one for one in outcomes if one.kind == kind and one.alarm), key=exceeds, reverse=True)
+    if not alarms:
+        return Check(name, "ok", f"{subject} are like those of the test part (false alarms: {rate:.0%} of windows)")
+    return Check(name, "failed", f"{subject} have changed: {'; '.join(map(changed, alarms))}", NEXT)
+
+
+def quality(outcomes: Sequence[Outcome], found: Mapping[str, Any] | None, *, alike: bool) -> Check:
+    """Say whether verdicts have become worse; that there are no labels is the usual state, and no reason to warn."""
+    alarms = [one for one in outcomes if one.kind == "quality" and one.alarm]
+    if alarms:
+        return Check("quality", "failed", f"verdicts are worse: {'; '.join(map(changed, alarms))}", NEXT)
+    if found is None:
+        return Check("quality", "ok", "not measured: no message of the window has a trusted label")
+    rows, right = found["rows"], found["accuracy"]
+    says = f"{right['value']:.1%} of {messages(rows)} with a trusted label are right"
+    says += f" (95 % interval {right['low']:.1%} to {right['high']:.1%})"
+    if not alike:
+        return Check(
+            "quality",
+            "warning",
+            f"{says}, but these are no fair draw of the window: verdicts on others are more, or less, sure",
+            "label messages that are drawn by lot, or all of a window",
+        )
+    if not any(one.kind == "quality" for one in outcomes):
+        return Check(
+            "quality", "ok", f"{says}; {FEWEST_LABELS} different ones are needed to compare it with the test part"
+        )
+    return Check("quality", "ok", f"{says}, no worse than on the test part")
+
+
+def estimate(found: Mapping[str, Any]) -> Check:
+    """Say what accuracy the probabilities promise, and whether to believe it."""
+    right, beyond = found["accuracy"], found["outside_support"]
+    says = f"{right['low']:.1%} to {right['high']:.1%} of the verdicts are right by their own probabilities"
+    if found["trustworthy"]:
+        return Check("estimate", "ok", says)
+    why = "too few messages tell whether that can be trusted"
+    if beyond is not None:
+        why = f"not to be trusted: {beyond['share']:.1%} of the messages are unlike any of the test part"
+        why += f" ({beyond['expected']:.1%} are expected)"
+    if beyond is not None and found["drifted"]:
+        why = "not to be trusted, since the messages have changed"
+    return Check("estimate", "warning", f"{says}; {why}", "measure it: `spamctl label --source review`")
+
+
+def repeats(rows: int, distinct: int) -> Check:
+    """Say how many rows repeat another."""
+    repeated = rows - distinct
+    if repeated <= REPEATED * rows:
+        return Check("repeats", "ok", f"{repeated:,} of {rows:,} rows repeat another and count once")
+    return Check(
+        "repeats",
+        "warning",
+        f"{repeated:,} of {rows:,} rows repeat another and count once: one campaign, or one client, fills the window",
+        "look at which sources carry it, or widen the window with --since",
+    )
+
+
+def changed(outcome: Outcome) -> str:
+    """Say what a test found: from which value to which, or how far past its threshold."""
+    words, shown = WORDS[outcome.name]
+    if outcome.reference is None or outcome.current is None:
+        return f"{words}, {exceeds(outcome):.3g} times its threshold"
+    if shown(outcome.reference) == shown(outcome.current):
+        return f"{words}, spread otherwise around {shown(outcome.current)}"
+    return f"{words} {shown(outcome.reference)} → {shown(outcome.current)}"
+
+
+def messages(rows: int) -> str:
+    """Count messages in words."""
+    return f"{rows:,} message" if rows == 1 else f"{rows:,} messages"
+
+
+def exceeds(outcome: Outcome) -> float:
+    """Return a statistic in units of its threshold."""
+    return outcome.statistic / outcome.threshold if outcome.threshold else 0.0

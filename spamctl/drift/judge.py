@@ -1,0 +1,137 @@
+"""Judge whether a filter is still as good as on its test part, and if not, why."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from spamctl.drift import alarm, causes, checks, domain, estimate, quality
+from spamctl.drift.alarm import FEWEST, Outcome, Pool
+from spamctl.drift.overview import overview
+from spamctl.drift.sample import Sample
+from spamctl.errors import DataError
+from spamctl.model.tick import Tick
+
+TASK = "judging"
+STEPS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Say how often a window in which nothing has changed may ring, and how it is found out."""
+
+    false_alarm_rate: float = 0.05
+    replicates: int = 2_000
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Hold the whole answer as plain values; `asdict` of it is JSON.
+
+    `drift_score` is the largest statistic in units of its threshold, 1 and more being an alarm, and None where nothing
+    was tested. Texts stand in `causes` alone, and are hostile until they are escaped.
+    """
+
+    verdict: str
+    checks: list[dict[str, Any]]
+    tests: list[dict[str, Any]]
+    drift_score: float | None
+    quality: dict[str, Any] | None
+    simulated: dict[str, Any] | None
+    quality_by: dict[str, list[dict[str, Any]]]
+    estimate: dict[str, Any]
+    causes: dict[str, Any]
+    data: dict[str, Any]
+    domain_classifier: dict[str, float] | None
+
+
+def judge(reference: Sample, current: Sample, plan: Plan) -> Generator[Tick, None, Judgement]:
+    """Compare the rows of a window with the test part, judge, and explain; yield how many steps are done.
+
+    Near duplicates count once, or a message that is sent often would be drift. Neither the order of rows nor that of
+    the steps changes the answer: each draws from a generator of its own. Raise DataError if either side has no row.
+    """
+    if not len(current):
+        raise DataError("no message in the window: widen it with --since or --samples, or send some: spamctl traffic")
+    if not len(reference):
+        raise DataError("the reference has no message: train the model again with `spamctl train`")
+    draws = [np.random.default_rng([plan.seed, step]) for step in range(STEPS)]
+    sides = _in_order(reference.distinct()), _in_order(current.distinct())
+    found = quality.measured(_in_order(current), draws[0])
+    yield Tick(TASK, 1, STEPS, "steps")
+    enough = min(map(len, sides)) >= FEWEST
+    pooled = alarm.pool(*sides, plan.replicates, draws[1]) if enough else None
+    yield Tick(TASK, 2, STEPS, "steps")
+    alike = quality.alike(sides[1], draws[2])
+    outcomes = _outcomes(pooled, plan, draws[3], alike=alike) if pooled else []
+    yield Tick(TASK, 3, STEPS, "steps")
+    guessed = _estimate(current, pooled, outcomes, draws[4])
+    yield Tick(TASK, 4, STEPS, "steps")
+    why = causes.explain(pooled) if pooled else dict(causes.NOTHING)
+    yield Tick(TASK, 5, STEPS, "steps")
+    tells_apart = domain.classify(pooled.text, pooled.is_current, draws[5]) if pooled else None
+    yield Tick(TASK, 6, STEPS, "steps")
+    said = [
+        *_drift_checks(sides, outcomes, plan),
+        checks.quality(outcomes, found, alike=alike),
+        checks.estimate(guessed),
+        checks.repeats(len(current), len(sides[1])),
+    ]
+    return Judgement(
+        verdict=checks.verdict(said),
+        checks=[asdict(check) for check in said],
+        tests=[asdict(outcome) for outcome in outcomes],
+        drift_score=max((checks.exceeds(outcome) for outcome in outcomes), default=None),
+        quality=found,
+        simulated=quality.simulated(current),
+        quality_by=quality.by_group(current),
+        estimate={key: value for key, value in guessed.items() if key != "drifted"},
+        causes=why,
+        data={
+            "reference": overview(reference, len(sides[0])),
+            "current": overview(current, len(sides[1])),
+        },
+        domain_classifier=tells_apart,
+    )
+
+
+def _in_order(sample: Sample) -> Sample:
+    """Put rows in an order that only they decide: then the same deals are drawn for the same rows."""
+    return sample.take(sorted(range(len(sample)), key=lambda row: (sample.texts[row], sample.probabilities[row])))
+
+
+def _outcomes(pooled: Pool, plan: Plan, rng: np.random.Generator, *, alike: bool) -> list[Outcome]:
+    """Run the tests, those of quality only where labels are a fair draw of the window."""
+    trusted = [side.take(side.trusted) for side in (pooled.reference, pooled.current)]
+    nulls = alarm.quality_nulls(trusted[0], trusted[1], plan.replicates, rng) if alike else {}
+    return alarm.run(pooled, nulls, plan.false_alarm_rate)
+
+
+def _estimate(
+    current: Sample, pooled: Pool | None, outcomes: list[Outcome], rng: np.random.Generator
+) -> dict[str, Any]:
+    """Estimate accuracy, and trust it only while messages are like the reference's."""
+    drifted = any(outcome.alarm and outcome.name in {"text", "features"} for outcome in outcomes)
+    beyond = None
+    if pooled:
+        space = pooled.text if pooled.features is None else pooled.features
+        beyond = estimate.outside(space, pooled.is_current)
+    return {
+        "accuracy": estimate.accuracy(_in_order(current), rng),
+        "outside_support": beyond,
+        "trustworthy": beyond is not None and beyond["p_value"] > estimate.DOUBT and not drifted,
+        "assumption": estimate.ASSUMPTION,
+        "drifted": drifted,
+    }
+
+
+def _drift_checks(sides: tuple[Sample, Sample], outcomes: list[Outcome], plan: Plan) -> list[checks.Check]:
+    sizes = len(sides[0]), len(sides[1])
+    if not outcomes:
+        return [checks.too_few(*sizes)]
+    kinds = [checks.drift(outcomes, kind, plan.false_alarm_rate) for kind in ("input", "output")]
+    return [checks.volume(*sizes), *kinds]
