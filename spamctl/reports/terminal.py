@@ -73,17 +73,16 @@ def _table(scores: Mapping[str, Score], baseline: Mapping[str, Score], console: 
 def _beside(comparison: Mapping[str, Any], console: Console) -> Table:
     """Return the new version beside the champion, on the frozen test part and on what is new."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
-    for title in ("part", "rows", "score", "new version", "95 %", f"champion {comparison['champion']}", "95 %"):
-        table.add_column(_text(title, console), justify="left" if title in {"part", "score"} else "right", no_wrap=True)
-    for *cells, better in feedback.comparison_rows(comparison):
-        new, old = 3, 5
-        marked = {"new": new, "old": old}.get(better)
-        table.add_row(
-            *(
-                _text(f"{'* ' if place == marked else ''}{cell}", console, "bold" if place == marked else "")
-                for place, cell in enumerate(cells)
-            )
-        )
+    table.add_column("score", no_wrap=True)
+    for title in ("new version", f"version {comparison['champion']}"):
+        table.add_column(_text(title, console), justify="right", no_wrap=True)
+        table.add_column("95 % interval", style="dim", no_wrap=True)
+    for part, rows, score, new, of_new, old, of_old, better in feedback.comparison_rows(comparison):
+        if part:
+            table.add_row(_text(f"{part}, {rows}", console, "bold"))
+        new_cell = _text(f"* {new}", console, "bold") if better == "new" else _text(new, console)
+        old_cell = _text(f"* {old}", console, "bold") if better == "old" else _text(old, console)
+        table.add_row(_text(f" {score}", console), new_cell, _text(of_new, console), old_cell, _text(of_old, console))
     return table
 
 

@@ -135,3 +135,44 @@ def test_no_folder_of_the_machine_is_kept(run, place, shown):
 
 def test_a_package_tells_no_message(run):
     assert "win" not in json.dumps(record.about(OPTIONS, run))
+
+
+TOLD = {
+    "forgotten": 2,
+    "store": "/srv/stores/spam.db",
+    "sources": {"user": 1, "oracle": 9},
+    "train": {"rows": 6, "spam": 2},
+    "validation": {"rows": 1, "spam": 0},
+    "recent": {"rows": 1, "spam": 1},
+    "newest": "2026-11-26T02:25:07+00:00",
+    "sha256": "ef" * 32,
+    "doubtful": 3,
+}
+
+
+def test_recent_rows_join_the_reference_and_the_scores_stay_those_of_the_frozen_part(told):
+    told |= {"feedback": TOLD, "recent": [["new", "spam"]], "recent_probabilities": [0.7]}
+    found = record.record(OPTIONS, told, {})
+    rows = json.loads(found.files["evaluation/test_part.json"])
+    assert [(row["text"], row["part"]) for row in rows] == [
+        ("win <b>now</b>", "test"),
+        ("hi", "test"),
+        ("new", "recent"),
+    ]
+    assert rows[2]["probability"] == 0.7
+    assert found.metrics["test_accuracy"] == 0.98
+
+
+def test_tags_tell_what_was_learnt_beside_the_dataset_and_what_was_forgotten(told):
+    found = record.tags(told | {"feedback": TOLD})
+    assert {name: value for name, value in found.items() if "feedback" in name or "forgotten" in name} == {
+        "data.forgotten": "2",
+        "data.feedback": "spam.db",
+        "data.feedback_rows": "7",
+        "data.feedback_recent": "1",
+        "data.feedback_sources": "oracle,user",
+        "data.feedback_newest": "2026-11-26T02:25:07+00:00",
+        "data.feedback_sha256": "ef" * 32,
+        "data.feedback_set_aside": "3",
+    }
+    assert not [name for name in record.tags(told) if "feedback" in name or "forgotten" in name]
