@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spamctl.drift.descriptors import describe
-from spamctl.drift.evidently_page import Page, Part, compose, run
+from spamctl.drift.evidently_page import Page, Part, compose, run, text_auc
+from spamctl.drift.harmless import OTHERS, safe_names, word_ranks
 from spamctl.drift.sample import Sample
 from spamctl.message import NOT_SPAM, SPAM
 
 MOST_ROWS = 20_000  # of each sample; more would make the pages slow and their numbers no truer
+MOST_TEXTS = 1_000  # of each sample, from which Evidently's classifier of texts learns
 MOST_EMBEDDED = 250  # of each sample: Evidently draws them by t-SNE, whose time grows with their square
 FEWEST_LABELS = 10
 COMPONENTS = 4
-MOST_CATEGORIES = 12
 
 PROBABILITY = "probability"
-SPAM_SHARE = "spam share"
+SPAM_SHARE = "spam_share"
 TEXT = "domain classifier"
 EMBEDDING = "embedding"
-# What a quality may not fall below, and what it may not rise above: one side each, never both.
-AT_LEAST = {
-    "accuracy": "accuracy_tests",
-    "precision": "precision_tests",
-    "recall": "recall_tests",
-    "f1": "f1score_tests",
-}
-AT_MOST = {"false_positive_rate": "fpr_tests"}
+# How far a quality may fall, and how far it may rise: one side each, never both, as the thresholds of `judge` say.
+MAY_FALL = {"accuracy": "accuracy_tests"}
+MAY_RISE = {"false_positive_rate": "fpr_tests"}
+TEXT_DEALS = 19  # of the texts of both samples: in one window of twenty without change the real one is the extreme
 
-_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_. -]{0,39}")
-_OTHERS = "others"
+_NOISE = 1e-9  # of rounding: a statistic that equals its threshold rings in `judge`
 _KINDS = {"version": "versions", "source": "sources", "family": "families"}
 
 
@@ -52,45 +47,21 @@ class _Pair:
 def evidently_pages(reference: Sample, current: Sample, thresholds: Mapping[str, float], seed: int) -> dict[str, Page]:
     """Return Evidently's pages data_quality, drift and classification; one that cannot be made says why.
 
-    `thresholds` are those of `judge`, by test name: a column without one is described and not tested. Of more than
-    20,000 rows a random 20,000 are taken, and the summary says so. What Evidently sees of a text are ranks of its
-    words, and of a name only harmless characters (https://docs.evidentlyai.com/metrics/customize_data_drift).
+    `thresholds` are those of `judge`, by test name: a column without one is not tested. They were calibrated on rows
+    of which near duplicates count once, and so are compared here. Of more than 20,000 rows a random 20,000 are taken,
+    and the summary says so. What Evidently sees of a text are ranks of its words, and of a name only harmless
+    characters (methods: https://docs.evidentlyai.com/metrics/customize_data_drift).
     """
     chance = np.random.default_rng(seed)
     pair = _bounded(reference, current, chance)
     if not len(pair.reference) or not len(pair.current):
-        return dict.fromkeys(("data_quality", "drift", "classification"), _absent("one of the two samples has no row"))
-    numbers = [_numbers(sample) for sample in (pair.reference, pair.current)]
+        return dict.fromkeys(("data_quality", "drift", "classification"), _missing("one of the two samples has no row"))
+    once = _Pair(pair.reference.distinct(), pair.current.distinct(), pair.rows)
     return {
-        "data_quality": _data_quality(pair, numbers),
-        "drift": _drift(pair, numbers, thresholds, chance),
-        "classification": _classification(pair, thresholds),
+        "data_quality": _data_quality(pair),
+        "drift": _drift(once, thresholds, chance),
+        "classification": _classification(once, thresholds),
     }
-
-
-def word_ranks(*samples: Sequence[str]) -> list[list[str]]:
-    """Return texts in which each word is its rank among all words: what a domain classifier learns stays the same.
-
-    The words are those that Evidently's vectoriser would take, and their order is kept, so that even its random
-    choices fall alike.
-    """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    split = TfidfVectorizer(stop_words="english").build_analyzer()
-    tokens = [[split(text) for text in texts] for texts in samples]
-    known = sorted({token for texts in tokens for text in texts for token in text})
-    rank = {token: f"w{place:08d}" for place, token in enumerate(known)}
-    return [[" ".join(rank[token] for token in text) for text in texts] for texts in tokens]
-
-
-def safe_names(names: Iterable[Sequence[str]], kind: str) -> dict[str, str]:
-    """Return what stands for each name: itself if harmless, else a number; those beyond the twelfth are others."""
-    counts = Counter(name for sample in names for name in sample)
-    shown: dict[str, str] = {}
-    for place, (name, _) in enumerate(counts.most_common()):
-        harmless = _SAFE.fullmatch(name) is not None and name != _OTHERS
-        shown[name] = _OTHERS if place >= MOST_CATEGORIES else name if harmless else f"{kind} no. {place + 1}"
-    return shown
 
 
 def _bounded(reference: Sample, current: Sample, chance: np.random.Generator) -> _Pair:
@@ -115,12 +86,13 @@ def _numbers(sample: Sample) -> dict[str, NDArray[np.float64]]:
     return {**describe(sample.texts), PROBABILITY: np.asarray(sample.probabilities, np.float64), SPAM_SHARE: shares}
 
 
-def _data_quality(pair: _Pair, numbers: Sequence[Mapping[str, NDArray[np.float64]]]) -> Page:
+def _data_quality(pair: _Pair) -> Page:
     """Return the page of rows, empties, repeats, descriptors and categories."""
     import pandas as pd
     from evidently import DataDefinition
     from evidently.presets.dataset_stats import DatasetStats, ValueStats
 
+    numbers = [_numbers(sample) for sample in (pair.reference, pair.current)]
     categories = _categories(pair)
     columns = [name for name in numbers[0] if name != SPAM_SHARE]
     frames = [
@@ -159,56 +131,63 @@ def _categories(pair: _Pair) -> dict[str, list[list[str]]]:
     for kind, plural in _KINDS.items():
         values = [[str(name) or "unknown" for name in getattr(sample, plural)] for sample in sides]
         shown = safe_names(values, kind)
-        pair.names.update({safe: name for name, safe in shown.items() if safe not in {name, _OTHERS}})
+        pair.names.update({safe: name for name, safe in shown.items() if safe not in {name, OTHERS}})
         columns[kind] = [[shown[name] for name in sample] for sample in values]
     return columns
 
 
-def _drift(
-    pair: _Pair,
-    numbers: Sequence[Mapping[str, NDArray[np.float64]]],
-    thresholds: Mapping[str, float],
-    chance: np.random.Generator,
-) -> Page:
+def _drift(pair: _Pair, thresholds: Mapping[str, float], chance: np.random.Generator) -> Page:
     """Return the page of what moved: each column that has a threshold, the text, the model's own features."""
     import pandas as pd
     from evidently import DataDefinition
     from evidently.metrics import ValueDrift
 
+    numbers = [_numbers(sample) for sample in (pair.reference, pair.current)]
     tested = [name for name in numbers[0] if name in thresholds]
-    parts, left_out = [], {}
+    parts, left_out = [], {name: "no threshold was calibrated for it" for name in numbers[0] if name not in thresholds}
     if tested:
         metrics = [ValueDrift(column=name, method="wasserstein", threshold=thresholds[name]) for name in tested]
         frames = [pd.DataFrame({name: one[name] for name in tested}) for one in numbers]
         parts.append(run(metrics, frames, DataDefinition(numerical_columns=tested), tests=True).side_by_side())
-    if TEXT in thresholds:
-        try:
-            parts.append(_text_drift(pair, thresholds[TEXT]))
-        except ValueError as error:  # no word that is not a stop word, or words in all messages alike
-            left_out[TEXT] = str(error)
+    try:
+        parts.append(_text_drift(pair, chance))
+    except ValueError as error:  # of a vectoriser without a word left, or of a half without a row of one sample
+        left_out[TEXT] = str(error)
     if pair.reference.features.shape[1] and pair.current.features.shape[1]:
-        parts.append(_embedding_drift(pair, thresholds.get(EMBEDDING), chance))
+        parts.append(_embedding_drift(pair, chance))
     else:
         left_out[EMBEDDING] = "the model's features were not computed"
-    left_out.update({name: "no threshold was calibrated for it" for name in numbers[0] if name not in thresholds})
-    if not parts:
-        return _absent("nothing has a threshold")
-    return compose("Drift", parts, pair.rows, {"left_out": left_out})
+    return compose("Drift", parts, _rows(pair), {"left_out": left_out}) if parts else _missing("nothing can be tested")
 
 
-def _text_drift(pair: _Pair, threshold: float) -> Part:
-    """Return whether Evidently's classifier tells the two apart by their words; its lists of words are left out."""
+def _text_drift(pair: _Pair, chance: np.random.Generator) -> Part:
+    """Return whether Evidently's classifier tells the two apart by their words; its lists of words are left out.
+
+    Its threshold is what it reaches on texts that are dealt anew, which is about 0.5 only for many rows.
+    """
     import pandas as pd
     from evidently import DataDefinition
     from evidently.metrics import ValueDrift
 
-    frames = [pd.DataFrame({TEXT: texts}) for texts in word_ranks(pair.reference.texts, pair.current.texts)]
+    some = [_at_most(sample, MOST_TEXTS, chance).texts for sample in (pair.reference, pair.current)]
+    before, now = word_ranks(*some)
+    threshold = _reached_by_chance(before, now, chance)
     metric = ValueDrift(column=TEXT, method="abs_text_content_drift", threshold=threshold)
-    part = run([metric], frames, DataDefinition(text_columns=[TEXT]), tests=True)
-    return part.side_by_side()
+    frames = [pd.DataFrame({TEXT: texts}) for texts in (before, now)]
+    return run([metric], frames, DataDefinition(text_columns=[TEXT]), tests=True).side_by_side()
 
 
-def _embedding_drift(pair: _Pair, threshold: float | None, chance: np.random.Generator) -> Part:
+def _reached_by_chance(before: Sequence[str], now: Sequence[str], chance: np.random.Generator) -> float:
+    """Return the largest AUC of Evidently's classifier on texts dealt anew."""
+    pooled = [*before, *now]
+    reached = []
+    for _ in range(TEXT_DEALS):
+        dealt = [pooled[row] for row in chance.permutation(len(pooled))]
+        reached.append(text_auc(dealt[: len(before)], dealt[len(before) :]))
+    return float(np.nextafter(max(reached), 2))
+
+
+def _embedding_drift(pair: _Pair, chance: np.random.Generator) -> Part:
     """Return whether a linear classifier tells the two apart by a few principal components of the model's features."""
     import pandas as pd
     from evidently import DataDefinition
@@ -222,7 +201,7 @@ def _embedding_drift(pair: _Pair, threshold: float | None, chance: np.random.Gen
     columns = [f"component {place + 1}" for place in range(components)]
     frames = [pd.DataFrame(fitted.transform(each), columns=columns) for each in few]
     definition = DataDefinition(numerical_columns=columns, embeddings={EMBEDDING: columns})
-    method = model() if threshold is None else model(threshold=threshold, bootstrap=False)
+    method = model(bootstrap=True)  # its threshold is what random scores reach with as many rows
     return run([EmbeddingsDrift(embeddings_name=EMBEDDING, drift_method=method)], frames, definition)
 
 
@@ -231,11 +210,10 @@ def _classification(pair: _Pair, thresholds: Mapping[str, float]) -> Page:
     import pandas as pd
     from evidently import BinaryClassification, DataDefinition
     from evidently.presets.classification import ClassificationQuality
-    from evidently.tests import gte, lte
 
     labelled = [sample.take(np.flatnonzero(sample.trusted)) for sample in (pair.reference, pair.current)]
     if reason := _unmeasurable(labelled[1]):
-        return _absent(reason)
+        return _missing(reason)
     frames = [
         pd.DataFrame(
             {
@@ -252,16 +230,34 @@ def _classification(pair: _Pair, thresholds: Mapping[str, float]) -> Page:
     definition = DataDefinition(
         numerical_columns=[PROBABILITY], categorical_columns=["label", "verdict"], classification=[roles]
     )
-    tests = {slot: [gte(thresholds[name])] for name, slot in AT_LEAST.items() if name in thresholds}
-    tests |= {slot: [lte(thresholds[name])] for name, slot in AT_MOST.items() if name in thresholds}
-    quality = ClassificationQuality(conf_matrix=True, pr_curve=True, include_tests=True, **tests)
+    quality = ClassificationQuality(
+        conf_matrix=True, pr_curve=True, include_tests=True, **_limits(labelled[0], thresholds)
+    )
     reference = frames[:1] if not _unmeasurable(labelled[0]) else []
     part = run([quality], [*reference, frames[1]], definition)
     rows = {
-        side: {"of": counts["of"], "compared": len(each)}
-        for (side, counts), each in zip(pair.rows.items(), labelled, strict=True)
+        side: {"of": of["of"], "compared": len(each)}
+        for (side, of), each in zip(pair.rows.items(), labelled, strict=True)
     }
     return compose("Classification", [part], rows, {})
+
+
+def _limits(reference: Sample, thresholds: Mapping[str, float]) -> dict[str, list[Any]]:
+    """Return the tests of quality: how far from the reference's each may be on its bad side, from `judge`."""
+    from evidently.tests import gt, lt
+
+    right = reference.called_spam == reference.is_spam
+    rates = {"accuracy": right} | {"false_positive_rate": reference.called_spam[~reference.is_spam]}
+    known = {name: float(hits.mean()) for name, hits in rates.items() if len(hits) and name in thresholds}
+    falls = {slot: [gt(known[name] - thresholds[name] + _NOISE)] for name, slot in MAY_FALL.items() if name in known}
+    rises = {slot: [lt(known[name] + thresholds[name] - _NOISE)] for name, slot in MAY_RISE.items() if name in known}
+    return falls | rises
+
+
+def _rows(pair: _Pair) -> dict[str, dict[str, int]]:
+    """Count how many rows of each sample are compared once near duplicates count as one."""
+    sizes = zip(pair.rows.items(), (pair.reference, pair.current), strict=True)
+    return {side: {"of": counts["of"], "compared": len(sample)} for (side, counts), sample in sizes}
 
 
 def _unmeasurable(sample: Sample) -> str:
@@ -274,9 +270,9 @@ def _unmeasurable(sample: Sample) -> str:
     return ""
 
 
-def _absent(reason: str) -> Page:
+def _missing(reason: str) -> Page:
     """Return a page that could not be made."""
-    return Page("", {"absent": reason})
+    return Page("", {"missing": reason})
 
 
 def _words(called_spam: NDArray[np.bool_]) -> list[str]:

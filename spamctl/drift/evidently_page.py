@@ -79,6 +79,16 @@ def run(metrics: Sequence[Any], frames: Sequence[pd.DataFrame], definition: Any,
     return Part(snapshot._widgets, snapshot.tests_results, snapshot.dict()["metrics"])  # noqa: SLF001, no other door
 
 
+def text_auc(before: Sequence[str], now: Sequence[str]) -> float:
+    """Return the AUC at which Evidently's classifier of texts tells two samples apart, as its value drift would."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pandas as pd
+        from evidently.legacy.utils.data_drift_utils import calculate_text_drift_score
+
+        return float(calculate_text_drift_score(pd.Series(before), pd.Series(now), bootstrap=False, threshold=1.0)[0])
+
+
 def compose(title: str, parts: Iterable[Part], rows: Mapping[str, Mapping[str, int]], told: Mapping[str, Any]) -> Page:
     """Return one page of several parts: their figures, their tests, and what is told beside them.
 
@@ -156,8 +166,8 @@ def _about(rows: Mapping[str, Mapping[str, int]]) -> str:
         for side, counts in rows.items()
     ]
     return (
-        f"Drawn by Evidently from {' and '.join(said)}. What is tested here is tested on the thresholds that spamctl "
-        "calibrated for a window of this size."
+        f"Drawn by Evidently from {' and '.join(said)}. Tests use the thresholds that spamctl calibrated "
+        "for a window of this size."
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from spamctl.reports.facts import without_password
-from spamctl.reports.scores import UNDEFINED, interval, number, percent
+from spamctl.reports.scores import UNDEFINED, Score, interval, number, percent
 
 SIDES = {"spam": "spam side", "not spam": "not-spam side"}
 BREAKDOWNS = ("version", "source", "family")
@@ -32,7 +32,7 @@ def headline(result: Mapping[str, Any]) -> str:
     if wrong := [each for each in result["checks"] if each["status"] == verdict != "ok"]:
         others = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         return f"{verdict.upper()}: {wrong[0]['sentence'].rstrip('.')}{others}"
-    return f"OK: {count(rows, 'message')} {'look' if rows != 1 else 'looks'} like the reference; no test rings"
+    return f"OK: {count(rows, 'message')} {'look' if rows != 1 else 'looks'} like the test part, and no test rings"
 
 
 def loud(result: Mapping[str, Any]) -> Iterator[str]:
@@ -48,7 +48,7 @@ def loud(result: Mapping[str, Any]) -> Iterator[str]:
             "was chosen and is NO ACCURACY"
         )
     if result["estimate"] and not result["estimate"]["trustworthy"]:
-        yield "The estimate without labels cannot be trusted: the messages have left what the reference covers"
+        yield "The accuracy estimated without labels is not to be trusted on this window"
 
 
 def times(test: Mapping[str, Any]) -> float:
@@ -78,12 +78,12 @@ def quality_rows(result: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     quality, estimate = result["quality"] or {}, result["estimate"] or {}
     for key, name in _MEASURES.items():
         measured, guessed = quality.get(key), estimate.get(key)
-        if measured or guessed:
+        if key in quality or guessed:
             yield (
                 name,
-                number(measured["value"]) if measured else UNDEFINED,
+                value(measured),
                 interval(measured) if measured else "",
-                number(guessed["value"]) if guessed else "",
+                value(guessed) if guessed else "",
                 interval(guessed) if guessed else "",
             )
 
@@ -104,9 +104,12 @@ def trust(result: Mapping[str, Any]) -> str:
     if not estimate:
         return "no estimate could be made"
     outside = estimate["outside_support"]
-    held = "it holds as far as the messages tell" if estimate["trustworthy"] else "IT DOES NOT HOLD HERE"
-    beyond = f"{percent(outside['share'])} of the messages lie outside the reference, {percent(outside['expected'])}"
-    return f"assumes that {estimate['assumption']}; {held}: {beyond} were to be expected"
+    beyond = "too few messages tell how many lie outside the reference"
+    if outside:
+        lie = f"{percent(outside['share'])} of the messages lie outside the reference"
+        beyond = f"{lie}, where {percent(outside['expected'])} were to be expected"
+    held = "it holds as far as the messages tell" if estimate["trustworthy"] else "NOT TO BE TRUSTED HERE"
+    return f"assumes that {estimate['assumption']}; {held}: {beyond}"
 
 
 def breakdown(result: Mapping[str, Any], by: str) -> list[tuple[str, ...]]:
@@ -115,7 +118,7 @@ def breakdown(result: Mapping[str, Any], by: str) -> list[tuple[str, ...]]:
         (
             str(each["name"]),
             f"{each['rows']:,}",
-            *(number(each.get(key)) for key in ("accuracy", "recall", "false_positive_rate")),
+            *(value(each.get(key)) for key in ("accuracy", "recall", "false_positive_rate")),
         )
         for each in result["quality_by"].get(by, ())
     ]
@@ -191,15 +194,20 @@ def plain(name: str) -> str:
     return name.replace("_", " ")
 
 
-def figure(value: float | None) -> str:
+def value(score: Score | None) -> str:
+    """Write the value of a score, which may be undefined."""
+    return number(score["value"]) if score else UNDEFINED
+
+
+def figure(found: float | None) -> str:
     """Write a figure of any size with four digits."""
-    return UNDEFINED if value is None or math.isnan(value) else f"{value:,.4g}"
+    return UNDEFINED if found is None or math.isnan(found) else f"{found:,.4g}"
 
 
-def probability(value: float | None) -> str:
+def probability(found: float | None) -> str:
     """Write a p-value so that a small one does not read as nothing."""
     least = 0.001
-    return UNDEFINED if value is None else f"< {least}" if value < least else f"{value:.3f}"
+    return UNDEFINED if found is None else f"< {least}" if found < least else f"{found:.3f}"
 
 
 def _window(window: Mapping[str, Any]) -> str:
@@ -208,7 +216,7 @@ def _window(window: Mapping[str, Any]) -> str:
     seen = [str(window[name]) for name in ("oldest", "newest") if window.get(name)]
     parts = [
         f"{count(window['rows'], 'row')}, {window['distinct']:,} distinct",
-        *(["a stratified sample of a larger window"] if window["sampled"] else ()),
+        *([f"of which {window['judged']:,} drawn evenly are judged"] if window["sampled"] else ()),
         *asked,
         *(["from " + " to ".join(seen)] if seen else ()),
     ]

@@ -13,6 +13,7 @@ from spamctl.reports.monitored import (
     count,
     data_rows,
     facts,
+    figure,
     following,
     headline,
     labels,
@@ -23,6 +24,7 @@ from spamctl.reports.monitored import (
     terms,
     test_cells,
     trust,
+    value,
 )
 from spamctl.reports.page import Column, Markup, document, element, folded, line, link, pictures, strong, table
 from spamctl.reports.scores import number, percent
@@ -205,12 +207,12 @@ def _run_row(run: Mapping[str, Any]) -> Sequence[object]:
     if "fault" in run:
         return "", run["folder"], run["fault"], "", "", "", "", ""
     result, folder = run["result"], run["folder"]
-    accuracy = number(result["quality"]["accuracy"]["value"]) if result["quality"] else "not measured"
+    accuracy = value(result["quality"]["accuracy"]) if result["quality"] else "not measured"
     share = (result["history"] or [{}])[-1].get("spam_share")
     version = result["reference"]["model_version"]
     when = str(run["date"])[:16].replace("T", " ")
     where = link(folder, f"{folder}/index.html")
-    drift = f"{result['drift_score']:.2f}"
+    drift = figure(result["drift_score"])
     return (
         when,
         where,

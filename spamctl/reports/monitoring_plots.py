@@ -45,31 +45,31 @@ def monitoring_plots(
 
 def drift_trend(runs: Sequence[Mapping[str, Any]]) -> bytes:
     """Draw the share of spam and the drift score of each run, with the line at which a test rings."""
-    scores = [run["drift_score"] for run in runs]
-    above = sum(score > 1 for score in scores)
-    title = f"Drift is {scores[-1]:.2f} times its threshold; {above} of the last {len(runs)} runs were above it"
-    figure_, (left, right) = style.canvas(title, _span(runs), panels=2)
-    places = range(len(runs))
-    left.plot(places, scores, color=BLUE, marker="o", markersize=3.5, linewidth=1.6)
-    over = [place for place in places if scores[place] > 1]
-    left.plot(over, [scores[p] for p in over], color=ORANGE, marker="o", markersize=6, linestyle="", label="rings")
+    scores = _known(runs, "drift_score")
+    figure, (left, right) = style.canvas(_drift_title(scores, len(runs)), _span(runs), panels=2)
+    if scores:
+        left.plot(*zip(*scores, strict=True), color=BLUE, marker="o", markersize=3.5, linewidth=1.6)
+    if over := [(place, score) for place, score in scores if score >= 1]:
+        left.plot(*zip(*over, strict=True), color=ORANGE, marker="o", markersize=6, linestyle="", label="rings")
     left.axhline(1, color=GREY, linestyle="--", linewidth=1, label="threshold")
     left.set_ylim(bottom=0)
     style.name_axes(left, x="run", y="drift score (thresholds)")
     style.legend(left)
-    right.plot(places, [100 * run["spam_share"] for run in runs], color=BLUE, marker="o", markersize=3.5, linewidth=1.6)
+    shares = [(place, 100 * share) for place, share in _known(runs, "spam_share")]
+    if shares:
+        right.plot(*zip(*shares, strict=True), color=BLUE, marker="o", markersize=3.5, linewidth=1.6)
     right.set_ylim(bottom=0)
     style.name_axes(right, x="run", y="share called spam (%)")
     for axes in (left, right):
         _dates(axes, runs)
-    return style.png(figure_)
+    return style.png(figure)
 
 
 def quality_trend(runs: Sequence[Mapping[str, Any]]) -> bytes:
     """Draw accuracy with its interval beside the estimate without labels, and the false-positive rate, by run."""
     measured = [(place, run["accuracy"]) for place, run in enumerate(runs) if run.get("accuracy")]
     guessed = _known(runs, "estimated_accuracy")
-    figure_, (left, right) = style.canvas(_quality_title(measured, guessed), "bars: 95 % intervals", panels=2)
+    figure, (left, right) = style.canvas(_quality_title(measured, guessed), "bars: 95 % intervals", panels=2)
     if measured:
         values = [score["value"] for _, score in measured]
         arms = [
@@ -92,7 +92,7 @@ def quality_trend(runs: Sequence[Mapping[str, Any]]) -> bytes:
     style.name_axes(right, x="run", y="false-positive rate (%)")
     for axes in (left, right):
         _dates(axes, runs)
-    return style.png(figure_)
+    return style.png(figure)
 
 
 def tests_bar(tests: Sequence[Mapping[str, Any]]) -> bytes:
@@ -100,7 +100,7 @@ def tests_bar(tests: Sequence[Mapping[str, Any]]) -> bytes:
     rows = sorted(tests, key=times)
     rings = sum(test["alarm"] for test in tests)
     title = f"{rings or 'None'} of {len(tests)} tests {'rings' if rings < 2 else 'ring'}"  # noqa: PLR2004, the plural
-    figure_, (axes,) = style.canvas(
+    figure, (axes,) = style.canvas(
         title, "each statistic, in units of the threshold that chance passes too seldom to care", height=_height(rows)
     )
     axes.barh(
@@ -115,7 +115,7 @@ def tests_bar(tests: Sequence[Mapping[str, Any]]) -> bytes:
     axes.set_xlim(left=0, right=max(1.15, 1.08 * max(map(times, rows))))
     _name_rows(axes, [plain(test["name"]) for test in rows], range(len(rows)))
     style.name_axes(axes, x="times the threshold", y="")
-    return style.png(figure_)
+    return style.png(figure)
 
 
 def probabilities(reference: Sequence[float], current: Sequence[float]) -> bytes:
@@ -123,7 +123,7 @@ def probabilities(reference: Sequence[float], current: Sequence[float]) -> bytes
     means = [sum(values) / len(values) for values in (reference, current)]
     moved = "rose" if means[1] > means[0] else "fell"
     title = f"The mean probability of spam {moved} from {number(means[0])} to {number(means[1])}"
-    figure_, (axes,) = style.canvas(title, f"n = {len(reference):,} reference and {len(current):,} current messages")
+    figure, (axes,) = style.canvas(title, f"n = {len(reference):,} reference and {len(current):,} current messages")
     for values, colour, name in ((reference, GREY, "reference"), (current, BLUE, "current")):
         share = [100 / len(values)] * len(values)
         axes.hist(values, bins=25, range=(0, 1), weights=share, color=colour, alpha=0.55, label=name)
@@ -133,7 +133,7 @@ def probabilities(reference: Sequence[float], current: Sequence[float]) -> bytes
     axes.set_ylim(bottom=0.05, top=130)
     style.name_axes(axes, x="predicted probability of spam", y="share of messages (%, log scale)")
     style.legend_above(axes)
-    return style.png(figure_)
+    return style.png(figure)
 
 
 def words(causes: Mapping[str, Any]) -> bytes:
@@ -143,7 +143,7 @@ def words(causes: Mapping[str, Any]) -> bytes:
     seen = f"from {percent(first['reference_rate'])} to {percent(first['current_rate'])}"
     title = f"The word that moved most went {seen} of the messages"
     most = max(sides.values(), key=len)
-    figure_, panels = style.canvas(title, next(iter(sides)), panels=2, height=_height(most))
+    figure, panels = style.canvas(title, next(iter(sides)), panels=2, height=_height(most))
     for axes, (name, rows) in zip(panels, sides.items(), strict=True):
         axes.set_title(name, loc="left", fontsize=8.5, color=GREY, pad=9)
         colours = [BLUE if term["z"] > 0 else GREY for term in rows]
@@ -151,7 +151,16 @@ def words(causes: Mapping[str, Any]) -> bytes:
         axes.barh(places, [term["z"] for term in rows], color=colours, height=0.66)
         _name_rows(axes, [term["term"] for term in rows], places)
         style.name_axes(axes, x="log-odds moved (standard errors)", y="")
-    return style.png(figure_)
+    return style.png(figure)
+
+
+def _drift_title(scores: Sequence[tuple[int, float]], runs: int) -> str:
+    """Say the newest drift score, and in how many runs a test rang."""
+    above = sum(score >= 1 for _, score in scores)
+    rang = f"a test rang in {above} of the last {runs} runs"
+    if not scores or scores[-1][0] < runs - 1:
+        return f"The newest run was too small to test; {rang}"
+    return f"Drift is {scores[-1][1]:.2f} times its threshold; {rang}"
 
 
 def _quality_title(measured: Sequence[tuple[int, Any]], guessed: Sequence[tuple[int, float]]) -> str:
