@@ -74,8 +74,7 @@ class MonitorFlow(base.VerbFlow):
             from spamctl.reports import monitoring_page, monitoring_plots
 
             measured, seen = columns.unpack(self.measured), columns.unpack(self.seen)
-            cache = CACHE.absolute() / options.model_name
-            plan = judge.Plan(options.false_alarm_rate, seed=options.seed, cache=cache, key=self.reference["digest"])
+            plan = judge.Plan(options.false_alarm_rate, seed=options.seed)
             judgement = asdict(base.follow(judge.judge(measured, seen, plan)))
             thresholds = {test["name"]: test["threshold"] for test in judgement["tests"]}
             self.evidently = self._pages(options, measured, seen, thresholds)

@@ -17,6 +17,8 @@ EVERY = [(options, option) for options in VERBS.values() for option in options.d
 SPECIAL = {
     "delay": ["1d", "2d", "3d", "4d"],
     "since": ["1d", "2d", "3d", "4d"],
+    "watch": ["15m", "1h", "1d", "30s"],
+    "webhook": [f"https://example.org/{number}" for number in range(4)],
     "source": ["truth", "review", "predictions", "truth"],
     "model_version": ["latest", "3", "challenger", "12"],
     "shadow": ["challenger", "3", "latest", "12"],
