@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from spamctl.config.errands import ForgetOptions, RollbackOptions, TraceOptions
 from spamctl.config.label import LabelOptions
 from spamctl.config.monitor import MonitorOptions
 from spamctl.config.options import Options
@@ -12,7 +13,10 @@ from spamctl.config.viewers import CardsOptions, UiOptions
 
 VERBS: Final[dict[str, type[Options]]] = {
     options.verb: options
-    for options in (TrainOptions, ServeOptions, TrafficOptions, LabelOptions, MonitorOptions, CardsOptions, UiOptions)
+    for options in (
+        *(TrainOptions, ServeOptions, TrafficOptions, LabelOptions, MonitorOptions),
+        *(RollbackOptions, ForgetOptions, TraceOptions, CardsOptions, UiOptions),
+    )
 }
 
 OTHER_VARIABLES: Final = {

@@ -14,7 +14,10 @@ from spamctl.cli.app import main
     ("words", "fault"),
     [
         (["trian"], "trian: there is no such verb; did you mean train?"),
-        (["fly"], "fly: there is no such verb; there are train, serve, traffic, label, monitor, cards, ui"),
+        (
+            ["fly"],
+            "fly: there is no such verb; there are train, serve, traffic, label, monitor, rollback, forget, trace, cards, ui",
+        ),
         (["--versoin"], "--versoin: there is no such option; did you mean --version?"),
         (["train", "--epoch", "3"], "--epoch: there is no such option; did you mean --epochs?"),
         (["train", "--zzz"], "--zzz: there is no such option; spamctl train --help lists them"),
@@ -27,6 +30,8 @@ from spamctl.cli.app import main
             ["train", "--resume", "--epochs", "3"],
             "--epochs: cannot be given with --resume or --run-id: a run goes on with the options it began with",
         ),
+        (["rollback", "--to", "first"], "--to: must be previous or the number of a version, got 'first'"),
+        (["forget"], "Missing argument 'UUID'."),
         (["ui", "--port", "0"], "--port: must be at least 1, got 0"),
     ],
     ids=lambda item: " ".join(item) if isinstance(item, list) else "",
@@ -103,7 +108,7 @@ def test_nobody_reads():
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("spamctl ", ["train", "serve", "traffic", "label", "monitor", "cards", "ui"]),
+        ("spamctl ", ["train", "serve", "traffic", "label", "monitor", "rollback", "forget", "trace", "cards", "ui"]),
         ("spamctl train --ep", ["--epochs"]),
         ("spamctl train --tune l", ["last-block", "lora"]),
         ("spamctl cards ", ["train", "traffic", "label", "monitor"]),

@@ -1,0 +1,61 @@
+"""Run an errand in a process of its own, and show its answer: rollback, forget, trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spamctl.cli.environment import child_environment, working_folder
+from spamctl.cli.flags import Flags
+from spamctl.config.errands import ForgetOptions, RollbackOptions, TraceOptions
+from spamctl.config.options import Options
+from spamctl.errors import SpamctlError, UsageError
+
+Uuid = Annotated[str, typer.Argument(metavar="UUID", help="The uuid that came with the answer.")]
+
+
+def rollback(flags: Flags) -> int:
+    """Make an earlier version champion."""
+    return _run(RollbackOptions, flags)
+
+
+def forget(flags: Flags, *, uuid: Uuid) -> int:
+    """Remove a row for good."""
+    return _run(ForgetOptions, flags, uuid=uuid)
+
+
+def trace(flags: Flags, *, uuid: Uuid) -> int:
+    """Follow an answer back."""
+    return _run(TraceOptions, flags, uuid=uuid)
+
+
+def _run(options: type[Options], flags: Flags, **argument: str) -> int:
+    """Have the errand done, and show its answer."""
+    from rich.console import Console
+
+    from spamctl.cli.family import Family
+    from spamctl.config.resolve import resolve
+    from spamctl.reports.errands import show
+
+    settled = resolve(options, flags, config=None, environ=os.environ, folder=Path.cwd())
+    folder = working_folder()
+    command = [sys.executable, "-m", "spamctl.flows.errands"]
+    answer: dict[str, Any] = {}
+    last = ""
+    with Family(
+        command, environment=child_environment(settled.variables, folder), folder=folder, listens=True
+    ) as family:
+        family.say(json.dumps({**settled.options.items(), **argument, "verb": options.verb}))
+        for last in family.lines():
+            answer = json.loads(last)["errand"] if last.startswith('{"errand"') else answer
+    if "refusal" in answer:
+        raise (UsageError if answer["exit_code"] == UsageError.exit_code else SpamctlError)(answer["refusal"])
+    if not answer:
+        raise SpamctlError(f"{options.verb} ended without an answer: {last}")
+    show(options.verb, answer, Console(highlight=False))
+    return 0

@@ -1,0 +1,57 @@
+"""Declare the options of `spamctl rollback`, `forget` and `trace`, the errands that are done within seconds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from spamctl.config.options import Fault, Options, option
+from spamctl.config.words import shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class RollbackOptions(Options):
+    """Hold what going back to an earlier champion can be asked for."""
+
+    verb: ClassVar[str] = "rollback"
+    summary: ClassVar[str] = "Make the champion before the present one lead again; a running server follows."
+    example: ClassVar[str] = "spamctl rollback --to 3"
+
+    model_name: str = option("spam", "Name in the model registry.", group="Version")
+    to: str = option("previous", "Version that should lead: its number, or previous.", group="Version")
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield a version that is none."""
+        if not re.fullmatch(r"previous|[1-9][0-9]{0,8}", self.to):
+            yield Fault(("to",), f"must be previous or the number of a version, got {shown(self.to)}")
+        if not re.fullmatch(r"(?!\.)[A-Za-z0-9._-]{1,100}", self.model_name):
+            yield Fault(("model_name",), f"must be the name of a registered model, got {shown(self.model_name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForgetOptions(Options):
+    """Hold what forgetting a row can be asked for."""
+
+    verb: ClassVar[str] = "forget"
+    summary: ClassVar[str] = "Remove an answered message from the store for good, and from every later training."
+    example: ClassVar[str] = "spamctl forget 0f3c1d52-8f0e-5b53-9a3e-6d1f0a2b7c44"
+
+    datastore_uri: str = option(
+        "spam.db", "Store that holds the row: a SQLite file, or the URL of a database.", group="Row", secret=True
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceOptions(Options):
+    """Hold what tracing an answer can be asked for."""
+
+    verb: ClassVar[str] = "trace"
+    summary: ClassVar[str] = "Follow an answer back: to its version, that version's training, its data and its code."
+    example: ClassVar[str] = "spamctl trace 0f3c1d52-8f0e-5b53-9a3e-6d1f0a2b7c44 --text"
+
+    datastore_uri: str = option(
+        "spam.db", "Store that holds the row: a SQLite file, or the URL of a database.", group="Row", secret=True
+    )
+    text: bool = option(False, "Show the message too.", group="Row")

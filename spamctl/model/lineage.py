@@ -1,0 +1,47 @@
+"""Follow an answer back to the version that gave it, that version's training, its data and its code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spamctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_TAGS = {
+    "Metaflow run": "metaflow.run_id",
+    "data sha256": "data.sha256",
+    "test part sha256": "data.test_sha256",
+    "feedback": "data.feedback",
+    "feedback sha256": "data.feedback_sha256",
+    "forgotten messages left out": "data.forgotten",
+    "git commit": "mlflow.source.git.commit",
+    "spamctl": "spamctl.version",
+}
+UNKNOWN = "unknown"
+_ALWAYS = {"Metaflow run", "data sha256", "git commit"}
+
+
+def lineage(client: MlflowClient, name: str, version: str) -> dict[str, str]:
+    """Return where a version comes from, from the nearest to the farthest; what was not written down is `unknown`.
+
+    Raises UsageError if the registry has no such version.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.get_model_version(name, version)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise UsageError(
+            f"version {version} of {name} is not registered here: "
+            "go to the folder that it was trained in, or set MLFLOW_TRACKING_URI"
+        ) from None
+    told = {words: found.tags.get(tag, "") for words, tag in _TAGS.items()}
+    if not told["git commit"]:
+        told["git commit"] = f"{UNKNOWN} (spamctl was installed as a package)" if told["spamctl"] else UNKNOWN
+    return {"MLflow run": str(found.run_id or UNKNOWN)} | {
+        words: value or UNKNOWN for words, value in told.items() if value or words in _ALWAYS
+    }
