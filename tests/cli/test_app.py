@@ -16,7 +16,8 @@ from spamctl.cli.app import main
         (["trian"], "trian: there is no such verb; did you mean train?"),
         (
             ["fly"],
-            "fly: there is no such verb; there are train, serve, traffic, label, monitor, rollback, forget, trace, cards, ui",
+            "fly: there is no such verb; there are train, serve, traffic, label, monitor, "
+            "rollback, forget, trace, cards, ui",
         ),
         (["--versoin"], "--versoin: there is no such option; did you mean --version?"),
         (["train", "--epoch", "3"], "--epoch: there is no such option; did you mean --epochs?"),

@@ -1,0 +1,57 @@
+"""What an errand did is said in a line or two, and a hostile text does no harm."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from spamctl.reports.errands import forgotten, rolled_back, show
+from tests.hostile import PAYLOADS
+
+REMOVED = {
+    "store": "spam.db",
+    "date": "2026-11-26T02:25:07+00:00",
+    "already": False,
+    "related": 3,
+    "copies": 0,
+    "model_name": "spam",
+    "model_version": "1",
+}
+
+
+def shown(verb, told):
+    out = io.StringIO()
+    show(verb, told, Console(file=out, width=80, highlight=False))
+    return out.getvalue()
+
+
+def test_a_step_back_names_both_versions():
+    (line,) = rolled_back({"name": "spam", "before": "4", "after": "2"})
+    assert line == "spam: version 2 is champion, version 4 before; a running server follows within seconds"
+    (line,) = rolled_back({"name": "spam", "before": "", "after": "2"})
+    assert line.startswith("spam: version 2 is champion; ")
+
+
+@pytest.mark.parametrize(
+    ("copies", "told"), [(1, "1 other row holds the very same text"), (12, "12 other rows hold the very same text")]
+)
+def test_what_is_left_elsewhere_is_said(copies, told):
+    first, second, third = forgotten(REMOVED | {"copies": copies})
+    assert first.startswith("forgotten: the row and 3 labels, truths and shadow verdicts of it, in spam.db;")
+    assert second.startswith(told)
+    assert "train anew" in third
+    assert len(list(forgotten(REMOVED))) == 2
+
+
+def test_forgotten_twice_is_told_with_the_date():
+    (line,) = forgotten(REMOVED | {"already": True})
+    assert line == "forgotten before, on 2026-11-26T02:25:07+00:00: spam.db holds no such row"
+
+
+@pytest.mark.parametrize("text", PAYLOADS)
+def test_a_text_is_shown_harmlessly_and_only_if_asked_for(text):
+    page = shown("trace", {"chain": {"row": "a", "git commit": "c0ffee"}, "text": text})
+    assert "c0ffee" in page
+    assert "text" in page
+    assert "\x1b" not in page
+    assert "text" not in shown("trace", {"chain": {"row": "a"}, "text": None})
