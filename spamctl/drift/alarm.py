@@ -85,21 +85,26 @@ def pool(reference: Sample, current: Sample, replicates: int, rng: np.random.Gen
 
 
 def run(pooled: Pool, quality: Mapping[str, Floats], rate: float) -> list[Outcome]:
-    """Judge the family of all tests; `quality` holds the nulls of `quality_nulls`, or nothing."""
-    columns = _columns(pooled.reference), _columns(pooled.current)
-    nulls = {
-        name: permutation.wasserstein(np.concatenate([values, columns[1][name]]), pooled.deals)
-        for name, values in columns[0].items()
+    """Judge the family of all tests; `quality` holds what `quality_nulls` gave."""
+    found = judge_family(nulls(pooled, quality), rate)
+    means = _means(pooled.reference), _means(pooled.current)
+    return [
+        _outcome(name, finding, pooled, (means[0].get(name), means[1].get(name))) for name, finding in found.items()
+    ]
+
+
+def nulls(pooled: Pool, quality: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Return each test's statistic for each deal (B + 1,), the first as it happened."""
+    columns = [_columns(side) for side in (pooled.reference, pooled.current)]
+    found = {
+        name: permutation.wasserstein(np.concatenate([side[name] for side in columns]), pooled.deals)
+        for name in columns[0]
     }
-    called = np.concatenate([pooled.reference.called_spam, pooled.current.called_spam])
-    nulls["spam_share"] = np.abs(permutation.share_gap(called, pooled.deals))
     some = pooled.deals.among(pooled.compared)
-    nulls["text"] = permutation.mean_discrepancy(pooled.text, some)
+    found["text"] = permutation.mean_discrepancy(pooled.text, some)
     if pooled.features is not None:
-        nulls["features"] = permutation.mean_discrepancy(pooled.features, some)
-    found = judge_family(nulls | dict(quality), rate)
-    means = _means(pooled.reference, columns[0]), _means(pooled.current, columns[1])
-    return [_test(name, finding, pooled, (means[0].get(name), means[1].get(name))) for name, finding in found.items()]
+        found["features"] = permutation.mean_discrepancy(pooled.features, some)
+    return found | dict(quality)
 
 
 def quality_nulls(reference: Sample, current: Sample, replicates: int, rng: np.random.Generator) -> dict[str, Floats]:
@@ -112,19 +117,21 @@ def quality_nulls(reference: Sample, current: Sample, replicates: int, rng: np.r
     deals = deal(np.arange(len(reference) + len(current)) >= len(reference), replicates, rng)
     truth = np.concatenate([reference.is_spam, current.is_spam])
     called = np.concatenate([reference.called_spam, current.called_spam])
-    nulls = {"accuracy": permutation.share_gap(truth != called, deals)}
+    found = {"accuracy": permutation.share_gap(truth != called, deals)}
     if not reference.is_spam.all() and not current.is_spam.all():
-        nulls["false_positive_rate"] = permutation.share_gap(called, deals, among=~truth)
-    return nulls
+        found["false_positive_rate"] = permutation.share_gap(called, deals, among=~truth)
+    return found
 
 
 def _columns(sample: Sample) -> dict[str, Floats]:
-    return describe(sample.texts) | {"probability": sample.probabilities}
+    return describe(sample.texts) | {
+        "probability": sample.probabilities,
+        "spam_share": sample.called_spam.astype(np.float64),
+    }
 
 
-def _means(sample: Sample, columns: Mapping[str, Floats]) -> dict[str, float]:
-    means = {name: float(values.mean()) for name, values in columns.items()}
-    means["spam_share"] = float(sample.called_spam.mean())
+def _means(sample: Sample) -> dict[str, float]:
+    means = {name: float(values.mean()) for name, values in _columns(sample).items()}
     labelled = sample.take(sample.trusted)
     if len(labelled):
         means["accuracy"] = float((labelled.called_spam == labelled.is_spam).mean())
@@ -133,7 +140,7 @@ def _means(sample: Sample, columns: Mapping[str, Floats]) -> dict[str, float]:
     return means
 
 
-def _test(name: str, finding: Finding, pooled: Pool, means: tuple[float | None, float | None]) -> Outcome:
+def _outcome(name: str, finding: Finding, pooled: Pool, means: tuple[float | None, float | None]) -> Outcome:
     kind = "quality" if name in QUALITY else "output" if name in OUTPUTS else "input"
     rows = len(pooled.current)
     if name in QUALITY:

@@ -1,0 +1,283 @@
+"""Count how often the alarm rings when nothing has changed, and when something has, beside Evidently's defaults.
+
+    python tests/bench/alarm.py [--folder demo] [--windows 500] [--threads 1] [--quick]
+
+It prints tables and asserts nothing. The folder holds mlflow.db with a champion: `make record-demo` trains one. Its
+test and validation rows, scored by its own engine, are the population; neither was trained on. Windows without drift:
+each time the population is divided by lot into a reference and a window, so that windows are fresh messages. Windows
+with drift: `spamctl traffic` stages 200 messages of the test part, all subject to drift at strength 0.5, and the engine
+scores them. Evidently's are its preset for drift with nothing chosen, on text, verdict and probability.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from measuring import circumstances, say, table
+
+PACKAGES = ("evidently", "scikit-learn", "openvino", "faker")
+RATE = 0.05
+SIZES = (20, 100, 500)
+POWER_ROWS = 200
+STRENGTH = 0.5
+KINDS = ("none", "vocabulary", "homoglyph", "modern", "prior")
+PLANTED = "zorbex"
+PLANTED_SHARE = 0.1
+PLANTED_SIZES = (200, 500)
+REPLICATES = 499  # a quarter of monitoring's: the rate is exact with any number
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Say how many windows of each kind are drawn."""
+
+    calm: int
+    drifted: int
+    evidently: int
+    planted: int
+
+
+def main() -> None:
+    """Print a table for each question."""
+    options = parsed()
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)  # read once, when numpy loads
+    few = max(10, options.windows // 10)
+    scale = Scale(few, 10, 5, 20) if options.quick else Scale(options.windows, few, few // 2, few * 2)
+    stage = Stage(options.folder)
+    print(circumstances(options.threads, PACKAGES))
+    print(f"{len(stage.test)} test rows and {len(stage.everything) - len(stage.test)} validation rows, twins once")
+    false_alarms(stage, scale)
+    power(stage, scale)
+    planted(stage, scale)
+
+
+def parsed() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--folder", type=Path, default=Path(__file__).parents[2] / "demo", help="where mlflow.db lies")
+    parser.add_argument("--windows", type=int, default=500, help="windows without drift of each size")
+    parser.add_argument("--threads", type=int, default=1, help="processor threads")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the windows")
+    return parser.parse_args()
+
+
+class Stage:
+    """Hold the champion's engine, and the messages that it was not trained on, with its scores."""
+
+    def __init__(self, folder: Path) -> None:
+        from spamctl.data.corpus import CorpusRequest, read_corpus
+        from spamctl.data.split import split
+
+        self.engine = champion(folder)
+        parts = split(read_corpus(CorpusRequest()).messages)
+        self.messages = parts.test
+        self._known: dict[str, tuple[float, bool, Any]] = {}
+        self.test = self.sample(parts.test).distinct()
+        self.everything = self.sample([*parts.test, *parts.validation]).distinct()
+
+    def sample(self, messages: Sequence[Any]) -> Any:
+        """Score messages, each text once, and make a sample of them."""
+        import numpy as np
+
+        from spamctl.drift.sample import Sample
+
+        texts = [message.text for message in messages]
+        new = list(dict.fromkeys(text for text in texts if text not in self._known))
+        if new:
+            features = drained(self.engine.features(new))
+            for text, verdict, row in zip(new, self.engine.classify(new), features, strict=True):
+                self._known[text] = verdict.probability, verdict.classification == "spam", row
+        known = [self._known[text] for text in texts]
+        words = [""] * len(texts)
+        return Sample(
+            texts,
+            np.array([one[0] for one in known], np.float64),
+            np.array([one[1] for one in known], np.bool_),
+            [message.label for message in messages],
+            ["oracle"] * len(texts),
+            words,
+            words,
+            words,
+            np.stack([one[2] for one in known]),
+        )
+
+    def window(self, rows: int, seed: int) -> tuple[Any, Any]:
+        """Divide the population by lot into a reference, as large as the test part if it can be, and a window."""
+        import numpy as np
+
+        order = np.random.default_rng([seed, rows]).permutation(len(self.everything))
+        return self.everything.take(order[rows : rows + len(self.test)]), self.everything.take(order[:rows])
+
+    def drifted(self, kind: str, seed: int) -> Any:
+        """Stage a window of traffic, and score it."""
+        from spamctl.simulate.drift import stream
+
+        return self.sample(
+            stream(self.messages, samples=POWER_ROWS, drift_type=kind, strength=STRENGTH, proportion=1.0, seed=seed)
+        )
+
+
+def champion(folder: Path) -> Any:
+    """Open the champion that is registered in a folder."""
+    from spamctl.model.embedding import Embedder
+    from spamctl.model.registry import champion_files
+    from spamctl.model.tracking import open_tracking
+
+    found = None
+    if (folder / "mlflow.db").is_file():
+        with open_tracking(f"sqlite:///{(folder / 'mlflow.db').resolve()}") as client:
+            found = champion_files(client, "spam")
+    if found is None:
+        sys.exit(f"no champion is registered in {folder}: run `make record-demo`, or name a folder with --folder")
+    return Embedder(found[1])
+
+
+def drained(task: Any) -> Any:
+    """Run a task to its end, and return its outcome."""
+    while True:
+        try:
+            next(task)
+        except StopIteration as stop:
+            return stop.value
+
+
+def family(reference: Any, current: Any, seed: int) -> dict[str, Any]:
+    """Run the alarm's tests alone, labels known; every window is of distinct rows."""
+    import numpy as np
+
+    from spamctl.drift import alarm
+
+    rng = np.random.default_rng(seed)
+    sides = reference.distinct(), current.distinct()
+    pooled = alarm.pool(*sides, REPLICATES, rng)
+    nulls = alarm.nulls(pooled, alarm.quality_nulls(*sides, REPLICATES, rng))
+    return dict(alarm.judge_family(nulls, RATE))
+
+
+def rings(found: dict[str, Any]) -> dict[str, bool]:
+    """Tell which ways of judging a family ring."""
+    return {
+        "ours": any(one.alarm for one in found.values()),
+        "Holm": any(one.holm_p <= RATE for one in found.values()),
+        "uncorrected": any(one.p_value <= RATE for one in found.values()),
+    }
+
+
+def evidently(reference: Any, current: Any) -> dict[str, bool]:
+    """Tell whether Evidently's preset reports drift of the data set, and of any column at all."""
+    import warnings
+
+    import pandas as pd
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    definition = DataDefinition(
+        text_columns=["text"], categorical_columns=["verdict"], numerical_columns=["probability"]
+    )
+    frames = [
+        pd.DataFrame(
+            {"text": list(one.texts), "verdict": one.called_spam.astype(str), "probability": one.probabilities}
+        )
+        for one in (current, reference)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data = [Dataset.from_pandas(frame, data_definition=definition) for frame in frames]
+        report = Report([DataDriftPreset()]).run(*data).dict()
+    drifted = next(metric["value"] for metric in report["metrics"] if "DriftedColumnsCount" in metric["metric_name"])
+    return {"Evidently, data set": drifted["share"] >= 0.5, "Evidently, any column": drifted["count"] >= 1}
+
+
+def counted(
+    windows: Iterator[tuple[Any, Any]], ask: Callable[[Any, Any, int], dict[str, bool]]
+) -> dict[str, list[bool]]:
+    """Ask about each window, and collect the answers."""
+    answers: dict[str, list[bool]] = {}
+    for number, (reference, current) in enumerate(windows):
+        say(f"window {number + 1}")
+        for name, ring in ask(reference, current, number).items():
+            answers.setdefault(name, []).append(bool(ring))
+    return answers
+
+
+def both(stage: Stage, windows: Callable[[int], tuple[Any, Any]], ours: int, theirs: int) -> dict[str, list[bool]]:
+    """Ask ours about so many windows, and Evidently about the first of them."""
+    found = counted(map(windows, range(ours)), lambda *one: rings(family(*one)))
+    return found | counted(map(windows, range(theirs)), lambda reference, current, _: evidently(reference, current))
+
+
+def share(answers: Sequence[bool]) -> str:
+    """Return a share with its 95 % interval and its number of windows."""
+    from spamctl.model.score import proportion
+
+    found = proportion(sum(answers), len(answers))
+    return f"{found.value:.1%} ({found.low:.1%}–{found.high:.1%}) of {len(answers)}"
+
+
+def show(title: str, lines: dict[str, dict[str, list[bool]]]) -> None:
+    """Print a table: a line a question, a column a way of judging."""
+    names = list(next(iter(lines.values())))
+    rows = [[what, *(share(found[name]) if name in found else "–" for name in names)] for what, found in lines.items()]
+    print(f"\n{title}\n{table(['', *names], rows)}", flush=True)
+
+
+def false_alarms(stage: Stage, scale: Scale) -> None:
+    """Print how often the alarm rings in windows without drift."""
+    lines = {
+        f"{rows} messages": both(stage, lambda seed, rows=rows: stage.window(rows, seed), scale.calm, scale.evidently)
+        for rows in SIZES
+    }
+    show(f"False alarms: windows without drift that ring, at a rate of {RATE:.0%} (share, 95 % interval)", lines)
+    print("spamctl monitor answers to windows of fewer than 30: too few to tell.")
+
+
+def power(stage: Stage, scale: Scale) -> None:
+    """Print how often it rings in windows with drift."""
+    lines = {
+        kind: both(
+            stage, lambda seed, kind=kind: (stage.test, stage.drifted(kind, seed)), scale.drifted, scale.evidently
+        )
+        for kind in KINDS
+    }
+    show(f"Power: windows of {POWER_ROWS} messages at strength {STRENGTH:g} that ring", lines)
+    print("`none` sends rows of the test part itself, so it rings less often than fresh messages do.")
+
+
+def planted(stage: Stage, scale: Scale) -> None:
+    """Print how often a new word in a tenth of the spam is named among the ten first causes of the spam side."""
+    lines = {}
+    for rows in PLANTED_SIZES:
+        named = []
+        for seed in range(scale.planted):
+            reference, current = stage.window(rows, seed)
+            named.append(PLANTED in causes_of(reference, current, seed))
+        lines[f"{rows} messages"] = {"named": named}
+    show(f"Causes: a new word in {PLANTED_SHARE:.0%} of what is called spam is among the ten first", lines)
+
+
+def causes_of(reference: Any, current: Any, seed: int) -> list[str]:
+    """Plant a word in the middle of some spam of a window, and return the terms that are named."""
+    import random
+
+    from spamctl.drift.causes import risen
+
+    lots = random.Random(seed)
+    sides = [
+        [text for text, called in zip(side.texts, side.called_spam, strict=True) if called]
+        for side in (reference, current)
+    ]
+    for row in lots.sample(range(len(sides[1])), max(2, round(PLANTED_SHARE * len(sides[1])))):
+        words = sides[1][row].split()
+        words.insert(lots.randrange(len(words) + 1), PLANTED)
+        sides[1][row] = " ".join(words)
+    return [one["term"] for one in risen(*sides)]
+
+
+if __name__ == "__main__":
+    main()
