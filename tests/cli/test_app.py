@@ -8,6 +8,7 @@ import pytest
 
 from spamctl import __version__
 from spamctl.cli.app import main
+from spamctl.config.verbs import VERBS
 
 
 @pytest.mark.parametrize(
@@ -16,8 +17,7 @@ from spamctl.cli.app import main
         (["trian"], "trian: there is no such verb; did you mean train?"),
         (
             ["fly"],
-            "fly: there is no such verb; there are train, serve, traffic, label, monitor, "
-            "rollback, forget, trace, cards, ui",
+            f"fly: there is no such verb; there are {', '.join(VERBS)}",
         ),
         (["--versoin"], "--versoin: there is no such option; did you mean --version?"),
         (["train", "--epoch", "3"], "--epoch: there is no such option; did you mean --epochs?"),
