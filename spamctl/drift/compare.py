@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spamctl.drift.descriptors import describe
-from spamctl.drift.evidently_page import Page, Part, compose, run, text_auc
+from spamctl.drift.evidently_page import Page, Part, compose, quiet, run, text_auc
 from spamctl.drift.harmless import OTHERS, safe_names, word_ranks
 from spamctl.drift.sample import Sample
 from spamctl.message import NOT_SPAM, SPAM
 
 MOST_ROWS = 20_000  # of each sample; more would make the pages slow and their numbers no truer
 MOST_TEXTS = 1_000  # of each sample, from which Evidently's classifier of texts learns
-MOST_EMBEDDED = 250  # of each sample: Evidently draws them by t-SNE, whose time grows with their square
+MOST_EMBEDDED = 200  # of each sample: Evidently draws them by t-SNE, whose time grows with their square
 FEWEST_LABELS = 10
 COMPONENTS = 4
 
@@ -57,11 +57,12 @@ def evidently_pages(reference: Sample, current: Sample, thresholds: Mapping[str,
     if not len(pair.reference) or not len(pair.current):
         return dict.fromkeys(("data_quality", "drift", "classification"), _missing("one of the two samples has no row"))
     once = _Pair(pair.reference.distinct(), pair.current.distinct(), pair.rows)
-    return {
-        "data_quality": _data_quality(pair),
-        "drift": _drift(once, thresholds, chance),
-        "classification": _classification(once, thresholds),
-    }
+    with quiet():
+        return {
+            "data_quality": _data_quality(pair),
+            "drift": _drift(once, thresholds, chance),
+            "classification": _classification(once, thresholds),
+        }
 
 
 def _bounded(reference: Sample, current: Sample, chance: np.random.Generator) -> _Pair:

@@ -9,7 +9,8 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _SCRIPTS = 4  # in a page of Evidently 0.7.23: its data, a global, its bundle, the call that draws
-_NAME = re.compile(r"\bmetric_[0-9a-f]{32}\b")  # under which the page keeps its data, another each time
+_NAME = re.compile(r"metric_[0-9a-f]{32}")  # under which the page keeps its data, another each time
 _HALF = 1  # of the two columns of a page
 _DISTRIBUTION = "DATA DISTRIBUTION"
 _STYLE = """
@@ -62,31 +63,36 @@ class Part:
         return replace(self, widgets=[_filled(widget) for widget in self.widgets])
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Evidently from calling home, and from warning of what is inside it and nobody here can act on."""
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def run(metrics: Sequence[Any], frames: Sequence[pd.DataFrame], definition: Any, *, tests: bool = False) -> Part:
     """Return what Evidently finds in frames (reference, current), or (current,) where there is no reference.
 
     `tests` adds Evidently's own test of each metric that has none; those of value drift compare with the threshold
     that the metric was given.
     """
-    os.environ.setdefault("DO_NOT_TRACK", "true")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of pandas, plotly and sklearn inside Evidently: nothing one could act on
-        from evidently import Dataset, Report
+    from evidently import Dataset, Report
 
-        reference, current = (None, *frames)[-2:]
-        data = [None if each is None else Dataset.from_pandas(each, definition) for each in (current, reference)]
-        snapshot = Report(list(metrics), include_tests=tests).run(*data)
+    reference, current = (None, *frames)[-2:]
+    data = [None if each is None else Dataset.from_pandas(each, definition) for each in (current, reference)]
+    snapshot = Report(list(metrics), include_tests=tests).run(*data)
     return Part(snapshot._widgets, snapshot.tests_results, snapshot.dict()["metrics"])  # noqa: SLF001, no other door
 
 
 def text_auc(before: Sequence[str], now: Sequence[str]) -> float:
     """Return the AUC at which Evidently's classifier of texts tells two samples apart, as its value drift would."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pandas as pd
-        from evidently.legacy.utils.data_drift_utils import calculate_text_drift_score
+    import pandas as pd
+    from evidently.legacy.utils.data_drift_utils import calculate_text_drift_score
 
-        return float(calculate_text_drift_score(pd.Series(before), pd.Series(now), bootstrap=False, threshold=1.0)[0])
+    score, _ = calculate_text_drift_score(pd.Series(before), pd.Series(now), bootstrap=False, threshold=1.0)
+    return float(score)
 
 
 def compose(title: str, parts: Iterable[Part], rows: Mapping[str, Mapping[str, int]], told: Mapping[str, Any]) -> Page:

@@ -29,7 +29,9 @@ def made(rows, *, seed=0, moved=0.0, labelled=1.0, width=16, hostile=False):
         texts=texts,
         probabilities=probabilities,
         called_spam=probabilities >= 0.5,
-        truth=[("spam" if is_spam else "not spam") if there else "" for is_spam, there in zip(spam, known, strict=True)],
+        truth=[
+            ("spam" if is_spam else "not spam") if there else "" for is_spam, there in zip(spam, known, strict=True)
+        ],
         label_sources=[(names[row] if hostile else "oracle") if there else "" for row, there in enumerate(known)],
         versions=names if hostile else ["3"] * rows,
         sources=names,
