@@ -11,6 +11,7 @@ import typer
 from typer.main import get_command
 
 from spamctl import __version__
+from spamctl.cli.demo import demo
 from spamctl.cli.errands import forget, rollback, trace
 from spamctl.cli.flags import Group, add_verb, usage_fault
 from spamctl.cli.label import label
@@ -19,6 +20,7 @@ from spamctl.cli.monitor import monitor
 from spamctl.cli.serve import serve
 from spamctl.cli.traffic import traffic
 from spamctl.cli.viewers import cards, ui
+from spamctl.config.demo import DemoOptions
 from spamctl.config.errands import ForgetOptions, RollbackOptions, TraceOptions
 from spamctl.config.label import LabelOptions
 from spamctl.config.monitor import MonitorOptions
@@ -44,6 +46,7 @@ add_verb(app, MonitorOptions, monitor)
 add_verb(app, RollbackOptions, rollback)
 add_verb(app, ForgetOptions, forget)
 add_verb(app, TraceOptions, trace)
+add_verb(app, DemoOptions, demo)
 add_verb(app, CardsOptions, cards)
 add_verb(app, UiOptions, ui)
 

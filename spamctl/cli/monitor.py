@@ -39,7 +39,7 @@ def _once(flags: Flags, start: Start) -> int:
 
     settled, told = run_verb(MonitorOptions, flags, start)
     options = settled.options
-    show(told | {"causes": _fetched(working_folder() / told["causes"])}, Console(highlight=False))
+    show(with_causes(told), Console(highlight=False))
     fault = "" if options.webhook == "none" else post(options.webhook, told)
     if told["verdict"] in NO[options.fail_on]:
         if fault:
@@ -109,6 +109,11 @@ def _warn(text: str) -> None:
     from rich.console import Console
 
     Console(stderr=True, highlight=False).print(f"! {text}", style="bold yellow", markup=False, soft_wrap=True)
+
+
+def with_causes(told: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run told with its causes, which hold text of messages and came by a file."""
+    return told | {"causes": _fetched(working_folder() / told["causes"])}
 
 
 def _fetched(path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from spamctl.config.demo import DemoOptions
 from spamctl.config.errands import ForgetOptions, RollbackOptions, TraceOptions
 from spamctl.config.label import LabelOptions
 from spamctl.config.monitor import MonitorOptions
@@ -15,7 +16,7 @@ VERBS: Final[dict[str, type[Options]]] = {
     options.verb: options
     for options in (
         *(TrainOptions, ServeOptions, TrafficOptions, LabelOptions, MonitorOptions),
-        *(RollbackOptions, ForgetOptions, TraceOptions, CardsOptions, UiOptions),
+        *(RollbackOptions, ForgetOptions, TraceOptions, DemoOptions, CardsOptions, UiOptions),
     )
 }
 

@@ -1,0 +1,256 @@
+"""Play the life of a filter in one folder, each part by its own verb, and hold each to what it should do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import sys
+import time
+import webbrowser
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spamctl.cli.environment import child_environment, log_file, working_folder
+from spamctl.cli.flags import Flags
+from spamctl.cli.launch import Debug, Start, run_verb
+from spamctl.config.demo import DemoOptions
+from spamctl.config.label import LabelOptions
+from spamctl.config.monitor import MonitorOptions
+from spamctl.config.options import Options
+from spamctl.config.traffic import TrafficOptions
+from spamctl.config.train import TrainOptions
+from spamctl.errors import GateRefusedError, SpamctlError, UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from spamctl.cli.family import Family
+    from spamctl.reports.story import Act
+
+MARK = ".spamctl-demo"  # in a folder that may be cleared, since a demo made it
+PAGE = Path("reports", "index.html")
+SECONDS_TO_START, SECONDS_TO_FOLLOW = 120.0, 60.0
+THRESHOLD, LEAST_RECOVERY = 0.7, 0.5
+
+Result = dict[str, Any]
+
+
+@dataclass
+class Play:
+    """Run acts one after the other, and keep what came of each."""
+
+    console: Console
+    debug: bool
+    acts: list[Act] = field(default_factory=list)
+
+    def act(self, title: str, command: str, run: Callable[[], tuple[Result, str, str]]) -> Result:
+        """Run one act: `run` returns its result, its figure in words, and what is wrong with it, if anything."""
+        from spamctl.reports.story import Act, announce
+
+        announce(len(self.acts) + 1, title, command, self.console)
+        began = time.monotonic()
+        result, figure, fault = run()
+        self.acts.append(Act(title, command, figure, time.monotonic() - began, result))
+        if fault:
+            raise SpamctlError(f"the demo stops: {title.lower()}: {fault}")
+        return result
+
+    def verb(self, options: type[Options], **chosen: object) -> Result:
+        """Run the flow of a verb with some options given as flags."""
+        flags: dict[str, object] = dict.fromkeys(option.name for option in options.declared())
+        flags |= {name: str(value) for name, value in chosen.items()}
+        return run_verb(options, flags, Start(debug=self.debug))[1]
+
+
+def demo(flags: Flags, *, debug: Debug = False) -> int:
+    """Play the story, show it as a table, and leave a page that tells it."""
+    from rich.console import Console
+
+    from spamctl.config.resolve import resolve
+    from spamctl.reports import story
+
+    settled = resolve(DemoOptions, flags, config=None, environ=os.environ, folder=Path.cwd())
+    options, console = settled.options, Console(highlight=False)
+    began, folder = time.monotonic(), prepare(Path(options.folder))
+    play = Play(console, debug)
+    with contextlib.chdir(folder):
+        _play(play, options, settled.variables)
+        _gather(settled.variables)
+        PAGE.write_text(story.page(play.acts, sorted(PAGE.parent.rglob("*.html"))), encoding="utf-8")
+        story.show(play.acts, time.monotonic() - began, str(Path(options.folder, PAGE)), console)
+        if options.open and _has_screen(os.environ):
+            webbrowser.open(PAGE.resolve().as_uri())
+    return 0
+
+
+def prepare(folder: Path) -> Path:
+    """Return an empty folder for the demo; raise UsageError if what is there is not an earlier demo's."""
+    if folder.exists() and not (folder / MARK).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"--folder {folder}: is no folder that a demo made, and not empty; choose another")
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        (folder / MARK).touch()
+    except OSError as error:
+        raise UsageError(f"--folder {folder}: cannot be written: {error.strerror}; choose another") from None
+    return folder.resolve()
+
+
+def _play(play: Play, options: DemoOptions, variables: Mapping[str, str]) -> None:
+    """Play all acts; a server runs beside all but the first, and is stopped whatever happens."""
+    sources = {"dataset": options.dataset}
+    training = sources | {"base_model": options.base_model, "accuracy_threshold": THRESHOLD}
+    play.act("Train a filter", f"spamctl train --accuracy-threshold {THRESHOLD}", lambda: _train(play, training))
+    with _server(variables) as address:
+        sending = sources | {"target_uri": f"{address}/invocations", "samples": options.messages}
+        before = _round(play, sending, "clean messages", drift_type="none", failing=False)
+        drifted = {"drift_type": "modern", "strength": 1, "drift_proportion": 1}
+        after = _round(play, sending, "drifted messages", **drifted, seed=1, failing=True)
+        play.act(
+            "Learn from the labels",
+            "spamctl train --feedback spam.db",
+            lambda: _retrain(play, training | {"feedback": "spam.db"}, address),
+        )
+        again = _round(play, sending, "drifted messages again", **drifted, seed=2, failing=None)
+    lost, regained = _accuracy(before) - _accuracy(after), _accuracy(again) - _accuracy(after)
+    if lost > 0 and regained < LEAST_RECOVERY * lost:
+        raise SpamctlError(f"the demo stops: of {lost:.3f} of accuracy that drift cost, {regained:.3f} came back")
+
+
+def _round(play: Play, sending: Mapping[str, object], what: str, *, failing: bool | None, **drift: object) -> Result:
+    """Send messages, reveal their truth, and watch; `failing` says which verdict is right, None that either is."""
+    words = "".join(f" --{name.replace('_', '-')} {value}" for name, value in drift.items())
+    chosen = {**sending, **drift}
+    play.act(f"Send {what}", f"spamctl traffic --samples {sending['samples']}{words}", lambda: _send(play, chosen))
+    play.act("Label them", "spamctl label --source truth", lambda: _label(play))
+    return play.act(
+        f"Watch: {what}",
+        f"spamctl monitor --samples {sending['samples']}",
+        lambda: _watch(play, int(str(sending["samples"])), failing=failing),
+    )
+
+
+def _train(play: Play, chosen: Mapping[str, object]) -> tuple[Result, str, str]:
+    from spamctl.reports.terminal import show
+
+    result = play.verb(TrainOptions, **chosen)
+    show(result, play.console)
+    if not result["registered"]:
+        raise GateRefusedError(str(result["reason"]))
+    figure = f"version {result['model_version']}, accuracy {result['scores']['accuracy']['value']:.3f} on its test part"
+    return result, figure, "" if result["alias"] == "champion" else str(result["reason"])
+
+
+def _retrain(play: Play, chosen: Mapping[str, object], address: str) -> tuple[Result, str, str]:
+    """Train with the labelled rows, and wait until the server has followed."""
+    result, figure, fault = _train(play, chosen)
+    if not fault:
+        _wait_for(address, str(result["model_version"]))
+    return result, f"{figure}; now served", fault
+
+
+def _send(play: Play, chosen: Mapping[str, object]) -> tuple[Result, str, str]:
+    from spamctl.reports.sent import headline, missing
+    from spamctl.reports.traffic import show
+
+    result = play.verb(TrafficOptions, **chosen)
+    show(result, play.console)
+    return result, headline(result), missing(result)
+
+
+def _label(play: Play) -> tuple[Result, str, str]:
+    from spamctl.reports.labelling import show
+
+    result = play.verb(LabelOptions, source="truth")
+    show(result, play.console)
+    return result, f"{result['labelled']:,} labelled", "" if result["labelled"] else "there was nothing to label"
+
+
+def _watch(play: Play, samples: int, *, failing: bool | None) -> tuple[Result, str, str]:
+    from spamctl.cli.monitor import with_causes
+    from spamctl.reports.monitoring import show
+
+    result = with_causes(play.verb(MonitorOptions, samples=samples))
+    show(result, play.console)
+    figure = f"{result['verdict']}; accuracy {_accuracy(result):.3f} of {result['quality']['rows']:,} labelled"
+    wrong = failing is not None and (result["verdict"] == "failed") != failing
+    return result, figure, f"the verdict is {result['verdict']}" if wrong else ""
+
+
+def _accuracy(result: Result) -> float:
+    return float(result["quality"]["accuracy"]["value"])
+
+
+@contextlib.contextmanager
+def _server(variables: Mapping[str, str]) -> Iterator[str]:
+    """Serve the champion on a free port of this machine while the block runs."""
+    from spamctl.cli.family import Family
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = working_folder()
+    log = log_file(folder, "demo-server")
+    command = [sys.executable, "-m", "spamctl", "serve", "--port", str(port), "--follow-seconds", "1"]
+    address = f"http://127.0.0.1:{port}"
+    with (
+        log.open("x", encoding="utf-8") as pages,
+        Family(command, environment=child_environment(variables, folder), folder=folder, output=pages) as family,
+    ):
+        _wait_until_ready(address, family, log.relative_to(folder))
+        yield address
+
+
+def _wait_until_ready(address: str, family: Family, log: Path) -> None:
+    deadline = time.monotonic() + SECONDS_TO_START
+    while _version(address) is None:
+        if not family.is_running():
+            raise SpamctlError(f"the server could not start; its log: {log}")
+        if time.monotonic() > deadline:
+            raise UnavailableError(f"the server did not start in {SECONDS_TO_START:g} s; its log: {log}")
+        time.sleep(0.1)
+
+
+def _wait_for(address: str, version: str) -> None:
+    """Wait until the server answers as a version."""
+    deadline = time.monotonic() + SECONDS_TO_FOLLOW
+    while (served := _version(address)) != version:
+        if time.monotonic() > deadline:
+            raise UnavailableError(f"the server still answers as version {served} after {SECONDS_TO_FOLLOW:g} s")
+        time.sleep(0.2)
+
+
+def _version(address: str) -> str | None:
+    """Ask the server which version of the model it serves, None if it does not answer yet."""
+    import httpx
+
+    try:
+        answer = httpx.get(f"{address}/version", timeout=5, trust_env=False)
+    except httpx.TransportError:
+        return None
+    return str(answer.json()["model_version"]) if answer.is_success else None
+
+
+def _gather(variables: Mapping[str, str]) -> None:
+    """Copy the cards of all runs beside the page."""
+    from spamctl.cli.family import Family
+
+    folder = working_folder()
+    log = log_file(folder, "demo-cards")
+    command = [sys.executable, "-m", "spamctl.flows.gallery", str(PAGE.parent / "cards"), "train", "traffic", "label"]
+    with (
+        log.open("x", encoding="utf-8") as pages,
+        Family(command, environment=child_environment(variables, folder), folder=folder, output=pages) as family,
+    ):
+        if family.exit_code():
+            raise SpamctlError(f"the cards could not be gathered; the log: {log.relative_to(folder)}")
+
+
+def _has_screen(environ: Mapping[str, str]) -> bool:
+    """Tell whether a browser would be seen."""
+    return sys.platform in {"darwin", "win32"} or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))

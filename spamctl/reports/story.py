@@ -1,0 +1,106 @@
+"""Tell what a demonstration did, act by act, in the terminal and on one page with every card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from spamctl.reports import escape
+from spamctl.reports.page import Column, Markup, document, element, link, pictures, table
+
+_COLUMNS = (Column("act", "number"), Column("what"), Column("typed", "faint"), Column("came of it"))
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Hold one act: its title, the command that does the same, what came of it in words, seconds, and its result."""
+
+    title: str
+    command: str
+    figure: str
+    seconds: float
+    result: Mapping[str, Any]
+
+
+def announce(number: int, title: str, command: str, console: Console) -> None:
+    """Say which act begins, and what one would type for it."""
+    console.print()
+    console.print(_text(f"━━ {number}. {title}", console, "bold"))
+    console.print(_text(f"   $ {command}", console, "dim"), soft_wrap=True)
+
+
+def show(acts: Sequence[Act], seconds: float, page: str, console: Console) -> None:
+    """Print the whole story as a table, and where its page is."""
+    grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
+    for head in ("act", "what", "came of it", "seconds"):
+        grid.add_column(head, justify="right" if head in {"act", "seconds"} else "left", overflow="fold")
+    for number, act in enumerate(acts, start=1):
+        cells = (str(number), act.title, act.figure, f"{act.seconds:.0f}")
+        grid.add_row(*(_text(cell, console) for cell in cells))
+    console.print()
+    console.print(grid)
+    console.print(_text(sentence(acts), console, "bold green"))
+    console.print(_text(f" {seconds:.0f} s in all; nothing is left running", console, "dim"))
+    console.print()
+    console.print(Text.assemble(("Next: ", "bold"), _text(f"open {page}", console, "bold cyan")), soft_wrap=True)
+
+
+def sentence(acts: Sequence[Act]) -> str:
+    """Tell the story in one sentence of figures."""
+    before, after, again = [_accuracy(act) for act in _watches(acts)]
+    return (
+        f"Drift took accuracy from {before['value']:.3f} to {after['value']:.3f}; "
+        f"learning from the labels brought it back to {again['value']:.3f}"
+    )
+
+
+def page(acts: Sequence[Act], cards: Sequence[Path]) -> str:
+    """Return the page of the story; `cards` are the pages to link, below the folder `reports`."""
+    return document("A filter's life", _parts(acts, cards))
+
+
+def _parts(acts: Sequence[Act], cards: Sequence[Path]) -> Iterator[Markup]:
+    yield element("h1", sentence(acts), "verdict good")
+    yield pictures({"the_story": _plot(acts)})
+    yield element("h2", "What was done")
+    rows = ((number, act.title, act.command, act.figure) for number, act in enumerate(acts, start=1))
+    yield table(_COLUMNS, rows)
+    yield element("h2", "What the monitor said")
+    for act in _watches(acts):
+        yield element("p", act.title, "quiet")
+        checks = act.result["checks"]
+        columns = (Column("check"), Column("status"), Column("finding"))
+        yield table(columns, ((check["name"], check["status"], check["sentence"]) for check in checks))
+    yield element("h2", "Every card")
+    places = [path.relative_to("reports").as_posix() for path in cards]
+    yield table((Column("page"),), ((link(place.removesuffix(".html"), place),) for place in places))
+
+
+def _watches(acts: Sequence[Act]) -> list[Act]:
+    return [act for act in acts if act.title.startswith("Watch")]
+
+
+def _accuracy(act: Act) -> Mapping[str, float]:
+    accuracy: Mapping[str, float] = act.result["quality"]["accuracy"]
+    return accuracy
+
+
+def _plot(acts: Sequence[Act]) -> bytes:
+    """Draw accuracy with its interval, and the drift score, at each watch."""
+    from spamctl.reports.story_plot import story_plot
+
+    watches = _watches(acts)
+    names = [act.title.removeprefix("Watch: ") for act in watches]
+    return story_plot(names, [_accuracy(act) for act in watches], [act.result["drift_score"] for act in watches])
+
+
+def _text(text: object, console: Console, style: str = "") -> Text:
+    """Return harmless text in characters that this terminal can show."""
+    return Text(escape.ascii_only(text) if console.options.ascii_only else escape.visible(text), style=style)

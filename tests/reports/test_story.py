@@ -1,0 +1,60 @@
+"""A demonstration tells its story in figures, on a page and in a table, whatever its parts are called."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from spamctl.reports import story
+from spamctl.reports.story import Act
+from tests.hostile import PAYLOADS
+
+
+def watch(title, accuracy, drift, verdict):
+    span = {"value": accuracy, "low": accuracy - 0.02, "high": min(1.0, accuracy + 0.02)}
+    checks = [{"name": "drift", "status": verdict, "sentence": "the words moved", "advice": "spamctl train"}]
+    result = {"quality": {"accuracy": span}, "checks": checks, "drift_score": drift}
+    return Act(f"Watch: {title}", "spamctl monitor", verdict, 9.4, result)
+
+
+@pytest.fixture
+def acts():
+    return [
+        Act("Train a filter", "spamctl train", "version 1", 170.2, {}),
+        watch("clean messages", 0.985, 0.7, "ok"),
+        watch("drifted messages", 0.81, 3.1, "failed"),
+        watch("drifted messages again", 0.97, 1.4, "failed"),
+    ]
+
+
+def test_the_sentence_has_the_three_accuracies(acts):
+    assert story.sentence(acts) == (
+        "Drift took accuracy from 0.985 to 0.810; learning from the labels brought it back to 0.970"
+    )
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_has_every_act_and_the_page(acts, width):
+    out = io.StringIO()
+    story.show(acts, 301.7, "demo/reports/index.html", Console(file=out, width=width, force_terminal=False))
+    told = out.getvalue()
+    assert all(act.title.split()[0] in told for act in acts)
+    assert "302 s in all; nothing is left running" in told
+    assert told.rstrip().endswith("Next: open demo/reports/index.html")
+    assert max(map(len, told.splitlines())) <= width
+
+
+def test_an_act_is_announced_with_what_one_would_type(acts):
+    out = io.StringIO()
+    story.announce(2, acts[1].title, acts[1].command, Console(file=out, width=80))
+    assert out.getvalue().split("\n")[1:3] == ["━━ 2. Watch: clean messages", "   $ spamctl monitor"]
+
+
+def test_the_page_links_every_card_and_runs_no_payload(acts):
+    hostile = [Act(payload, payload, payload, 1.0, {}) for payload in PAYLOADS]
+    html = story.page([*hostile, *acts], [Path("reports/cards/train-1-evaluation.html")])
+    assert 'href="cards/train-1-evaluation.html"' in html
+    assert "<script" not in html.lower()
+    assert "<img src=x" not in html
+    assert html.count("data:image/png;base64,") == 1
