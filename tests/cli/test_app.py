@@ -9,6 +9,7 @@ import pytest
 from spamctl import __version__
 from spamctl.cli.app import main
 from spamctl.config.verbs import VERBS
+from spamctl.config.verbs import VERBS
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_nobody_reads():
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("spamctl ", ["train", "serve", "traffic", "label", "monitor", "rollback", "forget", "trace", "cards", "ui"]),
+        ("spamctl ", [*VERBS]),
         ("spamctl train --ep", ["--epochs"]),
         ("spamctl train --tune l", ["last-block", "lora"]),
         ("spamctl cards ", ["train", "traffic", "label", "monitor"]),
