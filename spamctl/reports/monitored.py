@@ -61,7 +61,7 @@ def ordered(tests: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return sorted(tests, key=lambda test: (not test["alarm"], -times(test)))
 
 
-def test_cells(test: Mapping[str, Any]) -> tuple[str, ...]:
+def cells_of(test: Mapping[str, Any]) -> tuple[str, ...]:
     """Return a test's name, reference, current, statistic in thresholds, adjusted p and rows."""
     return (
         plain(test["name"]),

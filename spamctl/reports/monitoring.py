@@ -15,6 +15,7 @@ from spamctl.reports.monitored import (
     BREAKDOWNS,
     SIDES,
     breakdown,
+    cells_of,
     facts,
     following,
     headline,
@@ -23,7 +24,6 @@ from spamctl.reports.monitored import (
     ordered,
     quality_rows,
     terms,
-    test_cells,
 )
 from spamctl.reports.monitored import trust as trusted
 
@@ -84,7 +84,7 @@ def _tests(tests: Iterable[Mapping[str, Any]], console: Console) -> Table:
     table = _table(_TESTS)
     for test in tests:
         rings = _text("ALARM" if test["alarm"] else "", console, "bold red")
-        name, *figures = test_cells(test)[:4]
+        name, *figures = cells_of(test)[:4]
         cells = [_short(name, console), *(_text(cell, console) for cell in figures)]
         table.add_row(*cells, rings, style="bold" if test["alarm"] else "")
     return table

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from spamctl.errors import UsageError
+from spamctl.reports import escape
 from spamctl.reports.monitored import SIDES
 from spamctl.reports.monitoring_page import index, page
+from spamctl.reports.page import line, link
 
 _RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _JSON = "monitor.json"
@@ -25,7 +27,7 @@ _MOST_RUNS = 500  # that are listed; all are kept
 _MOST_BYTES = 64 * 2**20  # of a monitor.json that is read back
 _TESTS = ("name", "kind", "reference", "current", "statistic", "threshold", "p_value", "adjusted_p", "alarm", "rows")
 _TERMS = ("term", "z", "current_rate", "reference_rate")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = ("=", "+", "-", "@")
 
 
 def write(
@@ -41,7 +43,7 @@ def write(
         raise UsageError(f"{run!r} cannot name a folder of reports: give letters, digits, '-', '_' and '.'")
     places = {"report": str(folder / run / _INDEX), "all reports": str(folder / _INDEX)}
     told = {**result, "files": {**(result.get("files") or {}), **places}}
-    further = {f"{name}.html": html for name, html in pages.items() if html}
+    further = {f"{name}.html": _with_way_back(html) for name, html in pages.items() if html}
     tables = {"tests.csv": _csv(_TESTS, told["tests"]), "words.csv": _csv(("side", *_TERMS), _terms(told))}
     beside = [*further, *tables, _JSON]
     texts = {_INDEX: page(told, plots, beside), **further, **tables, _JSON: _json(told)}
@@ -75,6 +77,12 @@ def _read(path: Path) -> dict[str, Any]:
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"not the result of a monitoring ({type(error).__name__})") from error
     return dict(told)
+
+
+def _with_way_back(html: str) -> str:
+    """Return a page of another maker with a link to the verdict at its top."""
+    way = line(link("Back to the verdict", _INDEX), kind="about")
+    return html.replace("<body>", f"<body>\n{way.html}", 1)
 
 
 def _write_run(folder: Path, run: str, texts: Mapping[str, str]) -> None:
@@ -116,8 +124,11 @@ def _csv(heads: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _cell(value: object) -> object:
-    """Return a cell; a text that a spreadsheet would compute is quoted with an apostrophe, a number stays one."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    """Return a number as it is, and a text in which nothing is hidden and which no spreadsheet would compute."""
+    if not isinstance(value, str):
+        return value
+    shown = escape.visible(value)
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown
 
 
 def _json(result: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from spamctl.reports.monitored import (
     SIDES,
     breakdown,
     carriers,
+    cells_of,
     count,
     data_rows,
     facts,
@@ -22,7 +23,6 @@ from spamctl.reports.monitored import (
     plain,
     quality_rows,
     terms,
-    test_cells,
     trust,
     value,
 )
@@ -196,7 +196,7 @@ def _check_row(check: Mapping[str, Any]) -> Sequence[object]:
 
 def _test_row(test: Mapping[str, Any]) -> Sequence[object]:
     """Return a test with every figure; one that rings stands out."""
-    name, *figures = test_cells(test)
+    name, *figures = cells_of(test)
     if not test["alarm"]:
         return (name, test["kind"], *figures, "")
     return (strong(name), test["kind"], *figures, element("span", "ALARM", "alarm"))

@@ -35,7 +35,7 @@ def monitoring_plots(
         drawn["drift_trend"] = drift_trend(runs)
         drawn["quality_trend"] = quality_trend(runs)
     if result["tests"]:
-        drawn["tests"] = tests_bar(result["tests"])
+        drawn["tests"] = bars(result["tests"])
     if len(reference) and len(current):
         drawn["probabilities"] = probabilities(reference, current)
     if any(result["causes"].get(side) for side in SIDES):
@@ -95,7 +95,7 @@ def quality_trend(runs: Sequence[Mapping[str, Any]]) -> bytes:
     return style.png(figure)
 
 
-def tests_bar(tests: Sequence[Mapping[str, Any]]) -> bytes:
+def bars(tests: Sequence[Mapping[str, Any]]) -> bytes:
     """Draw how many times its threshold each statistic is, the highest at the top."""
     rows = sorted(tests, key=times)
     rings = sum(test["alarm"] for test in tests)

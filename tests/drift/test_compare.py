@@ -15,7 +15,7 @@ from spamctl.drift.judge import Plan, judge
 from spamctl.errors import ArtefactError
 from spamctl.message import NOT_SPAM, SPAM
 from tests import chromium
-from tests.drift.made_samples import SECRET, made
+from tests.drift.moving_samples import SECRET, made
 from tests.hostile import PAYLOADS
 from tests.ticks import last
 

@@ -1,0 +1,151 @@
+"""A monitoring in a terminal: verdict first, then every check, what rings, and no invented label as truth."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from spamctl.reports.monitored import facts, following, headline, probability, times
+from spamctl.reports.monitoring import show
+from tests.hostile import PAYLOADS
+from tests.monitored import CALM, DRIFTED, EVERY, TOO_FEW, check, hostile, outcome
+
+
+def shown(result, **console):
+    """Return what a console of 80 columns prints."""
+    settings = {"width": 80, "file": io.StringIO(), "color_system": None, "_environ": {}} | console
+    show(result, Console(**settings))
+    return settings["file"].getvalue()
+
+
+def words(text):
+    return re.sub(r"\s+", " ", text)
+
+
+def test_the_verdict_comes_first_then_checks_tests_quality_causes_places_and_the_next_command():
+    text = words(shown(DRIFTED))
+    order = [
+        "✘ FAILED: messages have changed: currency signs 0.10% → 0.12%; length 61 → 104 (and 1 more)",
+        "! SIMULATED LABELS: 100 labels were made from the verdicts by chance; their agreement",
+        "90.00 %, was chosen and is NO ACCURACY",
+        "✔ rows 412 distinct messages are enough to tell",
+        "! labels 48.3 % of the rows have a label -> spamctl label --source review",
+        "✘ quality accuracy fell",
+        "currency 0.1 0.12 2.31 ALARM text n/a n/a 1.90 ALARM length",
+        "odd unicode 0.1 0.12 0.00",
+        "accuracy 0.9400 0.9100–0.9700 0.9712 0.9602–0.9822",
+        "labels 200 rows (48.31 % of the window), 44 of them spam; labelled by oracle 150, human:ann 50",
+        "estimate assumes that a probability of spam means",
+        "by version rows accuracy recall FPR",
+        "modern 60 0.7000 n/a 0.0100",
+        "spam side parcel, held at the depot, usdt, $50,000",
+        "not-spam side standup, see you in the call",
+        "index reports/index.html",
+        "MLflow run 8f1e0c in experiment spam-monitoring, sqlite:///mlflow.db",
+        "The whole report: spamctl cards monitor",
+        "Next: spamctl label --export labelled.csv",
+    ]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("result", EVERY.values(), ids=EVERY)
+def test_every_verdict_fits_eighty_columns_with_and_without_colour(result):
+    plain = shown(result)
+    coloured = shown(result, color_system="truecolor", force_terminal=True)
+    assert max(map(len, plain.splitlines())) <= 80
+    assert "\x1b" not in plain
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == plain
+
+
+@pytest.mark.parametrize(
+    ("result", "colour", "mark"), [(DRIFTED, "31", "✘"), (CALM, "32", "✔"), (TOO_FEW, "33", "!")], ids=EVERY
+)
+def test_the_verdict_has_its_colour_and_its_mark(result, colour, mark):
+    coloured = shown(result, color_system="standard", force_terminal=True)
+    assert coloured.lstrip("\n").startswith(f"\x1b[1;{colour}m{mark} {result['verdict'].upper()}: ")
+
+
+def test_a_terminal_of_ascii_gets_everything():
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    show(DRIFTED, Console(file=stream, width=80, _environ={}))
+    stream.flush()
+    text = stream.buffer.getvalue().decode("ascii")
+    assert text.startswith("\nNO FAILED: messages have changed")
+    assert "0.9100-0.9700" in text
+    assert "!! labels" in text
+
+
+def test_nothing_rings_and_nothing_is_wrong_in_a_calm_window():
+    text = shown(CALM)
+    assert text.startswith("\n✔ OK: 415 messages look like the test part, and no test rings\n")
+    assert "ALARM" not in text
+    assert "NO ACCURACY" not in text
+    assert text.endswith("Next: spamctl cards monitor\n")
+
+
+def test_too_few_rows_are_no_ok():
+    text = words(shown(TOO_FEW))
+    assert "! WARNING: 12 messages are too few to tell ! SIMULATED" in text
+    assert "no row has a label that measures quality" in text
+    assert "accuracy n/a 0.9712" in text
+    assert "NOT TO BE TRUSTED HERE: too few messages tell how many lie outside the reference" in text
+
+
+def test_a_label_made_from_a_verdict_is_never_accuracy():
+    text = words(shown(TOO_FEW))
+    assert "SIMULATED LABELS: 4 labels were made from the verdicts by chance" in text
+    assert "is NO ACCURACY" in text
+    assert "1 label was made from its verdict" in words(shown(TOO_FEW | {"simulated": {"rows": 1, "agreement": 1.0}}))
+
+
+def test_what_several_checks_say_is_counted():
+    checks = [check("a", "warning", "first."), check("b", "failed", "second."), check("c", "failed", "third.")]
+    assert headline(DRIFTED | {"checks": checks}) == "FAILED: second (and 1 more)"
+    assert headline(DRIFTED | {"checks": checks, "verdict": "warning"}) == "WARNING: first"
+
+
+def test_a_statistic_without_a_threshold_is_no_multiple_of_it():
+    assert times(outcome("a", 2.0)) == 2
+    assert times(outcome("a", 2.0) | {"threshold": 0.0}) == 0
+    assert [probability(p) for p in (None, 0.0005, 0.25)] == ["n/a", "< 0.001", "0.250"]
+
+
+@pytest.mark.parametrize(
+    ("result", "command"),
+    [
+        (DRIFTED, "spamctl label --export labelled.csv"),
+        (DRIFTED | {"quality": DRIFTED["quality"] | {"rows": 29}}, "spamctl label --source review"),
+        (DRIFTED | {"quality": None, "store": "my db"}, "spamctl label --source review --target-uri 'my db'"),
+        (CALM, "spamctl cards monitor"),
+        (CALM | {"next": "spamctl serve"}, "spamctl serve"),
+    ],
+)
+def test_the_next_command_can_be_typed(result, command):
+    assert following(result) == command
+    assert shown(result).endswith(f"Next: {command}\n")
+
+
+def test_no_password_is_shown():
+    result = DRIFTED | {
+        "store": "postgresql://ann:geheim@db/spam",
+        "mlflow": DRIFTED["mlflow"] | {"tracking_uri": "https://ann:geheim@mlflow"},
+    }
+    assert "geheim" not in shown(result)
+    assert "postgresql://ann:***@db/spam" in dict(facts(result))["store"]
+
+
+def test_a_sample_of_a_larger_window_is_said():
+    window = DRIFTED["window"] | {"rows": 1_000_000, "judged": 2000, "sampled": True}
+    told = dict(facts(DRIFTED | {"window": window}))["window"]
+    assert told.startswith("1,000,000 rows, 412 distinct, of which 2,000 drawn evenly are judged, from 2026-03-12T08")
+
+
+@pytest.mark.parametrize("colours", [None, "truecolor"])
+def test_hostile_words_reach_the_terminal_as_harmless_text(colours):
+    for width in (80, 4000):
+        text = shown(hostile(PAYLOADS), color_system=colours, width=width)
+        assert re.sub(r"\x1b\[[\d;]*m", "", text).replace("\n", "").isprintable()
+        assert ("\x1b" in text) == (colours is not None)
+    assert "[bold red]markup[/] [link=http" in text
