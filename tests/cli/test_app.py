@@ -9,7 +9,6 @@ import pytest
 from spamctl import __version__
 from spamctl.cli.app import main
 from spamctl.config.verbs import VERBS
-from spamctl.config.verbs import VERBS
 
 
 @pytest.mark.parametrize(
