@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from spamctl.drift import permutation
 from spamctl.drift.alarm import FEWEST, Pool
 from spamctl.drift.kernels import Kernel
+from spamctl.drift.sample import Sample
 from spamctl.message import NOT_SPAM, SPAM
 
 # m reference and n current rows of a side, W terms, S rows of a kernel
@@ -25,7 +26,7 @@ _WORD = re.compile(r"[\w\u00ad\u200b-\u200f\u2060-\u2064\ufeff]+(?:['\u2019-]\w+
 MOST_TERMS = 10
 MOST_EXAMPLES = 5
 MOST_GROUPS = 8
-PRIOR_ROWS = 10.0  # how many messages the prior is worth
+PRIOR_ROWS = 100.0  # how many messages the prior is worth; with fewer a word that is new is not sure enough to be named
 FEWEST_MESSAGES = 2  # of the window, that hold a term
 DEALS = 199
 QUANTILE = 0.95
@@ -43,33 +44,38 @@ def terms(text: str) -> Iterator[str]:
 
 def explain(pooled: Pool) -> dict[str, Any]:
     """Return terms that have become more frequent, spam side and ham side apart, with examples and their carriers."""
+    before, now = _by_verdict(pooled.reference), _by_verdict(pooled.current)
     return {
-        SPAM: risen(*_texts(pooled, spam=True)),
-        NOT_SPAM: risen(*_texts(pooled, spam=False)),
+        SPAM: risen(before[SPAM], now[SPAM], before[NOT_SPAM]),
+        NOT_SPAM: risen(before[NOT_SPAM], now[NOT_SPAM], before[SPAM]),
         "examples": examples(pooled),
         "carriers": carriers(pooled),
     }
 
 
-def risen(reference: Sequence[str], current: Sequence[str]) -> list[dict[str, Any]]:
+def risen(reference: Sequence[str], current: Sequence[str], elsewhere: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Return the terms whose share of messages rose most surely, by z: the log-odds over their standard error.
 
-    The log-odds have an informative Dirichlet prior (Monroe, Colaresi & Quinn 2008): each side is given ten more
-    messages that hold a term as often as both sides together do. A phrase is left out where a word of it says as much.
+    The log-odds have an informative Dirichlet prior (Monroe, Colaresi & Quinn 2008): each side is given a hundred more
+    messages that hold a term as often as both sides together do. Of terms that rose alike those come first that the
+    reference's other messages, `elsewhere`, hold least. A phrase is left out where a word of it says as much.
     """
     from sklearn.feature_extraction.text import CountVectorizer
 
     if len(current) < FEWEST_MESSAGES or not any(map(_WORD.search, current)):
         return []
     counter = CountVectorizer(analyzer=lambda text: list(terms(text)), binary=True)
-    table = counter.fit_transform([*reference, *current])
+    table = counter.fit_transform([*reference, *current, *elsewhere])
     names = counter.get_feature_names_out()
     m, n = len(reference), len(current)
-    before, now = (np.asarray(part.sum(axis=0)).ravel() for part in (table[:m], table[m:]))  # (W,)
+    parts = table[:m], table[m : m + n], table[m + n :]
+    before, now, others = (np.asarray(part.sum(axis=0), dtype=np.int64).ravel() for part in parts)
+    held = (now >= FEWEST_MESSAGES) & (now * max(m, 1) > before * n)  # more often than in the reference
+    names, before, now, others = names[held], before[held], now[held], others[held]  # (W,)
     prior = PRIOR_ROWS * (before + now) / (m + n)
     odds = _log_odds(now + prior, n + PRIOR_ROWS) - _log_odds(before + prior, m + PRIOR_ROWS)
     z = odds / np.sqrt(1 / (now + prior) + 1 / (before + prior))
-    ranked = [row for row in np.argsort(-z, kind="stable") if now[row] >= FEWEST_MESSAGES and z[row] > 0]
+    ranked = np.lexsort((others, -z.round(9)))
     counts = {str(names[row]): (int(before[row]), int(now[row])) for row in ranked}
     kept = [row for row in ranked if not _said(str(names[row]), counts)][:MOST_TERMS]
     return [
@@ -131,12 +137,11 @@ def _group_drift(pooled: Pool, inside: NDArray[np.bool_]) -> float:
     return float(distances[0] / usual) if usual > 0 else 0.0
 
 
-def _texts(pooled: Pool, *, spam: bool) -> tuple[list[str], list[str]]:
-    before, now = (
-        [text for text, called in zip(sample.texts, sample.called_spam, strict=True) if called == spam]
-        for sample in (pooled.reference, pooled.current)
-    )
-    return before, now
+def _by_verdict(sample: Sample) -> dict[str, list[str]]:
+    sides: dict[str, list[str]] = {SPAM: [], NOT_SPAM: []}
+    for text, called in zip(sample.texts, sample.called_spam, strict=True):
+        sides[SPAM if called else NOT_SPAM].append(text)
+    return sides
 
 
 def _log_odds(count: NDArray[np.float64], rows: float) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LINK = re.compile(
-    r"https?://|www\.|\b[a-z0-9-]{2,63}\.(?:com|net|org|info|biz|tv|mobi|io|ly|co|uk|me|app)\b", re.IGNORECASE
+    r"(?:https?://|www\.)\S*|\b[a-z0-9-]{2,63}\.(?:com|net|org|info|biz|tv|mobi|io|ly|co|uk|me|app)\b\S*", re.IGNORECASE
 )
 _INVISIBLE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs"})
 _SPACE = frozenset("\t\n\r")

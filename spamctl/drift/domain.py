@@ -34,6 +34,8 @@ def classify(kernel: Kernel, is_current: NDArray[np.bool_], rng: np.random.Gener
     target = now / n - (1 - now) / (rows.size - n)
     target /= np.abs(target).max()
     alike = kernel[np.ix_(rows, rows)].astype(np.float64)
+    alike -= alike.mean(axis=0)
+    alike -= alike.mean(axis=1, keepdims=True)  # else a fold's score would tell which labels its rows lack
     fold = rng.permutation(rows.size) % FOLDS
     scores = np.empty_like(now)
     for held in range(FOLDS):

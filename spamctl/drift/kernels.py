@@ -74,5 +74,5 @@ def _weighted(texts: Sequence[str], view: dict[str, Any]) -> Any:
     counts = HashingVectorizer(n_features=BUCKETS, alternate_sign=False, norm=None, **view).transform(texts)
     counts.data = 1 + np.log(counts.data)
     holding = np.bincount(counts.indices, minlength=BUCKETS)  # messages that hold each gram
-    counts.data *= np.log((1 + len(texts)) / np.maximum(holding, RAREST))[counts.indices].clip(0)
+    counts.data *= np.log((1 + len(texts)) / np.maximum(holding, min(RAREST, len(texts) / 12)))[counts.indices].clip(0)
     return normalize(counts)

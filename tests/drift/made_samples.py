@@ -1,40 +1,66 @@
-"""Make samples of messages, with a change or without, and with payloads in every place that holds a word."""
+"""Make samples of messages that are distinct, of words drawn by lot."""
+
+import random
 
 import numpy as np
 
 from spamctl.drift.sample import Sample
-from tests.hostile import PAYLOADS
 
-WORDS = ("home", "dinner", "late", "call", "money", "free", "prize", "win", "see", "tomorrow", "train", "lunch", "ok")
-NEW = ("crypto", "parcel", "depot")
-SECRET = "xyzzyplugh"  # a word of a message that no page may show
+HAM = (
+    "see",
+    "you",
+    "home",
+    "dinner",
+    "tonight",
+    "love",
+    "call",
+    "later",
+    "where",
+    "mum",
+    "work",
+    "train",
+    "rain",
+    "late",
+)
+SPAM = ("win", "prize", "cash", "claim", "now", "free", "txt", "urgent", "call", "award", "offer", "click", "reward")
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def made(rows, *, seed=0, moved=0.0, labelled=1.0, width=16, hostile=False):
-    """Return a sample; `moved` is how far it is from the reference, 0 being not at all."""
-    chance = np.random.default_rng(seed)
-    spam = chance.random(rows) < 0.2 + 0.1 * moved
-    pool = WORDS + (NEW if moved else ())
-    texts = [
-        " ".join([*chance.choice(pool, int(chance.integers(4, 14) + 4 * moved)), f"{SECRET}{row}"])
-        + (" £100 http://x.example" if is_spam else "")
-        for row, is_spam in enumerate(spam)
-    ]
-    probabilities = np.clip(np.where(spam, 0.85 - 0.3 * moved, 0.08) + chance.normal(0, 0.12, rows), 0, 1)
-    known = chance.random(rows) < labelled
-    names = [PAYLOADS[row % len(PAYLOADS)] if hostile else ("web", "batch")[row % 2] for row in range(rows)]
-    if hostile:
-        texts[: len(PAYLOADS)] = [f"{payload} {SECRET}" for payload in PAYLOADS]
+def messages(rows, seed, *, share=0.3, extra=(), extra_share=0.0):
+    """Return (text, is_spam) rows; `extra` words come to a share of the spam."""
+    lots = random.Random(seed)
+    made = []
+    for row in range(rows):
+        is_spam = row < share * rows
+        words = lots.choices(SPAM if is_spam else HAM, k=lots.randint(4, 12))
+        words.append("".join(lots.choices(LETTERS, k=8)))
+        if extra and is_spam and lots.random() < extra_share:
+            words[1:1] = extra
+        made.append((" ".join(words), is_spam))
+    lots.shuffle(made)
+    return made
+
+
+def sample(rows, *, seed=0, wrong=0.0, labels="oracle", versions=("1",), width=0, shift=0.0):
+    """Make a sample of (text, is_spam) rows: verdicts err at a rate, labels come from a source, or from none."""
+    draws = np.random.default_rng(seed)
+    truth = np.array([is_spam for _, is_spam in rows], dtype=bool)
+    called = truth ^ (draws.random(len(rows)) < wrong)
+    probabilities = np.where(called, draws.uniform(0.9, 1.0, len(rows)), draws.uniform(0.0, 0.1, len(rows)))
+    features = draws.normal(size=(len(rows), width)) + truth[:, None] + shift
     return Sample(
-        texts=texts,
+        texts=[text for text, _ in rows],
         probabilities=probabilities,
-        called_spam=probabilities >= 0.5,
-        truth=[
-            ("spam" if is_spam else "not spam") if there else "" for is_spam, there in zip(spam, known, strict=True)
-        ],
-        label_sources=[(names[row] if hostile else "oracle") if there else "" for row, there in enumerate(known)],
-        versions=names if hostile else ["3"] * rows,
-        sources=names,
-        families=names if hostile else [""] * rows,
-        features=chance.normal(0.4 * moved, 1, (rows, width)).astype(np.float32),
+        called_spam=called,
+        truth=[("spam" if is_spam else "not spam") if labels else "" for is_spam in truth],
+        label_sources=[labels] * len(rows),
+        versions=[versions[row % len(versions)] for row in range(len(rows))],
+        sources=[""] * len(rows),
+        families=[""] * len(rows),
+        features=features.astype(np.float32),
     )
+
+
+def bare(texts):
+    """Make a sample of texts that are called not spam and have no label."""
+    return sample([(text, False) for text in texts], labels="")
