@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.reports.conftest import summary
+from tests.reports.test_feedback import TOLD
 
 pytestmark = pytest.mark.slow
+COUNTS = {name: TOLD[name] for name in TOLD.keys() - {"store", "forgotten"}}
 
 
 def wait_for(condition, seconds=30.0):
@@ -54,6 +56,16 @@ def test_the_answer_no_is_exit_code_3_with_its_reason(run, tmp_path):
     code, _, err = run("train")
     assert code == 3
     assert err.splitlines()[-1] == f"spamctl: {reason}"
+
+
+@pytest.mark.parametrize(("feedback", "expected"), [({"forgotten": 0}, 0), ({"forgotten": 0, "store": "spam.db"}, 3)])
+def test_a_challenger_after_feedback_is_the_answer_no(run, tmp_path, feedback, expected):
+    told = summary(alias="challenger", reason="not better on what is new", feedback=feedback | COUNTS)
+    (tmp_path / "result.json").write_text(json.dumps(told))
+    code, out, err = run("train")
+    assert code == expected
+    assert "as a challenger: not better on what is new" in " ".join(out.split())
+    assert expected == 0 or err.splitlines()[-1] == "spamctl: not better on what is new"
 
 
 def test_a_refusal_is_one_line_harmless_to_the_terminal_with_its_own_exit_code(run):
