@@ -13,26 +13,28 @@ uv_settings = UV='$(UV)' UV_PYTHON='$(PYTHON)' UV_PYTHON_DOWNLOADS=never UV_PROJ
 	$(addprefix UV_DEFAULT_INDEX=,$(or $(UV_DEFAULT_INDEX),$(call pip,INDEX_URL,index-url))) \
 	$(addprefix SSL_CERT_FILE=,$(or $(SSL_CERT_FILE),$(call pip,CERT,cert)))
 
+# A core each, but no more than a laptop's memory holds; the tests of a file stay together and share what they make.
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test test-fast test-reliability check format docs bench-train bench-serve record-demo record-tour record-bench record-bench-serve lock clean new-python
+.PHONY: help set-up demo test test-fast test-reliability check format docs bench-train bench-serve record-train record-tour record-bench record-bench-serve lock clean new-python
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 set-up: .venv/.set-up ## make .venv with everything in it; the other targets do so themselves
 
-demo: .venv/.set-up ## train a spam filter on the bundled data, in the folder demo/
-	@mkdir -p demo
-	cd demo && ../.venv/bin/spamctl train --accuracy-threshold 0.7
+demo: .venv/.set-up ## play a spam filter's whole life in the folder demo/: train, serve, drift, watch, retrain
+	.venv/bin/spamctl demo --folder demo
 
 test: .venv/.set-up ## run every test, and show what the tests cover
 	@.venv/bin/coverage erase
-	@.venv/bin/coverage run -m pytest $(ARGS) && status=0 || status=$$?; \
+	@.venv/bin/coverage run -m pytest $(SIDE_BY_SIDE) $(ARGS) && status=0 || status=$$?; \
 	.venv/bin/coverage combine --quiet; .venv/bin/coverage report; exit $$status
 
 test-fast: .venv/.set-up ## run the tests that are done within a minute
-	@.venv/bin/pytest -m 'not slow and not browser and not postgres' $(ARGS)
+	@.venv/bin/pytest $(SIDE_BY_SIDE) -m 'not slow and not browser and not postgres' $(ARGS)
 
 test-reliability: .venv/.set-up ## kill, fill, flood and starve the store and the server at length; takes an hour
 	RELIABILITY_CYCLES=30 RELIABILITY_SECONDS=60 SPAMCTL_TESTS_EXAMPLES=500 \
@@ -58,9 +60,9 @@ bench-train: .venv/.set-up ## time training and scoring beside the usual way; ta
 bench-serve: .venv/.set-up ## time the server beside the usual ways to serve; takes minutes
 	.venv/bin/python tests/bench/serve.py
 
-record-demo: .venv/.set-up ## run the demo afresh and keep its output for README.md
-	rm -rf demo && mkdir demo
-	cd demo && ../.venv/bin/python ../.ci/docs.py --record demo spamctl train --accuracy-threshold 0.7
+record-train: .venv/.set-up ## train afresh in demo/ and keep the output for README.md
+	rm -rf demo && mkdir demo && touch demo/.spamctl-demo
+	cd demo && ../.venv/bin/python ../.ci/docs.py --record train spamctl train --accuracy-threshold 0.7
 
 record-tour: .venv/.set-up ## serve, send and label where the demo was trained, and keep the output for README.md
 	.venv/bin/python .ci/docs.py --record tour python .ci/tour.py

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from spamctl.reports.facts import without_password
@@ -14,6 +14,7 @@ SIDES = {"spam": "spam side", "not spam": "not-spam side"}
 BREAKDOWNS = ("version", "source", "family")
 
 _DEFAULT_STORE = "spam.db"
+_TITLE = 110  # characters that a title may have
 _DIGEST = 12  # characters of a sha256 that tell test parts apart
 _ENOUGH_LABELS = 30  # below which a new training would learn little from them
 _MEASURES = {
@@ -30,8 +31,9 @@ def headline(result: Mapping[str, Any]) -> str:
     """Tell the verdict in one sentence: what is wrong, or that nothing is."""
     verdict, rows = result["verdict"], result["window"]["rows"]
     if wrong := [each for each in result["checks"] if each["status"] == verdict != "ok"]:
-        others = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        return f"{verdict.upper()}: {wrong[0]['sentence'].rstrip('.')}{others}"
+        wrong.sort(key=lambda check: check["name"] != "quality")  # what labels say counts most
+        others = f" (and {count(len(wrong) - 1, 'other check')})" if len(wrong) > 1 else ""
+        return f"{verdict.upper()}: {_brief(wrong[0]['sentence'].rstrip('.'))}{others}"
     return f"OK: {count(rows, 'message')} {'look' if rows != 1 else 'looks'} like the test part, and no test rings"
 
 
@@ -49,6 +51,14 @@ def loud(result: Mapping[str, Any]) -> Iterator[str]:
         )
     if result["estimate"] and not result["estimate"]["trustworthy"]:
         yield "The accuracy estimated without labels is not to be trusted on this window"
+
+
+def advised(checks: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Yield each check with what to do about it; what was said for an earlier one is not said again."""
+    said = set()
+    for check in checks:
+        yield check, "" if check["advice"] in said else check["advice"]
+        said.add(check["advice"])
 
 
 def times(test: Mapping[str, Any]) -> float:
@@ -208,6 +218,15 @@ def probability(found: float | None) -> str:
     """Write a p-value so that a small one does not read as nothing."""
     least = 0.001
     return UNDEFINED if found is None else f"< {least}" if found < least else f"{found:.3f}"
+
+
+def _brief(sentence: str) -> str:
+    """Return the first of many things that a sentence lists, when all of them are too long for a title."""
+    parts = sentence.split("; ")
+    if len(sentence) <= _TITLE or len(parts) == 1:
+        return sentence
+    shown = max((n for n in range(1, len(parts)) if len("; ".join(parts[:n])) <= _TITLE), default=1)
+    return f"{'; '.join(parts[:shown])}; and {len(parts) - shown} more"
 
 
 def _window(window: Mapping[str, Any]) -> str:
