@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike
 from spamctl.errors import DataError
 from spamctl.model.score import CONFIDENCE, Interval
 
+_LEAST_TOLD = 0.001  # of a p-value with three decimals
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -74,5 +76,5 @@ def _reason(lead: int, rows: str, difference: Interval, p_value: float) -> str:
     return (
         f"right on {amount} of {rows} {'as' if lead == 0 else 'than'} the champion "
         f"(accuracy {difference.value:+.2%}, 95 % interval {difference.low:+.2%} to {difference.high:+.2%}; "
-        f"McNemar p = {p_value:.3f})"
+        f"McNemar p {'< 0.001' if p_value < _LEAST_TOLD else f'= {p_value:.3f}'})"
     )

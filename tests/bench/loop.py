@@ -123,7 +123,7 @@ def turn(desk: Desk, address: str, options: argparse.Namespace) -> None:
         *(beside(f"{FLIPPED:.0%} flipped", flipped_code, flipped)),
         ["one training with feedback", f"{seconds:.0f} s", ""],
     ]
-    print(table(["", "", "."], rows))
+    print(table(["one turn of the loop", "measured", "beside it"], rows))
     print(f"true labels: {trained.get('reason')}\n{FLIPPED:.0%} flipped: {flipped.get('reason')}")
 
 

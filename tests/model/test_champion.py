@@ -79,6 +79,15 @@ def test_the_reason_reads_as_a_sentence(gained, lost, words):
     assert json.loads(json.dumps(found.as_dict()))["reason"] == found.reason
 
 
+@pytest.mark.parametrize(("gained", "words"), [(0, "p = 1.000)"), (10, "p = 0.002)"), (44, "p < 0.001)")])
+def test_no_chance_is_told_as_none_at_all(gained, words):
+    assert compare(*verdicts(100, gained, 0, 0)).reason.endswith(words)
+
+
+def test_the_rows_are_called_what_they_are():
+    assert "1 more of 11 recent messages than" in compare(*verdicts(10, 1, 0, 0), "recent messages").reason
+
+
 @pytest.mark.parametrize("rows", [([], [], []), ([1], [1, 0], [1]), ([1, 0], [1, 0], [1])])
 def test_rows_that_cannot_be_paired_are_refused(rows):
     with pytest.raises(DataError, match="same test rows"):
