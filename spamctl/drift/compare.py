@@ -91,6 +91,7 @@ def _data_quality(pair: _Pair) -> Page:
     """Return the page of rows, empties, repeats, descriptors and categories."""
     import pandas as pd
     from evidently import DataDefinition
+    from evidently.metrics import MeanValue
     from evidently.presets.dataset_stats import DatasetStats, ValueStats
 
     numbers = [_numbers(sample) for sample in (pair.reference, pair.current)]
@@ -103,12 +104,22 @@ def _data_quality(pair: _Pair) -> Page:
         for side, one in enumerate(numbers)
     ]
     definition = DataDefinition(numerical_columns=columns, categorical_columns=list(categories))
-    metrics = [DatasetStats(), *(ValueStats(column=name) for name in (*columns, *categories))]
-    part = run(metrics, frames, definition).without_nothing()
+    whole = run([DatasetStats()], frames, definition).without_nothing()
+    # One picture a column: the preset of statistics draws the same one for each of seven figures.
+    drawn = run([MeanValue(column=name) for name in columns], frames, definition).side_by_side()
+    named = run([ValueStats(column=name) for name in categories], frames, definition)
     counts = [_counts(sample) for sample in (pair.current, pair.reference)]
-    table = [[name, *(f"{side[name]:,}" for side in counts)] for name in counts[0]]
+    tables = {
+        "Messages": [[name, *(f"{side[name]:,}" for side in counts)] for name in counts[0]],
+        "Least, middle and largest": [[name, *(_spread(one[name]) for one in reversed(numbers))] for name in columns],
+    }
     told = {"counts": {"current": counts[0], "reference": counts[1]}, "names": pair.names}
-    return compose("Data quality", [Part(tables={"Messages": table}), part], pair.rows, told)
+    return compose("Data quality", [Part(tables=tables), named, drawn, whole], pair.rows, told)
+
+
+def _spread(values: NDArray[np.float64]) -> str:
+    """Write the smallest, the middle and the largest of some values (N,)."""
+    return " / ".join(f"{value:.4g}" for value in np.quantile(values, (0, 0.5, 1)))
 
 
 def _counts(sample: Sample) -> dict[str, int]:

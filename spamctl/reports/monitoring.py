@@ -14,6 +14,7 @@ from spamctl.reports import escape
 from spamctl.reports.monitored import (
     BREAKDOWNS,
     SIDES,
+    advised,
     breakdown,
     cells_of,
     facts,
@@ -70,12 +71,12 @@ def _checks(checks: Iterable[Mapping[str, Any]], console: Console) -> Table:
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True, style="bold")
     grid.add_column(overflow="fold")
-    for check in checks:
+    for check, advice in advised(checks):
         style = _STYLES[check["status"]]
         mark = _text(f" {_mark(check['status'], console)}", console, style)
         grid.add_row(mark, _short(check["name"], console), _text(check["sentence"], console))
-        if check["advice"]:
-            grid.add_row("", "", _text(f"-> {check['advice']}", console, "cyan"))
+        if advice:
+            grid.add_row("", "", _text(f"-> {advice}", console, "cyan"))
     return grid
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from spamctl.reports.monitored import (
     BREAKDOWNS,
     SIDES,
+    advised,
     breakdown,
     carriers,
     cells_of,
@@ -112,7 +113,7 @@ def _parts(result: Mapping[str, Any], plots: Mapping[str, bytes], beside: Sequen
         yield element("h2", "Trend")
         yield pictures(trend)
     yield element("h2", "Checks")
-    yield table(_CHECKS, map(_check_row, result["checks"]))
+    yield table(_CHECKS, map(_check_row, advised(result["checks"])))
     yield from _tests(result, plots)
     yield from _quality(result)
     yield from _causes(result, plots)
@@ -189,9 +190,10 @@ def _behind(result: Mapping[str, Any], beside: Sequence[str]) -> Iterator[Markup
     yield table(_PAIRS, list(facts(result)))
 
 
-def _check_row(check: Mapping[str, Any]) -> Sequence[object]:
+def _check_row(told: tuple[Mapping[str, Any], str]) -> Sequence[object]:
     """Return a check with its mark; what to do is a command or a sentence."""
-    return _word(check["status"]), plain(check["name"]), check["sentence"], check["advice"]
+    check, advice = told
+    return _word(check["status"]), plain(check["name"]), check["sentence"], advice
 
 
 def _test_row(test: Mapping[str, Any]) -> Sequence[object]:

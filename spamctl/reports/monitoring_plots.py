@@ -112,6 +112,7 @@ def bars(tests: Sequence[Mapping[str, Any]]) -> bytes:
     axes.axvline(1, color=INK, linestyle="--", linewidth=1.2)
     if max(map(times, rows)) > _FAR:
         axes.set_xscale("symlog", linthresh=1)
+        axes.set_xticks([0, 1, 10, 100], ["0", "1", "10", "100"])
     axes.set_xlim(left=0, right=max(1.15, 1.08 * max(map(times, rows))))
     _name_rows(axes, [plain(test["name"]) for test in rows], range(len(rows)))
     style.name_axes(axes, x="times the threshold", y="")

@@ -26,7 +26,7 @@ def words(text):
 def test_the_verdict_comes_first_then_checks_tests_quality_causes_places_and_the_next_command():
     text = words(shown(DRIFTED))
     order = [
-        "✘ FAILED: messages have changed: currency signs 0.10% → 0.12%; length 61 → 104 (and 1 more)",
+        "✘ FAILED: accuracy fell from 0.9912 to 0.9400 (and 1 other check)",
         "! SIMULATED LABELS: 100 labels were made from the verdicts by chance; their agreement",
         "90.00 %, was chosen and is NO ACCURACY",
         "✔ rows 412 distinct messages are enough to tell",
@@ -72,7 +72,7 @@ def test_a_terminal_of_ascii_gets_everything():
     show(DRIFTED, Console(file=stream, width=80, _environ={}))
     stream.flush()
     text = stream.buffer.getvalue().decode("ascii")
-    assert text.startswith("\nNO FAILED: messages have changed")
+    assert text.startswith("\nNO FAILED: accuracy fell")
     assert "0.9100-0.9700" in text
     assert "!! labels" in text
 
@@ -102,8 +102,18 @@ def test_a_label_made_from_a_verdict_is_never_accuracy():
 
 def test_what_several_checks_say_is_counted():
     checks = [check("a", "warning", "first."), check("b", "failed", "second."), check("c", "failed", "third.")]
-    assert headline(DRIFTED | {"checks": checks}) == "FAILED: second (and 1 more)"
+    assert headline(DRIFTED | {"checks": checks}) == "FAILED: second (and 1 other check)"
     assert headline(DRIFTED | {"checks": checks, "verdict": "warning"}) == "WARNING: first"
+
+
+def test_advice_is_given_once_and_a_long_list_is_cut_in_a_title():
+    text = words(shown(DRIFTED | {"checks": [check(name, "failed", "no", "do that") for name in "abc"]}))
+    assert text.count("-> do that") == 1
+    long = check("inputs", "failed", "; ".join(f"thing {n} has become quite another" for n in range(9)))
+    assert headline(DRIFTED | {"checks": [long]}).endswith("thing 2 has become quite another; and 6 more")
+    assert "thing 8" in words(shown(DRIFTED | {"checks": [long]}))
+    quality = check("quality", "failed", "verdicts are worse")
+    assert headline(DRIFTED | {"checks": [long, quality]}) == "FAILED: verdicts are worse (and 1 other check)"
 
 
 def test_a_statistic_without_a_threshold_is_no_multiple_of_it():

@@ -23,7 +23,7 @@ def test_verdict_and_trend_come_first_and_facts_last():
     card = page(DRIFTED, PLOTS)
     text = words(card)
     order = [
-        "FAILED: messages have changed",
+        "FAILED: accuracy fell",
         "SIMULATED LABELS: 100 labels were made",
         "What to type next: spamctl label --export labelled.csv",
         "Trend",
@@ -70,7 +70,7 @@ def test_the_list_names_each_run_with_its_verdict_the_given_order_kept():
     ]
     text = words(index([*runs, {"folder": "old", "date": "", "fault": "cannot be read: <b>"}]))
     order = [
-        "Newest run: FAILED: messages have changed",
+        "Newest run: FAILED: accuracy fell",
         "4 runs kept here",
         "2026-03-12 10:00 17 ✘ failed 415 2.31 24.03 % 0.9400 3",
         "2026-03-11 10:00 18 ✔ ok 415 0.5",
