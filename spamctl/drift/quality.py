@@ -82,7 +82,8 @@ def rate(hits: int, rows: int) -> dict[str, float] | None:
 
 
 def _largest(names: Sequence[str]) -> list[str]:
-    return [name for name, _ in Counter(filter(None, names)).most_common(MOST_GROUPS)]
+    counts = Counter(filter(None, names))
+    return sorted(counts, key=lambda name: (-counts[name], name))[:MOST_GROUPS]
 
 
 def _group(labelled: Sample, names: Sequence[str], wanted: str) -> dict[str, Any]:

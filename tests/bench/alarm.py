@@ -4,7 +4,8 @@
 
 It prints tables and asserts nothing. The folder holds mlflow.db with a champion: `make record-demo` trains one. Its
 test and validation rows, scored by its own engine, are the population; neither was trained on. Windows without drift:
-each time the population is divided by lot into a reference and a window, so that windows are fresh messages. Windows
+each time the population is divided by lot into a reference and a window, so that windows are fresh messages (of the
+kernels, those of the whole population serve every division: its words are weighed once). Windows
 with drift: `spamctl traffic` stages 200 messages of the test part, all subject to drift at strength 0.5, and the engine
 scores them. Evidently's are its preset for drift with nothing chosen, on text, verdict and probability.
 """
@@ -14,8 +15,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ KINDS = ("none", "vocabulary", "homoglyph", "modern", "prior")
 PLANTED = "zorbex"
 PLANTED_SHARE = 0.1
 PLANTED_SIZES = (200, 500)
-REPLICATES = 499  # a quarter of monitoring's: the rate is exact with any number
+REPLICATES = {"calm": 199, "drifted": 999}  # monitoring has 2,000; the rate is exact with any number of this kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         from spamctl.data.corpus import CorpusRequest, read_corpus
         from spamctl.data.split import split
+        from spamctl.drift import kernels
 
         self.engine = champion(folder)
         parts = split(read_corpus(CorpusRequest()).messages)
@@ -80,6 +83,7 @@ class Stage:
         self._known: dict[str, tuple[float, bool, Any]] = {}
         self.test = self.sample(parts.test).distinct()
         self.everything = self.sample([*parts.test, *parts.validation]).distinct()
+        self.kernels = kernels.text_kernel(self.everything.texts), kernels.feature_kernel(self.everything.features)
 
     def sample(self, messages: Sequence[Any]) -> Any:
         """Score messages, each text once, and make a sample of them."""
@@ -107,12 +111,32 @@ class Stage:
             np.stack([one[2] for one in known]),
         )
 
-    def window(self, rows: int, seed: int) -> tuple[Any, Any]:
-        """Divide the population by lot into a reference, as large as the test part if it can be, and a window."""
+    def division(self, rows: int, seed: int) -> tuple[Any, Any]:
+        """Divide the population by lot into a reference, as large as the test part if that can be, and a window."""
         import numpy as np
 
         order = np.random.default_rng([seed, rows]).permutation(len(self.everything))
-        return self.everything.take(order[rows : rows + len(self.test)]), self.everything.take(order[:rows])
+        return order[rows : rows + len(self.test)], order[:rows]
+
+    def window(self, rows: int, seed: int) -> tuple[Any, Any]:
+        """Return the reference and the window of a division."""
+        reference, current = self.division(rows, seed)
+        return self.everything.take(reference), self.everything.take(current)
+
+    def calm(self, rows: int, seed: int) -> dict[str, bool]:
+        """Tell which ways of judging ring in a window without drift."""
+        import numpy as np
+
+        from spamctl.drift import alarm
+
+        both = np.concatenate(self.division(rows, seed))
+        rng = np.random.default_rng(seed)
+        is_current = np.arange(both.size) >= both.size - rows
+        deals = alarm.deal(is_current, REPLICATES["calm"], rng)
+        text, features = (kernel[np.ix_(both, both)] for kernel in self.kernels)
+        sides = self.window(rows, seed)
+        pooled = alarm.Pool(*sides, deals, np.ones_like(is_current), text, features)
+        return rings(alarm.nulls(pooled, alarm.quality_nulls(*sides, REPLICATES["calm"], rng)))
 
     def drifted(self, kind: str, seed: int) -> Any:
         """Stage a window of traffic, and score it."""
@@ -147,25 +171,27 @@ def drained(task: Any) -> Any:
             return stop.value
 
 
-def family(reference: Any, current: Any, seed: int) -> dict[str, Any]:
-    """Run the alarm's tests alone, labels known; every window is of distinct rows."""
+def alarmed(reference: Any, current: Any, seed: int) -> dict[str, bool]:
+    """Tell which ways of judging ring in a window of any kind, labels known."""
     import numpy as np
 
     from spamctl.drift import alarm
 
     rng = np.random.default_rng(seed)
     sides = reference.distinct(), current.distinct()
-    pooled = alarm.pool(*sides, REPLICATES, rng)
-    nulls = alarm.nulls(pooled, alarm.quality_nulls(*sides, REPLICATES, rng))
-    return dict(alarm.judge_family(nulls, RATE))
+    pooled = alarm.pool(*sides, REPLICATES["drifted"], rng)
+    return rings(alarm.nulls(pooled, alarm.quality_nulls(*sides, REPLICATES["drifted"], rng)))
 
 
-def rings(found: dict[str, Any]) -> dict[str, bool]:
-    """Tell which ways of judging a family ring."""
+def rings(nulls: dict[str, Any]) -> dict[str, bool]:
+    """Tell which ways of judging a family ring: ours, Holm's, and each test on its own."""
+    from spamctl.drift.family import judge_family
+
+    found = judge_family(nulls, RATE).values()
     return {
-        "ours": any(one.alarm for one in found.values()),
-        "Holm": any(one.holm_p <= RATE for one in found.values()),
-        "uncorrected": any(one.p_value <= RATE for one in found.values()),
+        "ours": any(one.alarm for one in found),
+        "Holm": any(one.holm_p <= RATE for one in found),
+        "uncorrected": any(one.p_value <= RATE for one in found),
     }
 
 
@@ -194,22 +220,14 @@ def evidently(reference: Any, current: Any) -> dict[str, bool]:
     return {"Evidently, data set": drifted["share"] >= 0.5, "Evidently, any column": drifted["count"] >= 1}
 
 
-def counted(
-    windows: Iterator[tuple[Any, Any]], ask: Callable[[Any, Any, int], dict[str, bool]]
-) -> dict[str, list[bool]]:
+def counted(windows: int, ask: Callable[[int], dict[str, bool]]) -> dict[str, list[bool]]:
     """Ask about each window, and collect the answers."""
     answers: dict[str, list[bool]] = {}
-    for number, (reference, current) in enumerate(windows):
+    for number in range(windows):
         say(f"window {number + 1}")
-        for name, ring in ask(reference, current, number).items():
+        for name, ring in ask(number).items():
             answers.setdefault(name, []).append(bool(ring))
     return answers
-
-
-def both(stage: Stage, windows: Callable[[int], tuple[Any, Any]], ours: int, theirs: int) -> dict[str, list[bool]]:
-    """Ask ours about so many windows, and Evidently about the first of them."""
-    found = counted(map(windows, range(ours)), lambda *one: rings(family(*one)))
-    return found | counted(map(windows, range(theirs)), lambda reference, current, _: evidently(reference, current))
 
 
 def share(answers: Sequence[bool]) -> str:
@@ -229,22 +247,22 @@ def show(title: str, lines: dict[str, dict[str, list[bool]]]) -> None:
 
 def false_alarms(stage: Stage, scale: Scale) -> None:
     """Print how often the alarm rings in windows without drift."""
-    lines = {
-        f"{rows} messages": both(stage, lambda seed, rows=rows: stage.window(rows, seed), scale.calm, scale.evidently)
-        for rows in SIZES
-    }
+    lines = {}
+    for rows in SIZES:
+        ours = counted(scale.calm, partial(stage.calm, rows))
+        theirs = counted(scale.evidently, lambda seed, rows=rows: evidently(*stage.window(rows, seed)))
+        lines[f"{rows} messages"] = ours | theirs
     show(f"False alarms: windows without drift that ring, at a rate of {RATE:.0%} (share, 95 % interval)", lines)
     print("spamctl monitor answers to windows of fewer than 30: too few to tell.")
 
 
 def power(stage: Stage, scale: Scale) -> None:
     """Print how often it rings in windows with drift."""
-    lines = {
-        kind: both(
-            stage, lambda seed, kind=kind: (stage.test, stage.drifted(kind, seed)), scale.drifted, scale.evidently
-        )
-        for kind in KINDS
-    }
+    lines = {}
+    for kind in KINDS:
+        ours = counted(scale.drifted, lambda seed, kind=kind: alarmed(stage.test, stage.drifted(kind, seed), seed))
+        theirs = counted(scale.evidently, lambda seed, kind=kind: evidently(stage.test, stage.drifted(kind, seed)))
+        lines[kind] = ours | theirs
     show(f"Power: windows of {POWER_ROWS} messages at strength {STRENGTH:g} that ring", lines)
     print("`none` sends rows of the test part itself, so it rings less often than fresh messages do.")
 
@@ -276,7 +294,8 @@ def causes_of(reference: Any, current: Any, seed: int) -> list[str]:
         words = sides[1][row].split()
         words.insert(lots.randrange(len(words) + 1), PLANTED)
         sides[1][row] = " ".join(words)
-    return [one["term"] for one in risen(*sides)]
+    ham = [text for text, called in zip(reference.texts, reference.called_spam, strict=True) if not called]
+    return [one["term"] for one in risen(*sides, ham)]
 
 
 if __name__ == "__main__":
