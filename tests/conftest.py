@@ -22,17 +22,20 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["MPLBACKEND"] = "agg"
 silence_openvino()
 
-settings.register_profile("spamctl", deadline=None, derandomize=True, database=None)
+# Derandomised, a property is tried on the same examples each time; `make test-reliability` tries many more.
+EXAMPLES = int(os.environ.get("SPAMCTL_TESTS_EXAMPLES", "40"))
+settings.register_profile("spamctl", deadline=None, derandomize=True, database=None, max_examples=EXAMPLES)
 settings.load_profile("spamctl")
 
 
 def pytest_configure(config):
-    """Keep matplotlib's list of fonts, which takes seconds to make, in one folder for the whole run."""
+    """Keep what takes seconds to make, such as matplotlib's list of fonts, in one folder for the whole run."""
     if hasattr(config, "workerinput"):
         return  # a worker of pytest-xdist: who started it has done so
-    fonts = tempfile.TemporaryDirectory(prefix="spamctl-fonts-")
-    os.environ["MPLCONFIGDIR"] = fonts.name
-    config.add_cleanup(fonts.cleanup)
+    folder = tempfile.TemporaryDirectory(prefix="spamctl-tests-")
+    os.environ["MADE_FOR_TESTS"] = folder.name
+    os.environ["MPLCONFIGDIR"] = f"{folder.name}/fonts"
+    config.add_cleanup(folder.cleanup)
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's `make test &`; all that tests start inherits it
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

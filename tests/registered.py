@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 from spamctl.model import registry, tracking
 from spamctl.model.golden import GOLDEN
 from spamctl.model.registry import Record
 from tests import tiny_models, tiny_packages
+from tests.made_once import lay_store
 
 URI = "sqlite:///mlflow.db"
 RECORD = Record({}, {}, dataset=("own file", "tiny", "ab" * 32))
@@ -28,6 +30,7 @@ def scored_part(rows=300, seed=1):
 def register(threshold, *aliases, name="spam", part=None):
     """Register one more version of a model, with a test part if given, and return its number; MLflow must be loaded."""
     record = RECORD if part is None else replace(RECORD, files={"evaluation/test_part.json": json.dumps(part).encode()})
+    lay_store(Path.cwd())
     with tracking.open_tracking(URI) as client:
         run_id = registry.log_run(client, name, URI, record)
         model_uri = registry.log_model(run_id, package(threshold))

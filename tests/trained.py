@@ -1,4 +1,4 @@
-"""Train, export and package a tiny model once for all tests that only look at it."""
+"""Train, export and package a tiny model once for all tests that only look at it, whatever process they run in."""
 
 import tempfile
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from spamctl.model.packaging import Package, Validation, Wish
 from spamctl.model.tokens import MessageTokenizer
 from spamctl.model.workbench import open_workbench
 from tests import tiny_models
+from tests.made_once import made_once
 from tests.ticks import last
 
 SAVE = {"gpt2": tiny_models.save_gpt2, "llama": tiny_models.save_llama}
@@ -46,6 +47,10 @@ class Trained:
 @cache
 def trained(family: str = "gpt2") -> Trained:
     """Return a classifier of two blocks whose head has learnt from the tiny messages."""
+    return made_once(f"trained-{family}", lambda: _train(family))
+
+
+def _train(family: str) -> Trained:
     with tempfile.TemporaryDirectory() as folder:
         base = BaseModel("tiny", "tiny", "local folder", SAVE[family](Path(folder)))
         bench = open_workbench(base, max_tokens=MAX_TOKENS, threads=1, precision="float32")
@@ -71,7 +76,7 @@ def package(made: Trained, wanted: Wish) -> Package:
 @cache
 def packaged(family: str = "gpt2", engine: str = "float32") -> Package:
     """Return a packaged tiny model."""
-    return package(trained(family), wish(engine))
+    return made_once(f"packaged-{family}-{engine}", lambda: package(trained(family), wish(engine)))
 
 
 def files(family: str = "gpt2", engine: str = "float32") -> Files:

@@ -8,6 +8,7 @@ import pytest
 
 from tests import tiny_models
 from tests.flows.conftest import SECONDS, kill_family, write_messages
+from tests.made_once import lay_store
 from tests.ports import closed_port, silent_port
 
 OWN = ("--dataset", "messages.csv", "--spam-label", "junk", "--base-model", "./tiny-gpt2", "--threads", "1")
@@ -48,6 +49,8 @@ print(json.dumps({"cards": cards, "values": values}))
 def trainings(lay):
     """Start three trainings at once, for two cores; each test waits for the one that it looks at."""
     desks = {name: lay(name) for name in ("registered", "refused", "direct")}
+    for name in ("refused", "direct"):  # the first makes its store itself
+        lay_store(desks[name].folder)
     started = {
         "registered": desks["registered"].train(*OWN, "--gate", "lower-bound", "--accuracy-threshold", "0.5"),
         "refused": desks["refused"].train(
@@ -76,6 +79,7 @@ def wait_for(condition, process):
 def resumed(lay):
     """Kill a training with all its processes as it fine-tunes, on a fallback model, and resume it."""
     desk = lay("resumed")
+    lay_store(desk.folder)
     fallback = ("--base-model", "gpt2", "--fallback-base-model", "./tiny-gpt2", "--depth", "2", "--tune", "head")
     long = ("--epochs", "40", "--patience", "40", "--batch-size", "4", "--engine", "float32")
     process = desk.train(*OWN, *fallback, *long)

@@ -13,6 +13,7 @@ from spamctl.model.artefact import PACKAGE
 from spamctl.model.golden import GOLDEN
 from spamctl.model.registry import CHALLENGER, CHAMPION, Record
 from tests import tiny_models, tiny_packages
+from tests.made_once import lay_store
 from tests.mlflow_loaded import load_mlflow
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +35,9 @@ pytestmark = pytest.mark.slow
 def store(tmp_path_factory):
     """Return a folder that holds one store for all these tests."""
     load_mlflow()
-    return tmp_path_factory.mktemp("registry")
+    folder = tmp_path_factory.mktemp("registry")
+    lay_store(folder)
+    return folder
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from spamctl.model import registry, tracking
 from spamctl.model.golden import GOLDEN
 from spamctl.model.registry import Record
 from tests import tiny_packages
+from tests.made_once import lay_store
 from tests.mlflow_loaded import load_mlflow
 
 
@@ -35,6 +36,7 @@ def registered(tmp_path_factory):
     record = Record({}, {}, dataset=("own file", "tiny", "ab" * 32))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        lay_store(folder)
         with tracking.open_tracking("sqlite:///mlflow.db") as client:
             run_id = registry.log_run(client, "spam", "sqlite:///mlflow.db", record)
             model_uri = registry.log_model(run_id, tiny_packages.files("", *GOLDEN))
