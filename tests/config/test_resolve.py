@@ -15,6 +15,7 @@ from spamctl.errors import OptionsError
 TRAIN = VERBS["train"]
 EVERY = [(options, option) for options in VERBS.values() for option in options.declared()]
 SPECIAL = {
+    "messages": ["200", "210", "220", "230"],
     "delay": ["1d", "2d", "3d", "4d"],
     "since": ["1d", "2d", "3d", "4d"],
     "watch": ["15m", "1h", "1d", "30s"],
