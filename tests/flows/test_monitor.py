@@ -7,11 +7,13 @@ import threading
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
 
 from spamctl.message import NOT_SPAM, SPAM
+from spamctl.model import reference, versions
 from spamctl.store import labels, monitoring, tables, truth
 from spamctl.store.database import open_store
 from spamctl.store.migrations import MIGRATIONS
@@ -23,7 +25,7 @@ from tests.ports import closed_port
 from tests.registered import register, scored_part
 from tests.store.made_rows import row
 
-CANARY = "canary-4711"
+CANARY = "canarybird"
 THRESHOLD = 0.5
 
 
@@ -36,6 +38,7 @@ def desk(tmp_path_factory):
         patch.chdir(folder)
         register(THRESHOLD, "champion", part=scored_part(200))
         register(THRESHOLD, "challenger")
+        reference.fetch(versions.fetch("spam", "champion", Path(".spamctl", "models").absolute()))
     return Desk(folder)
 
 
@@ -154,7 +157,7 @@ print(json.dumps({"metrics": run.data.metrics, "tags": run.data.tags, "files": f
 
 def test_one_class_without_labels_without_a_registry_is_judged_all_the_same(desk):
     texts = [one.text for one in tiny_models.messages(300, seed=1) if one.label == NOT_SPAM][:12]
-    store = filled(desk, "few.db", answers(texts) * 1)
+    store = filled(desk, "few.db", answers(texts))
     address = f"http://127.0.0.1:{closed_port()}"
     code, _, err = monitor(desk, store, "--model-version", "latest", MLFLOW_TRACKING_URI=address)
     assert (code, err.splitlines()[-1].count("no version of spam was fetched here before")) == (1, 1)
