@@ -53,14 +53,12 @@ def judge(reference: Sample, current: Sample, plan: Plan) -> Generator[Tick, Non
     """Compare the rows of a window with the test part, judge, and explain; yield how many steps are done.
 
     Near duplicates count once, or a message that is sent often would be drift. Neither the order of rows nor that of
-    the steps changes the answer: each draws from a generator of its own. Raise DataError if either side has no row.
+    the steps changes the answer: each draws from a generator of its own. That a window has no labels is its usual
+    state and no warning; labels that are no fair draw of it are, and are not tested. Raise DataError without rows.
     """
-    if not len(current):
-        raise DataError("no message in the window: widen it with --since or --samples, or send some: spamctl traffic")
-    if not len(reference):
-        raise DataError("the reference has no message: train the model again with `spamctl train`")
+    _require_rows(reference, current)
     draws = [np.random.default_rng([plan.seed, step]) for step in range(STEPS)]
-    sides = _in_order(reference.distinct()), _in_order(current.distinct())
+    sides = _in_order(reference).distinct(), _in_order(current).distinct()
     found = quality.measured(_in_order(current), draws[0])
     yield Tick(TASK, 1, STEPS, "steps")
     enough = min(map(len, sides)) >= FEWEST
@@ -91,17 +89,26 @@ def judge(reference: Sample, current: Sample, plan: Plan) -> Generator[Tick, Non
         quality_by=quality.by_group(current),
         estimate={key: value for key, value in guessed.items() if key != "drifted"},
         causes=why,
-        data={
-            "reference": overview(reference, len(sides[0])),
-            "current": overview(current, len(sides[1])),
-        },
+        data={"reference": overview(reference, len(sides[0])), "current": overview(current, len(sides[1]))},
         domain_classifier=tells_apart,
     )
 
 
+def _require_rows(reference: Sample, current: Sample) -> None:
+    """Refuse to compare with nothing."""
+    if not len(current):
+        raise DataError("no message in the window: widen it with --since or --samples, or send some: spamctl traffic")
+    if not len(reference):
+        raise DataError("the reference has no message: train the model again with `spamctl train`")
+
+
 def _in_order(sample: Sample) -> Sample:
-    """Put rows in an order that only they decide: then the same deals are drawn for the same rows."""
-    return sample.take(sorted(range(len(sample)), key=lambda row: (sample.texts[row], sample.probabilities[row])))
+    """Put rows in an order that only they decide, so that the same deals are drawn for the same rows.
+
+    Those with a trusted label come first: of near duplicates one with a label stays.
+    """
+    trusted, texts, probabilities = sample.trusted, sample.texts, sample.probabilities
+    return sample.take(sorted(range(len(sample)), key=lambda row: (not trusted[row], texts[row], probabilities[row])))
 
 
 def _outcomes(pooled: Pool, plan: Plan, rng: np.random.Generator, *, alike: bool) -> list[Outcome]:
