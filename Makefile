@@ -16,7 +16,8 @@ uv_settings = UV='$(UV)' UV_PYTHON='$(PYTHON)' UV_PYTHON_DOWNLOADS=never UV_PROJ
 # A core each, but no more than a laptop's memory holds; the tests of a file stay together and share what they make.
 SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
+# The last, where it is set, has each of the hundreds of processes of a test run compile spamctl anew.
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help set-up demo test test-fast test-reliability check format docs bench-train bench-serve record-train record-tour record-bench record-bench-serve lock clean new-python
 
@@ -30,7 +31,7 @@ demo: .venv/.set-up ## play a spam filter's whole life in the folder demo/: trai
 
 test: .venv/.set-up ## run every test, and show what the tests cover
 	@.venv/bin/coverage erase
-	@.venv/bin/coverage run -m pytest $(SIDE_BY_SIDE) $(ARGS) && status=0 || status=$$?; \
+	@.venv/bin/coverage run -m pytest $(ARGS) && status=0 || status=$$?; \
 	.venv/bin/coverage combine --quiet; .venv/bin/coverage report; exit $$status
 
 test-fast: .venv/.set-up ## run the tests that are done within a minute
