@@ -49,17 +49,22 @@ class Judgement:
     domain_classifier: dict[str, float] | None
 
 
-def judge(reference: Sample, current: Sample, plan: Plan) -> Generator[Tick, None, Judgement]:
+def judge(
+    reference: Sample, current: Sample, plan: Plan, labelled: Sample | None = None
+) -> Generator[Tick, None, Judgement]:
     """Compare the rows of a window with the test part, judge, and explain; yield how many steps are done.
 
     Near duplicates count once, or a message that is sent often would be drift. Neither the order of rows nor that of
     the steps changes the answer: each draws from a generator of its own. That a window has no labels is its usual
-    state and no warning; labels that are no fair draw of it are, and are not tested. Raise DataError without rows.
+    state and no warning; labels that are no fair draw of it are, and are not tested. Where `current` is a sample of a
+    larger window, `labelled` is one of its rows with a trusted label: quality is measured on that, and tested on
+    `current`. Raise DataError without rows.
     """
     _require_rows(reference, current)
     draws = [np.random.default_rng([plan.seed, step]) for step in range(STEPS)]
     sides = _in_order(reference).distinct(), _in_order(current).distinct()
-    found = quality.measured(_in_order(current), draws[0])
+    known = _in_order(current if labelled is None else labelled)
+    found = quality.measured(known, draws[0])
     yield Tick(TASK, 1, STEPS, "steps")
     enough = min(map(len, sides)) >= FEWEST
     pooled = alarm.pool(*sides, plan.replicates, draws[1]) if enough else None
@@ -86,7 +91,7 @@ def judge(reference: Sample, current: Sample, plan: Plan) -> Generator[Tick, Non
         drift_score=max((checks.exceeds(outcome) for outcome in outcomes), default=None),
         quality=found,
         simulated=quality.simulated(current),
-        quality_by=quality.by_group(current),
+        quality_by=quality.by_group(known),
         estimate={key: value for key, value in guessed.items() if key != "drifted"},
         causes=why,
         data={"reference": overview(reference, len(sides[0])), "current": overview(current, len(sides[1]))},

@@ -75,7 +75,10 @@ class MonitorFlow(base.VerbFlow):
 
             measured, seen = columns.unpack(self.measured), columns.unpack(self.seen)
             plan = judge.Plan(options.false_alarm_rate, seed=options.seed)
-            judgement = asdict(base.follow(judge.judge(measured, seen, plan)))
+            labelled = columns.unpack(self.labelled) if self.labelled else None
+            judgement = asdict(base.follow(judge.judge(measured, seen, plan, labelled)))
+            if quality := judgement["quality"]:
+                quality["coverage"] = self.window["trusted"] / self.window["rows"]  # of all rows, not of those drawn
             thresholds = {test["name"]: test["threshold"] for test in judgement["tests"]}
             self.evidently = self._pages(options, measured, seen, thresholds)
             self.result = self._result(options, judgement)
@@ -140,6 +143,8 @@ class MonitorFlow(base.VerbFlow):
 
     def _embed(self, options: MonitorOptions, found: Found, measured: Reference, survey: Survey) -> None:
         """See both samples as the model does; the reference's features are computed once for each package."""
+        import numpy as np
+
         from spamctl.drift import columns
         from spamctl.model import embedding, reference
 
@@ -153,6 +158,9 @@ class MonitorFlow(base.VerbFlow):
         threshold = embedder.threshold
         self.measured = columns.pack(columns.reference_sample(measured.rows, threshold, found.version, features))
         self.seen = columns.pack(columns.current_sample(survey.sample, survey.families, now))
+        nothing = np.empty((len(survey.labelled), 0), np.float32)  # quality asks for no features
+        labelled = columns.current_sample(survey.labelled, survey.families, nothing)
+        self.labelled = columns.pack(labelled) if self.window["sampled"] and survey.labelled else None
         self.reference = {
             "model_name": found.name,
             "model_version": found.version,

@@ -204,3 +204,14 @@ def test_a_calm_window_rings_as_rarely_as_was_asked_for():
         pooled = alarm.pool(*sides, 99, rng)
         rings += any(one.alarm for one in run(pooled, alarm.quality_nulls(*sides, 99, rng), 0.05))
     assert 1 <= rings <= 13  # of 100 at 5 %: fewer has a chance of 0.6 %, more of 0.05 %
+
+
+def test_of_a_large_window_quality_is_measured_on_all_labels_that_were_drawn(reference):
+    window = sample(messages(200, seed=8))
+    labelled = window.take(window.trusted)
+    unlabelled = replace(window, truth=[""] * len(window), label_sources=[""] * len(window))
+    assert last(judge(reference, unlabelled, PLAN)).quality is None
+    found = last(judge(reference, unlabelled, PLAN, labelled))
+    assert found.quality["rows"] == len(labelled) == 200
+    assert found.quality == judged(reference, window)["quality"]
+    assert found.verdict == "ok"
