@@ -11,6 +11,8 @@ import pytest
 
 from tests.ports import closed_port, silent_port
 
+pytestmark = pytest.mark.slow
+
 TINY_FLOW = Path(__file__).with_name("tiny_monitor.py")
 DOOR = f"""
 import sys

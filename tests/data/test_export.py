@@ -48,7 +48,7 @@ def test_what_people_write_comes_back_as_it_was(tmp_path, kind, name):
     assert whole(text) == whole(HELD[name])
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.text(min_size=1), st.sampled_from([SPAM, NOT_SPAM])), min_size=1))
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_any_text_comes_back_as_it_was(tmp_path, kind, messages):

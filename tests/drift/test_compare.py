@@ -63,6 +63,7 @@ def agree(found, page):
     return {status for status, _ in told.values()}
 
 
+@pytest.mark.slow
 def test_evidently_measures_and_says_of_each_column_what_the_alarm_does(drifted):
     found, pages = drifted
     assert agree(found, pages["drift"]) == {"FAIL", "SUCCESS"}
@@ -86,6 +87,7 @@ def test_messages_that_repeat_count_once_in_both():
     assert page.summary["rows"]["current"] == {"of": 240, "compared": len(current.distinct())}
 
 
+@pytest.mark.slow
 def test_evidently_fails_quality_where_the_alarm_rings(drifted):
     found, pages = drifted
     ended = {test["metric"]: test["status"] for test in pages["classification"].summary["tests"]}
@@ -104,6 +106,7 @@ def test_verdicts_that_are_righter_than_before_fail_nothing():
     assert {test["status"] for test in page.summary["tests"]} == {"SUCCESS"}
 
 
+@pytest.mark.slow
 def test_text_is_tested_on_what_its_classifier_reaches_by_chance(drifted):
     page = drifted[1]["drift"]
     (told,) = [metric for metric in page.summary["metrics"] if metric.get("column") == "domain classifier"]
@@ -134,6 +137,7 @@ def test_names_that_could_harm_are_numbered_and_rare_ones_put_together():
     assert set(many.values()) == {*(f"v{n}" for n in range(12)), "others"}
 
 
+@pytest.mark.slow
 def test_no_word_of_a_message_is_in_a_page(drifted):
     for page in drifted[1].values():
         assert len(page.html) > 1_000_000
@@ -155,6 +159,7 @@ def test_no_payload_is_in_a_page_and_what_stands_for_it_is_told(hostile):
     assert names["source no. 3"] in PAYLOADS
 
 
+@pytest.mark.slow
 def test_a_page_names_each_script_that_may_run(drifted):
     page = drifted[1]["drift"].html
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]

@@ -10,6 +10,7 @@ from spamctl.drift.kernels import feature_kernel
 from tests.drift.made_samples import messages, sample
 
 
+@pytest.mark.slow
 def test_calibrated_probabilities_promise_what_labels_then_say():
     draws = np.random.default_rng(0)
     covered = 0

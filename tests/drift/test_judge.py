@@ -194,6 +194,7 @@ def test_large_sides_are_compared_in_part_and_it_is_said(monkeypatch, reference)
     assert found["verdict"] == "ok"
 
 
+@pytest.mark.slow
 def test_a_calm_window_rings_as_rarely_as_was_asked_for():
     rows = messages(400, 0)
     rings = 0

@@ -121,7 +121,7 @@ def test_a_guarded_model_needs_the_users_token(server, monkeypatch, tmp_path):
     assert hub.find("tiny")[1].is_dir()
 
 
-@pytest.mark.parametrize("fault", ["500", "503", "429", "404", "403", "silent"])
+@pytest.mark.parametrize("fault", ["500", "503", "429", "404", "403", pytest.param("silent", marks=pytest.mark.slow)])
 def test_a_hub_in_trouble_means_the_fallback(server, tiny_llama, fault):
     """What a proxy answers (404, 403 without a reason) says nothing about the model."""
     server.fault = fault

@@ -115,6 +115,7 @@ def test_every_interval_is_finite_and_holds_its_value(pairs, threshold):
         assert (-1 if name == "mcc" else 0) <= found.low <= found.value <= found.high <= 1
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
     population = score(*sample(200_000, seed=100), 0.5, resamples=2).metrics
     parts = [score(*sample(400, seed), 0.5, resamples=200).metrics for seed in range(60)]

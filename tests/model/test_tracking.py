@@ -78,6 +78,7 @@ def test_a_closed_port_is_refused_with_what_to_do():
     assert "spamctl ui" in refusal(f"http://127.0.0.1:{closed_port()}")
 
 
+@pytest.mark.slow
 def test_a_server_that_takes_the_call_and_never_speaks_is_refused():
     with silent_port() as port:
         assert "does not answer" in refusal(f"http://127.0.0.1:{port}")

@@ -86,7 +86,7 @@ def test_a_list_without_runs_is_a_list():
     assert "0 runs kept here" in words(index([]))
 
 
-@pytest.mark.parametrize(("rows", "moved"), [(12, 0.0), (60, 0.0), (60, 1.0)])
+@pytest.mark.parametrize(("rows", "moved"), [(12, 0.0), (60, 0.0), pytest.param(60, 1.0, marks=pytest.mark.slow)])
 def test_what_the_judge_says_can_be_shown(moved, rows):
     reference, current = made(80), made(rows, seed=1, moved=moved, labelled=0.5)
     judgement = dataclasses.asdict(last(judge(reference, current, Plan(replicates=100))))

@@ -14,6 +14,7 @@ def titles(result, reference=REFERENCE, current=CURRENT):
     return {name: title(png) for name, png in monitoring_plots(result, reference, current).items()}
 
 
+@pytest.mark.slow
 def test_every_picture_says_its_finding():
     assert titles(DRIFTED) == {
         "drift_trend": "Drift is 2.31 times its threshold; a test rang in 2 of the last 12 runs",
@@ -24,6 +25,7 @@ def test_every_picture_says_its_finding():
     }
 
 
+@pytest.mark.slow
 def test_a_first_run_has_no_trend_and_a_small_one_no_tests():
     assert set(titles(CALM | {"history": HISTORY[:1]})) == {"tests", "probabilities", "words"}
     assert titles(TOO_FEW, [], []) == {
@@ -40,6 +42,7 @@ def test_runs_that_measured_nothing_are_drawn_as_such():
     assert drawn["drift_trend"].startswith("The newest run was too small to test")
 
 
+@pytest.mark.slow
 def test_only_the_last_thirty_runs_are_drawn():
     runs = [past(1, 1.5)] * 50 + [past(2, 0.5)] * 30
     assert titles(CALM | {"history": runs})["drift_trend"].endswith("a test rang in 0 of the last 30 runs")

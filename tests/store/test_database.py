@@ -25,8 +25,8 @@ def write(store, made):
 
 @pytest.fixture
 def closed_store(tmp_path):
-    """Leave a store of 2,000 rows behind, closed, and return its file."""
-    file = tmp_path / "spam.db"
+    """Leave a store of 2,000 rows behind, closed, and return its file, whose address is short enough to be shown."""
+    file = Path("spam.db")
     with open_store(str(file), create=True) as store:
         write(store, rows(2000))
     return file
