@@ -11,6 +11,7 @@ from hypothesis import settings
 from spamctl.model.telemetry import silence_openvino
 
 SLOW_FOLDERS = ("flows", "serving", "faults")
+ALONE = ("faults",)
 OUR_VARIABLES = ("SPAMCTL_", "METAFLOW_", "MLFLOW_", "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "XDG_")
 REQUIRED = os.environ.get("SPAMCTL_TESTS_REQUIRE", "").split()
 COLOUR_VARIABLES = ("FORCE_COLOR", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
@@ -41,11 +42,14 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what starts flows, servers or faults as slow, by its folder."""
+    """Mark by its folder what starts flows, servers or faults as slow, and what bears no company."""
     tests = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(tests).parts[0] in SLOW_FOLDERS:
+        folder = item.path.relative_to(tests).parts[0]
+        if folder in SLOW_FOLDERS:
             item.add_marker(pytest.mark.slow)
+        if folder in ALONE:
+            item.add_marker(pytest.mark.alone)
 
 
 @pytest.hookimpl(wrapper=True)
