@@ -32,7 +32,7 @@ KINDS = ("none", "vocabulary", "homoglyph", "modern", "prior")
 PLANTED = "zorbex"
 PLANTED_SHARE = 0.1
 PLANTED_SIZES = (200, 500)
-REPLICATES = {"calm": 199, "drifted": 999}  # monitoring has 2,000; the rate is exact with any number of this kind
+REPLICATES = 2_000  # as in monitoring: with 199 the least p-value of 15 tests is too coarse, and the alarm too quiet
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +132,11 @@ class Stage:
         both = np.concatenate(self.division(rows, seed))
         rng = np.random.default_rng(seed)
         is_current = np.arange(both.size) >= both.size - rows
-        deals = alarm.deal(is_current, REPLICATES["calm"], rng)
+        deals = alarm.deal(is_current, REPLICATES, rng)
         text, features = (kernel[np.ix_(both, both)] for kernel in self.kernels)
         sides = self.window(rows, seed)
         pooled = alarm.Pool(*sides, deals, np.ones_like(is_current), text, features)
-        return rings(alarm.nulls(pooled, alarm.quality_nulls(*sides, REPLICATES["calm"], rng)))
+        return rings(alarm.nulls(pooled, alarm.quality_nulls(*sides, REPLICATES, rng)))
 
     def drifted(self, kind: str, seed: int) -> Any:
         """Stage a window of traffic, and score it."""
@@ -179,8 +179,8 @@ def alarmed(reference: Any, current: Any, seed: int) -> dict[str, bool]:
 
     rng = np.random.default_rng(seed)
     sides = reference.distinct(), current.distinct()
-    pooled = alarm.pool(*sides, REPLICATES["drifted"], rng)
-    return rings(alarm.nulls(pooled, alarm.quality_nulls(*sides, REPLICATES["drifted"], rng)))
+    pooled = alarm.pool(*sides, REPLICATES, rng)
+    return rings(alarm.nulls(pooled, alarm.quality_nulls(*sides, REPLICATES, rng)))
 
 
 def rings(nulls: dict[str, Any]) -> dict[str, bool]:
