@@ -31,9 +31,10 @@ def judge_family(nulls: Mapping[str, ArrayLike], rate: float) -> dict[str, Findi
 
     This is the step-down procedure of Westfall & Young (1993) on p-values, as Ge, Dudoit & Speed (2003) compute it: it
     knows from the deals themselves how far the tests say the same, so it loses nothing to their number. Holm's p-values
-    (1979), which must fear the worst, are given for comparison. With few deals their least p-value is coarse and the
-    alarm too quiet (200 deals of 15 tests: 2.4 % for 5 %), so take a hundred for each test. Statistics of different rows may be dealt apart: they
-    then count as independent, which is the worse case when they are positively related (Šidák 1967).
+    (1979), which must fear the worst, are given for comparison. With few deals the least p-value is coarse and the
+    alarm too quiet (200 deals of 15 tests rang for 2.4 % where 5 % were asked), so take a hundred for each test.
+    Statistics of different rows may be dealt apart: they then count as independent, which is the worse case when they
+    are positively related (Šidák 1967).
     """
     names = list(nulls)
     statistics = np.stack([np.asarray(nulls[name], dtype=np.float64) for name in names])  # (T, B + 1)
