@@ -7,9 +7,10 @@ import importlib.metadata
 import json
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,7 +110,10 @@ def log_model(run_id: str, files: Files) -> str:
         Path(scratch, PACKAGE).mkdir()
         artefact.write(files, Path(scratch, PACKAGE))
         shutil.copy(PACKAGE_FOLDER / "serving" / "entry.py", scratch)
-        with contextlib.chdir(scratch):  # else MLflow notes this machine's paths, and takes a uv.lock along
+        with (
+            contextlib.chdir(scratch),
+            _no_bytecode(),
+        ):  # else MLflow notes this machine's paths, and takes a uv.lock along
             logged = mlflow.pyfunc.log_model(
                 name="model",
                 python_model="entry.py",
@@ -126,6 +130,16 @@ def log_model(run_id: str, files: Files) -> str:
             "the package that MLflow stored is not the one that was measured; look at its artifact store"
         )
     return uri
+
+
+@contextlib.contextmanager
+def _no_bytecode() -> Iterator[None]:
+    """Have Python leave no compiled code, which names places of this machine, beside what MLflow stores and imports."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def _package_of(model_uri: str) -> Path:

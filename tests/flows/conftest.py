@@ -79,7 +79,7 @@ class Desk:
         folder = str(self.folder)
         here = {"METAFLOW_DATASTORE_SYSROOT_LOCAL": folder, "METAFLOW_USER": "ada", "METAFLOW_HOME": f"{folder}/home"}
         done = subprocess.run(
-            [sys.executable, "-c", program],
+            [sys.executable, "-B", "-c", program],  # who looks leaves no compiled code beside a stored model
             cwd=self.folder, env=self.environment() | here | variables, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
