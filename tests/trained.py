@@ -59,6 +59,8 @@ def _train(family: str) -> Trained:
         lesson = tuning.Lesson(train, made.truth("train"), validation, made.truth("validation"))
         recipe = tuning.Recipe("head", 8, Plan(epochs=1), bench.dtype)
         last(tuning.tune(made.classifier, lesson, recipe, Checkpoints(Path(folder, "checkpoints"))))
+    made.classifier.eval()
+    made.classifier.trunk.window(0, made.classifier.trunk.depth)  # as an export leaves it: whole
     return made
 
 
