@@ -110,10 +110,8 @@ def log_model(run_id: str, files: Files) -> str:
         Path(scratch, PACKAGE).mkdir()
         artefact.write(files, Path(scratch, PACKAGE))
         shutil.copy(PACKAGE_FOLDER / "serving" / "entry.py", scratch)
-        with (
-            contextlib.chdir(scratch),
-            _no_bytecode(),
-        ):  # else MLflow notes this machine's paths, and takes a uv.lock along
+        # Else MLflow notes this machine's paths, takes a uv.lock along, and keeps compiled code.
+        with contextlib.chdir(scratch), _no_bytecode():
             logged = mlflow.pyfunc.log_model(
                 name="model",
                 python_model="entry.py",
