@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
     options = settled.options
     token = read_token(options, settled.variables)
     store = _refuse_early(options, token)
+    threading.Thread(target=_import_early, daemon=True).start()
     _, result = run_verb(ServeOptions, flags, Start(config, None, debug))
 
     from rich.console import Console
@@ -87,6 +89,13 @@ def _refuse_early(options: ServeOptions, token: str) -> str:
         )
     listen(options.host, options.port).close()
     return "" if options.capture == "off" else prepare_store(options.datastore_uri)
+
+
+def _import_early() -> None:
+    """Import what the server is made of while the flow runs, on the core that it leaves idle."""
+    from spamctl.serving.run import get_ready
+
+    get_ready()
 
 
 def _settings(options: ServeOptions, result: Mapping[str, Any], token: str) -> Settings:

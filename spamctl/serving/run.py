@@ -6,6 +6,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Mapping
 
+from spamctl.model.telemetry import silence_openvino
 from spamctl.serving.follow import Wish, following
 from spamctl.serving.metrics import SHARED_FOLDER
 from spamctl.serving.server import Tell, listen, serve
@@ -28,3 +29,10 @@ def run(
             return serve(settings, listener, tell, ready)
         with tempfile.TemporaryDirectory(prefix="spamctl-metrics-") as shared:
             return Workers(settings, listener, {**environment, SHARED_FOLDER: shared}, tell).run(ready)
+
+
+def get_ready() -> None:
+    """Import what loading a release needs, so that `run` answers sooner."""
+    silence_openvino()
+    import openvino  # noqa: F401
+    import tokenizers  # noqa: F401
