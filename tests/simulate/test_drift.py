@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import wasserstein_distance
 
 from spamctl.errors import DataError
 from spamctl.message import NOT_SPAM, SPAM, Message
@@ -244,3 +245,16 @@ def test_the_more_drift_the_less_sure_of_the_truth_is_the_linear_baseline(drift_
         margins.append(float((towards_truth * baseline.decision_function([row.text for row in rows])).mean()))
     assert all(after < before + 0.01 for before, after in pairwise(margins)), margins
     assert margins[0] - margins[-1] > least, margins
+
+
+@pytest.mark.slow
+@drift_types
+def test_the_more_drift_the_further_the_linear_baseline_is_from_what_it_said_before(drift_type, real, baseline):
+    """Nobody says which way: to this baseline digits look like spam, so `leet` makes it surer, not less sure."""
+    margins = []
+    for dose in (0.0, 0.25, 0.5, 0.75, 1.0):
+        rows = staged(real, drift_type, samples=len(real), strength=dose, proportion=1.0)
+        margins.append(baseline.decision_function([row.text for row in rows]))
+    moved = [float(wasserstein_distance(margins[0], after)) for after in margins]
+    assert all(after > before - 0.01 for before, after in pairwise(moved)), moved
+    assert (moved[-1] > 0.01) == (drift_type != "none"), moved
