@@ -1,6 +1,6 @@
 """Count how often the alarm rings when nothing has changed, and when something has, beside Evidently's defaults.
 
-    python tests/bench/alarm.py [--folder demo] [--windows 500] [--threads 1] [--quick]
+    python tests/bench/alarm.py [--folder demo] [--windows 500] [--evidently 100] [--seed 0] [--threads 1] [--quick]
 
 It prints tables and asserts nothing. The folder holds mlflow.db with a champion: `make record-demo` trains one. Its
 test and validation rows, scored by its own engine, are the population; neither was trained on. Windows without drift:
@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,7 @@ SIZES = (20, 100, 500)
 POWER_ROWS = 200
 STRENGTH = 0.5
 KINDS = ("none", "vocabulary", "homoglyph", "modern", "prior")
-PLANTED = "zorbex"
-PLANTED_SHARE = 0.1
+PLANTED_SHARES = (0.1, 0.25)
 PLANTED_SIZES = (200, 500)
 REPLICATES = 2_000  # as in monitoring: with 199 the least p-value of 15 tests is too coarse, and the alarm too quiet
 
@@ -50,8 +51,8 @@ def main() -> None:
     options = parsed()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)  # read once, when numpy loads
     few = max(10, options.windows // 10)
-    scale = Scale(few, 10, 5, 20) if options.quick else Scale(options.windows, few, few // 2, few * 2)
-    stage = Stage(options.folder)
+    scale = Scale(few, 10, 5, 20) if options.quick else Scale(options.windows, few, options.evidently, few * 2)
+    stage = Stage(options.folder, options.seed)
     print(circumstances(options.threads, PACKAGES))
     print(f"{len(stage.test)} test rows and {len(stage.everything) - len(stage.test)} validation rows, twins once")
     false_alarms(stage, scale)
@@ -64,6 +65,8 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--folder", type=Path, default=Path(__file__).parents[2] / "demo", help="where mlflow.db lies")
     parser.add_argument("--windows", type=int, default=500, help="windows without drift of each size")
+    parser.add_argument("--evidently", type=int, default=100, help="how many of them Evidently judges, too")
+    parser.add_argument("--seed", type=int, default=0, help="other seeds draw other windows, drifts and words")
     parser.add_argument("--threads", type=int, default=1, help="processor threads")
     parser.add_argument("--quick", action="store_true", help="a tenth of the windows")
     return parser.parse_args()
@@ -72,12 +75,12 @@ def parsed() -> argparse.Namespace:
 class Stage:
     """Hold the champion's engine, and the messages that it was not trained on, with its scores."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, seed: int) -> None:
         from spamctl.data.corpus import CorpusRequest, read_corpus
         from spamctl.data.split import split
         from spamctl.drift import kernels
 
-        self.engine = champion(folder)
+        self.engine, self.seed = champion(folder), seed
         parts = split(read_corpus(CorpusRequest()).messages)
         self.messages = parts.test
         self._known: dict[str, tuple[float, bool, Any]] = {}
@@ -115,7 +118,7 @@ class Stage:
         """Divide the population by lot into a reference, as large as the test part if that can be, and a window."""
         import numpy as np
 
-        order = np.random.default_rng([seed, rows]).permutation(len(self.everything))
+        order = np.random.default_rng([self.seed, seed, rows]).permutation(len(self.everything))
         return order[rows : rows + len(self.test)], order[:rows]
 
     def window(self, rows: int, seed: int) -> tuple[Any, Any]:
@@ -130,7 +133,7 @@ class Stage:
         from spamctl.drift import alarm
 
         both = np.concatenate(self.division(rows, seed))
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng([self.seed, seed])
         is_current = np.arange(both.size) >= both.size - rows
         deals = alarm.deal(is_current, REPLICATES, rng)
         text, features = (kernel[np.ix_(both, both)] for kernel in self.kernels)
@@ -142,8 +145,9 @@ class Stage:
         """Stage a window of traffic, and score it."""
         from spamctl.simulate.drift import stream
 
+        chosen = 1_000 * self.seed + seed
         return self.sample(
-            stream(self.messages, samples=POWER_ROWS, drift_type=kind, strength=STRENGTH, proportion=1.0, seed=seed)
+            stream(self.messages, samples=POWER_ROWS, drift_type=kind, strength=STRENGTH, proportion=1.0, seed=chosen)
         )
 
 
@@ -268,34 +272,36 @@ def power(stage: Stage, scale: Scale) -> None:
 
 
 def planted(stage: Stage, scale: Scale) -> None:
-    """Print how often a new word in a tenth of the spam is named among the ten first causes of the spam side."""
+    """Print how often a new word in some of the spam is named among the ten first causes of the spam side."""
     lines = {}
-    for rows in PLANTED_SIZES:
-        named = []
+    for rows, part in product(PLANTED_SIZES, PLANTED_SHARES):
+        named, held = [], []
         for seed in range(scale.planted):
-            reference, current = stage.window(rows, seed)
-            named.append(PLANTED in causes_of(reference, current, seed))
-        lines[f"{rows} messages"] = {"named": named}
-    show(f"Causes: a new word in {PLANTED_SHARE:.0%} of what is called spam is among the ten first", lines)
+            lots = random.Random(f"{stage.seed} {seed} {rows} {part}")
+            word = "".join(map(lots.choice, ("bdfgklmnprstvz", "aeiou") * 3))
+            terms, messages = causes_of(*stage.window(rows, seed), (word, part), lots)
+            named.append(word in terms)
+            held.append(messages)
+        lines[f"{rows} messages, the word in {part:.0%} of the spam: {min(held)} to {max(held)}"] = {"named": named}
+    show("Causes: a new word is among the ten first", lines)
 
 
-def causes_of(reference: Any, current: Any, seed: int) -> list[str]:
-    """Plant a word in the middle of some spam of a window, and return the terms that are named."""
-    import random
-
+def causes_of(reference: Any, current: Any, plant: tuple[str, float], lots: random.Random) -> tuple[list[str], int]:
+    """Plant a word in a share of what is called spam in a window; return the terms that are named, and in how many."""
     from spamctl.drift.causes import risen
 
-    lots = random.Random(seed)
+    word, part = plant
     sides = [
         [text for text, called in zip(side.texts, side.called_spam, strict=True) if called]
         for side in (reference, current)
     ]
-    for row in lots.sample(range(len(sides[1])), max(2, round(PLANTED_SHARE * len(sides[1])))):
+    chosen = lots.sample(range(len(sides[1])), max(2, round(part * len(sides[1]))))
+    for row in chosen:
         words = sides[1][row].split()
-        words.insert(lots.randrange(len(words) + 1), PLANTED)
+        words.insert(lots.randrange(len(words) + 1), word)
         sides[1][row] = " ".join(words)
     ham = [text for text, called in zip(reference.texts, reference.called_spam, strict=True) if not called]
-    return [one["term"] for one in risen(*sides, ham)]
+    return [one["term"] for one in risen(*sides, ham)], len(chosen)
 
 
 if __name__ == "__main__":
