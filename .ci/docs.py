@@ -5,7 +5,8 @@
     docs.py --record NAME COMMAND…   run a command that takes minutes and keep its output in .ci/recorded/NAME.txt
 
 A block stands between `<!-- spamctl:begin WHAT -->` and `<!-- spamctl:end WHAT -->`. WHAT is a cheap command that
-prints the same on every machine (`$ spamctl --help`), `tree` (the package, a sentence a module), or `recorded NAME`.
+prints the same on every machine (`$ spamctl --help`), `tree` (the package, a sentence a module), `recorded NAME`, or
+`recorded NAME from TEXT`: its command, and its end from the last line that begins with the text.
 """
 
 import ast
@@ -46,8 +47,18 @@ def content(what: str) -> str:
     if what == "tree":
         return fence("text", "".join(f"{line}\n" for line in tree(ROOT / "spamctl")))
     if what.startswith("recorded "):
-        return fence("console", (RECORDED / f"{what.removeprefix('recorded ')}.txt").read_text(encoding="utf-8"))
+        name, _, start = what.removeprefix("recorded ").partition(" from ")
+        return fence("console", ending((RECORDED / f"{name}.txt").read_text(encoding="utf-8"), start))
     raise SystemExit(f"README.md: no block is called {what!r}; see .ci/docs.py")
+
+
+def ending(text: str, start: str) -> str:
+    """Return what was recorded: all of it, or its head and what follows from the last line that begins with `start`."""
+    lines = text.splitlines(keepends=True)
+    places = [place for place, line in enumerate(lines) if place > 1 and line.startswith(start)]
+    if not places:
+        raise SystemExit(f"README.md: no recorded line begins with {start!r}")
+    return text if not start else "".join([*lines[:2], "…\n", *lines[places[-1] :]])
 
 
 def fence(language: str, text: str) -> str:

@@ -67,6 +67,15 @@ def test_what_is_recorded_says_when_where_and_how_it_ended(tmp_path, monkeypatch
     assert f"```console\n{command}\n{facts}\n{output}\n```" in shown
 
 
+def test_of_a_long_recording_the_end_is_enough(tmp_path, monkeypatch):
+    monkeypatch.setattr(docs, "RECORDED", tmp_path)
+    (tmp_path / "long.txt").write_text("$ long\n# today\none\nEnd: no\ntwo\nEnd: yes\nthree\n", encoding="utf-8")
+    shown = docs.render(BLOCK.format("recorded long from End:"))
+    assert "```console\n$ long\n# today\n…\nEnd: yes\nthree\n```" in shown
+    with pytest.raises(SystemExit, match="no recorded line begins with 'Nothing'"):
+        docs.render(BLOCK.format("recorded long from Nothing"))
+
+
 def test_a_failure_is_not_recorded(tmp_path, monkeypatch):
     monkeypatch.setattr(docs, "RECORDED", tmp_path)
     assert docs.record("fault", ["python", "-c", "raise(SystemExit(1))"]) == 1
@@ -76,4 +85,10 @@ def test_a_failure_is_not_recorded(tmp_path, monkeypatch):
 def test_every_recording_is_shown(root):
     readme = (root / "README.md").read_text(encoding="utf-8")
     for path in (root / ".ci" / "recorded").glob("*"):
-        assert f"<!-- spamctl:begin recorded {path.stem} -->" in readme
+        assert re.search(rf"<!-- spamctl:begin recorded {path.stem}( from .+)? -->", readme)
+
+
+def test_every_picture_is_shown(root):
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    for path in (root / ".ci" / "pictures").iterdir():
+        assert f"](.ci/pictures/{path.name})" in readme
