@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +62,24 @@ def fetch(name: str, wanted: str, cache: Path) -> Found:
     found = Found(name, str(version.version), wanted if wanted in ALIASES else "", str(folder))
     _remember(place, wanted, uri, found)
     return found
+
+
+def meant(name: str, wanted: Sequence[str]) -> list[str]:
+    """Ask the registry which version of model `name` each of `wanted` means now, and nothing more; "" where none is.
+
+    Raises UnavailableError if the registry does not answer.
+    """
+    uri = tracking_uri()
+    require_reachable(uri)
+    with open_tracking(uri) as client:
+        return [_number(client, name, one) for one in wanted]
+
+
+def _number(client: MlflowClient, name: str, wanted: str) -> str:
+    try:
+        return str(_find(client, name, wanted).version)
+    except UsageError:
+        return ""
 
 
 def _find(client: MlflowClient, name: str, wanted: str) -> ModelVersion:

@@ -12,7 +12,7 @@ import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,31 +112,48 @@ def plain(found: Found) -> dict[str, str]:
     return asdict(Release(found.name, found.version, found.alias, found.folder))
 
 
-def look(wish: Wish, releases: Path) -> None:
-    """Ask the registry once, and write down what it says; all stays as it is if it does not answer."""
+def look(wish: Wish, releases: Path, before: Sequence[str]) -> Sequence[str]:
+    """Ask the registry once what is meant; if that is not what was meant `before`, fetch it and write it down.
+
+    Returns the versions that are meant now; all stays as it is if the registry does not answer.
+    """
+    from spamctl.model.versions import meant
+
+    now = meant(wish.name, [one for one in (wish.version, wish.shadow) if one != NONE])
+    if now == before:
+        return before
     served, shadow = find(wish)
     if served.remembered:
-        return
+        return before
     told = {"served": plain(served), "shadow": plain(shadow) if shadow else None}
     draft = releases.with_suffix(".draft")
     draft.write_text(json.dumps(told), encoding="utf-8")
     draft.replace(releases)
+    return now
 
 
 def main(releases: Path) -> None:
     """Look again and again until nobody holds the other end of standard input."""
-    os.nice(NICENESS)
+    _step_aside()
     wish = Wish(**json.loads(sys.stdin.readline()))
-    told = ""
+    told: str = ""
+    known: Sequence[str] = []
     while not select.select([sys.stdin], [], [], wish.seconds)[0]:  # the server begins with what has just been found
         trouble = ""
         try:
-            look(wish, releases)
+            known = look(wish, releases, known)
         except SpamctlError as error:
             trouble = str(error)
         if trouble != told:
             sys.stderr.write(f"following {wish.name} {wish.version}: {trouble or 'the registry answers again'}\n")
             told = trouble
+
+
+def _step_aside() -> None:
+    """Let whatever else runs here go first; where Linux shares its time out by sessions, the session must be nice."""
+    os.nice(NICENESS)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(NICENESS), encoding="ascii")
 
 
 if __name__ == "__main__":

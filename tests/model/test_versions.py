@@ -72,6 +72,13 @@ def test_what_is_not_there_is_refused_with_what_there_is(here, name, wanted, wor
 
 
 @pytest.mark.slow
+def test_what_is_meant_is_told_without_a_copy(here):
+    assert versions.meant("spam", ["champion", "challenger", "latest", "2", "9"]) == ["1", "3", "3", "2", ""]
+    assert versions.meant("ham", ["champion"]) == [""]
+    assert not here.exists()
+
+
+@pytest.mark.slow
 def test_an_alias_that_nothing_has_is_refused(here):
     with tracking.open_tracking(URI) as client:
         client.delete_registered_model_alias("spam", "challenger")
