@@ -19,7 +19,7 @@ SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reord
 # The last, where it is set, has each of the hundreds of processes of a test run compile spamctl anew.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test test-fast test-reliability check format docs bench-train bench-serve record-train record-tour record-bench record-bench-serve lock clean new-python
+.PHONY: help set-up demo test test-fast test-reliability check format docs bench record-train record-tour record-demo record-bench lock clean new-python
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,11 +57,8 @@ format: .venv/.set-up ## put the code into its standard form
 docs: .venv/.set-up ## write the program's own output into README.md
 	.venv/bin/python .ci/docs.py --write
 
-bench-train: .venv/.set-up ## time training and scoring beside the usual way; takes minutes
-	.venv/bin/python tests/bench/train.py
-
-bench-serve: .venv/.set-up ## time the server beside the usual ways to serve; takes minutes
-	.venv/bin/python tests/bench/serve.py
+bench: .venv/.set-up ## measure what one of tests/bench measures, beside the usual way: NAME=train, serve, alarm...
+	.venv/bin/python tests/bench/$(NAME).py $(ARGS)
 
 record-train: .venv/.set-up ## train afresh in demo/ and keep the output for README.md
 	rm -rf demo && mkdir demo && touch demo/.spamctl-demo
@@ -70,11 +67,12 @@ record-train: .venv/.set-up ## train afresh in demo/ and keep the output for REA
 record-tour: .venv/.set-up ## serve, send and label where the demo was trained, and keep the output for README.md
 	.venv/bin/python .ci/docs.py --record tour python .ci/tour.py
 
-record-bench: .venv/.set-up ## run the benchmark and keep its tables for README.md
-	.venv/bin/python .ci/docs.py --record bench-train python tests/bench/train.py
+record-demo: .venv/.set-up ## play the demo, and keep its output and the picture of its page for README.md
+	.venv/bin/python .ci/docs.py --record demo spamctl demo --folder demo
+	.venv/bin/python .ci/picture.py demo demo/reports/index.html
 
-record-bench-serve: .venv/.set-up ## run the server's benchmark and keep its tables for README.md
-	.venv/bin/python .ci/docs.py --record bench-serve python tests/bench/serve.py
+record-bench: .venv/.set-up ## run a benchmark where the demo was trained, and keep its tables for README.md: NAME=serve
+	.venv/bin/python .ci/docs.py --record bench-$(NAME) python tests/bench/$(NAME).py $(ARGS)
 
 lock: $(filter .uv/%,$(UV)) ## lock the versions that fit pyproject.toml; ARGS=--upgrade takes the newest
 	$(uv_settings) $(PYTHON) .ci/lock.py --make $(ARGS)

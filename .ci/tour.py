@@ -1,4 +1,4 @@
-"""Serve, send, label and watch in demo/, where a filter has been trained; README shows what this prints."""
+"""Serve, send, label and watch in demo/, where a filter was trained; README shows what this prints, and the page."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+import picture
 
 DEMO = Path(__file__).resolve().parents[1] / "demo"
 LOG = DEMO / "serve.log"
@@ -42,6 +44,7 @@ def main() -> int:
             if code not in ANSWERS:
                 return code
         print(flush=True)
+        picture.take("serve", "http://127.0.0.1:8080/", 1200, 1000)
     finally:
         server.send_signal(signal.SIGTERM)
         code = server.wait()

@@ -1,9 +1,9 @@
 """Time a monitoring, part by part, over stores of several sizes.
 
-    python tests/bench/monitor.py --folder DIR [--rows 2000,1000000] [--database sqlite|postgresql]
+    python tests/bench/monitor.py [--folder demo] [--rows 2000,1000000] [--database sqlite|postgresql]
 
-DIR is a folder in which `spamctl train` has registered a champion; runs are added to its MLflow store. The rows are the
-champion's own test messages with other numbers in them, so that the engine, the words and the tests see real text.
+The folder is one in which `spamctl train` has registered a champion; runs are added to its MLflow store. The rows are
+the champion's own test messages with other numbers in them, so that the engine, the words and the tests see real text.
 It prints tables and asserts nothing. A million rows need 500 MB of disk.
 """
 
@@ -50,7 +50,7 @@ print(json.dumps({"version": found.version, "part": part, "threshold": artefact.
 def main() -> None:
     """Make each store, monitor it, and print where the time went."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, default=ROOT / "demo")
     parser.add_argument("--rows", default="2000,1000000")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     options = parser.parse_args()
