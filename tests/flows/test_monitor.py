@@ -5,7 +5,7 @@ import json
 import sqlite3
 import threading
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -206,7 +206,7 @@ def stores(desk):
     with closing(sqlite3.connect(desk.path("half.db"))) as half, half:
         half.execute("DROP TABLE monitoring")
     desk.path("file").write_text("in the way")
-    return desk
+    return replace(desk, covered=False)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import os
 import re
 import time
+from functools import cache
 
 import pytest
 
@@ -46,25 +47,24 @@ print(json.dumps({"cards": cards, "values": values}))
 
 
 @pytest.fixture(scope="session")
-def trainings(lay):
-    """Start three trainings at once, for two cores; each test waits for the one that it looks at."""
-    desks = {name: lay(name) for name in ("registered", "refused", "direct")}
-    for name in ("refused", "direct"):  # the first makes its store itself
-        lay_store(desks[name].folder)
-    started = {
-        "registered": desks["registered"].train(*OWN, "--gate", "lower-bound", "--accuracy-threshold", "0.5"),
-        "refused": desks["refused"].train(
-            *OWN, *QUICK, "--tune", "full", "--depth", "full", "--gate", "lower-bound", "--accuracy-threshold", "1.0"
-        ),
-        "direct": desks["direct"].start(
-            "-m", "spamctl.flows.train", "--no-pylint", "run", "--accuracy-threshold", "0.7",
-            *OWN, *QUICK, "--tune", "lora", "--depth", "2",
-        ),
+def training(lay):
+    """Run a training when it is first asked for; return its desk and its exit code."""
+    flags = ("--gate", "lower-bound", "--accuracy-threshold")
+    words = {
+        "registered": ("-m", "spamctl", "train", *OWN, *flags, "0.5"),
+        "refused": ("-m", "spamctl", "train", *OWN, *QUICK, "--tune", "full", "--depth", "full", *flags, "1.0"),
+        "direct": ("-m", "spamctl.flows.train", "--no-pylint", "run", "--accuracy-threshold", "0.7", *OWN, *QUICK,
+                   "--tune", "lora", "--depth", "2"),
     }  # fmt: skip
-    yield {name: (desks[name], process) for name, process in started.items()}
-    for process in started.values():
-        if process.poll() is None:
-            kill_family(process)
+
+    @cache
+    def training(name):
+        desk = lay(name, covered=name == "registered")
+        if name != "registered":  # which makes its store itself
+            lay_store(desk.folder)
+        return desk, desk.ended(desk.start(*words[name]))
+
+    return training
 
 
 def wait_for(condition, process):
@@ -78,7 +78,7 @@ def wait_for(condition, process):
 @pytest.fixture(scope="session")
 def resumed(lay):
     """Kill a training with all its processes as it fine-tunes, on a fallback model, and resume it."""
-    desk = lay("resumed")
+    desk = lay("resumed", covered=False)
     lay_store(desk.folder)
     fallback = ("--base-model", "gpt2", "--fallback-base-model", "./tiny-gpt2", "--depth", "2", "--tune", "head")
     long = ("--epochs", "40", "--patience", "40", "--batch-size", "4", "--engine", "float32")
@@ -93,7 +93,6 @@ def resumed(lay):
     return desk, before, newest
 
 
-@pytest.mark.usefixtures("trainings")  # for two cores
 def test_a_killed_training_goes_on_from_its_last_checkpoint_and_registers(resumed):
     desk, before, newest = resumed
     assert [event["stage"] for event in before if event["spamctl"] == "stage"] == ["read", "depth", "tune"]
@@ -118,18 +117,18 @@ def test_a_fallback_is_said_loudly_everywhere(resumed):
 
 
 @pytest.fixture(scope="session")
-def registered(trainings):
+def registered(training):
     """Return the desk of a training that registered its model."""
-    desk, process = trainings["registered"]
-    assert desk.ended(process) == 0, desk.err
+    desk, code = training("registered")
+    assert code == 0, desk.err
     return desk
 
 
 @pytest.fixture(scope="session")
-def refused(trainings):
+def refused(training):
     """Return the desk of a training whose model did not reach the threshold."""
-    desk, process = trainings["refused"]
-    assert desk.ended(process) == 3, desk.err
+    desk, code = training("refused")
+    assert code == 3, desk.err
     return desk
 
 
@@ -240,9 +239,9 @@ def test_full_tuning_keeps_every_block_and_the_floats_that_were_asked_for(refuse
     assert (result["depth"], result["blocks"], result["tune"], result["engine"]) == (3, 3, "full", "float32")
 
 
-def test_the_flow_can_be_run_without_the_command(trainings):
-    desk, process = trainings["direct"]
-    assert desk.ended(process) == 0, desk.out + desk.err
+def test_the_flow_can_be_run_without_the_command(training):
+    desk, code = training("direct")
+    assert code == 0, desk.out + desk.err
     (result,) = [event for event in desk.events(desk.out) if event["spamctl"] == "result"]
     assert result["registered"] is True
     assert (result["depth"], result["tune"]) == (2, "lora")
@@ -291,9 +290,7 @@ def test_no_base_model_and_no_fallback_is_exit_code_1(desk):
 
 
 @pytest.mark.parametrize("silent", [False, True])
-def test_an_unreachable_tracking_server_is_exit_code_1_within_15_seconds(desk, trainings, silent):
-    for _, process in trainings.values():
-        process.wait(timeout=SECONDS)  # so that the clock measures this command alone
+def test_an_unreachable_tracking_server_is_exit_code_1_within_15_seconds(desk, silent):
     with silent_port() as port:
         uri = f"http://127.0.0.1:{port if silent else closed_port()}"
         began = time.monotonic()

@@ -90,5 +90,5 @@ def test_every_recording_is_shown(root):
 
 def test_every_picture_is_shown(root):
     readme = (root / "README.md").read_text(encoding="utf-8")
-    for path in (root / ".ci" / "pictures").iterdir():
+    for path in (root / ".ci" / "pictures").glob("*"):
         assert f"](.ci/pictures/{path.name})" in readme

@@ -257,4 +257,4 @@ def test_the_more_drift_the_further_the_linear_baseline_is_from_what_it_said_bef
         margins.append(baseline.decision_function([row.text for row in rows]))
     moved = [float(wasserstein_distance(margins[0], after)) for after in margins]
     assert all(after > before - 0.01 for before, after in pairwise(moved)), moved
-    assert (moved[-1] > 0.01) == (drift_type != "none"), moved
+    assert (moved[-1] > 0) == (drift_type != "none"), moved  # few messages carry a link that can rotate
