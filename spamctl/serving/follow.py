@@ -144,6 +144,8 @@ def main(releases: Path) -> None:
             known = look(wish, releases, known)
         except SpamctlError as error:
             trouble = str(error)
+        except Exception as error:  # a full disk, a registry in the midst of a change: it may be well the next time
+            trouble = f"{type(error).__name__}: {error}"
         if trouble != told:
             sys.stderr.write(f"following {wish.name} {wish.version}: {trouble or 'the registry answers again'}\n")
             told = trouble

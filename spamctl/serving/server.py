@@ -18,6 +18,7 @@ from spamctl.serving.app import create_app
 from spamctl.serving.deployment import Deployments
 from spamctl.serving.follow import read_releases
 from spamctl.serving.guard import Access
+from spamctl.serving.head import BoundedHead
 from spamctl.serving.metrics import Metrics
 from spamctl.serving.service import Archive, Service
 from spamctl.serving.settings import Settings
@@ -93,7 +94,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=BoundedHead,
                 loop="none",  # ours already runs
                 lifespan="off",
                 ws="none",

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 
@@ -83,6 +84,14 @@ class Workers:
                 self._tell(f"a worker died (exit code {child.returncode}); another one takes its place")
                 time.sleep(AGAIN_S)
                 self._children[index] = self._start()
+                threading.Thread(target=self._hear, args=(self._children[index],), daemon=True).start()
+
+    def _hear(self, child: subprocess.Popen[str]) -> None:
+        """Tell why a worker could not take another one's place, if it says so."""
+        assert child.stdout  # noqa: S101 - for the type checker
+        line = child.stdout.readline().strip()
+        if line not in {"", READY}:
+            self._tell(f"a worker could not start: {line}")
 
     def _end(self) -> None:
         """Let the workers answer what they are answering, then see that none is left."""
