@@ -1,9 +1,11 @@
 """A server that is stopped answers what it began, keeps what it answered, and leaves nothing behind."""
 
 import os
+import shutil
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -132,3 +134,12 @@ def test_workers_end_when_nobody_is_there_to_stop_them(package):
         server.end(signal.SIGKILL)
         until(lambda: not any(map(is_there, children)))
         assert is_refusing(server.port)
+
+
+def test_a_worker_that_cannot_take_anothers_place_says_why(package, tmp_path):
+    copy = Path(shutil.copytree(package.folder, tmp_path / "package"))
+    with a_server(copy, SEVERAL, workers=2) as server:
+        (copy / "model.bin").write_bytes(b"damage")
+        os.kill(min(children_of(server.process.pid)), signal.SIGKILL)
+        until(lambda: "a worker could not start: package: model.bin is not the file that was packaged" in server.told)
+        assert once(server.port, "hello").is_captured  # the other one answers
