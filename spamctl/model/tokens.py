@@ -6,13 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer, normalizers
 
 from spamctl.data.cleaning import clean
 from spamctl.errors import ArtefactError
 
 # A token seldom spans more characters; text beyond this is cut before it is tokenised: 10 MB cost no more than a page.
 CHARACTERS_PER_TOKEN = 32
+# What is drawn as nothing: Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt).
+_UNSEEN = (
+    r"[\x{AD}\x{34F}\x{61C}\x{115F}\x{1160}\x{17B4}\x{17B5}\x{180B}-\x{180F}\x{200B}-\x{200F}\x{202A}-\x{202E}"
+    r"\x{2060}-\x{206F}\x{3164}\x{FE00}-\x{FE0F}\x{FEFF}\x{FFA0}\x{FFF0}-\x{FFF8}\x{1BCA0}-\x{1BCA3}"
+    r"\x{1D173}-\x{1D17A}\x{E0000}-\x{E0FFF}]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,17 @@ class MessageTokenizer:
         self._tokenizer = tokenizer
         self.max_tokens = max_tokens
         self.empty_id = empty_id
+
+    @classmethod
+    def of_base(cls, tokenizer: Tokenizer, *, max_tokens: int, empty_id: int) -> MessageTokenizer:
+        """Take a base model's tokenizer and have it read what a person sees: NFKC, without what is drawn as nothing.
+
+        So `fr\u200bee` and fullwidth letters hide no word. The rule is part of the `tokenizer.json` that is packaged.
+        """
+        own = [tokenizer.normalizer] if tokenizer.normalizer else []
+        seen = [normalizers.NFKC(), normalizers.Replace(Regex(_UNSEEN), "")]
+        tokenizer.normalizer = normalizers.Sequence([*seen, *own])
+        return cls(tokenizer, max_tokens=max_tokens, empty_id=empty_id)
 
     @classmethod
     def from_file(cls, path: Path, *, max_tokens: int, empty_id: int) -> MessageTokenizer:

@@ -56,5 +56,5 @@ def open_workbench(
         raise DataError(
             f"{base_model.folder}: the tokenizer knows more tokens than the model; they belong to two models"
         )
-    tokenizer = MessageTokenizer(backend, max_tokens=max_tokens, empty_id=empty_id)
+    tokenizer = MessageTokenizer.of_base(backend, max_tokens=max_tokens, empty_id=empty_id)
     return Workbench(trunk.to(where), tokenizer, where, frozen_dtype(precision, where))

@@ -6,6 +6,7 @@ import time
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from spamctl.errors import ArtefactError
 from spamctl.model.tokens import CHARACTERS_PER_TOKEN, MessageTokenizer
@@ -68,6 +69,43 @@ def test_a_saved_tokenizer_gives_the_same_tokens(tmp_path, messages):
     texts = [message.text for message in messages]
     assert again.encode(texts) == tokenizer().encode(texts)
     assert again.encode([""])[0].ids == [383]
+
+
+def seeing(max_tokens=99):
+    """Return a tokenizer that reads what a person sees, as training makes it."""
+    tiny = tiny_models.tokenizer()
+    copy = Tokenizer.from_str(tiny.backend_tokenizer.to_str())
+    return MessageTokenizer.of_base(copy, max_tokens=max_tokens, empty_id=tiny.eos_token_id)
+
+
+@pytest.mark.parametrize(
+    "twin",
+    [
+        "f\u200br\u2060e\ufeffe \u202ecash\u202c",  # of no width, and turned about
+        "fr\u00adee c\u034fash\ufe0f",
+        "".join(chr(ord(letter) + 0xFEE0) if letter != " " else "\u3000" for letter in "free cash"),  # fullwidth
+        "\U0001d41f\U0001d42b\U0001d41e\U0001d41e \U0001d41c\U0001d41a\U0001d42c\U0001d421",  # for mathematicians
+    ],
+)
+def test_what_looks_the_same_has_the_same_tokens(twin, tmp_path):
+    (tmp_path / "tokenizer.json").write_text(seeing().to_json(), encoding="utf-8")
+    packaged = MessageTokenizer.from_file(tmp_path / "tokenizer.json", max_tokens=99, empty_id=0)
+    for tokens in (seeing(), packaged):
+        assert tokens.encode([twin]) == tokens.encode(["free cash"])
+    assert tokenizer(99).encode([twin]) != tokenizer(99).encode(["free cash"])  # what happens without care
+
+
+@given(st.text(st.characters(codec="ascii")))
+def test_plain_text_is_read_as_it_is(text):
+    assert seeing().encode([text]) == tokenizer(99).encode([text])
+
+
+def test_every_character_that_is_drawn_as_nothing_is_read_as_nothing():
+    ranges = ((0x200B, 0x2010), (0x202A, 0x202F), (0x2060, 0x2070), (0x1D173, 0x1D17B), (0xE0000, 0xE1000))
+    alone = (0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x17B4, 0x180E, 0x3164, 0xFE00, 0xFE0F, 0xFEFF, 0xFFA0)
+    unseen = [*map(chr, alone), *(chr(code) for start, end in ranges for code in range(start, end))]
+    rows = seeing().encode([f"fr{one}ee" for one in unseen])
+    assert [row.ids for row in rows] == [seeing().encode(["free"])[0].ids] * len(unseen)
 
 
 @pytest.mark.parametrize(
