@@ -24,9 +24,10 @@ _DEEPEST_ENTITY = 8
 def clean(text: str) -> str:
     """Unescape HTML entities, normalise to NFC and drop control characters; keep what spammers use.
 
-    Zero-width characters, homoglyphs and directional marks stay: they tell spam from the rest, though a model reads past
-    what is drawn as nothing (`model/tokens.py`). Lone surrogates become U+FFFD. Any string is accepted, in time linear in its length. What is clean stays as it is when it is cleaned again,
-    so a message that was cleaned for training meets the same model as its raw form does in the server.
+    Zero-width characters, homoglyphs and directional marks stay: they tell spam from the rest, though a model reads
+    past what is drawn as nothing (`model/tokens.py`). Lone surrogates become U+FFFD. Any string is accepted, in time
+    linear in its length. What is clean stays as it is when it is cleaned again, so a message that was cleaned for
+    training meets the same model as its raw form does in the server.
     """
     text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     for _ in range(_DEEPEST_ENTITY):
