@@ -9,8 +9,8 @@ from spamctl.message import Label
 from spamctl.model.tick import Tick, Ticking
 from spamctl.store import labels, queries
 from spamctl.store.database import Store
-from spamctl.store.queries import Window
-from spamctl.store.rows import StoredRow
+from spamctl.store.queries import Standing, Window
+from spamctl.store.tables import data
 
 FILE = "file"
 
@@ -46,7 +46,7 @@ class Assignment:
         """Count the rows that were written."""
         return self.labelled + self.replaced
 
-    def give(self, store: Store, pairs: Iterable[tuple[StoredRow, Label]]) -> None:
+    def give(self, store: Store, pairs: Iterable[tuple[Standing, Label]]) -> None:
         """Label the rows of one chunk, those that have no label first."""
         new: dict[str, Label] = {}
         other: dict[str, Label] = {}
@@ -77,7 +77,7 @@ def by_uuid(
     """Label the rows of a window whose uuids a file names, in chunks of at most a few thousand; `total` in the file."""
     done = 0
     for chunk in chunks:
-        rows = [row for row in queries.find(store, list(chunk)).values() if window.holds(row)]
+        rows = queries.standing(store, list(chunk), window)
         assignment.unknown += len(chunk) - len(rows)
         assignment.give(store, [(row, chunk[row.uuid]) for row in rows])
         done += len(chunk)
@@ -90,8 +90,9 @@ def by_text(
 ) -> Ticking[Assignment]:
     """Label every row of a window whose exact text a file names; the store is read once, in pages."""
     done, total = 0, queries.count(store, window)
-    for page in queries.pages(store, window):
-        found = zip(page, labels_of([row.text for row in page]), strict=True)
+    columns = [data.c.uuid, data.c.ground_truth, data.c.label_source, data.c.date, data.c.text]
+    for page in queries.column_pages(store, columns, window):
+        found = zip((Standing(*row[:3]) for row in page), labels_of([row.text for row in page]), strict=True)
         assignment.give(store, [(row, label) for row, label in found if label is not None])
         done += len(page)
         yield Tick(_TASK, min(done, total), total, _UNIT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Column, ColumnElement, Row, Select, and_, func, or_, select
 
@@ -45,16 +45,6 @@ class Window:
             chosen.append(data.c.ground_truth.is_not(None) if self.labelled else data.c.ground_truth.is_(None))
         return chosen
 
-    def holds(self, row: StoredRow) -> bool:
-        """Tell whether a row that was read is one of the window's."""
-        return (
-            (self.since is None or row.date >= self.since)
-            and (self.until is None or row.date < self.until)
-            and (self.model_version is None or row.model_version == self.model_version)
-            and (self.model_name is None or row.model_name == self.model_name)
-            and (self.labelled is None or (row.ground_truth is not None) == self.labelled)
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Tally:
@@ -65,6 +55,14 @@ class Tally:
     ground_truth: Label | None
     label_source: str | None
     rows: int
+
+
+class Standing(NamedTuple):
+    """Say which label a row has, and from which source."""
+
+    uuid: str
+    ground_truth: Label | None
+    label_source: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +125,14 @@ def find(store: Store, uuids: Sequence[str]) -> dict[str, StoredRow]:
     with store.reading() as connection:
         rows = [StoredRow(*row) for row in connection.execute(select(data).where(data.c.uuid.in_(known)))]
     return {row.uuid: row for row in rows}
+
+
+def standing(store: Store, uuids: Sequence[str], window: Window = ALL) -> list[Standing]:
+    """Return the labels as they stand of some rows of a window, by their uuids (at most a few thousand)."""
+    columns = (data.c.uuid, data.c.ground_truth, data.c.label_source)
+    statement = select(*columns).where(data.c.uuid.in_(uuids), *window.conditions())
+    with store.reading() as connection:
+        return [Standing(*row) for row in connection.execute(statement)]
 
 
 def pages(
