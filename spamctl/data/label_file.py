@@ -7,7 +7,6 @@ to hand them out. So a file of millions of labels needs little memory.
 from __future__ import annotations
 
 import secrets
-import uuid
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ import numpy.typing as npt
 from spamctl.data.corpus import NOT_SPAM_WORDS, named
 from spamctl.data.files import EXTENSIONS, Columns, Row, read_rows, shown
 from spamctl.errors import DataError
-from spamctl.message import NOT_SPAM, SPAM, Label
+from spamctl.message import NOT_SPAM, SPAM, Label, canonical_uuid
 
 UUID_COLUMN = "uuid"
 Key = Literal["uuid", "text"]
@@ -158,10 +157,7 @@ def _key(row: Row, key: Key) -> str | None:
     """Return what a row calls its message, or None if that is no name."""
     if row.text is None or key == "text":
         return row.text
-    try:
-        return str(uuid.UUID(row.text))
-    except ValueError:
-        return None
+    return canonical_uuid(row.text)
 
 
 def _fault(row: Row, key: Key, name: str | None, request: LabelRequest) -> str:

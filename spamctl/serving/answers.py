@@ -7,8 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from spamctl.message import NOT_SPAM, SPAM, Label
-from spamctl.store.rows import canonical_uuid
+from spamctl.message import NOT_SPAM, SPAM, Label, canonical_uuid
 
 _ERROR_CODE = re.compile(r"[A-Z][A-Z_]{1,39}")
 

@@ -8,13 +8,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from spamctl.errors import UnavailableError
-from spamctl.message import NOT_SPAM, SPAM, Label
+from spamctl.message import NOT_SPAM, SPAM, Label, canonical_uuid
 from spamctl.serving.intake import Intake
 from spamctl.serving.protocol import read_object
 from spamctl.serving.refusal import UNKNOWN, WRONG_VALUE, Refusal, of_status
 from spamctl.serving.service import Service
 from spamctl.store import labels
-from spamctl.store.rows import canonical_uuid
 
 MOST_BYTES = 4096
 SOURCE = "user"

@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError
 
 from spamctl.data.cleaning import clean
 from spamctl.data.duplicates import twin_key
+from spamctl.message import canonical_uuid
 from spamctl.store.database import Store
-from spamctl.store.rows import canonical_uuid
 from spamctl.store.tables import data, forgotten, labels, shadow_verdicts, truth
 
 _SALT_BYTES = 16

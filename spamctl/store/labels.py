@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +9,11 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
-from spamctl.message import NOT_SPAM, SPAM, Label
+from spamctl.message import NOT_SPAM, SPAM, Label, canonical_uuid
 from spamctl.store.database import Store
-from spamctl.store.rows import canonical_uuid
+from spamctl.store.queries import among
 from spamctl.store.tables import data, labels
 
 Outcome = Literal["recorded", "unchanged", "unknown"]
@@ -48,7 +47,7 @@ def set_labels(store: Store, given: Mapping[str, Label], source: str, *, overwri
             if connection.dialect.name != "sqlite":  # which has one lock, and we hold it
                 _hold(connection, [uuid for uuid, _ in chunk])
             for label in (SPAM, NOT_SPAM):
-                chosen = [_among(connection, [uuid for uuid, given_label in chunk if given_label == label])]
+                chosen = [among(connection, [uuid for uuid, given_label in chunk if given_label == label])]
                 chosen += [] if overwrite else [data.c.ground_truth.is_(None)]
                 values = {"ground_truth": label, "label_source": source, "labeled_at": datetime.now(UTC)}
                 written += connection.execute(update(data).where(*chosen).values(values)).rowcount
@@ -84,14 +83,6 @@ def history(store: Store, uuid: str) -> list[GivenLabel]:
     with store.reading() as connection:
         rows = connection.execute(chosen.where(labels.c.uuid == canonical_uuid(uuid)).order_by(labels.c.number))
         return [GivenLabel(*row) for row in rows]
-
-
-def _among(connection: Connection, uuids: Sequence[str]) -> ColumnElement[bool]:
-    """Choose rows by their uuid; one value that SQLite takes apart is written in two thirds of the time of many."""
-    if connection.dialect.name != "sqlite":
-        return data.c.uuid.in_(uuids)
-    listed = func.json_each(json.dumps(uuids)).table_valued("value")
-    return data.c.uuid.in_(select(listed.c.value))
 
 
 def _hold(connection: Connection, uuids: Sequence[str]) -> None:

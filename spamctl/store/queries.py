@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import Column, ColumnElement, Row, Select, and_, func, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, and_, func, or_, select
 
-from spamctl.message import Label
+from spamctl.message import Label, canonical_uuid
 from spamctl.store.database import Store
-from spamctl.store.rows import StoredRow, canonical_uuid
+from spamctl.store.rows import StoredRow
 from spamctl.store.tables import data, shadow_verdicts, truth
 
 PAGE = 5_000
@@ -130,9 +131,17 @@ def find(store: Store, uuids: Sequence[str]) -> dict[str, StoredRow]:
 def standing(store: Store, uuids: Sequence[str], window: Window = ALL) -> list[Standing]:
     """Return the labels as they stand of some rows of a window, by their uuids (at most a few thousand)."""
     columns = (data.c.uuid, data.c.ground_truth, data.c.label_source)
-    statement = select(*columns).where(data.c.uuid.in_(uuids), *window.conditions())
     with store.reading() as connection:
+        statement = select(*columns).where(among(connection, uuids), *window.conditions())
         return [Standing(*row) for row in connection.execute(statement)]
+
+
+def among(connection: Connection, uuids: Sequence[str]) -> ColumnElement[bool]:
+    """Choose rows by their uuids; one value that SQLite takes apart costs two thirds of the time of many."""
+    if connection.dialect.name != "sqlite":
+        return data.c.uuid.in_(uuids)
+    listed = func.json_each(json.dumps(uuids)).table_valued("value")
+    return data.c.uuid.in_(select(listed.c.value))
 
 
 def pages(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from spamctl.message import NOT_SPAM, SPAM, Label
+from spamctl.message import NOT_SPAM, SPAM, Label, canonical_uuid
 from spamctl.store import text as stored_text
 
-_CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _NAMESPACE = uuid.UUID("5d5b1c39-6f3b-5a0e-9d1c-3f1f0a2b7c44")
 
 
@@ -88,16 +86,6 @@ class StoredRow:
     request_id: str
     latency_ms: float
     source: str
-
-
-def canonical_uuid(value: str) -> str | None:
-    """Return a uuid in the one form in which it is stored, or None if it is none."""
-    if _CANONICAL.fullmatch(value):
-        return value
-    try:
-        return str(uuid.UUID(value))
-    except ValueError:
-        return None
 
 
 def _check_verdict(row: str, classification: str, probability: float) -> None:
