@@ -10,7 +10,6 @@ from spamctl.model.tick import Tick, Ticking
 from spamctl.store import labels, queries
 from spamctl.store.database import Store
 from spamctl.store.queries import Standing, Window
-from spamctl.store.tables import data
 
 FILE = "file"
 
@@ -90,10 +89,9 @@ def by_text(
 ) -> Ticking[Assignment]:
     """Label every row of a window whose exact text a file names; the store is read once, in pages."""
     done, total = 0, queries.count(store, window)
-    columns = [data.c.uuid, data.c.ground_truth, data.c.label_source, data.c.date, data.c.text]
-    for page in queries.column_pages(store, columns, window):
-        found = zip((Standing(*row[:3]) for row in page), labels_of([row.text for row in page]), strict=True)
-        assignment.give(store, [(row, label) for row, label in found if label is not None])
+    for page in queries.standing_texts(store, window):
+        found = zip(page, labels_of([text for _, text in page]), strict=True)
+        assignment.give(store, [(row, label) for (row, _), label in found if label is not None])
         done += len(page)
         yield Tick(_TASK, min(done, total), total, _UNIT)
     return assignment

@@ -77,6 +77,8 @@ class SourceTally:
 
 ALL = Window()
 
+_STANDING = (data.c.uuid, data.c.ground_truth, data.c.label_source)  # the order of Standing
+
 
 def count(store: Store, window: Window = ALL) -> int:
     """Count the rows of a window; raise UnavailableError if the database fails, as all functions here do."""
@@ -129,10 +131,9 @@ def find(store: Store, uuids: Sequence[str]) -> dict[str, StoredRow]:
 
 
 def standing(store: Store, uuids: Sequence[str], window: Window = ALL) -> list[Standing]:
-    """Return the labels as they stand of some rows of a window, by their uuids (at most a few thousand)."""
-    columns = (data.c.uuid, data.c.ground_truth, data.c.label_source)
+    """Return the labels as they stand of some rows of a window, by their canonical uuids (at most a few thousand)."""
     with store.reading() as connection:
-        statement = select(*columns).where(among(connection, uuids), *window.conditions())
+        statement = select(*_STANDING).where(among(connection, uuids), *window.conditions())
         return [Standing(*row) for row in connection.execute(statement)]
 
 
@@ -164,6 +165,12 @@ def unlabelled(store: Store, window: Window = ALL, *, size: int = PAGE) -> Itera
     chosen = replace(window, labelled=False)
     for page in column_pages(store, [data.c.uuid, data.c.date, data.c.classification], chosen, size=size):
         yield [(row.uuid, row.classification) for row in page]
+
+
+def standing_texts(store: Store, window: Window = ALL, *, size: int = PAGE) -> Iterator[list[tuple[Standing, str]]]:
+    """Yield the label as it stands and the text of the window's rows, the oldest first, in pages."""
+    for page in column_pages(store, [*_STANDING, data.c.date, data.c.text], window, size=size):
+        yield [(Standing(*row[: len(_STANDING)]), row.text) for row in page]
 
 
 def labelled_rows(

@@ -45,16 +45,18 @@ def test_tests_stand_where_the_code_stands(modules, root):
     assert folders <= rooms | {"house", "faults"}
 
 
+def text_of(path):
+    """Return what a file says; what is no text in a picture does not matter, what is counts."""
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
 def test_no_file_names_a_place_of_one_machine(tracked, root):
     faults = []
     for path in tracked:
         if path.name != "uv.lock" and path.relative_to(root).parts[0] != "tests":
-            text = path.read_text(encoding="utf-8", errors="replace")  # pictures, too
-            faults += [f"{path.name}: {found[0]}" for found in MACHINE_PATH.finditer(text)]
+            faults += [f"{path.name}: {found[0]}" for found in MACHINE_PATH.finditer(text_of(path))]
     assert not faults
 
 
 def test_no_file_names_a_package_index(tracked):
-    assert not [
-        path for path in tracked if path.name != "uv.lock" and REGISTRY.search(path.read_text("utf-8", "replace"))
-    ]
+    assert not [path for path in tracked if path.name != "uv.lock" and REGISTRY.search(text_of(path))]
