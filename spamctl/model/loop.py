@@ -183,6 +183,9 @@ def _checkpoint(classifier: SpamClassifier, optimizer: torch.optim.Optimizer, st
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"adamw/{index}/{name}": torch.as_tensor(value) for name, value in moments.items()}
     tensors["random"] = torch.get_rng_state()
+    device = classifier.head.weight.device
+    if device.type == "cuda":  # dropout draws from the generator of its device
+        tensors["random/cuda"] = torch.cuda.get_rng_state(device)
     place = {"epoch": state.epoch, "batch": state.batch, "step": state.step, "bad_epochs": state.bad_epochs}
     return Checkpoint(tensors, place | {"best_loss": state.best_loss if state.best else None})
 
@@ -199,6 +202,9 @@ def _resume(found: Checkpoint, classifier: SpamClassifier, optimizer: torch.opti
         moments.setdefault(int(index), {})[moment] = tensor
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     torch.set_rng_state(kinds["random"][""])
+    device = classifier.head.weight.device
+    if device.type == "cuda" and "cuda" in kinds["random"]:  # it may have begun where there is none
+        torch.cuda.set_rng_state(kinds["random"]["cuda"], device)
     place: dict[str, object] = dict(found.place)
     best_loss = place.pop("best_loss")
     return _State(**place, best_loss=math.inf if best_loss is None else best_loss, best=kinds["best"])  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """Measure training beside the usual way to fine-tune GPT-2, and the packaged engine beside other engines.
 
-    python tests/bench/train.py [--part seed|engine|all] [--threads 2] [--depth 9] [--quick]
+    python tests/bench/train.py [--part seed|engine|all] [--threads 2] [--device cpu|cuda] [--depth 9] [--quick]
 
 It prints tables and asserts nothing. `--quick` only shows that everything runs: its numbers mean nothing.
 """
@@ -28,7 +28,7 @@ def main() -> None:
     if options.part in ("seed", "all"):
         import usual_way
 
-        usual_way.show(options.threads, quick=options.quick)
+        usual_way.show(options.threads, device=options.device, quick=options.quick)
     if options.part in ("engine", "all"):
         import engine_kinds
 
@@ -40,6 +40,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--part", choices=("seed", "engine", "all"), default="all", help="what to measure")
     parser.add_argument("--threads", type=int, default=2, help="processor threads of everything that is timed")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where both ways fine-tune GPT-2")
     parser.add_argument("--depth", type=int, default=9, help="blocks of smollm2-135m that the engines run")
     parser.add_argument("--quick", action="store_true", help="run everything on next to nothing")
     return parser.parse_args()

@@ -45,24 +45,25 @@ STEPS, LOOKS = "training steps", "losses and checkpoints"
 
 @dataclass(frozen=True, slots=True)
 class Exercise:
-    """Hold what both ways start from: the saved model, the messages as tokens, the epochs and steps to time."""
+    """Hold what both ways start from: the saved model, where it runs, the messages as tokens, epochs, steps to time."""
 
     folder: Path
+    device: str
     lesson: Lesson
     epochs: int
     timed_steps: int
 
 
-def show(threads: int, *, quick: bool) -> None:
+def show(threads: int, *, device: str, quick: bool) -> None:
     """Print a table of both ways."""
     messages = read_corpus(CorpusRequest())
     parts = split(messages.messages, "undersample")
     with tempfile.TemporaryDirectory(prefix="spamctl-bench-") as scratch:
-        bench = workbench(save_gpt2(Path(scratch)), threads)
-        exercise = Exercise(Path(scratch), lesson(bench, parts), EPOCHS, 20)
+        bench = workbench(save_gpt2(Path(scratch)), threads, device)
+        exercise = Exercise(Path(scratch), device, lesson(bench, parts), EPOCHS, 20)
         if quick:
             exercise = shortened(exercise)
-        print(f"\nGPT-2 124M to {exercise.epochs} epochs: {described(exercise, parts, messages.origin)}\n")
+        print(f"\nGPT-2 124M to {exercise.epochs} epochs{on(device)}: {described(exercise, parts, messages.origin)}\n")
         columns = {"the usual way": usual_way(exercise)}
         say("spamctl, a little to warm up")
         our_way(shortened(exercise), threads, BATCH_SIZE)
@@ -86,10 +87,15 @@ def save_gpt2(folder: Path) -> Path:
     return folder
 
 
-def workbench(folder: Path, threads: int) -> Workbench:
+def on(device: str) -> str:
+    """Name a GPU, in the heading of a table."""
+    return f" on one {torch.cuda.get_device_name()}" if device == "cuda" else ""
+
+
+def workbench(folder: Path, threads: int, device: str) -> Workbench:
     """Open the saved model as `spamctl train` does."""
     base_model = BaseModel("gpt2", "gpt2", "random weights", folder)
-    return open_workbench(base_model, max_tokens=MAX_TOKENS, device="cpu", threads=threads)
+    return open_workbench(base_model, max_tokens=MAX_TOKENS, device=device, threads=threads)
 
 
 def lesson(bench: Workbench, parts: Split) -> Lesson:
@@ -135,20 +141,24 @@ class UsualClassifier(nn.Module):
 def usual_way(exercise: Exercise) -> dict[str, float]:
     """Return the seconds of training and of looking at losses, from the median of a few steps."""
     torch.manual_seed(0)
-    classifier = UsualClassifier(exercise.folder).train()
+    classifier = UsualClassifier(exercise.folder).to(exercise.device).train()
     optimizer = torch.optim.AdamW([w for w in classifier.parameters() if w.requires_grad], lr=5e-5, weight_decay=0.1)
     batches = padded_batches(exercise.lesson)
 
-    def step() -> None:
+    def loss() -> Tensor:
         ids, labels = next(batches)
-        optimizer.zero_grad()
-        cross_entropy(classifier(ids), labels).backward()
-        optimizer.step()
+        return cross_entropy(classifier(ids.to(exercise.device)), labels.to(exercise.device))
 
+    def step() -> None:
+        optimizer.zero_grad()
+        now = loss()
+        now.backward()
+        optimizer.step()
+        now.item()  # waits for a GPU
+
+    @torch.no_grad()
     def look() -> None:
-        ids, labels = next(batches)
-        with torch.no_grad():
-            cross_entropy(classifier(ids), labels)
+        loss().item()
 
     say(f"the usual way: {exercise.timed_steps} steps of {steps_an_epoch(exercise) * exercise.epochs}")
     per_step = statistics.median(seconds_each(step, repeats=exercise.timed_steps, warm_up=3))
@@ -176,7 +186,7 @@ def padded_batches(lesson: Lesson) -> Iterator[tuple[Tensor, Tensor]]:
 
 def our_way(exercise: Exercise, threads: int, batch_size: int) -> dict[str, float]:
     """Return the seconds of each part of our fine-tuning, run whole."""
-    bench = workbench(exercise.folder, threads)
+    bench = workbench(exercise.folder, threads, exercise.device)
     classifier = bench.classifier(bench.trunk.depth)
     plan = Plan(epochs=exercise.epochs, batch_size=batch_size, patience=exercise.epochs)  # the last epoch may stop it
     recipe = Recipe("last-block", 0, plan, bench.dtype)
