@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,11 @@ from spamctl.data.parts import Split
 from spamctl.message import Message
 
 _DIGIT = re.compile(r"\d")
+# Unicode's property Default_Ignorable_Code_Point: what is drawn as nothing.
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +37,29 @@ def twin_key(text: str) -> str:
     return _DIGIT.sub("0", " ".join(text.casefold().split()))
 
 
+def seen_key(text: str) -> str:
+    """Fold a twin key further, to what a person sees, which is also all that the model reads (`model/tokens.py`).
+
+    Spellings that differ in characters of no width, or in letters that compatibility makes equal, are one message to
+    both: their keys are equal. Texts of one twin key have one such key.
+    """
+    key = twin_key(text)
+    if key.isascii():
+        return key
+    return twin_key(unicodedata.normalize("NFKC", _UNSEEN.sub("", unicodedata.normalize("NFKC", key))))
+
+
 def key_hash(key: str) -> bytes:
     """Return the sha256 of a key; unlike `hash`, it is the same on every machine."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
 def group_twins(messages: Iterable[Message]) -> dict[str, list[Message]]:
-    """Group messages by twin key."""
+    """Group messages that are seen as the same, each group under the first of its twin keys."""
     groups: defaultdict[str, list[Message]] = defaultdict(list)
     for message in messages:
-        groups[twin_key(message.text)].append(message)
-    return dict(groups)
+        groups[seen_key(message.text)].append(message)
+    return {min(twin_key(message.text) for message in group): group for group in groups.values()}
 
 
 def keep_distinct(messages: Sequence[Message]) -> Distinct:
@@ -54,12 +72,12 @@ def keep_distinct(messages: Sequence[Message]) -> Distinct:
 
 
 def leakage(split: Split) -> dict[str, int]:
-    """Count messages of a later part whose text ("exact") or twin key ("masked") an earlier part holds too."""
+    """Count messages of a later part whose text ("exact") or seen key ("masked") an earlier part holds too."""
     leaks = {"exact": 0, "masked": 0}
     texts: set[str] = set()
     keys: set[str] = set()
     for part in (split.train, split.validation, split.test):
-        part_keys = [twin_key(message.text) for message in part]
+        part_keys = [seen_key(message.text) for message in part]
         leaks["exact"] += sum(message.text in texts for message in part)
         leaks["masked"] += sum(key in keys for key in part_keys)
         texts.update(message.text for message in part)

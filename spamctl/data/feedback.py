@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from spamctl.data.cleaning import clean
-from spamctl.data.duplicates import key_hash, twin_key
+from spamctl.data.duplicates import key_hash, seen_key
 from spamctl.data.parts import Split
 from spamctl.data.split import in_hash_order, position
 from spamctl.message import SPAM, Label, Message
@@ -44,19 +44,19 @@ class Feedback:
 def distinct(
     answers: Iterable[Answer], frozen: Split, is_forgotten: Callable[[str], bool]
 ) -> tuple[list[Answer], dict[str, int]]:
-    """Return the newest answer of each twin key, the oldest first, texts cleaned, and counts of what was left out.
+    """Return the newest answer of each seen key, the oldest first, texts cleaned, and counts of what was left out.
 
     Left out is what has no text, what was forgotten, what is in any part of the frozen split or is a near duplicate of
     it, and what carries both labels: nobody knows its truth.
     """
     frozen_keys = {
-        twin_key(message.text) for part in (frozen.train, frozen.validation, frozen.test) for message in part
+        seen_key(message.text) for part in (frozen.train, frozen.validation, frozen.test) for message in part
     }
     left_out: Counter[str] = Counter()
     groups: dict[str, list[Answer]] = {}
     for answer in sorted(answers, key=lambda one: (one.date, one.uuid)):
         text = clean(answer.text)
-        key = twin_key(text)
+        key = seen_key(text)
         if not text.strip():
             left_out["without text"] += 1
         elif is_forgotten(text):
@@ -85,7 +85,7 @@ def carve(answers: Sequence[Answer], recent_share: float) -> Feedback:
     """
     border = len(answers) - round(len(answers) * recent_share)
     older, recent = answers[:border], answers[border:]
-    validates = [position(key_hash(twin_key(answer.text))) >= _VALIDATION_FROM for answer in older]
+    validates = [position(key_hash(seen_key(answer.text))) >= _VALIDATION_FROM for answer in older]
     return Feedback(
         train=tuple(answer for answer, later in zip(older, validates, strict=True) if not later),
         validation=tuple(answer for answer, later in zip(older, validates, strict=True) if later),

@@ -71,7 +71,10 @@ def _critical(least: Floats, rate: float) -> float:
 
 
 def _threshold(statistics: Floats, critical: float) -> float:
-    """Return the smallest statistic whose p-value is at most `critical`; if none is, a little more than the largest."""
+    """Return the smallest statistic whose p-value is at most `critical`; if none is, far beyond the largest.
+
+    Then no deal could have rung, so a statistic in units of it says nothing, and must not look close to an alarm.
+    """
     ascending = np.sort(statistics)
     at_most = math.floor(critical * statistics.size * (1 + 1e-12))
     first = int(np.searchsorted(ascending, ascending[-at_most], side="left")) if at_most else ascending.size
@@ -79,7 +82,7 @@ def _threshold(statistics: Floats, critical: float) -> float:
         first = int(np.searchsorted(ascending, ascending[first], side="right"))
     if first < ascending.size:
         return float(ascending[first])
-    return float(ascending[-1] + 1e-6 * max(1.0, abs(ascending[-1])))
+    return float(ascending[-1] + max(1.0, abs(ascending[-1])))
 
 
 def _holm(ascending: Floats, place: int) -> float:

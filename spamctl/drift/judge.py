@@ -69,7 +69,7 @@ def judge(
     enough = min(map(len, sides)) >= FEWEST
     pooled = alarm.pool(*sides, plan.replicates, draws[1]) if enough else None
     yield Tick(TASK, 2, STEPS, "steps")
-    alike = quality.alike(sides[1], draws[2])
+    alike = quality.alike(_one_of_each(current, draws[2]), draws[2])
     outcomes = _outcomes(pooled, plan, draws[3], alike=alike) if pooled else []
     yield Tick(TASK, 3, STEPS, "steps")
     guessed = _estimate(current, pooled, outcomes, draws[4])
@@ -114,6 +114,12 @@ def _in_order(sample: Sample) -> Sample:
     """
     trusted, texts, probabilities = sample.trusted, sample.texts, sample.probabilities
     return sample.take(sorted(range(len(sample)), key=lambda row: (not trusted[row], texts[row], probabilities[row])))
+
+
+def _one_of_each(sample: Sample, rng: np.random.Generator) -> Sample:
+    """Keep one of near duplicates by lot, not one with a label: repeated rows would look labelled more than others."""
+    ordered = _in_order(sample)
+    return ordered.take(rng.permutation(len(ordered))).distinct()
 
 
 def _outcomes(pooled: Pool, plan: Plan, rng: np.random.Generator, *, alike: bool) -> list[Outcome]:

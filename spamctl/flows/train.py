@@ -114,6 +114,7 @@ class TrainFlow(base.VerbFlow):
     def fine_tune(self) -> None:
         """Train the weights that learn; the frozen blocks run once."""
         with self.part() as options:
+            from spamctl.data import parts
             from spamctl.model import checkpoint, loop, tuning
             from spamctl.reports import plots
             from spamctl.reports.live import LossCard
@@ -125,8 +126,9 @@ class TrainFlow(base.VerbFlow):
             lesson = tuning.Lesson(train, self._truth("train"), validation, self._truth("validation"))
             plan = loop.Plan(**{name: getattr(options, name) for name in loop.Plan.__slots__ if hasattr(options, name)})
             recipe = tuning.Recipe(options.tune, options.lora_rank, plan, bench.dtype)
+            learnt_from = [parts.digest(parts.from_rows(self.parts[part])) for part in ("train", "validation")]
             checkpoints = checkpoint.Checkpoints(
-                checkpoint.folder_of(options.recorded(), self.corpus, self.chosen_model, self.chosen_depth)
+                checkpoint.folder_of(options.recorded(), self.corpus, learnt_from, self.chosen_model, self.chosen_depth)
             )
             chart = LossCard(current.card["loss"], steps=plan.steps(len(train)))
             training = tuning.tune(bench.classifier(self.chosen_depth), lesson, recipe, checkpoints)

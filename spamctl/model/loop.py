@@ -75,6 +75,7 @@ class _State:
     step: int = 0
     best_loss: float = math.inf
     bad_epochs: int = 0
+    losses: list[float] = field(default_factory=list)  # of validation, an epoch each
     best: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -96,6 +97,8 @@ def fine_tune(  # long: a training loop is read top to bottom
     for found in checkpoints.newest():
         if isinstance(found, Checkpoint):
             state = _resume(found, classifier, optimizer)
+            for epoch, loss in enumerate(state.losses, start=1):
+                yield Progress(epoch, epoch * plan.steps_per_epoch(len(train.labels)), steps, math.nan, loss)
             yield Progress(state.epoch, state.step, steps, math.nan, note=f"fine-tuning goes on from step {state.step}")
         else:
             yield Progress(0, 0, steps, math.nan, warning=found)
@@ -126,6 +129,7 @@ def fine_tune(  # long: a training loop is read top to bottom
 
         validation_loss = mean_loss(classifier, validation)
         state.epoch, state.batch = state.epoch + 1, 0
+        state.losses.append(validation_loss)
         if validation_loss < state.best_loss:
             state.best_loss, state.bad_epochs = validation_loss, 0
             state.best = {name: weight.detach().clone() for name, weight in classifier.learnt().items()}
@@ -186,7 +190,7 @@ def _checkpoint(classifier: SpamClassifier, optimizer: torch.optim.Optimizer, st
     device = classifier.head.weight.device
     if device.type == "cuda":  # dropout draws from the generator of its device
         tensors["random/cuda"] = torch.cuda.get_rng_state(device)
-    place = {"epoch": state.epoch, "batch": state.batch, "step": state.step, "bad_epochs": state.bad_epochs}
+    place = {name: getattr(state, name) for name in ("epoch", "batch", "step", "bad_epochs", "losses")}
     return Checkpoint(tensors, place | {"best_loss": state.best_loss if state.best else None})
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from spamctl import __version__
 from spamctl.message import SPAM
 from spamctl.model.gate import Gate
-from spamctl.model.registry import Record, git_commit
+from spamctl.model.registry import FEEDBACK_TAG, Record, git_commit
 
 Values = Mapping[str, Any]
 
@@ -137,7 +137,7 @@ def feedback_tags(told: Values) -> dict[str, str]:
     found = {"data.forgotten": str(told["forgotten"])} if told.get("forgotten") else {}
     if "store" in told:
         found |= {
-            "data.feedback": without_folder(told["store"]),
+            FEEDBACK_TAG: without_folder(told["store"]),
             "data.feedback_rows": str(told["train"]["rows"] + told["validation"]["rows"]),
             "data.feedback_recent": str(told["recent"]["rows"]),
             "data.feedback_sources": ",".join(sorted(told["sources"])),

@@ -33,6 +33,7 @@ SERVING_NEEDS = (
     "tokenizers",
 )  # fmt: skip
 EXAMPLE = "You are a winner, you have been specially selected to receive $1000 cash or a $2000 award."
+FEEDBACK_TAG = "data.feedback"  # of a version that learnt from labelled answers: the store that held them
 PACKAGE_FOLDER = Path(spamctl.__file__).parent
 
 
@@ -181,7 +182,8 @@ def champion_files(client: MlflowClient, name: str) -> tuple[str, Path] | None:
 def promote(client: MlflowClient, name: str, version: str, test: TestRows) -> tuple[str, str]:
     """Make a version champion if it is the first, or not worse than the champion on the same rows; else challenger.
 
-    Returns the alias and the reason in one line. A champion that cannot be scored keeps its place.
+    Returns the alias and the reason in one line. A champion that cannot be scored keeps its place, and so does one that
+    learnt from labelled answers: this version did not, and the frozen test rows say nothing of what is new.
     """
     alias, reason = CHAMPION, f"the first version of {name}"
     if found := champion_files(client, name):
@@ -191,6 +193,9 @@ def promote(client: MlflowClient, name: str, version: str, test: TestRows) -> tu
             alias, reason = (CHAMPION if decision.not_worse else CHALLENGER), decision.reason
         except SpamctlError as error:
             alias, reason = CHALLENGER, f"the champion, version {champion}, cannot be scored: {error}"
+        if client.get_model_version(name, champion).tags.get(FEEDBACK_TAG):
+            alias = CHALLENGER
+            reason = f"the champion, version {champion}, learnt from labelled answers and this one did not: --feedback"
     enter(client, name, alias, version)
     return alias, reason
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from spamctl.data.cleaning import clean
-from spamctl.data.duplicates import twin_key
+from spamctl.data.duplicates import seen_key, twin_key
 from spamctl.message import canonical_uuid
 from spamctl.store.database import Store
 from spamctl.store.tables import data, forgotten, labels, shadow_verdicts, truth
@@ -34,14 +34,20 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Tombstones:
-    """Tell messages that were forgotten, and their near duplicates, by salted digests of their twin keys."""
+    """Tell messages that were forgotten, and their near duplicates, by salted digests of their seen keys.
+
+    Tombstones of older releases hold digests of twin keys.
+    """
 
     digests: frozenset[tuple[str, str]] = frozenset()
 
     def hold(self, text: str) -> bool:
         """Tell whether a message was forgotten."""
-        key = twin_key(clean(text)) if self.digests else ""
-        return any((salt, _digest(salt, key)) in self.digests for salt in {salt for salt, _ in self.digests})
+        if not self.digests:
+            return False
+        cleaned, salts = clean(text), {salt for salt, _ in self.digests}
+        keys = {seen_key(cleaned), twin_key(cleaned)}
+        return any((salt, _digest(salt, key)) in self.digests for salt in salts for key in keys)
 
     def __or__(self, other: Tombstones) -> Tombstones:
         return Tombstones(self.digests | other.digests)
@@ -89,12 +95,12 @@ def _remove(connection: Connection, row: str) -> Removal | None:
     if not before:
         # One salt for a store, so that a training hashes each of its messages once.
         salt = connection.scalar(select(func.min(forgotten.c.salt))) or secrets.token_hex(_SALT_BYTES)
-        digest = _digest(salt, twin_key(clean(found.text)))
+        digest = _digest(salt, seen_key(clean(found.text)))
         connection.execute(insert(forgotten).values(uuid=row, date=now, salt=salt, digest=digest))
     copies = connection.scalar(select(func.count()).select_from(data).where(data.c.text == found.text)) or 0
     return Removal(now, False, related, copies, found.model_name, found.model_version)
 
 
 def _digest(salt: str, key: str) -> str:
-    """Return the salted sha256 of a twin key."""
+    """Return the salted sha256 of a key."""
     return hashlib.sha256(f"{salt}\0{key}".encode("utf-8", "surrogatepass")).hexdigest()

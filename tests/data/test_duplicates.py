@@ -5,7 +5,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spamctl.data.duplicates import group_twins, keep_distinct, leakage, twin_key
+from spamctl.data import duplicates
+from spamctl.data.duplicates import group_twins, keep_distinct, leakage, seen_key, twin_key
 from spamctl.data.parts import Split
 from spamctl.message import NOT_SPAM, SPAM, Message
 
@@ -64,3 +65,34 @@ def test_leaks_between_any_two_parts_are_counted():
     validation = (spam("win 2"), fine("bye"))
     test = (fine("bye"), fine("hello"), fine("HELLO"), fine("new"))
     assert leakage(Split(train, validation, test)) == {"exact": 2, "masked": 4}
+
+
+SPELLINGS = ["win\u200b 9", "wi\u00adn 9", "\uff37\uff29\uff2e 9", "\U0001d430in \u2078", "w\ufe0fin 7", "WIN 3"]
+
+
+def test_spellings_that_look_the_same_are_seen_as_one():
+    assert {seen_key(text) for text in SPELLINGS} == {"win 0"}
+    assert len({twin_key(text) for text in SPELLINGS}) > 4
+
+
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_a_seen_key_says_the_same_of_twins_and_of_itself(text, other):
+    assert seen_key(twin_key(text)) == seen_key(text)
+    assert (seen_key(text) == seen_key(other)) or (twin_key(text) != twin_key(other))
+
+
+def test_what_is_unseen_is_what_the_model_does_not_read():
+    from tokenizers import Regex, normalizers
+
+    from spamctl.model import tokens
+
+    everything = "".join(chr(point) for point in range(0x110000) if not 0xD800 <= point < 0xE000)
+    read = normalizers.Replace(Regex(tokens._UNSEEN), "").normalize_str(everything)
+    assert duplicates._UNSEEN.sub("", everything) == read
+    assert len(read) < len(everything)
+
+
+def test_spellings_stand_in_one_group_under_the_key_that_places_it():
+    groups = group_twins([spam(text) for text in SPELLINGS] + [fine("win 99")])
+    assert groups.keys() == {min(map(twin_key, SPELLINGS)), "win 00"}
+    assert leakage(Split((spam("win 9"),), (spam("w\u200bin 8"),), (spam("\uff37in 7"),))) == {"exact": 0, "masked": 2}

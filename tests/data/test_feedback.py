@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spamctl.data.duplicates import leakage, twin_key
+from spamctl.data.duplicates import leakage, seen_key
 from spamctl.data.feedback import Answer, Feedback, balance, carve, distinct, merge, without
 from spamctl.data.parts import Split, digest
 from spamctl.data.split import split
@@ -37,6 +37,14 @@ def test_what_the_frozen_split_holds_in_any_part_is_left_out_and_so_are_its_near
     kept, left_out = distinct([answer(text) for text in [*known, *shouted, "new to all"]], FROZEN, nothing)
     assert texts(kept) == ["new to all"]
     assert left_out == {"known from the dataset": 6}
+
+
+def test_a_frozen_message_in_another_spelling_is_left_out_too():
+    known = FROZEN.test[0].text
+    spellings = [known[:1] + "\u200b" + known[1:], known.translate({ord("a"): "\uff41", ord("e"): "\uff45"}) + "\ufeff"]
+    kept, left_out = distinct([answer(text) for text in [*spellings, "n\u200bew", "new"]], FROZEN, nothing)
+    assert texts(kept) == ["n\u200bew"]
+    assert left_out == {"known from the dataset": 2, "near duplicates": 1}
 
 
 def test_of_near_duplicates_the_newest_is_kept():
@@ -93,12 +101,12 @@ def test_whatever_is_labelled_the_test_part_stays_and_nothing_leaks(given_rows):
     merged = merge(FROZEN, carved)
     assert digest(merged.test) == digest(FROZEN.test)
     assert leakage(merged) == {"exact": 0, "masked": 0}
-    counts = Counter(twin_key(one.text) for one in kept)
+    counts = Counter(seen_key(one.text) for one in kept)
     assert set(counts.values()) <= {1}
     assert len(kept) + sum(left_out.values()) == len(rows)
     assert len(carved.train) + len(carved.validation) + len(carved.recent) == len(kept)
-    learnt = {twin_key(message.text) for message in (*merged.train, *merged.validation)}
-    assert not learnt & {twin_key(one.text) for one in carved.recent}
+    learnt = {seen_key(message.text) for message in (*merged.train, *merged.validation)}
+    assert not learnt & {seen_key(one.text) for one in carved.recent}
 
 
 def test_forgotten_messages_leave_each_part_and_no_other_message_moves():

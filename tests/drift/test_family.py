@@ -69,4 +69,6 @@ def test_a_test_that_cannot_differ_never_rings_and_spoils_no_other():
 def test_too_few_deals_never_ring():
     drawn = np.random.default_rng(0).normal(size=(1, 10))
     drawn[0, 0] = 99.0
-    assert not family(drawn)["0"].alarm
+    found = family(drawn)["0"]
+    assert not found.alarm
+    assert found.threshold >= 2 * found.statistic  # nor does it look close to one

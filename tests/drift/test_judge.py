@@ -92,6 +92,18 @@ def test_labels_of_doubtful_rows_are_said_to_be_no_fair_draw(reference):
     assert not any(one["kind"] == "quality" for one in found["tests"])
 
 
+def test_a_fair_draw_of_rows_that_repeat_is_not_said_to_be_none(reference):
+    rows = sample(messages(60, 1), seed=1, width=4)
+    often = np.argsort(np.abs(rows.probabilities - 0.5))[:20]  # the most doubtful stand there ten times each
+    rows = rows.take(np.concatenate([np.arange(60), np.repeat(often, 9)]))
+    said = []
+    for seed in range(10):
+        drawn = set(np.random.default_rng(seed).permutation(len(rows))[:60])
+        labels = [label if row in drawn else "" for row, label in enumerate(rows.truth)]
+        said.append(check(judged(reference, replace(rows, truth=labels)), "quality")["sentence"])
+    assert not any("no fair draw" in sentence for sentence in said)
+
+
 @pytest.mark.parametrize("rows", [1, 2, 29])
 def test_a_small_window_is_too_few_to_tell(reference, rows):
     found = judged(reference, sample(messages(rows, 1, share=1.0), seed=1, width=4))

@@ -111,3 +111,13 @@ def test_odd_texts_are_measured_too(text):
 def test_a_part_without_both_kinds_is_refused(train, validation, test):
     with pytest.raises(DataError, match="give more labelled messages"):
         baseline.measure(train, validation, test, 0.005)
+
+
+@pytest.mark.parametrize("rare", [True, False])
+def test_tuning_takes_enough_of_a_rare_class(rare):
+    truth = (np.arange(20 * baseline.TUNING_ROWS) % 5_000 == 0) == rare
+    _, kept = baseline._sample([""] * truth.size, truth, 0)
+    assert (kept == rare).sum() == 20
+    assert kept.size == baseline.TUNING_ROWS
+    _, kept = baseline._sample([""] * truth.size, (np.arange(truth.size) < 3) == rare, 0)
+    assert (kept == rare).sum() == 3

@@ -46,3 +46,10 @@ def test_labels_of_one_kind_cannot_be_doubted():
     assert doubts(rows, KNOWN) == []
     assert doubts([*rows, flipped(rows[0])], KNOWN) == []
     assert doubts([], KNOWN) == []
+
+
+def test_labels_of_which_most_contradict_the_dataset_are_doubted_and_stop_nothing():
+    rows = [flipped(one) for one in answers()]
+    found = doubts(rows, [*KNOWN, *tiny_models.messages(400, seed=7)])
+    assert set(found) <= set(range(160))
+    assert doubts([replace(one, called_spam=one.label == SPAM) for one in rows], KNOWN) == []

@@ -114,10 +114,14 @@ def test_training_that_diverges_is_refused(tiny_llama, checkpoints):
 
 @pytest.mark.parametrize(("stop", "behind"), [(1, 0), (7, 6), (8, 6), (20, 17)])
 def test_stopped_training_ends_as_if_it_had_not_been(tiny_gpt2, checkpoints, uninterrupted, stop, behind):
-    list(islice(fine_tune(classifier(tiny_gpt2), TRAIN, VALIDATION, PLAN, checkpoints), stop))
+    begun = list(islice(fine_tune(classifier(tiny_gpt2), TRAIN, VALIDATION, PLAN, checkpoints), stop))
+    known = [(p.epoch, p.step, p.validation_loss) for p in begun if p.validation_loss is not None and p.step <= behind]
     resumed = classifier(tiny_gpt2)
     history = list(fine_tune(resumed, TRAIN, VALIDATION, PLAN, checkpoints))
     assert steps_of(history) == [*range(behind + 1, STEPS + 1)]  # at most one step is done again
+    told = [(p.epoch, p.step, p.validation_loss) for p in history if p.validation_loss is not None]
+    assert told[: len(known)] == known
+    assert [epoch for epoch, _, _ in told] == [1, 2, 3]
     assert [p.note for p in history if p.note] == ([f"fine-tuning goes on from step {behind}"] if behind else [])
     assert same(learnt(resumed), uninterrupted)
 

@@ -226,6 +226,14 @@ def champions_verdicts():
     return [tiny_packages.probability(message.text) >= 0.5 for message in ROWS]
 
 
+def test_a_champion_that_learnt_from_answers_keeps_its_place_before_one_that_did_not(client, version_of, name):
+    registry.promote(client, name, version_of(), called(ROWS, 0))
+    client.set_model_version_tag(name, "1", registry.FEEDBACK_TAG, "spam.db")
+    alias, reason = registry.promote(client, name, version_of(), called(ROWS, 0))
+    assert (alias, "learnt from labelled answers and this one did not" in reason) == (CHALLENGER, True)
+    assert str(client.get_model_version_by_alias(name, CHAMPION).version) == "1"
+
+
 @pytest.mark.parametrize("damage", ["model.bin", "manifest.json"])
 def test_a_champion_that_cannot_be_scored_keeps_its_place(client, version_of, name, damage):
     registry.promote(client, name, version_of(), called(ROWS, 0))

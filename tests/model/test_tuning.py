@@ -139,7 +139,9 @@ def test_a_broken_checkpoint_is_told(tiny_llama, tmp_path):
 
 
 def test_finished_training_is_not_done_again(tiny_llama, tmp_path):
-    _, learnt, _ = run(classifier(tiny_llama), recipe("last-block"), tmp_path)
+    _, learnt, first = run(classifier(tiny_llama), recipe("last-block"), tmp_path)
     _, again, history = run(classifier(tiny_llama), recipe("last-block"), tmp_path)
     assert again == learnt
     assert history.training == []
+    assert history.validation == first.validation  # what was found out before is told again
+    assert len(history.validation) == 2

@@ -51,8 +51,15 @@ def test_its_near_duplicates_are_known_from_then_on(full):
     forgotten.forget(store, gone.uuid)
     found = forgotten.tombstones(store)
     assert found.hold("CALL  0900 222 now")
+    assert found.hold("C\u200bALL 0900 222 \uff4eow")
     assert not found.hold("CALL  0900 222 later")
     assert not found.hold(stays.text)
+
+
+def test_tombstones_of_an_older_release_hold_too():
+    old = forgotten.Tombstones(frozenset({("salt", forgotten._digest("salt", "c\u200ball 0000"))}))
+    assert old.hold("C\u200bALL 0900")
+    assert not old.hold("CALL 0900")
 
 
 def test_who_is_forgotten_twice_is_told_when(full):
