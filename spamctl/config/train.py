@@ -15,7 +15,7 @@ from spamctl.config.options import Fault, Options, option
 from spamctl.config.words import shown
 
 SOURCES = ("oracle", "file", "review", "user", "simulated")  # as the store calls where labels come from
-_OF_FEEDBACK = {"feedback_sources", "feedback_max_age", "recent_share"}
+_OF_FEEDBACK = {"feedback_sources", "feedback_max_age", "feedback_weight", "recent_share"}
 
 
 def cores() -> int:
@@ -57,6 +57,11 @@ class TrainOptions(Options):
     )
     feedback_max_age: str = option(
         "always", "Learn only from answers this young: 12h, 7d, 90d; always takes all.", group="Feedback"
+    )
+    feedback_weight: Annotated[float, Gt(0), Le(100)] = option(
+        5.0,
+        "How many messages of the dataset one labelled answer counts for in training: drift has made them rare.",
+        group="Feedback",
     )
     recent_share: Annotated[float, Ge(0), Lt(1)] = option(
         0.3,

@@ -102,6 +102,12 @@ def merge(frozen: Split, feedback: Feedback) -> Split:
     )
 
 
+def weights(merged: Split, feedback: Feedback, weight: float) -> tuple[float, ...]:
+    """Return how much each row of the merged training part counts: `weight` if it was an answer, else 1."""
+    answered = {answer.text for answer in feedback.train}
+    return tuple(weight if message.text in answered else 1.0 for message in merged.train)
+
+
 def without(split: Split, is_forgotten: Callable[[str], bool]) -> tuple[Split, int]:
     """Leave forgotten messages out of every part, and count them; all others stay where they were."""
     parts = [

@@ -26,12 +26,16 @@ MOST_LISTED = 50
 
 @dataclass(frozen=True)
 class Lesson:
-    """Hold the parts of a training, the recent rows as [text, label], and what there is to say of them."""
+    """Hold the parts of a training, the recent rows as [text, label], and what there is to say of them.
+
+    `weights` says how much each message of the training part counts; without any, all count the same.
+    """
 
     parts: Split
     frozen_sha256: str  # of the test part before anything was added
     recent: list[list[str]]
     told: dict[str, Any]
+    weights: tuple[float, ...] = ()
 
     @property
     def notes(self) -> Iterator[str]:
@@ -88,7 +92,9 @@ def prepare(options: TrainOptions, divided: Split) -> Lesson:
         "sha256": _digest(every),
     }
     recent = parts.to_rows(answer.message for answer in carved.recent)
-    return Lesson(feedback.merge(frozen, carved), test_sha256, recent, told)
+    merged = feedback.merge(frozen, carved)
+    weights = feedback.weights(merged, carved, options.feedback_weight)
+    return Lesson(merged, test_sha256, recent, told, weights)
 
 
 def _open(address: str) -> Store:

@@ -68,6 +68,7 @@ class TrainFlow(base.VerbFlow):
             lesson = feedback.prepare(options, split.split(found.messages, options.balance))
             base.tell(lesson.notes, lesson.warnings)
             divided, self.recent, self.feedback = lesson.parts, lesson.recent, lesson.told
+            self.weights = lesson.weights
             self.leakage = duplicates.leakage(divided)
             self.corpus = {"origin": found.origin, "sha256": found.sha256, "test_sha256": lesson.frozen_sha256}
             self.corpus |= {"feedback_sha256": lesson.told["sha256"]} if "sha256" in lesson.told else {}
@@ -123,7 +124,7 @@ class TrainFlow(base.VerbFlow):
             train, validation = (
                 [row.ids for row in bench.tokenize(self.parts[part])] for part in ("train", "validation")
             )
-            lesson = tuning.Lesson(train, self._truth("train"), validation, self._truth("validation"))
+            lesson = tuning.Lesson(train, self._truth("train"), validation, self._truth("validation"), self.weights)
             plan = loop.Plan(**{name: getattr(options, name) for name in loop.Plan.__slots__ if hasattr(options, name)})
             recipe = tuning.Recipe(options.tune, options.lora_rank, plan, bench.dtype)
             learnt_from = [parts.digest(parts.from_rows(self.parts[part])) for part in ("train", "validation")]
@@ -185,7 +186,7 @@ class TrainFlow(base.VerbFlow):
                 self.recent_probabilities = evaluation.probabilities(engine, [text for text, _ in self.recent])
             self.evaluation = asdict(found)
             self.baseline = baseline.measure(
-                train, validation, test, options.max_false_positive_rate, seed=options.seed
+                train, validation, test, options.max_false_positive_rate, seed=options.seed, weights=self.weights
             )
             base.tell(found.score["notes"])
         self.next(self.register)

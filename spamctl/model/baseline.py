@@ -33,16 +33,19 @@ def measure(
     max_false_positive_rate: float,
     *,
     seed: int = 0,
+    weights: Sequence[float] = (),
 ) -> dict[str, Any]:
     """Tune and fit on train, calibrate and set the threshold on validation, score on test; return plain JSON.
 
+    `weights` says how much each row of train counts in the fit; without any, all count the same.
     Keys: `chosen` (view, cost, folds, cross-validated average precision), `calibration`, `operating_point`, `score` (as
     Score.as_dict) and `probabilities` (one for each test row). Raise DataError if a part lacks a class or train has
     fewer than two rows of one.
     """
     chosen = tune([message.text for message in train], _truth(train), seed)
     model = build(chosen["view"], chosen["cost"])
-    model.fit([message.text for message in train], _truth(train))
+    weighed = {"linearsvc__sample_weight": np.array(weights)} if weights else {}
+    model.fit([message.text for message in train], _truth(train), **weighed)
     validation_logits, test_logits = (
         model.decision_function([message.text for message in part]) for part in (validation, test)
     )

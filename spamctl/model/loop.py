@@ -47,10 +47,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Hold rows ready for the classifier, and their labels."""
+    """Hold rows ready for the classifier, their labels, and how much each counts where not all count the same."""
 
     inputs: HiddenStates | TokenIds
     labels: Sequence[bool]
+    weights: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,8 @@ def fine_tune(  # long: a training loop is read top to bottom
 ) -> Iterator[Progress]:
     """Train the weights that learn; yield Progress; end with the weights of the epoch of least validation loss.
 
-    Labels are 1 for spam; the loss is binary cross-entropy at the natural prior; AdamW (Loshchilov and Hutter 2019)
+    Labels are 1 for spam; the loss is binary cross-entropy at the natural prior, each row of `train` times its share of
+    the weights, so that their mean leaves the learning rate what it is; AdamW (Loshchilov and Hutter 2019)
     with linear warm-up and decay. If `checkpoints` holds a whole checkpoint, training goes on from there.
     Raises DataError if no epoch ends with a finite validation loss.
     """
@@ -92,6 +94,7 @@ def fine_tune(  # long: a training loop is read top to bottom
     device = weights[0].device
     optimizer = torch.optim.AdamW(weights, lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
     steps = plan.steps(len(train.labels))
+    shares = _shares(train)
     torch.manual_seed(plan.seed)
     state = _State()
     for found in checkpoints.newest():
@@ -112,7 +115,8 @@ def fine_tune(  # long: a training loop is read top to bottom
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=plan.bfloat16):
                 hidden_states = classifier.trunk(inputs)  # (B, T, D)
             logits = classifier.judge(hidden_states.float(), lengths)  # (B,)
-            loss = binary_cross_entropy_with_logits(logits, labels_tensor(train.labels, rows, device))
+            weight = None if shares is None else shares[rows].to(device)  # (B,)
+            loss = binary_cross_entropy_with_logits(logits, labels_tensor(train.labels, rows, device), weight)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
             rate = schedule(state.step, steps, plan.warmup_share)
@@ -179,6 +183,14 @@ def mean_loss(classifier: SpamClassifier, part: Part) -> float:
     """Return the mean binary cross-entropy of a part, in nats a row."""
     targets = torch.tensor([float(label) for label in part.labels])
     return float(binary_cross_entropy_with_logits(logits_of(classifier, part.inputs), targets))
+
+
+def _shares(part: Part) -> Tensor | None:
+    """Return each row's weight (rows,) in units of their mean, or None if all count the same."""
+    if not part.weights:
+        return None
+    weights = torch.tensor(part.weights, dtype=torch.float32)
+    return weights / weights.mean()
 
 
 def _checkpoint(classifier: SpamClassifier, optimizer: torch.optim.Optimizer, state: _State) -> Checkpoint:

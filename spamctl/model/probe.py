@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,12 +73,18 @@ def choose_depth(scores: list[BlockScore], rows: int) -> DepthChoice:
     return DepthChoice(depth, floor, rows, tuple(scores))
 
 
-def fit_probe(features: NDArray[np.float32], labels: NDArray[np.bool_]) -> tuple[NDArray[np.float32], float]:
-    """Return weights (2D,) and bias of a logistic regression on features (rows, 2D), for unscaled features."""
+def fit_probe(
+    features: NDArray[np.float32], labels: NDArray[np.bool_], row_weights: Sequence[float] = ()
+) -> tuple[NDArray[np.float32], float]:
+    """Return weights (2D,) and bias of a logistic regression on features (rows, 2D), for unscaled features.
+
+    `row_weights` says how much each row counts; without any, all count the same.
+    """
     from sklearn.linear_model import LogisticRegression
 
     centre, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
-    probe = LogisticRegression(C=STRENGTH, max_iter=1000).fit((features - centre) / scale, labels)
+    probe = LogisticRegression(C=STRENGTH, max_iter=1000)
+    probe.fit((features - centre) / scale, labels, sample_weight=np.array(row_weights) if row_weights else None)
     weights = probe.coef_[0] / scale
     return weights.astype(np.float32), float(probe.intercept_[0] - weights @ centre)
 

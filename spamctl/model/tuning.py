@@ -24,12 +24,16 @@ Rows = Sequence[Sequence[int]]
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Hold token ids and labels of the rows to learn from and of those that stop it."""
+    """Hold token ids and labels of the rows to learn from and of those that stop it.
+
+    `train_weights` says how much each row to learn from counts; without any, all count the same.
+    """
 
     train: Rows
     train_is_spam: Sequence[bool]
     validation: Rows
     validation_is_spam: Sequence[bool]
+    train_weights: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +74,12 @@ def tune(
         inputs.append((yield from _inputs(classifier, rows, still, recipe, name)))
     classifier.trunk.window(still, classifier.trunk.depth)
     features = yield from _pooled(classifier, inputs[0], recipe.frozen_dtype)
-    classifier.start_head(*fit_probe(features, np.array(lesson.train_is_spam)))
-    parts = [
-        Part(part, labels)
-        for part, labels in zip(inputs, (lesson.train_is_spam, lesson.validation_is_spam), strict=True)
-    ]
+    classifier.start_head(*fit_probe(features, np.array(lesson.train_is_spam), lesson.train_weights))
+    train = Part(inputs[0], lesson.train_is_spam, lesson.train_weights)
+    validation = Part(inputs[1], lesson.validation_is_spam)
     history = History()
     plan = replace(recipe.plan, bfloat16=recipe.frozen_dtype == torch.bfloat16)
-    for progress in fine_tune(classifier, parts[0], parts[1], plan, checkpoints):
+    for progress in fine_tune(classifier, train, validation, plan, checkpoints):
         history.add(progress)
         yield Training("fine-tuning", progress.step, progress.steps, "steps", progress=progress)
     return save({name: weight.detach().cpu().contiguous() for name, weight in classifier.learnt().items()}), history

@@ -35,7 +35,10 @@ BESIDE = {
     **{("label", name): {"source": "truth"} for name in ("noise", "coverage", "delay", "overwrite")},
     **{("label", name): {"source": "review"} for name in ("suspects", "second_opinion")},
     ("label", "labels"): {"source": "file"},
-    **{("train", name): {"feedback": "spam.db"} for name in ("feedback_sources", "feedback_max_age", "recent_share")},
+    **{
+        ("train", name): {"feedback": "spam.db"}
+        for name in ("feedback_sources", "feedback_max_age", "feedback_weight", "recent_share")
+    },
     ("label", "export_simulated"): {"export": "out.csv"},
 }
 

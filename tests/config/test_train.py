@@ -17,6 +17,8 @@ def chosen(**given):
     [
         ({"feedback_sources": "review"}, "--feedback-sources: only --feedback reads it; name a store such as"),
         ({"recent_share": "0.5"}, "--recent-share: only --feedback reads it; name a store such as"),
+        ({"feedback_weight": "2"}, "--feedback-weight: only --feedback reads it; name a store such as"),
+        ({"feedback": "spam.db", "feedback_weight": "0"}, "--feedback-weight: must be more than 0, got 0"),
         ({"feedback_max_age": "7d"}, "--feedback-max-age: only --feedback reads it; name a store such as"),
         (
             {"feedback": "spam.db", "feedback_sources": "oracle,truth"},

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.data.duplicates import leakage, seen_key
-from spamctl.data.feedback import Answer, Feedback, balance, carve, distinct, merge, without
+from spamctl.data.feedback import Answer, Feedback, balance, carve, distinct, merge, weights, without
 from spamctl.data.parts import Split, digest
 from spamctl.data.split import split
 from spamctl.message import NOT_SPAM, SPAM, Message
@@ -125,3 +125,13 @@ def test_an_empty_feedback_changes_no_part():
 def test_balance_counts_spam():
     assert balance([answer("a"), answer("b", label=NOT_SPAM)]) == {"rows": 2, "spam": 1}
     assert answer("a").message == Message("a", SPAM)
+
+
+def test_an_answer_counts_for_so_many_messages_of_the_dataset():
+    carved = carve([answer(words(number), number) for number in range(40)], 0.3)
+    merged = merge(FROZEN, carved)
+    heavy = {
+        message.text for message, weight in zip(merged.train, weights(merged, carved, 5.0), strict=True) if weight > 1
+    }
+    assert heavy == set(texts(carved.train))
+    assert set(weights(merged, carved, 5.0)) == {1.0, 5.0}

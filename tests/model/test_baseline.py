@@ -121,3 +121,11 @@ def test_tuning_takes_enough_of_a_rare_class(rare):
     assert kept.size == baseline.TUNING_ROWS
     _, kept = baseline._sample([""] * truth.size, (np.arange(truth.size) < 3) == rare, 0)
     assert (kept == rare).sum() == 3
+
+
+def test_rows_that_count_more_are_heeded_more(split, measured):
+    train, validation, test = split
+    weights = [20.0 if message.is_spam else 1.0 for message in train]
+    weighed = baseline.measure(train, validation, test, 0.02, weights=weights)
+    assert weighed["probabilities"] != measured["probabilities"]
+    assert weighed["chosen"] == measured["chosen"]

@@ -228,3 +228,23 @@ def test_logits_are_in_the_order_of_the_rows(tiny_llama):
     assert logits.tolist() == pytest.approx(alone, abs=1e-5)
     targets = torch.tensor(VALIDATION.labels, dtype=torch.float)
     assert mean_loss(model, VALIDATION) == pytest.approx(binary_cross_entropy_with_logits(logits, targets).item())
+
+
+def test_rows_that_count_more_are_learnt_better_and_equal_weights_change_nothing(tiny_llama, checkpoints, tmp_path):
+    contrary = [
+        not label if row % 4 == 0 else label for row, label in enumerate(TRAIN.labels)
+    ]  # a quarter says otherwise
+    losses = {}
+    for name, weights in (
+        ("none", ()),
+        ("equal", [3.0] * 96),
+        ("heavy", [9.0 if row % 4 == 0 else 1.0 for row in range(96)]),
+    ):
+        trained = classifier(tiny_llama)
+        lesson = Part(TRAIN.inputs, contrary, weights)
+        list(fine_tune(trained, lesson, lesson, PLAN, Checkpoints(tmp_path / name)))
+        targets = torch.tensor([float(label) for label in contrary])
+        each = binary_cross_entropy_with_logits(logits_of(trained, TRAIN.inputs), targets, reduction="none")
+        losses[name] = each[::4].mean().item(), each.mean().item()
+    assert losses["equal"] == losses["none"]
+    assert losses["heavy"][0] < 0.9 * losses["none"][0]

@@ -102,3 +102,14 @@ def test_a_feature_that_never_changes_has_no_say():
     weights, bias = fit_probe(pooled, labels)
     assert np.isfinite([*weights, bias]).all()
     assert abs(weights[2]) < 1e-3
+
+
+def test_a_row_of_weight_three_counts_as_three_rows():
+    pooled, labels = features()
+    weights = np.where(np.arange(len(labels)) < 20, 3.0, 1.0)
+    found, bias = fit_probe(pooled, labels, weights.tolist())
+    scaler = StandardScaler().fit(pooled)
+    rows = np.repeat(np.arange(len(labels)), weights.astype(int))
+    probe = LogisticRegression(C=STRENGTH, max_iter=1000).fit(scaler.transform(pooled[rows]), labels[rows])
+    assert pooled @ found + bias == pytest.approx(probe.decision_function(scaler.transform(pooled)), abs=2e-3)
+    assert not np.allclose(found, fit_probe(pooled, labels)[0], atol=1e-3)
