@@ -89,7 +89,7 @@ def _write_run(folder: Path, run: str, texts: Mapping[str, str]) -> None:
     """Write a run's files beside their place, then move them there in one go."""
     folder.mkdir(parents=True, exist_ok=True)
     waiting = folder / f".{run}.{secrets.token_hex(4)}"
-    waiting.mkdir()
+    waiting.mkdir(mode=0o700)  # for its owner alone: causes quote messages
     try:
         for name, text in texts.items():
             (waiting / name).write_text(text, encoding="utf-8", errors="backslashreplace", newline="")

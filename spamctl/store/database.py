@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -99,6 +101,8 @@ def open_address(
     try:
         if where.file and where.file.exists():
             _examine(where, patience_s, create=create, check_pages=check_pages)
+        elif where.file:
+            _make_private(where.file)
         engine = _sqlite(where, patience_s, pool_size) if where.file else _postgresql(where, patience_s, pool_size)
         store = Store(engine, where)
         try:
@@ -111,6 +115,12 @@ def open_address(
     except DBAPIError as error:
         raise _refusal(where, error) from error
     return store
+
+
+def _make_private(file: Path) -> None:
+    """Make an empty file that its owner alone can read: it will hold messages. SQLite's own go by its mode."""
+    with contextlib.suppress(OSError):  # SQLite says what is wrong, or another process was first
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _examine(where: Address, patience_s: float, *, create: bool, check_pages: bool) -> None:

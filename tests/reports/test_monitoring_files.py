@@ -35,6 +35,11 @@ def test_a_run_has_its_folder_and_the_list_names_it(tmp_path):
     assert Outline((folder / "index.html").read_text(encoding="utf-8")).addresses == ["17/index.html"]
 
 
+def test_a_runs_folder_is_for_its_owner_alone(tmp_path):
+    write(tmp_path, DRIFTED, PAGES, {})
+    assert (tmp_path / "17").stat().st_mode & 0o777 == 0o700
+
+
 def test_a_page_of_another_maker_leads_back(tmp_path):
     write(tmp_path, DRIFTED, PAGES, {})
     back = '<body>\n<p class="about"><a href="index.html">Back to the verdict</a></p>'

@@ -50,6 +50,16 @@ def test_a_store_is_made_where_there_is_none(tmp_path):
     shell.close()
 
 
+def test_a_new_store_is_for_its_owner_alone_and_an_older_one_stays_as_it_is(closed_store):
+    with open_store(str(closed_store)):
+        files = list(Path().glob("spam.db*"))
+        assert len(files) > 1  # its log too
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    closed_store.chmod(0o640)
+    open_store(str(closed_store), create=True).close()
+    assert closed_store.stat().st_mode & 0o777 == 0o640
+
+
 def test_an_empty_file_becomes_a_store(tmp_path):
     (tmp_path / "spam.db").touch()
     with open_store("spam.db", create=True) as store:
