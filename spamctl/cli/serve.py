@@ -41,6 +41,7 @@ def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
     from spamctl.reports.serving import greet
     from spamctl.serving.follow import Wish
     from spamctl.serving.run import run
+    from spamctl.serving.telling import heard_or_not
 
     folder = working_folder()
     cache = str(folder / STATE / "models")
@@ -50,9 +51,7 @@ def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     environment = child_environment(settled.variables, folder)
 
-    def tell(text: str) -> None:
-        console.print(visible(text), style="dim", markup=False)
-
+    tell = heard_or_not(lambda text: console.print(visible(text), style="dim", markup=False))
     stopped_by = run(settings, wish, environment, tell, lambda: greet(greeting, Console(highlight=False)))
     if stopped_by == signal.SIGINT:
         raise KeyboardInterrupt

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from spamctl.errors import ArtefactError, SpamctlError, UsageError
 from spamctl.serving.deployment import Release
+from spamctl.serving.telling import heard_or_not
 
 if TYPE_CHECKING:
     from spamctl.model.versions import Found
@@ -136,6 +137,7 @@ def main(releases: Path) -> None:
     """Look again and again until nobody holds the other end of standard input."""
     _step_aside()
     wish = Wish(**json.loads(sys.stdin.readline()))
+    tell = heard_or_not(lambda text: sys.stderr.write(f"{text}\n"))
     told: str = ""
     known: Sequence[str] = []
     while not select.select([sys.stdin], [], [], wish.seconds)[0]:  # the server begins with what has just been found
@@ -147,7 +149,7 @@ def main(releases: Path) -> None:
         except Exception as error:  # a full disk, a registry in the midst of a change: it may be well the next time
             trouble = f"{type(error).__name__}: {error}"
         if trouble != told:
-            sys.stderr.write(f"following {wish.name} {wish.version}: {trouble or 'the registry answers again'}\n")
+            tell(f"following {wish.name} {wish.version}: {trouble or 'the registry answers again'}")
             told = trouble
 
 

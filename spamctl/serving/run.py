@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from spamctl.model.telemetry import silence_openvino
 from spamctl.serving.follow import Wish, following
 from spamctl.serving.metrics import SHARED_FOLDER
-from spamctl.serving.server import Tell, listen, serve
+from spamctl.serving.server import listen, serve
 from spamctl.serving.settings import Settings
+from spamctl.serving.telling import Tell
 from spamctl.serving.workers import Workers
 
 

@@ -22,12 +22,12 @@ from spamctl.serving.head import BoundedHead
 from spamctl.serving.metrics import Metrics
 from spamctl.serving.service import Archive, Service
 from spamctl.serving.settings import Settings
+from spamctl.serving.telling import Tell
 from spamctl.store.capture import Capture
 from spamctl.store.database import open_store
 
 TICK_S = 1.0
 BACKLOG = 2048
-Tell = Callable[[str], None]
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -165,6 +165,8 @@ class Server(uvicorn.Server):
                 return
         except ArtefactError as error:
             fault = str(error)
+        except Exception as error:  # memory or threads that cannot be had: the next version may find them
+            fault = f"{type(error).__name__}: {error}"
         metrics.exchanges.labels("failed" if fault else "done").inc()
         current, shadow = deployments.current.release, deployments.shadow
         if current != before or not fault:

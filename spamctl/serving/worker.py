@@ -11,6 +11,7 @@ import threading
 from spamctl.errors import SpamctlError
 from spamctl.serving.server import serve
 from spamctl.serving.settings import Settings
+from spamctl.serving.telling import heard_or_not
 
 READY = "ready"
 
@@ -25,7 +26,7 @@ def main(descriptor: int) -> int:
 
     try:
         with socket.socket(fileno=descriptor) as listener:
-            serve(settings, listener, tell, lambda: _say(READY))
+            serve(settings, listener, heard_or_not(tell), lambda: _say(READY))
     except SpamctlError as refusal:
         _say(str(refusal).splitlines()[0])
         return refusal.exit_code

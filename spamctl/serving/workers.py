@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from spamctl.errors import SpamctlError
-from spamctl.serving.server import Tell
 from spamctl.serving.settings import Settings
+from spamctl.serving.telling import Tell
 from spamctl.serving.worker import READY
 
 WATCH_S = 0.1

@@ -55,15 +55,18 @@ def release(package, version="1"):
     return Release("spam", version, "", str(package))
 
 
-def start(settings, program="spamctl.serving.worker"):
-    """Start a server in a new process on a free port, and return it with the first line that it says."""
+def start(settings, program="spamctl.serving.worker", stderr=None):
+    """Start a server in a new process on a free port, and return it with the first line that it says.
+
+    Its errors go to a file of its own, unless another one is given.
+    """
     errors = Path(f"server-{time.monotonic_ns()}.err")
-    with listen("127.0.0.1", 0) as listener, errors.open("w", encoding="utf-8") as stderr:
+    with listen("127.0.0.1", 0) as listener, errors.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", program, str(listener.fileno())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=stderr,
+            stderr=stderr or file,
             text=True,
             pass_fds=[listener.fileno()],
             env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -75,9 +78,9 @@ def start(settings, program="spamctl.serving.worker"):
 
 
 @contextlib.contextmanager
-def a_server(package, program="spamctl.serving.worker", **changes):
+def a_server(package, program="spamctl.serving.worker", stderr=None, **changes):
     """Run a server while the block lasts, then see that it ends in good order; the block may have ended it itself."""
-    server, line = start(Settings(release=release(package), **changes), program)
+    server, line = start(Settings(release=release(package), **changes), program, stderr)
     try:
         assert line == READY, f"{line}\n{server.told}"
         yield server

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -98,6 +99,14 @@ def test_a_version_that_cannot_be_served_leaves_the_old_one_in_its_place(package
         assert load.statuses() == {200}
         assert figure(server.port, 'spamctl_exchanges_total{outcome="failed"}') == len(damages) + 1
     assert "Traceback" not in server.told
+
+
+def test_the_version_is_exchanged_though_nothing_can_be_told(packages, releases):
+    with Path("/dev/full").open("w") as full, a_server(packages[0], stderr=full, releases=str(releases)) as server:
+        for version, package in zip("2121", packages[::-1] * 2, strict=True):
+            tell(releases, release(package, version))
+            until(lambda version=version: served(server) == version, within_s=30)
+        server.end(signal.SIGKILL)  # it could not say how it ended either
 
 
 def test_a_shadow_that_cannot_be_served_holds_up_nothing_else(packages, releases, tmp_path):
