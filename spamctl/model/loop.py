@@ -100,9 +100,9 @@ def fine_tune(  # long: a training loop is read top to bottom
     for found in checkpoints.newest():
         if isinstance(found, Checkpoint):
             state = _resume(found, classifier, optimizer)
+            yield Progress(state.epoch, state.step, steps, math.nan, note=f"fine-tuning goes on from step {state.step}")
             for epoch, past in enumerate(state.losses, start=1):
                 yield Progress(epoch, epoch * plan.steps_per_epoch(len(train.labels)), steps, math.nan, past)
-            yield Progress(state.epoch, state.step, steps, math.nan, note=f"fine-tuning goes on from step {state.step}")
         else:
             yield Progress(0, 0, steps, math.nan, warning=found)
     saved = time.monotonic()

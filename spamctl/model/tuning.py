@@ -79,9 +79,11 @@ def tune(
     validation = Part(inputs[1], lesson.validation_is_spam)
     history = History()
     plan = replace(recipe.plan, bfloat16=recipe.frozen_dtype == torch.bfloat16)
+    reached = 0  # what was found out before a training went on is told again, of earlier steps
     for progress in fine_tune(classifier, train, validation, plan, checkpoints):
         history.add(progress)
-        yield Training("fine-tuning", progress.step, progress.steps, "steps", progress=progress)
+        reached = max(reached, progress.step)
+        yield Training("fine-tuning", reached, progress.steps, "steps", progress=progress)
     return save({name: weight.detach().cpu().contiguous() for name, weight in classifier.learnt().items()}), history
 
 

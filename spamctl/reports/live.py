@@ -29,7 +29,7 @@ class LossCard:
 
     def add(self, step: int, loss: float = math.nan, validation_loss: float | None = None) -> None:
         """Take one measurement, and draw if the last drawing is long enough ago."""
-        self._step = step
+        self._step = max(self._step, step)  # earlier ones are told again when a training goes on
         if step % self._every == 0 and not math.isnan(loss):
             self._training.append({"step": step, "loss": loss, "part": "training"})
         if validation_loss is not None:

@@ -138,11 +138,10 @@ class Capture:
         """Write group after group until closed; see whether a store that failed is back when nothing waits."""
         while (group := self._take()) is not None:
             try:
-                if group:
-                    self._write(group)
-                else:
+                if not group:
                     self._sink.probe()
-                self._recovered()
+                if not group or self._write(group):
+                    self._recovered()
                 self._sink.tidy()
             except (DBAPIError, SpamctlError, OSError) as error:
                 fault = fault_behind(error)
@@ -169,8 +168,11 @@ class Capture:
                     break
             return list(self._writing)
 
-    def _write(self, group: list[Waiting]) -> None:
-        """Write a group and settle it; if that fails, put back what is still wanted, and raise."""
+    def _write(self, group: list[Waiting]) -> bool:
+        """Write a group and settle it, and tell whether anything of it was wanted by then.
+
+        If that fails, put back what is still wanted, and raise. A transaction that wrote nothing proves nothing.
+        """
         claimed: list[Waiting] = []
 
         def claim() -> Group:
@@ -188,8 +190,9 @@ class Capture:
                 self._put_back(group)
                 raise
             self._part(group, type(error).__name__)
-        else:
-            self._acknowledge(claimed, new)
+            return False
+        self._acknowledge(claimed, new)
+        return bool(claimed)
 
     def _part(self, group: list[Waiting], kind: str) -> None:
         """Find the request whose values are refused, so that it fails alone; the error itself would show its text."""

@@ -160,6 +160,27 @@ def test_a_long_lock_is_told_of_in_time_and_recovered_from_unaided(mode, capturi
 
 
 @pytest.mark.slow
+def test_a_transaction_from_which_all_had_gone_does_not_pass_for_a_store_that_works(capturing, address, locking):
+    lock, unlock = locking
+    capture = capturing(address, timeout_s=0.5)
+    write = capture._sink.write
+
+    def write_late(claim):
+        time.sleep(0.8)  # until nobody waits any more
+        return write(claim)
+
+    lock()
+    capture._sink.write = write_late
+    with pytest.raises(UnavailableError):
+        capture.submit([row("never acknowledged")]).result(60)
+    time.sleep(2)  # the transaction is over
+    assert not capture.stats().reachable
+    capture._sink.write = write
+    unlock()
+    assert eventually(lambda: capture.stats().reachable)
+
+
+@pytest.mark.slow
 def test_a_store_known_to_be_down_holds_nobody_up(capturing, address, locking):
     lock, unlock = locking
     capture = capturing(address, mode="best-effort", timeout_s=1.5)
