@@ -206,6 +206,7 @@ def _embedding_drift(pair: _Pair, chance: np.random.Generator) -> Part:
     from evidently.legacy.metrics.data_drift.embedding_drift_methods import model
     from evidently.metrics.embeddings import EmbeddingsDrift
     from sklearn.decomposition import PCA
+    from threadpoolctl import threadpool_limits
 
     few = [_at_most(sample, MOST_EMBEDDED, chance).features for sample in (pair.reference, pair.current)]
     components = min(COMPONENTS, *few[0].shape)
@@ -214,7 +215,8 @@ def _embedding_drift(pair: _Pair, chance: np.random.Generator) -> Part:
     frames = [pd.DataFrame(fitted.transform(each), columns=columns) for each in few]
     definition = DataDefinition(numerical_columns=columns, embeddings={EMBEDDING: columns})
     method = model(bootstrap=True)  # its threshold is what random scores reach with as many rows
-    return run([EmbeddingsDrift(embeddings_name=EMBEDDING, drift_method=method)], frames, definition)
+    with threadpool_limits(1):  # more threads wait for each other in each of a thousand steps of t-SNE
+        return run([EmbeddingsDrift(embeddings_name=EMBEDDING, drift_method=method)], frames, definition)
 
 
 def _classification(pair: _Pair, thresholds: Mapping[str, float]) -> Page:
