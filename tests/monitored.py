@@ -42,8 +42,14 @@ def part(rows, repeated=3, **changes):
     } | changes
 
 
-def term(word, z, current_rate=0.04, reference_rate=0.001):
-    return {"term": word, "z": z, "current_rate": current_rate, "reference_rate": reference_rate}
+def term(word, z, current_rate=0.04, reference_rate=0.001, beside=()):
+    return {
+        "term": word,
+        "z": z,
+        "current_rate": current_rate,
+        "reference_rate": reference_rate,
+        "beside": list(beside),
+    }
 
 
 def group(name, rows=100, accuracy=0.93):
@@ -127,7 +133,12 @@ DRIFTED = {
         "assumption": "a probability of spam means in this window what it meant on the test part",
     },
     "causes": {
-        "spam": [term("parcel", 9.1), term("held at the depot", 7.7), term("usdt", 6.2), term("$50,000", 5.9)],
+        "spam": [
+            term("parcel", 9.1, beside=("courier", "unpaid")),
+            term("held at the depot", 7.7),
+            term("usdt", 6.2),
+            term("$50,000", 5.9),
+        ],
         "not spam": [term("standup", 4.4), term("see you in the call", 3.9, 0.02, 0.004)],
         "examples": {
             "spam": [
@@ -205,7 +216,7 @@ def hostile(payloads):
         "quality_by": {by: [group(payload) for payload in payloads] for by in ("version", "family", "source")},
         "estimate": DRIFTED["estimate"] | {"assumption": everything},
         "causes": {
-            "spam": [term(payload, 3.0) for payload in payloads],
+            "spam": [term(payload, 3.0, beside=(payload, payload)) for payload in payloads],
             "not spam": [term(payload, 2.0) for payload in payloads],
             "examples": {
                 side: [{"text": payload, "probability": 0.5, "score": 1.0} for payload in payloads]

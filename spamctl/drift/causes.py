@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from operator import itemgetter
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,15 @@ from spamctl.drift.kernels import Kernel
 from spamctl.drift.sample import Sample
 from spamctl.message import NOT_SPAM, SPAM
 
+if TYPE_CHECKING:
+    from scipy.sparse import csc_array
+
 # m reference and n current rows of a side, W terms, S rows of a kernel
 
 # Invisible characters stay inside the word that they were put into, and a homoglyph stays what it is.
 _WORD = re.compile(r"[\w\u00ad\u200b-\u200f\u2060-\u2064\ufeff]+(?:['\u2019-]\w+)*|[£$€]")
 MOST_TERMS = 10
+MOST_BESIDE = 3
 MOST_EXAMPLES = 5
 MOST_GROUPS = 8
 PRIOR_ROWS = 100.0  # how many messages the prior is worth; with fewer a word that is new is not sure enough to be named
@@ -58,7 +62,9 @@ def risen(reference: Sequence[str], current: Sequence[str], elsewhere: Sequence[
 
     The log-odds have an informative Dirichlet prior (Monroe, Colaresi & Quinn 2008): each side is given a hundred more
     messages that hold a term as often as both sides together do. Of terms that rose alike those come first that the
-    reference's other messages, `elsewhere`, hold least. A phrase is left out where a word of it says as much.
+    reference's other messages, `elsewhere`, hold least, then the longest. A phrase is left out where a word of it says
+    as much. Terms of the very same messages are one cause, else the words of one campaign would fill every place: the
+    first stands for them, with others `beside` it.
     """
     from sklearn.feature_extraction.text import CountVectorizer
 
@@ -75,17 +81,19 @@ def risen(reference: Sequence[str], current: Sequence[str], elsewhere: Sequence[
     prior = PRIOR_ROWS * (before + now) / (m + n)
     odds = _log_odds(now + prior, n + PRIOR_ROWS) - _log_odds(before + prior, m + PRIOR_ROWS)
     z = odds / np.sqrt(1 / (now + prior) + 1 / (before + prior))
-    ranked = np.lexsort((others, -z.round(9)))
+    lengths = np.array([len(name) for name in names])
+    ranked = np.lexsort((-lengths, others, -z.round(9)))
     counts = {str(names[row]): (int(before[row]), int(now[row])) for row in ranked}
-    kept = [row for row in ranked if not _said(str(names[row]), counts)][:MOST_TERMS]
+    told = [row for row in ranked if not _said(str(names[row]), counts)]
     return [
         {
             "term": str(names[row]),
             "z": float(z[row]),
             "current_rate": float(now[row] / n),
             "reference_rate": float(before[row] / m) if m else 0.0,
+            "beside": [str(names[other]) for other in rest[:MOST_BESIDE]],
         }
-        for row in kept
+        for row, *rest in _of_the_same_messages(table[m : m + n].tocsc()[:, np.flatnonzero(held)], told)[:MOST_TERMS]
     ]
 
 
@@ -146,6 +154,16 @@ def _by_verdict(sample: Sample) -> dict[str, list[str]]:
 
 def _log_odds(count: NDArray[np.float64], rows: float) -> NDArray[np.float64]:
     return np.asarray(np.log(count) - np.log(np.maximum(rows - count, 0.5)))  # a term of every message has finite odds
+
+
+def _of_the_same_messages(table: csc_array, terms: Iterable[int]) -> list[list[int]]:
+    """Put together which of some terms stand in the same rows of a table (n, W), in the order in which they come."""
+    table.sort_indices()
+    groups: dict[bytes, list[int]] = {}
+    for term in terms:
+        rows = table.indices[table.indptr[term] : table.indptr[term + 1]]
+        groups.setdefault(rows.tobytes(), []).append(term)
+    return list(groups.values())
 
 
 def _said(term: str, counts: dict[str, tuple[int, int]]) -> bool:

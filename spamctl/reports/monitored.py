@@ -135,9 +135,15 @@ def breakdown(result: Mapping[str, Any], by: str) -> list[tuple[str, ...]]:
 
 
 def terms(result: Mapping[str, Any], side: str) -> list[tuple[str, ...]]:
-    """Return the words of one side that moved most: term, score, share of messages now and in the reference."""
+    """Return the words of one side that moved most: term, others of the same messages, score, share now and before."""
     return [
-        (each["term"], f"{each['z']:+.1f}", percent(each["current_rate"]), percent(each["reference_rate"]))
+        (
+            each["term"],
+            ", ".join(each.get("beside", ())),
+            f"{each['z']:+.1f}",
+            percent(each["current_rate"]),
+            percent(each["reference_rate"]),
+        )
         for each in result["causes"].get(side, ())
     ]
 

@@ -26,7 +26,7 @@ _INDEX = "index.html"
 _MOST_RUNS = 500  # that are listed; all are kept
 _MOST_BYTES = 64 * 2**20  # of a monitor.json that is read back
 _TESTS = ("name", "kind", "reference", "current", "statistic", "threshold", "p_value", "adjusted_p", "alarm", "rows")
-_TERMS = ("term", "z", "current_rate", "reference_rate")
+_TERMS = ("term", "z", "current_rate", "reference_rate", "beside")
 _FORMULA = ("=", "+", "-", "@")
 
 
@@ -111,7 +111,8 @@ def _replace(path: Path, text: str) -> None:
 def _terms(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the words that moved with the side on which they did."""
     for side in SIDES:
-        yield from ({"side": side, **each} for each in result["causes"].get(side) or ())
+        for each in result["causes"].get(side) or ():
+            yield {"side": side, **each, "beside": ", ".join(each.get("beside", ()))}
 
 
 def _csv(heads: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

@@ -57,7 +57,13 @@ _GROUPS = (
     Column("recall", "number"),
     Column("false-positive rate", "number"),
 )
-_TERMS = (Column("term", "text"), Column("moved", "number"), Column("now", "number"), Column("reference", "number"))
+_TERMS = (
+    Column("term", "text"),
+    Column("in the same messages", "text"),
+    Column("moved", "number"),
+    Column("now", "number"),
+    Column("reference", "number"),
+)
 _EXAMPLES = (Column("probability", "number"), Column("message", "text"))
 _CARRIERS = (
     Column("by", "faint"),

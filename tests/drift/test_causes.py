@@ -28,10 +28,9 @@ def test_a_new_word_in_some_spam_is_named_on_the_spam_side_alone():
     reference = sample(messages(400, 0))
     current = sample(messages(300, 1, extra=("zorbex", "parcel"), extra_share=0.15))
     found = causes.explain(pooled(reference, current))
-    named = {side: [one["term"] for one in found[side]] for side in ("spam", "not spam")}
-    assert {"zorbex", "parcel"} <= set(named["spam"][:3])
-    assert "zorbex parcel" not in named["spam"]
-    assert "zorbex" not in named["not spam"]
+    named = {side: [{one["term"], *one["beside"]} for one in found[side]] for side in ("spam", "not spam")}
+    assert named["spam"][0] == {"zorbex", "parcel"}
+    assert not any("zorbex" in one for one in named["not spam"])
     first = found["spam"][0]
     assert first["reference_rate"] == 0
     assert 0.08 < first["current_rate"] < 0.25
@@ -43,6 +42,15 @@ def test_a_new_word_in_some_spam_is_named_on_the_spam_side_alone():
 def test_of_words_that_rose_alike_the_one_that_is_new_everywhere_comes_first():
     reference, current = ["win cash"] * 20, ["win cash dinner zorbex"] * 2 + ["win cash"] * 10
     assert risen(reference, current, ["dinner is late"] * 50)[0]["term"] == "zorbex"
+
+
+def test_a_campaign_of_many_words_leaves_room_for_the_next_cause():
+    campaign = "handset landline collection delivery awarded reply customer voucher holiday camera tone premium"
+    reference, current = ["win cash"] * 50, ["win cash"] * 20 + [f"{campaign} cash"] * 3 + ["win zorbex cash"] * 2
+    found = risen(reference, current)
+    assert [one["term"] for one in found] == ["collection", "zorbex"]
+    assert found[0]["beside"] == ["customer", "delivery", "landline"]
+    assert found[1]["beside"] == []
 
 
 @pytest.mark.parametrize(

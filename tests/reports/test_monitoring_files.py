@@ -72,6 +72,7 @@ def test_tests_and_words_are_tables(tmp_path):
     assert (told[0]["statistic"], told[0]["alarm"]) == (str(0.25 * 1.62), "True")
     moved = rows(tmp_path / "17" / "words.csv")
     assert [(row["side"], row["term"]) for row in moved[:2]] == [("spam", "parcel"), ("spam", "held at the depot")]
+    assert [row["beside"] for row in moved[:2]] == ["courier, unpaid", ""]
 
 
 def test_no_spreadsheet_computes_a_cell(tmp_path):

@@ -38,7 +38,7 @@ def test_verdict_and_trend_come_first_and_facts_last():
         "Quality by family",
         "What moved",
         "4 words and phrases, spam side",
-        "parcel +9.1 4.00 % 0.10 %",
+        "parcel courier, unpaid +9.1 4.00 % 0.10 %",
         "1 message nearest to the change, spam side",
         "0.4200 Your parcel is held at the depot",
         "source api 412 100.00 % 2.31",

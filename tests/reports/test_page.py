@@ -34,6 +34,11 @@ def test_cells_are_escaped_unless_they_are_markup():
     assert '<td><span class="text" dir="auto">&lt;script&gt;</span></td>' in made
 
 
+def test_heads_stand_in_one_row_over_their_columns():
+    head = table(COLUMNS, []).html.partition("<tbody>")[0]
+    assert '<tr><th>name</th><th class="number">n</th><th>message</th></tr>' in head
+
+
 def test_a_row_of_another_length_is_an_error():
     with pytest.raises(ValueError, match="shorter"):
         table(COLUMNS, [("only", "two")])
