@@ -115,6 +115,7 @@ def test_text_is_tested_on_what_its_classifier_reaches_by_chance(drifted):
     assert [metric["metric"] for metric in page.summary["metrics"]].count("EmbeddingsDrift") == 1
 
 
+@pytest.mark.slow
 def test_ranks_teach_a_classifier_what_words_do():
     before, now = made(120).texts, made(120, seed=5, moved=0.3).texts
     ranks = harmless.word_ranks(before, now)
@@ -241,6 +242,7 @@ def test_samples_without_rows_or_words_have_reasons_and_no_trace():
     assert page.summary == {"missing": "nothing can be tested"}
 
 
+@pytest.mark.slow
 def test_evidently_neither_calls_home_nor_leaves_anything(home, drifted):
     assert os.environ["DO_NOT_TRACK"] == "true"
     assert not [path for path in home.rglob("*") if "evidently" in path.name]
