@@ -85,6 +85,7 @@ def risen(reference: Sequence[str], current: Sequence[str], elsewhere: Sequence[
     ranked = np.lexsort((-lengths, others, -z.round(9)))
     counts = {str(names[row]): (int(before[row]), int(now[row])) for row in ranked}
     told = [row for row in ranked if not _said(str(names[row]), counts)]
+    groups = _of_the_same_messages(parts[1].tocsc()[:, held], told)
     return [
         {
             "term": str(names[row]),
@@ -93,7 +94,7 @@ def risen(reference: Sequence[str], current: Sequence[str], elsewhere: Sequence[
             "reference_rate": float(before[row] / m) if m else 0.0,
             "beside": [str(names[other]) for other in rest[:MOST_BESIDE]],
         }
-        for row, *rest in _of_the_same_messages(table[m : m + n].tocsc()[:, np.flatnonzero(held)], told)[:MOST_TERMS]
+        for row, *rest in groups[:MOST_TERMS]
     ]
 
 

@@ -24,8 +24,7 @@ from spamctl.store.rows import CapturedRow, ShadowVerdict, values
 
 # A lock that another program holds is waited for in slices, so that between two of them deadlines are looked at.
 SLICE_S = 0.2
-TIDY_AGAIN_S = 0.1
-TIDY_LATER_S = 10.0
+TIDY_AGAIN_S = 10.0
 ROOM = 2**20  # bytes
 
 logger = logging.getLogger(__name__)
@@ -93,18 +92,15 @@ class Sink:
         fails loses nothing; it is tried again later.
         """
         size = _size(self._wal) if self._wal and self._store else 0
-        now = time.monotonic()
-        if size <= WAL_LIMIT or not self._store or now < self._tidy_from:  # which is its usual size once it was copied
+        if size <= WAL_LIMIT or not self._store or time.monotonic() < self._tidy_from:  # =: a log that was copied
             return
         try:
             with self._store.bare.connect() as connection:
                 _, pages, copied = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
-                if copied < pages:  # a reader still needs what was there before
-                    self._tidy_from = now + TIDY_AGAIN_S
-                elif size >= 2 * WAL_LIMIT:  # readers kept it from starting anew: wait for them, a slice at most
+                if copied == pages and size >= 2 * WAL_LIMIT:  # only readers of its end keep it: wait a slice for them
                     connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
         except DBAPIError as error:
-            self._tidy_from = now + TIDY_LATER_S
+            self._tidy_from = time.monotonic() + TIDY_AGAIN_S
             logger.warning("the write-ahead log stays as it is for now: %s", fault_of(error).words)
 
     def close(self) -> None:

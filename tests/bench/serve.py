@@ -20,7 +20,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 
@@ -106,7 +106,7 @@ class Served:
 
     loads: tuple[Load, Load]  # by one client, by many
     start_s: float
-    peak_mib: float = 0.0
+    peak_mib: float
     stored: int | None = None
 
     @property
@@ -195,14 +195,15 @@ def serve_ours(bench: Bench, package: Path) -> tuple[dict[int, Speed], Served]:
             say(f"round {number + 1} of {bench.effort.rounds}")
             engine.append(alone(bench, package))
             loads.append(under_load(bench, server, bench.effort.ours))
-        served = Served((mean_load([one for one, _ in loads]), mean_load([many for _, many in loads])), server.start_s)
-        served = replace(served, peak_mib=server.peak_mib())
+        peak_mib = server.peak_mib()
     with closing(sqlite3.connect(folder / "spam.db")) as store:
         (stored,) = store.execute("SELECT COUNT(*) FROM data").fetchone()
     for place, size in enumerate((1, MANY)):
         shares = sorted(load[place].rate / before[size].rate for load, before in zip(loads, engine, strict=True))
         print(f"{size:>2} at a time: from {shares[0]:.2f} to {shares[-1]:.2f} of the engine in {len(shares)} rounds")
-    return {size: mean_speed([one[size] for one in engine]) for size in (1, MANY)}, replace(served, stored=stored)
+    by_one, by_many = zip(*loads, strict=True)
+    served = Served((mean_load(by_one), mean_load(by_many)), server.start_s, peak_mib, stored)
+    return {size: mean_speed([one[size] for one in engine]) for size in (1, MANY)}, served
 
 
 def mean_speed(speeds: Sequence[Speed]) -> Speed:

@@ -30,6 +30,7 @@ def test_a_new_word_in_some_spam_is_named_on_the_spam_side_alone():
     found = causes.explain(pooled(reference, current))
     named = {side: [{one["term"], *one["beside"]} for one in found[side]] for side in ("spam", "not spam")}
     assert named["spam"][0] == {"zorbex", "parcel"}
+    assert not any("zorbex parcel" in one for one in named["spam"])
     assert not any("zorbex" in one for one in named["not spam"])
     first = found["spam"][0]
     assert first["reference_rate"] == 0
