@@ -100,6 +100,40 @@ def test_the_graph_takes_any_number_of_rows_and_tokens_and_scores_as_torch_does(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("made", ["llama"], indirect=True)
+def test_what_cannot_be_traced_goes_through_onnx_and_scores_the_same(made, graph, monkeypatch):
+    monkeypatch.setattr(export, "_scores_alike", lambda *_: False)
+    other = export.to_openvino(made.classifier)
+    ids, lengths = np.arange(1, 61).reshape(3, 20), [20, 3, 11]
+    assert infer(other, ids, lengths) == pytest.approx(infer(graph, ids, lengths), abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", ["a length", "an error"])
+def test_a_trace_that_holds_for_the_example_alone_is_no_export(made, wrong, monkeypatch):
+    whole = made.classifier.judge
+
+    def judge(hidden_states, lengths):
+        if wrong == "an error":
+            raise RuntimeError("no way")
+        return whole(hidden_states, lengths) * (1 if hidden_states.shape[1] == 12 else 2)
+
+    assert export.traced(made.classifier) is not None
+    monkeypatch.setattr(made.classifier, "judge", judge)
+    assert export.traced(made.classifier) is None
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("dim", [-1, 0])
+def test_the_difference_that_a_trace_takes_is_that_of_torch(n, dim):
+    import torch
+
+    values = torch.arange(12).reshape(3, 4) ** 2
+    assert torch.equal(export._diff(values, n, dim), torch.diff(values, n, dim))
+    assert torch.equal(export._diff(values, 1, dim, values), torch.diff(values, dim=dim, prepend=values))
+
+
+@pytest.mark.slow
 def test_the_graph_is_saved_in_files_that_a_package_may_hold(graph):
     files = export.to_files(graph)
     assert files.keys() == {"model.xml", "model.bin"}
