@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0  # seconds
 SQLITE = "sqlite:///"
+CHANGE_COUNTER = 24  # where a SQLite file counts its changes (Database File Format, section 1.3.7)
 DATABASES = ("mssql", "mysql", "postgresql")
 
 
@@ -69,6 +70,29 @@ def _require_sqlite(uri: str) -> None:
                 database.execute("PRAGMA schema_version")
         except sqlite3.Error as error:
             raise UsageError(f"MLFLOW_TRACKING_URI {uri}: {error}; name another file") from error
+
+
+def state_of(uri: str) -> str:
+    """Return what differs after every change of a store that is a SQLite file here; nothing if it is none."""
+    if not uri.startswith(SQLITE):
+        return ""
+    path = Path(uri.removeprefix(SQLITE)).absolute()
+    try:
+        with path.open("rb") as file:
+            file.seek(CHANGE_COUNTER)
+            counted = file.read(4).hex()  # counts nothing where there is a write-ahead log, whose file tells then
+        return " ".join([counted, *map(_written, (path, path.with_name(f"{path.name}-wal")))])
+    except OSError:
+        return ""
+
+
+def _written(path: Path) -> str:
+    """Identify a file and its last change."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return "-"
+    return f"{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
 
 
 @contextmanager

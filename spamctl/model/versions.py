@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from spamctl.errors import ArtefactError, SpamctlError, UnavailableError, UsageE
 from spamctl.model import artefact
 from spamctl.model.artefact import PACKAGE
 from spamctl.model.succession import CHALLENGER, CHAMPION
-from spamctl.model.tracking import open_tracking, require_reachable, shown, tracking_uri
+from spamctl.model.tracking import open_tracking, require_reachable, shown, state_of, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,12 +44,16 @@ class Found:
 def fetch(name: str, wanted: str, cache: Path) -> Found:
     """Return the version of model `name` that `wanted` means, its package copied under `cache` and verified.
 
-    `wanted` is `champion`, `challenger`, `latest` or a number. If the registry does not answer, what it said last is
-    used, as far as the copy is still there. Raises UsageError if there is no such version, UnavailableError if the
-    registry does not answer and nothing is remembered, ArtefactError if the package is damaged.
+    `wanted` is `champion`, `challenger`, `latest` or a number. A registry in a file that has not changed since it was
+    asked is not asked again: importing MLflow takes longer than all the rest. If the registry does not answer, what it
+    said last is used, as far as the copy is still there. Raises UsageError if there is no such version,
+    UnavailableError if the registry does not answer and nothing is remembered, ArtefactError if the package is damaged.
     """
     place = cache / name
     uri = tracking_uri()
+    state = state_of(uri)  # before it is asked: what changes meanwhile makes it ask again
+    if found := _unchanged(place, name, wanted, uri, state):
+        return found
     try:
         require_reachable(uri)
         with open_tracking(uri) as client:
@@ -57,10 +61,10 @@ def fetch(name: str, wanted: str, cache: Path) -> Found:
             folder = _copy(version, place)
     except UnavailableError as error:
         if found := _recall(place, name, wanted, uri):
-            return found
+            return replace(found, remembered=True)
         raise UnavailableError(f"{error}; no version of {name} was fetched here before") from error
     found = Found(name, str(version.version), wanted if wanted in ALIASES else "", str(folder))
-    _remember(place, wanted, uri, found)
+    _remember(place, wanted, uri, found, state)
     return found
 
 
@@ -143,12 +147,21 @@ def _scratch(place: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _remember(place: Path, wanted: str, uri: str, found: Found) -> None:
-    """Write down what the registry said."""
-    known = _remembered(place) | {_key(wanted, uri): asdict(found)}
+def _remember(place: Path, wanted: str, uri: str, found: Found, state: str) -> None:
+    """Write down what the registry said, and in which state it was."""
+    known = _remembered(place) | {_key(wanted, uri): asdict(found) | {"state": state}}
     draft = place / f".{REMEMBERED}.{os.getpid()}"
     draft.write_text(json.dumps(known, indent=2), encoding="utf-8")
     draft.replace(place / REMEMBERED)
+
+
+def _unchanged(place: Path, name: str, wanted: str, uri: str, state: str) -> Found | None:
+    """Return what a registry said when it was in this very state, if its copy is still sound."""
+    if not state or _remembered(place).get(_key(wanted, uri), {}).get("state") != state:
+        return None
+    with contextlib.suppress(ArtefactError):
+        return _recall(place, name, wanted, uri)
+    return None
 
 
 def _recall(place: Path, name: str, wanted: str, uri: str) -> Found | None:
@@ -156,7 +169,7 @@ def _recall(place: Path, name: str, wanted: str, uri: str) -> Found | None:
     told = _remembered(place).get(_key(wanted, uri))
     if told is None:
         return None
-    found = Found(name, str(told["version"]), str(told["alias"]), str(told["folder"]), remembered=True)
+    found = Found(name, str(told["version"]), str(told["alias"]), str(told["folder"]))
     artefact.verify(Path(found.folder))
     return found
 

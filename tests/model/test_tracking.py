@@ -142,6 +142,29 @@ def test_no_password_is_shown(uri, shown):
     assert tracking.shown(uri) == shown
 
 
+@pytest.mark.parametrize("journal", ["delete", "truncate", "persist", "wal"])
+def test_every_change_of_a_file_is_seen_and_no_question(tmp_path, journal):
+    file = tmp_path / "m.db"
+    uri, seen = f"sqlite:///{file}", set()
+    assert tracking.state_of(uri) == ""
+    with closing(sqlite3.connect(file, isolation_level=None)) as database:
+        database.execute(f"PRAGMA journal_mode = {journal}")
+        database.execute("CREATE TABLE aliases (name TEXT, version INTEGER)")
+        database.execute("INSERT INTO aliases VALUES ('champion', 0)")
+        for version in range(1, 21):
+            seen.add(tracking.state_of(uri))
+            time.sleep(0.01)  # a clock of files ticks every few milliseconds
+            database.execute("UPDATE aliases SET version = ?", [version])
+        before = tracking.state_of(uri)
+        database.execute("SELECT * FROM aliases").fetchall()
+        assert tracking.state_of(uri) == before
+    assert len(seen | {before}) == 21
+
+
+def test_a_server_has_no_state_to_see():
+    assert tracking.state_of("http://127.0.0.1:9") == ""
+
+
 def test_no_password_is_in_a_refusal():
     assert "s3cret" not in refusal(f"http://ada:s3cret@127.0.0.1:{closed_port()}")
     assert "s3cret" not in refusal("ftp://ada:s3cret@127.0.0.1", UsageError)

@@ -79,6 +79,23 @@ def test_what_is_meant_is_told_without_a_copy(here):
 
 
 @pytest.mark.slow
+def test_a_registry_that_has_not_changed_is_not_asked_again(here, monkeypatch):
+    found = versions.fetch("spam", "champion", here)
+    with monkeypatch.context() as patch:
+        patch.setattr(versions, "open_tracking", None)
+        assert versions.fetch("spam", "champion", here) == found
+        with pytest.raises(TypeError):
+            versions.fetch("spam", "challenger", here)
+    with tracking.open_tracking(URI) as client:
+        client.set_registered_model_alias("spam", "champion", "2")
+        try:
+            assert versions.fetch("spam", "champion", here).version == "2"
+        finally:
+            client.set_registered_model_alias("spam", "champion", "1")
+    assert versions.fetch("spam", "champion", here) == found
+
+
+@pytest.mark.slow
 def test_an_alias_that_nothing_has_is_refused(here):
     with tracking.open_tracking(URI) as client:
         client.delete_registered_model_alias("spam", "challenger")
