@@ -16,6 +16,7 @@ _FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "metric": {"name": str, "value": (int, float)},
     "note": {"text": str},
     "warning": {"text": str},
+    "found": {"served": dict, "shadow": (dict, type(None))},
     "refusal": {"text": str, "exit_code": int},
     "failure": {"text": str, "stage": str},
     "result": {"verb": str},

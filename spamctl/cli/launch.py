@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -39,9 +39,15 @@ Resume = Annotated[
 RunId = Annotated[str | None, typer.Option("--run-id", help="Go on with this run instead.", metavar="ID")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show all that the steps write, with the trace of a failure.")]
 
+Hear = Callable[[Event], None]
+
 RESUMABLE = {"train", "traffic"}  # the others begin anew: their steps are short, or have an effect outside
 
 _REFUSALS = {error.exit_code: error for error in (UsageError, GateRefusedError)}
+
+
+def _nothing(_event: Event) -> None:
+    """Need not hear what a flow tells."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +90,12 @@ def train(
     return 0
 
 
-def run_verb(options: type[Chosen], flags: Flags, start: Start) -> tuple[Settled[Chosen], dict[str, Any]]:
+def run_verb(
+    options: type[Chosen], flags: Flags, start: Start, hear: Hear = _nothing
+) -> tuple[Settled[Chosen], dict[str, Any]]:
     """Run a verb's flow with the options of all sources, or resume the run `start.origin`, the last one if empty.
 
-    Return the settled options and what the flow told last.
+    `hear` is called with each event. Return the settled options and what the flow told last.
     """
     from rich.console import Console
 
@@ -105,6 +113,7 @@ def run_verb(options: type[Chosen], flags: Flags, start: Start) -> tuple[Settled
         else ["resume", *_origin(flow, folder, start.origin)],
         environment=child_environment(settled.variables, folder, threads=threads) | _secrets(settled.options),
         folder=folder,
+        hear=hear,
     )
     return settled, run.watch(Console(stderr=True, highlight=False), debug=start.debug)
 
@@ -152,6 +161,7 @@ class Run:
     arguments: list[str]
     environment: Mapping[str, str]
     folder: Path
+    hear: Hear = _nothing
     told: dict[str, Event] = field(default_factory=dict)
     last_error: str = ""
 
@@ -190,6 +200,7 @@ class Run:
         if event:
             self.told[event.kind] = event
             screen.tell(event)
+            self.hear(event)
             return
         self.last_error = (line and read_failure(line.text)) or self.last_error
         if debug:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spamctl.cli.environment import STATE, child_environment, working_folder
+from spamctl.cli.events import Event
 from spamctl.cli.flags import Flags
 from spamctl.cli.launch import Config, Debug, Start, run_verb
 from spamctl.config.serve import ServeOptions
 from spamctl.config.train import cores
 from spamctl.errors import UsageError
+from spamctl.serving.early import Early
 
 if TYPE_CHECKING:
     from spamctl.reports.serving import Greeting
@@ -32,9 +33,25 @@ def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
     options = settled.options
     token = read_token(options, settled.variables)
     store = _refuse_early(options, token)
-    threading.Thread(target=_import_early, daemon=True).start()
-    _, result = run_verb(ServeOptions, flags, Start(config, None, debug))
+    with Early() as early:
 
+        def hear(event: Event) -> None:
+            if event.kind == "found":  # the flow verifies it next, and the server will again
+                early.begin(_settings(options, event.fields, token))
+
+        _, result = run_verb(ServeOptions, flags, Start(config, None, debug), hear)
+        settings = _settings(options, result, token)
+        greeting = _greeting(options, settings, result, store)
+        stopped_by = _answer(settings, options, child_environment(settled.variables, working_folder()), greeting, early)
+    if stopped_by == signal.SIGINT:
+        raise KeyboardInterrupt
+    return 0
+
+
+def _answer(
+    settings: Settings, options: ServeOptions, environment: Mapping[str, str], greeting: Greeting, early: Early
+) -> signal.Signals:
+    """Be the server until it is stopped, and return by which signal."""
     from rich.console import Console
 
     from spamctl.reports.escape import visible
@@ -43,19 +60,11 @@ def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
     from spamctl.serving.run import run
     from spamctl.serving.telling import heard_or_not
 
-    folder = working_folder()
-    cache = str(folder / STATE / "models")
+    cache = str(working_folder() / STATE / "models")
     wish = Wish(options.model_name, options.model_version, options.shadow, cache, options.follow_seconds)
-    settings = _settings(options, result, token)
-    greeting = _greeting(options, settings, result, store)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    environment = child_environment(settled.variables, folder)
-
     tell = heard_or_not(lambda text: console.print(visible(text), style="dim", markup=False))
-    stopped_by = run(settings, wish, environment, tell, lambda: greet(greeting, Console(highlight=False)))
-    if stopped_by == signal.SIGINT:
-        raise KeyboardInterrupt
-    return 0
+    return run(settings, wish, environment, tell, lambda: greet(greeting, Console(highlight=False)), early.take)
 
 
 def read_token(options: ServeOptions, variables: Mapping[str, str]) -> str:
@@ -90,23 +99,16 @@ def _refuse_early(options: ServeOptions, token: str) -> str:
     return "" if options.capture == "off" else prepare_store(options.datastore_uri)
 
 
-def _import_early() -> None:
-    """Import what the server is made of while the flow runs, on the core that it leaves idle."""
-    from spamctl.serving.run import get_ready
-
-    get_ready()
-
-
-def _settings(options: ServeOptions, result: Mapping[str, Any], token: str) -> Settings:
-    """Put the options into the server's own words."""
+def _settings(options: ServeOptions, found: Mapping[str, Any], token: str) -> Settings:
+    """Put the options, and which versions the flow found, into the server's own words."""
     from spamctl.serving.deployment import Release
     from spamctl.serving.service import MIB, Limits
     from spamctl.serving.settings import Settings
 
     more = [] if options.allowed_hosts == "none" else options.allowed_hosts.split(",")
     return Settings(
-        release=Release(**result["served"]),
-        shadow=Release(**result["shadow"]) if result["shadow"] else None,
+        release=Release(**found["served"]),
+        shadow=Release(**found["shadow"]) if found["shadow"] else None,
         host=options.host,
         port=options.port,
         token=token,

@@ -44,6 +44,7 @@ class ServeFlow(base.VerbFlow):
                 )
             self.served_release = follow.plain(served)
             self.shadow_release = follow.plain(shadow) if shadow else None
+            base.emit("found", served=self.served_release, shadow=self.shadow_release)  # the server loads it meanwhile
         self.next(self.end)
 
     @step

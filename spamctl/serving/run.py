@@ -6,17 +6,21 @@ import signal
 import tempfile
 from collections.abc import Callable, Mapping
 
-from spamctl.model.telemetry import silence_openvino
 from spamctl.serving.follow import Wish, following
 from spamctl.serving.metrics import SHARED_FOLDER
-from spamctl.serving.server import listen, serve
+from spamctl.serving.server import Loaded, listen, load, serve
 from spamctl.serving.settings import Settings
 from spamctl.serving.telling import Tell
 from spamctl.serving.workers import Workers
 
 
 def run(
-    settings: Settings, wish: Wish, environment: Mapping[str, str], tell: Tell, ready: Callable[[], None]
+    settings: Settings,
+    wish: Wish,
+    environment: Mapping[str, str],
+    tell: Tell,
+    ready: Callable[[], None],
+    loading: Callable[[Settings], Loaded] = load,
 ) -> signal.Signals:
     """Serve until SIGINT or SIGTERM and return which of them it was; `ready` is called once messages are answered.
 
@@ -27,13 +31,6 @@ def run(
         if releases:
             settings = settings.following(releases)
         if settings.workers == 1:
-            return serve(settings, listener, tell, ready)
+            return serve(settings, listener, tell, ready, loading)
         with tempfile.TemporaryDirectory(prefix="spamctl-metrics-") as shared:
             return Workers(settings, listener, {**environment, SHARED_FOLDER: shared}, tell).run(ready)
-
-
-def get_ready() -> None:
-    """Import what loading a release needs, so that `run` answers sooner."""
-    silence_openvino()
-    import openvino  # noqa: F401
-    import tokenizers  # noqa: F401

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
@@ -56,22 +57,43 @@ def prepare_store(address: str) -> str:
         return store.address.name
 
 
-def serve(settings: Settings, listener: socket.socket, tell: Tell, ready: Callable[[], None]) -> signal.Signals:
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Hold what is loaded before a server can answer, and the figures that its scoring goes into."""
+
+    deployments: Deployments
+    metrics: Metrics
+
+
+def load(settings: Settings) -> Loaded:
+    """Load what is to be served; raise ArtefactError if it cannot be."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    metrics = Metrics()
+    deployments = Deployments(
+        settings.release,
+        settings.shadow,
+        threads=settings.threads,
+        cached_rows=settings.cached_rows,
+        on_batch=metrics.on_batch,
+    )
+    return Loaded(deployments, metrics)
+
+
+def serve(
+    settings: Settings,
+    listener: socket.socket,
+    tell: Tell,
+    ready: Callable[[], None],
+    loading: Callable[[Settings], Loaded] = load,
+) -> signal.Signals:
     """Answer until SIGINT or SIGTERM, and return which of them it was; `ready` is called once it answers.
 
     Raises UsageError or UnavailableError if the store cannot be used, ArtefactError if the release cannot be served.
     """
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    metrics = Metrics()
     with contextlib.ExitStack() as stack:
         archive = stack.enter_context(_archive(settings))
-        deployments = Deployments(
-            settings.release,
-            settings.shadow,
-            threads=settings.threads,
-            cached_rows=settings.cached_rows,
-            on_batch=metrics.on_batch,
-        )
+        loaded = loading(settings)
+        deployments, metrics = loaded.deployments, loaded.metrics
         stack.callback(deployments.close)
         metrics.serve(settings.release.name, settings.release.version)
         service = Service(deployments, archive, settings.limits, metrics)
