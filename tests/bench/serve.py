@@ -44,7 +44,8 @@ the lines of both are means of the same rounds.
 scoring server, no capture.
 {PIPELINE}: Transformers' text-classification around all blocks of the bundled language model in float32, with
 its own padding; MLflow's scoring server, no capture.
-first answer: from the command on. peak: the largest resident memory of each process of a server, summed."""
+first answer: from the command on, where it is started for the first time.
+peak: the largest resident memory of each process of a server, summed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +109,17 @@ class Served:
     start_s: float
     peak_mib: float
     stored: int | None = None
+    again_s: float | None = None
+
+    @property
+    def starts(self) -> int:
+        """Count the starts, each of which ended with an answer."""
+        return 1 if self.again_s is None else 2
 
     @property
     def answered(self) -> int:
-        """Count the messages that were answered, the very first one and warm-up included."""
-        return 1 + sum(load.statuses.get(OK, 0) for load in self.loads)
+        """Count the messages that were answered, the first one after each start and warm-up included."""
+        return self.starts + sum(load.statuses.get(OK, 0) for load in self.loads)
 
 
 def main() -> None:
@@ -190,7 +197,10 @@ def serve_ours(bench: Bench, package: Path) -> tuple[dict[int, Speed], Served]:
     words = ["serve", "--port", "{port}", "--datastore-uri", "spam.db", "--cached-rows", "0"]
     words += ["--threads", str(bench.threads), "--capture", "required"]
     engine, loads = list[dict[int, Speed]](), list[tuple[Load, Load]]()
-    with running(Start([str(PROGRAMS / "spamctl"), *words], folder, bench.registry)) as server:
+    start = Start([str(PROGRAMS / "spamctl"), *words], folder, bench.registry)
+    with running(start) as server:
+        first_s = server.start_s
+    with running(start) as server:
         for number in range(bench.effort.rounds):
             say(f"round {number + 1} of {bench.effort.rounds}")
             engine.append(alone(bench, package))
@@ -202,7 +212,7 @@ def serve_ours(bench: Bench, package: Path) -> tuple[dict[int, Speed], Served]:
         shares = sorted(load[place].rate / before[size].rate for load, before in zip(loads, engine, strict=True))
         print(f"{size:>2} at a time: from {shares[0]:.2f} to {shares[-1]:.2f} of the engine in {len(shares)} rounds")
     by_one, by_many = zip(*loads, strict=True)
-    served = Served((mean_load(by_one), mean_load(by_many)), server.start_s, peak_mib, stored)
+    served = Served((mean_load(by_one), mean_load(by_many)), first_s, peak_mib, stored, server.start_s)
     return {size: mean_speed([one[size] for one in engine]) for size in (1, MANY)}, served
 
 
@@ -294,7 +304,7 @@ def speed_line(speeds: Mapping[tuple[str, int], Speed], name: str, size: int) ->
 
 def cost_line(name: str, served: Served) -> list[str]:
     """Write one line of the second table."""
-    captured = sum(load.captured for load in served.loads) + (served.stored is not None)
+    captured = sum(load.captured for load in served.loads) + served.starts
     stored = ["–", "–"] if served.stored is None else [f"{captured:,}", f"{served.stored:,}"]
     figures = [f"{served.start_s:.1f}", f"{served.peak_mib:,.0f}", f"{served.answered:,}"]
     return [name, *figures, *stored]
@@ -309,7 +319,9 @@ def goals(speeds: Mapping[tuple[str, int], Speed], servers: Mapping[str, Served]
             f"{clients:>2} {'clients' if clients > 1 else 'client'}: {found.rate / engine.rate:.2f} of the engine, "
             f"goal {share:.2f}; p99 {found.times.get(99, 0):.1f} ms, goal {goal_ms:.1f} ms"
         )
-    cost = max(load.cpu_ms for load in servers[OURS].loads)
+    ours = servers[OURS]
+    yield f"First answer: {ours.start_s:.1f} s, and {ours.again_s:.1f} s when started again; goal 5.0 s"
+    cost = max(load.cpu_ms for load in ours.loads)
     yield f"The load client itself took {cost:.2f} ms of processor time an answer."
 
 

@@ -3,7 +3,8 @@
 The usual way is a well-known exercise: as many messages that are not spam as are, 70/10/20, every message padded to the
 longest, batches of 8, 5 epochs of AdamW on the last block, the final norm and a new head that reads the last place of
 the row; every step runs all 12 blocks in float32, and losses are looked at every 50 steps. Ours trains the same weights
-on the same tokens. Random weights will do: only time is measured.
+on the same tokens. Random weights will do: only time is measured. Beside both stands what `spamctl train` does by
+itself where no hub is within reach: the bundled model, with real weights, cut to the depth that it finds first.
 """
 
 # B rows of a batch, T tokens
@@ -19,6 +20,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from measuring import say, seconds_each, table
@@ -31,6 +33,7 @@ from spamctl.data.parts import Split, to_rows
 from spamctl.data.split import split
 from spamctl.model.backbone import BUNDLED, BaseModel, find_base_model
 from spamctl.model.checkpoint import Checkpoints
+from spamctl.model.depth import find_depth
 from spamctl.model.loop import Plan
 from spamctl.model.tick import Tick, Ticking
 from spamctl.model.tuning import Lesson, Recipe, Training, tune
@@ -40,6 +43,7 @@ EPOCHS, BATCH_SIZE = 5, 8
 LOOK_EVERY, LOOK_BATCHES = 50, 5  # losses of 5 batches of two parts every 50 steps, and accuracy after each epoch
 MAX_TOKENS = 256
 PAD = 50256  # GPT-2's end-of-text token
+Outcome = TypeVar("Outcome")
 STEPS, LOOKS = "training steps", "losses and checkpoints"
 
 
@@ -70,11 +74,13 @@ def show(threads: int, *, device: str, quick: bool) -> None:
         for size in (Plan().batch_size, BATCH_SIZE):
             say(f"spamctl, batches of {size}")
             columns[f"spamctl, batches of {size}"] = our_way(exercise, threads, size)
+    say("spamctl as it comes")
+    columns["spamctl as it comes"], kept = as_it_comes(exercise, parts, threads)
     print(compared(columns))
     steps = exercise.epochs * steps_an_epoch(exercise)
     print(
         f"\nThe usual way costs the same in every step: {exercise.timed_steps} were timed, and the median counts for "
-        f"all {steps}.\nOurs was run whole."
+        f"all {steps}.\nOurs was run whole. As it comes: {kept}, batches of {Plan().batch_size}."
     )
 
 
@@ -191,18 +197,38 @@ def our_way(exercise: Exercise, threads: int, batch_size: int) -> dict[str, floa
     plan = Plan(epochs=exercise.epochs, batch_size=batch_size, patience=exercise.epochs)  # the last epoch may stop it
     recipe = Recipe("last-block", 0, plan, bench.dtype)
     with tempfile.TemporaryDirectory(prefix="spamctl-bench-") as scratch:
-        return seconds_by_part(tune(classifier, exercise.lesson, recipe, Checkpoints(Path(scratch))))
+        return seconds_by_part(tune(classifier, exercise.lesson, recipe, Checkpoints(Path(scratch))))[0]
 
 
-def seconds_by_part(training: Ticking[object]) -> dict[str, float]:
-    """Run a training to its end, and share out its seconds by what it tells."""
+def as_it_comes(exercise: Exercise, parts: Split, threads: int) -> tuple[dict[str, float], str]:
+    """Return the seconds of each part with the bundled model, the choice of its depth among them, and what was kept."""
+    found = find_base_model(BUNDLED, "none")
+    bench = open_workbench(found, max_tokens=MAX_TOKENS, device=exercise.device, threads=threads)
+    blocks, own = bench.trunk.depth, lesson(bench, parts)
+    if len(exercise.lesson.train) < len(own.train):
+        own = shortened(replace(exercise, lesson=own)).lesson
+    seconds, choice = seconds_by_part(find_depth(bench.trunk, own.train, own.train_is_spam, dtype=bench.dtype, seed=0))
+    plan = Plan(epochs=exercise.epochs, patience=exercise.epochs)
+    recipe = Recipe("last-block", 0, plan, bench.dtype)
+    with tempfile.TemporaryDirectory(prefix="spamctl-bench-") as scratch:
+        training = tune(bench.classifier(choice.depth), own, recipe, Checkpoints(Path(scratch)))
+        seconds |= seconds_by_part(training)[0]
+    return seconds, f"{found.name}, cut to {choice.depth} of {blocks} blocks by what they are worth"
+
+
+def seconds_by_part(training: Ticking[Outcome]) -> tuple[dict[str, float], Outcome]:
+    """Run something long to its end; return its seconds shared out by what it tells, and what it ends with."""
     seconds: dict[str, float] = defaultdict(float)
     before = time.perf_counter()
-    for tick in training:
+    while True:
+        try:
+            tick = next(training)
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return seconds, outcome
         now = time.perf_counter()
         seconds[part_of(tick)] += now - before
         before = now
-    return seconds
 
 
 def part_of(tick: Tick) -> str:
