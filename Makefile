@@ -19,7 +19,7 @@ SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reord
 # The last, where it is set, has each of the hundreds of processes of a test run compile spamctl anew.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test test-fast test-reliability check format docs bench record-train record-tour record-demo record-bench lock clean new-python
+.PHONY: help set-up demo test coverage test-fast test-reliability check format docs bench record-train record-tour record-demo record-bench lock clean new-python
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,10 +29,13 @@ set-up: .venv/.set-up ## make .venv with everything in it; the other targets do 
 demo: .venv/.set-up ## play a spam filter's whole life in the folder demo/: train, serve, drift, watch, retrain
 	.venv/bin/spamctl demo --folder demo
 
-test: .venv/.set-up ## run every test, and show what the tests cover
+test: .venv/.set-up ## run every test
+	@.venv/bin/pytest $(SIDE_BY_SIDE) -m 'not alone' $(ARGS) && status=0 || status=$$?; \
+	.venv/bin/pytest -m alone $(ARGS) || test $$? = 5 || status=1; exit $$status
+
+coverage: .venv/.set-up ## run every test but those that run alone, a fifth slower, and show what they cover
 	@.venv/bin/coverage erase
 	@.venv/bin/coverage run -m pytest $(SIDE_BY_SIDE) -m 'not alone' $(ARGS) && status=0 || status=$$?; \
-	.venv/bin/pytest -m alone $(ARGS) || test $$? = 5 || status=1; \
 	.venv/bin/coverage combine --quiet; .venv/bin/coverage report; exit $$status
 
 test-fast: .venv/.set-up ## run the tests that are done within a minute
