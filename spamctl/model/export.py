@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 CALIBRATION_ROWS = 128
 SMOOTH_QUANT_ALPHA = 0.85  # (Xiao et al. 2023) the best of .5, .7 and .85 in ROC-AUC and speed
-logger = logging.getLogger(__name__)
-
 INT8, INT8_WEIGHTS, FLOAT32 = "int8", "int8-weights", "float32"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,8 +52,9 @@ def fetch(name: str, wanted: str, cache: Path) -> Found:
     place = cache / name
     uri = tracking_uri()
     state = state_of(uri)  # before it is asked: what changes meanwhile makes it ask again
-    if found := _unchanged(place, name, wanted, uri, state):
-        return found
+    with contextlib.suppress(ArtefactError):  # a copy that was damaged is made anew
+        if state and (found := _recall(place, name, wanted, uri, state)):
+            return found
     try:
         require_reachable(uri)
         with open_tracking(uri) as client:
@@ -155,19 +156,10 @@ def _remember(place: Path, wanted: str, uri: str, found: Found, state: str) -> N
     draft.replace(place / REMEMBERED)
 
 
-def _unchanged(place: Path, name: str, wanted: str, uri: str, state: str) -> Found | None:
-    """Return what a registry said when it was in this very state, if its copy is still sound."""
-    if not state or _remembered(place).get(_key(wanted, uri), {}).get("state") != state:
-        return None
-    with contextlib.suppress(ArtefactError):
-        return _recall(place, name, wanted, uri)
-    return None
-
-
-def _recall(place: Path, name: str, wanted: str, uri: str) -> Found | None:
-    """Return what the registry at `uri` said last, if its copy is still sound."""
+def _recall(place: Path, name: str, wanted: str, uri: str, state: str = "") -> Found | None:
+    """Return what the registry at `uri` said last, if its copy is still sound; only if in `state`, if one is given."""
     told = _remembered(place).get(_key(wanted, uri))
-    if told is None:
+    if told is None or (state and told.get("state") != state):
         return None
     found = Found(name, str(told["version"]), str(told["alias"]), str(told["folder"]))
     artefact.verify(Path(found.folder))

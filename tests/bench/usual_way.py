@@ -75,7 +75,7 @@ def show(threads: int, *, device: str, quick: bool) -> None:
             say(f"spamctl, batches of {size}")
             columns[f"spamctl, batches of {size}"] = our_way(exercise, threads, size)
     say("spamctl as it comes")
-    columns["spamctl as it comes"], kept = as_it_comes(exercise, parts, threads)
+    columns["spamctl as it comes"], kept = as_it_comes(exercise, parts, threads, quick=quick)
     print(compared(columns))
     steps = exercise.epochs * steps_an_epoch(exercise)
     print(
@@ -193,27 +193,29 @@ def padded_batches(lesson: Lesson) -> Iterator[tuple[Tensor, Tensor]]:
 def our_way(exercise: Exercise, threads: int, batch_size: int) -> dict[str, float]:
     """Return the seconds of each part of our fine-tuning, run whole."""
     bench = workbench(exercise.folder, threads, exercise.device)
-    classifier = bench.classifier(bench.trunk.depth)
-    plan = Plan(epochs=exercise.epochs, batch_size=batch_size, patience=exercise.epochs)  # the last epoch may stop it
-    recipe = Recipe("last-block", 0, plan, bench.dtype)
-    with tempfile.TemporaryDirectory(prefix="spamctl-bench-") as scratch:
-        return seconds_by_part(tune(classifier, exercise.lesson, recipe, Checkpoints(Path(scratch))))[0]
+    return tuned(bench, bench.trunk.depth, exercise, batch_size)
 
 
-def as_it_comes(exercise: Exercise, parts: Split, threads: int) -> tuple[dict[str, float], str]:
+def as_it_comes(exercise: Exercise, parts: Split, threads: int, *, quick: bool) -> tuple[dict[str, float], str]:
     """Return the seconds of each part with the bundled model, the choice of its depth among them, and what was kept."""
     found = find_base_model(BUNDLED, "none")
     bench = open_workbench(found, max_tokens=MAX_TOKENS, device=exercise.device, threads=threads)
-    blocks, own = bench.trunk.depth, lesson(bench, parts)
-    if len(exercise.lesson.train) < len(own.train):
-        own = shortened(replace(exercise, lesson=own)).lesson
-    seconds, choice = seconds_by_part(find_depth(bench.trunk, own.train, own.train_is_spam, dtype=bench.dtype, seed=0))
-    plan = Plan(epochs=exercise.epochs, patience=exercise.epochs)
+    blocks, own = bench.trunk.depth, replace(exercise, lesson=lesson(bench, parts))
+    if quick:
+        own = shortened(own)
+    rows, is_spam = own.lesson.train, own.lesson.train_is_spam
+    seconds, choice = seconds_by_part(find_depth(bench.trunk, rows, is_spam, dtype=bench.dtype, seed=0))
+    seconds |= tuned(bench, choice.depth, own, Plan().batch_size)
+    return seconds, f"{found.name}, cut to {choice.depth} of {blocks} blocks by what they are worth"
+
+
+def tuned(bench: Workbench, depth: int, exercise: Exercise, batch_size: int) -> dict[str, float]:
+    """Return the seconds of each part of fine-tuning so many blocks."""
+    plan = Plan(epochs=exercise.epochs, batch_size=batch_size, patience=exercise.epochs)  # the last epoch may stop it
     recipe = Recipe("last-block", 0, plan, bench.dtype)
     with tempfile.TemporaryDirectory(prefix="spamctl-bench-") as scratch:
-        training = tune(bench.classifier(choice.depth), own, recipe, Checkpoints(Path(scratch)))
-        seconds |= seconds_by_part(training)[0]
-    return seconds, f"{found.name}, cut to {choice.depth} of {blocks} blocks by what they are worth"
+        training = tune(bench.classifier(depth), exercise.lesson, recipe, Checkpoints(Path(scratch)))
+        return seconds_by_part(training)[0]
 
 
 def seconds_by_part(training: Ticking[Outcome]) -> tuple[dict[str, float], Outcome]:
