@@ -355,7 +355,7 @@ def test_every_text_stands_out_from_its_ground_and_no_page_is_wider_than_the_scr
                 browser.get(f"{server.address}{place}")
                 if place == "/":
                     ask(browser, f"{OFFER} {PLAN} zero\u200bwidth {'W' * 300}")
-                    browser.find_element(By.CSS_SELECTOR, "#verdicts summary").click()
+                    until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#verdicts summary"))[0].click()
                 else:
                     until(browser, lambda: browser.find_elements(By.CLASS_NAME, "route"))
                 assert browser.execute_script("return document.documentElement.scrollWidth") <= width, (place, width)
