@@ -15,7 +15,7 @@ from spamctl.model.features import frozen_dtype
 from spamctl.model.tokens import MessageTokenizer, TokenRow
 from spamctl.model.trunk import Trunk
 
-KERNELS_KEPT = 32  # of oneDNN's, one for each shape of a batch: its own 1,024 are half a GiB, and no faster
+KERNELS_KEPT = 128  # of oneDNN's, one for each shape of a product: the 1,024 that it keeps take up to half a GiB
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from itertools import groupby
 
 import pytest
 import torch
+from safetensors.torch import load
 from torch.testing import assert_close
 
-from spamctl.model import features
+from spamctl.model import features, tuning
 from spamctl.model.backbone import load_trunk
 from spamctl.model.checkpoint import Checkpoints
 from spamctl.model.classifier import SpamClassifier
@@ -88,6 +89,18 @@ def test_the_cache_may_live_in_a_file(tiny_llama, tmp_path, monkeypatch):
     in_memory = run(classifier(tiny_llama), recipe("last-block"), tmp_path / "memory")[1]
     monkeypatch.setattr(features, "MEMORY_LIMIT", 0)
     assert run(classifier(tiny_llama), recipe("last-block"), tmp_path / "file")[1] == in_memory
+
+
+@pytest.mark.parametrize(
+    ("how", "most", "attention"), [("last-block", 2**21, "eager"), ("last-block", 0, "sdpa"), ("full", 2**21, "sdpa")]
+)
+def test_attention_at_once_learns_the_same_where_it_fits(tiny_llama, tmp_path, monkeypatch, how, most, attention):
+    monkeypatch.setattr(tuning, "MOST_SCORES", most)
+    model, fused = classifier(tiny_llama), classifier(tiny_llama)
+    learnt = load(run(model, recipe(how), tmp_path / "this")[1])
+    assert model.trunk.model.config._attn_implementation == attention
+    monkeypatch.setattr(tuning, "MOST_SCORES", 0)
+    assert_close(learnt, load(run(fused, recipe(how), tmp_path / "fused")[1]), atol=1e-3, rtol=1e-2)
 
 
 @pytest.mark.skipif(not supports_bfloat16(torch.device("cpu")), reason="this CPU has no bfloat16")
