@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from torch.testing import assert_close
 
 from spamctl.errors import DataError, UnavailableError
 from spamctl.model import backbone
@@ -145,6 +146,17 @@ def test_a_folder_is_used_where_it_lies(tiny_llama, monkeypatch):
 def test_a_folder_in_sixteen_bits_is_read_in_thirty_two(tmp_path):
     tiny_models.causal_model(tiny_models.gpt2_config()).to(torch.bfloat16).save_pretrained(tmp_path)
     assert {weight.dtype for weight in load_trunk(tmp_path).parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("gelu", ["gelu_new", "gelu_fast"])
+def test_gelu_is_one_operation_and_gives_the_same(gelu, tmp_path):
+    original = tiny_models.causal_model(tiny_models.gpt2_config(activation_function=gelu)).eval()
+    original.save_pretrained(tmp_path)
+    trunk = load_trunk(tmp_path)
+    ids = torch.arange(1, 13).reshape(2, 6)
+    with torch.inference_mode():
+        assert_close(trunk(ids), original.transformer(ids).last_hidden_state)
+    assert {type(block.mlp.act) for block in trunk.blocks} == {torch.nn.GELU}
 
 
 @pytest.mark.parametrize(
