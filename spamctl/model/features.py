@@ -16,7 +16,7 @@ from spamctl.model.trunk import Trunk, pool
 
 TOKENS_PER_BATCH = 2048
 MEMORY_LIMIT = 1 << 30  # bytes of hidden states beyond which they live in a file
-WHOLE_TOKENS = 8  # training batches are padded to a multiple: each new shape costs oneDNN 40 ms of making kernels
+WHOLE_TOKENS = 8  # training batches are padded to a multiple: each new shape costs some 40 ms of making kernels
 
 
 def length_batches(lengths: Sequence[int], tokens: int = TOKENS_PER_BATCH) -> Iterator[list[int]]:

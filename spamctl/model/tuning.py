@@ -110,7 +110,7 @@ def _choose_attention(classifier: SpamClassifier, lesson: Lesson, recipe: Recipe
 
     PyTorch's fused attention never does; backwards, it multiplies head by head, which takes a seventh of each step.
     """
-    longest = max(map(len, lesson.train))
+    longest = max(map(len, (*lesson.train, *lesson.validation)))
     fits = recipe.plan.batch_size * longest**2 <= MOST_SCORES
     if recipe.tune == "last-block" and classifier.head.weight.device.type == "cpu" and fits:
         classifier.trunk.model.set_attn_implementation("eager")
