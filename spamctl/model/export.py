@@ -172,8 +172,12 @@ def distance(is_spam: NDArray[np.bool_], exact: NDArray[np.float64], other: NDAr
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the exporters' own chatter (bars, tables, deprecations) off the flow's output."""
-    before = logging.root.manager.disable
+    """Keep the exporters' own chatter (bars, tables, deprecations) off the flow's output.
+
+    The root logger is given back as it was: where it cannot convert a model, OpenVINO leaves it at ERROR, and filtered.
+    """
+    root, before = logging.root, logging.root.manager.disable
+    level, filters, handlers = root.level, [*root.filters], [*root.handlers]
     logging.disable(logging.WARNING)
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
@@ -181,6 +185,8 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+        root.setLevel(level)
+        root.filters[:], root.handlers[:] = filters, handlers
 
 
 def _one_row(ids: Sequence[int]) -> dict[str, Any]:
