@@ -189,10 +189,9 @@ def _fuse_gelu(model: PreTrainedModel) -> None:
     from torch.nn import GELU
     from transformers.activations import FastGELUActivation, NewGELUActivation
 
-    for module in model.modules():
-        for name, child in module.named_children():
-            if isinstance(child, NewGELUActivation | FastGELUActivation):
-                setattr(module, name, GELU(approximate="tanh"))
+    from spamctl.model.trunk import exchange
+
+    exchange(model, (NewGELUActivation, FastGELUActivation), lambda _: GELU(approximate="tanh"))
 
 
 def _first_line(error: Exception) -> str:

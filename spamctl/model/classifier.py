@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spamctl.model.trunk import Trunk, pool
+from spamctl.model.trunk import Trunk, exchange, pool
 
 Tune = Literal["head", "last-block", "lora", "full"]
 
@@ -65,11 +65,11 @@ class SpamClassifier(nn.Module):
         """Fold every adapter into the weight that it adapts."""
         from peft.tuners.tuners_utils import BaseTunerLayer
 
-        for parent in list(self.trunk.model.modules()):
-            for name, child in list(parent.named_children()):
-                if isinstance(child, BaseTunerLayer):
-                    child.merge()
-                    setattr(parent, name, child.get_base_layer())
+        def merged(layer: Any) -> nn.Module:
+            layer.merge()
+            return cast("nn.Module", layer.get_base_layer())
+
+        exchange(self.trunk.model, BaseTunerLayer, merged)
 
     def learnt(self) -> dict[str, Tensor]:
         """Return the weights that learn, by name."""

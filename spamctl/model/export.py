@@ -57,9 +57,6 @@ def to_openvino(classifier: SpamClassifier) -> openvino.Model:
     Raises DataError if neither is possible.
     """
     silence_openvino()
-    classifier.eval().cpu()
-    classifier.trunk.window(0, classifier.trunk.depth)
-    classifier.trunk.model.set_attn_implementation("eager")
     return traced(classifier) or through_onnx(classifier)
 
 
@@ -67,6 +64,7 @@ def traced(classifier: SpamClassifier) -> openvino.Model | None:
     """Export what PyTorch does with one example; None if that fails, or scores rows of other lengths otherwise."""
     import openvino
 
+    _make_ready(classifier)
     try:
         with quiet(), torch.no_grad(), mock.patch.object(torch, "diff", _diff):
             model = openvino.convert_model(classifier, example_input=_example())
@@ -83,17 +81,31 @@ def through_onnx(classifier: SpamClassifier) -> openvino.Model:
     """Export what PyTorch proves to do with rows of any length; raise DataError if it cannot."""
     import openvino
 
+    with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch:
+        path = Path(scratch) / "model.onnx"
+        to_onnx(classifier, path)
+        return openvino.Core().read_model(path)
+
+
+def to_onnx(classifier: SpamClassifier, path: Path) -> None:
+    """Write a classifier's whole graph, for rows of any number and length; raise DataError if that is not possible."""
+    _make_ready(classifier)
     rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens")
-    with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch, quiet():
+    with quiet():
         program = torch.onnx.export(
             classifier, _example(), dynamo=True, input_names=["input_ids", "lengths"], output_names=["logits"],
             dynamic_shapes=({0: rows, 1: tokens}, {0: rows}),
         )  # fmt: skip
         if program is None:
             raise DataError("this base model cannot be exported to ONNX; choose another --base-model")
-        path = Path(scratch) / "model.onnx"
         program.save(path)
-        return openvino.Core().read_model(path)
+
+
+def _make_ready(classifier: SpamClassifier) -> None:
+    """Let a classifier run as a whole, without chance, in operations that exporters know."""
+    classifier.eval().cpu()
+    classifier.trunk.window(0, classifier.trunk.depth)
+    classifier.trunk.model.set_attn_implementation("eager")
 
 
 def _example() -> tuple[Tensor, Tensor]:

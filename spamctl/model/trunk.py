@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +130,14 @@ class Trunk(nn.Module):
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def exchange(model: nn.Module, kind: type | tuple[type, ...], by: Callable[[Any], nn.Module]) -> None:
+    """Put what `by` makes of it in the place of each module of a kind, wherever it is in the model."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, kind):
+                setattr(parent, name, by(child))
 
 
 def _find_stack(model: nn.Module, depth: int) -> tuple[nn.Module, str]:

@@ -21,7 +21,7 @@ from spamctl.model import artefact
 from spamctl.model.artefact import Manifest
 from spamctl.model.classifier import SpamClassifier
 from spamctl.model.engine import TOKENIZER, Batches, Engine, Logits
-from spamctl.model.export import compress_weights, quantise, quiet, to_files, to_openvino
+from spamctl.model.export import compress_weights, quantise, quiet, to_files, to_onnx, to_openvino
 from spamctl.model.features import pad_ids
 from spamctl.model.tokens import MessageTokenizer, TokenRow
 
@@ -106,16 +106,3 @@ def in_batches(infer: Callable[[Tensor, Tensor], Logits]) -> Score:
         return logits
 
     return score
-
-
-def to_onnx(classifier: SpamClassifier, path: Path) -> None:
-    """Write a classifier as the ONNX graph that our packages are made of."""
-    classifier.trunk.model.set_attn_implementation("eager")
-    rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens")
-    example = (torch.ones(2, 12, dtype=torch.long), torch.tensor([12, 7]))
-    with quiet():
-        program = torch.onnx.export(
-            classifier.eval(), example, dynamo=True, input_names=["input_ids", "lengths"], output_names=["logits"],
-            dynamic_shapes=({0: rows, 1: tokens}, {0: rows}),
-        )  # fmt: skip
-        program.save(path)  # type: ignore[union-attr]
