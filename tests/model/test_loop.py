@@ -145,16 +145,20 @@ from spamctl.model.checkpoint import Checkpoints
 from tests.model.test_loop import PLAN, TRAIN, VALIDATION, classifier
 loop.CHECKPOINT_EVERY = -1.0
 classifier(Path(sys.argv[1]))  # what it imports, no child needs to
+
+def say(line):  # whole, whatever PYTHONUNBUFFERED is: who is killed within a line would leave the rest to the next one
+    os.write(sys.stdout.fileno(), f"{line}\\n".encode())
+
 for folder in sys.stdin:
     if child := os.fork():
-        print(child, flush=True)
+        say(child)
         os.waitpid(child, 0)
-        print("gone", flush=True)
+        say("gone")
     else:
         for progress in loop.fine_tune(
             classifier(Path(sys.argv[1])), TRAIN, VALIDATION, PLAN, Checkpoints(Path(folder.strip()))
         ):
-            print("step", progress.step, flush=True)
+            say(f"step {progress.step}")
         os._exit(0)
 """
 
