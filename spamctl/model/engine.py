@@ -52,10 +52,13 @@ class Engine:
         )
         self._calibration = Calibration(self.manifest.slope, self.manifest.intercept)
         self._turn = threading.Lock()
+        cores = os.cpu_count() or 1
+        threads = threads or int(os.environ.get("OMP_NUM_THREADS") or cores)
         settings = {
-            "INFERENCE_NUM_THREADS": threads or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
+            "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": self.manifest.precision,
             "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": threads >= cores,  # fewer threads of many processes would all share the first cores
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",  # its scales would depend on the other rows of the batch
         }
         try:

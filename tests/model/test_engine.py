@@ -163,6 +163,26 @@ def test_the_engine_needs_no_torch(folder):
     assert answer.stdout.strip() == "[]"
 
 
+@pytest.mark.skipif((os.cpu_count() or 1) < 2 or sys.platform != "linux", reason="needs Linux and two cores")
+def test_an_engine_of_few_threads_is_bound_to_no_core(folder):
+    program = (
+        "import os, pathlib, sys, threading, time\n"
+        "from spamctl.model.engine import Engine\n"
+        "engine, seen, until = Engine(pathlib.Path(sys.argv[1]), threads=1), set(), time.monotonic() + 1\n"
+        "def watch():\n"
+        "    while time.monotonic() < until:\n"
+        "        for thread in os.listdir('/proc/self/task'):\n"
+        "            seen.add(len(os.sched_getaffinity(int(thread))))\n"
+        "watcher = threading.Thread(target=watch)\n"
+        "watcher.start()\n"
+        "while watcher.is_alive():\n"
+        "    engine.classify(['ok'] * 64)\n"
+        "print(seen == {len(os.sched_getaffinity(0))})\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", program, folder], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "True"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 def test_the_engine_agrees_with_the_classifier_that_was_exported(tmp_path, family):

@@ -9,6 +9,7 @@ import pytest
 
 from spamctl.model import export
 from spamctl.model.artefact import SUFFIXES
+from spamctl.model.attention import EAGER
 from spamctl.model.export import Distance, distance
 from tests import trained
 
@@ -121,9 +122,9 @@ def test_a_trace_that_holds_for_the_example_alone_is_no_export(made, wrong, monk
             raise RuntimeError("no way")
         return whole(hidden_states, lengths) * (1 if hidden_states.shape[1] == 12 else 2)
 
-    assert export.traced(made.classifier) is not None
+    assert export.traced(made.classifier, EAGER) is not None
     monkeypatch.setattr(made.classifier, "judge", judge)
-    assert export.traced(made.classifier) is None
+    assert export.traced(made.classifier, EAGER) is None
 
 
 @pytest.mark.parametrize("n", [1, 2])
