@@ -1,17 +1,17 @@
-"""Write rows in groups, one transaction each, over a connection that is made anew whenever it breaks."""
+"""Write rows in groups, one transaction each, over one connection that is made anew whenever it breaks."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import logging
+import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from sqlalchemy import Insert, Table, false, update
+from sqlalchemy import Connection, Insert, Table, false, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
@@ -44,6 +44,10 @@ class Sink:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._store: Store | None = None
+        self._connection: Connection | None = None
+        self._rows, self._shadows = (_insert(address, table) for table in (tables.data, tables.shadow_verdicts))
+        self._wal = f"{address.file}-wal" if address.file else ""
+        self._paths = (str(address.file), self._wal) if address.file else ()
         self._files: tuple[tuple[int, int], ...] = ()
         self._tidy_from = 0.0
 
@@ -53,16 +57,15 @@ class Sink:
         Rows that are there already are left as they are. When it returns, all of them are on the disk, in the file
         that the address names. Raises DBAPIError, SpamctlError or OSError if they may not be: write them again.
         """
-        store = self._opened()
+        connection = self._opened()
         try:
-            with store.writer.begin() as connection:
+            with connection.begin():
                 group = claim()
                 new = 0
                 if group.rows:
-                    new = connection.execute(_insert(store, tables.data), [values(row) for row in group.rows]).rowcount
+                    new = connection.execute(self._rows, [values(row) for row in group.rows]).rowcount
                 if group.shadows:
-                    shadows = [values(shadow) for shadow in group.shadows]
-                    connection.execute(_insert(store, tables.shadow_verdicts), shadows)
+                    connection.execute(self._shadows, [values(shadow) for shadow in group.shadows])
             self._check_files()
         except DBAPIError as error:
             if fault_of(error) not in {Fault.LOCKED, Fault.REFUSED}:
@@ -75,9 +78,9 @@ class Sink:
         done, file = tables.spamctl_store, self._address.file
         if file and shutil.disk_usage(file.parent).free < ROOM:  # this write may still fit, the next group would not
             raise OSError(errno.ENOSPC, "no room for the next group")
-        store = self._opened()
+        connection = self._opened()
         try:
-            with store.writer.begin() as connection:
+            with connection.begin():
                 connection.execute(update(tables.data).where(false()).values(text=tables.data.c.text))  # its lock
                 connection.execute(update(done).where(done.c.version == 1).values(name=done.c.name))  # its disk
             self._check_files()
@@ -95,7 +98,7 @@ class Sink:
         if size <= WAL_LIMIT or not self._store or time.monotonic() < self._tidy_from:  # =: a log that was copied
             return
         try:
-            with self._store.bare.connect() as connection:
+            with self._lent() as connection:
                 _, pages, copied = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
                 if copied == pages and size >= 2 * WAL_LIMIT:  # only readers of its end keep it: wait a slice for them
                     connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
@@ -105,29 +108,40 @@ class Sink:
 
     def close(self) -> None:
         """Let the connection go; the next write makes another."""
+        if self._connection:
+            self._connection.close()
         if self._store:
             self._store.close()
-            self._store = None
+        self._store = self._connection = None
 
-    @property
-    def _wal(self) -> Path | None:
-        file = self._address.file
-        return file and file.with_name(f"{file.name}-wal")
-
-    def _opened(self) -> Store:
-        """Return the open store; open it, with all checks of the schema, if it is not."""
+    def _opened(self) -> Connection:
+        """Return the connection that writes; open the store, with all checks of the schema, if it is not."""
         if self._store is None:
-            store = open_address(self._address, patience_s=SLICE_S, check_pages=False, pool_size=1)
+            self._store = open_address(self._address, patience_s=SLICE_S, check_pages=False, pool_size=1)
             try:
-                with store.bare.connect() as connection:
+                with self._lent() as connection:
                     if self._wal:
                         connection.exec_driver_sql("PRAGMA wal_autocheckpoint = 0")  # `tidy` does it, after the answer
                     self._files = self._identities()
             except BaseException:
-                store.close()
+                self.close()
                 raise
-            self._store = store
-        return self._store
+        if self._connection and not self._wal:  # a server is asked whether it is there before anything is claimed
+            self._connection.close()
+            self._connection = None
+        if self._connection is None:
+            self._connection = self._store.writer.connect()
+        return self._connection
+
+    @contextlib.contextmanager
+    def _lent(self) -> Iterator[Connection]:
+        """Lend the very connection that writes, outside of transactions; the next write takes it again."""
+        assert self._store  # noqa: S101 - for the type checker
+        if self._connection:
+            self._connection.close()  # back into the pool, which holds no other
+            self._connection = None
+        with self._store.bare.connect() as connection:
+            yield connection
 
     def _check_files(self) -> None:
         """Refuse a commit that went into a file which is not there any more: SQLite would not notice."""
@@ -140,28 +154,26 @@ class Sink:
 
     def _rescue(self) -> None:
         """Copy what only a deleted write-ahead log holds into the database file, if that is still ours."""
-        assert self._store  # noqa: S101 - for the type checker
-        with contextlib.suppress(DBAPIError), self._store.bare.connect() as connection:  # it may be gone as well
+        with contextlib.suppress(DBAPIError), self._lent() as connection:  # it may be gone as well
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
 
     def _identities(self) -> tuple[tuple[int, int], ...]:
         """Identify the database file and its log as they stand at the address."""
-        paths: Iterable[Path] = filter(None, (self._address.file, self._wal))
         try:
-            return tuple((status.st_dev, status.st_ino) for status in map(Path.stat, paths))
+            return tuple((status.st_dev, status.st_ino) for status in map(os.stat, self._paths))
         except FileNotFoundError:
             return ((0, 0),)
 
 
-def _insert(store: Store, table: Table) -> Insert:
+def _insert(address: Address, table: Table) -> Insert:
     """Insert what is not there yet."""
-    insert = sqlite.insert if store.address.file else postgresql.insert
+    insert = sqlite.insert if address.file else postgresql.insert
     return insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 
-def _size(path: Path) -> int:
+def _size(path: str) -> int:
     """Return a file's size in bytes, 0 if it is not there."""
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size  # noqa: PTH116 - after each answer: a Path costs more than the call
     except FileNotFoundError:
         return 0
