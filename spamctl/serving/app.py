@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 from starlette.applications import Starlette
@@ -11,10 +12,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from spamctl import __version__
-from spamctl.serving import openapi, web
+from spamctl.serving import openapi, siblings, web
 from spamctl.serving.feedback import Feedback
 from spamctl.serving.guard import Access, Guard
 from spamctl.serving.invocations import Invocations
+from spamctl.serving.recent import Activity, Figures, newest
 from spamctl.serving.service import Service
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -79,19 +81,23 @@ class Views:
         )
 
     async def recent(self, _request: Request) -> Response:
-        """Tell the last verdicts of this process, and how busy it is."""
+        """Tell the last verdicts of all workers, and how busy they are."""
         service = self._service
-        current, figures = service.deployments.current, service.recent.figures()
+        activities = [service.recent.activity()]
+        for words in await siblings.told(service.siblings) if service.siblings else []:
+            with contextlib.suppress(ValueError, TypeError):  # it ended while it spoke
+                activities.append(Activity.from_json(words))
+        current, figures = service.deployments.current, Figures.of(activities)
         told = {
             "model_name": current.release.name,
             "model_version": current.release.version,
             "threshold": current.threshold,
-            "rows": service.recent.rows,
+            "rows": sum(one.rows_ever for one in activities),
             "rows_per_second": figures.rows_per_second,
             "spam_share": figures.spam_share,
             "latency_ms": {"p50": figures.p50_ms, "p99": figures.p99_ms},
             "captured": service.archive.name if service.archive else "",
-            "verdicts": service.recent.verdicts(),
+            "verdicts": newest(activities),
         }
         # In ASCII: a message may hold half a character.
         return Response(json.dumps(told), media_type="application/json")

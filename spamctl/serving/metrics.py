@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -13,6 +14,11 @@ from spamctl.message import Verdict
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # where several workers write their figures; Prometheus's own name
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+def shared_folder() -> Path | None:
+    """Return the folder that the workers of one server share, if there are several."""
+    return Path(os.environ[SHARED_FOLDER]) if SHARED_FOLDER in os.environ else None
 
 
 class Metrics:
@@ -79,7 +85,7 @@ class Metrics:
 
     def page(self) -> bytes:
         """Return all figures in Prometheus's text format, summed over the workers if there are several."""
-        if SHARED_FOLDER not in os.environ:
+        if not shared_folder():
             return generate_latest(self._registry)
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

@@ -122,7 +122,7 @@ def _figures() -> dict[str, Json]:
         "/recent": _operation(
             "recent",
             "What was answered last?",
-            "The newest verdicts, the rate, the share of spam and the latency of this process.",
+            "The newest verdicts, the rate, the share of spam and the latency, of all workers.",
             _json(_ref("Recent"), "The last minute."),
         ),
         "/metrics": _operation(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 MOST_VERDICTS = 30
 MOST_CHARACTERS = 500
@@ -31,8 +32,29 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
+class Activity:
+    """Hold what one process answered in a window of time, its newest verdicts first."""
+
+    rows_ever: int
+    rows: int
+    spam: int
+    seconds: float
+    latencies_ms: list[float]  # one a request
+    verdicts: list[dict[str, Any]]
+
+    def to_json(self) -> str:
+        """Write it in ASCII: a message may hold half a character."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, told: str) -> Self:
+        """Read what `to_json` wrote; raise ValueError or TypeError if it is anything else."""
+        return cls(**json.loads(told))
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
-    """Hold how busy the server was in a window of time; the latencies are in milliseconds, None without a request."""
+    """Hold how busy a server was in a window of time; the latencies are in milliseconds, None without a request."""
 
     requests: int
     rows: int
@@ -40,6 +62,20 @@ class Figures:
     spam_share: float | None
     p50_ms: float | None
     p99_ms: float | None
+
+    @classmethod
+    def of(cls, activities: Sequence[Activity]) -> Self:
+        """Sum up what several processes did, each in its own time."""
+        rows = sum(one.rows for one in activities)
+        latencies = sorted(latency for one in activities for latency in one.latencies_ms)
+        return cls(
+            requests=len(latencies),
+            rows=rows,
+            rows_per_second=sum(one.rows / one.seconds for one in activities),
+            spam_share=sum(one.spam for one in activities) / rows if rows else None,
+            p50_ms=_quantile(latencies, 0.5),
+            p99_ms=_quantile(latencies, 0.99),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +101,27 @@ class Recent:
         self._requests.append(_Request(time.monotonic(), rows, spam, latency_ms))
         self.rows += rows
 
-    def verdicts(self) -> list[dict[str, Any]]:
-        """Return the newest verdicts, the newest first."""
-        return [shown.as_dict() for shown in reversed(self._verdicts)]
-
-    def figures(self, window_s: float = WINDOW_S) -> Figures:
-        """Sum up the last `window_s` seconds, or the time since the start if that is shorter."""
+    def activity(self, window_s: float = WINDOW_S) -> Activity:
+        """Return what was answered in the last `window_s` seconds, or since the start if that is shorter."""
         now = time.monotonic()
         requests = [request for request in self._requests if request.at >= now - window_s]
-        rows = sum(request.rows for request in requests)
-        latencies = sorted(request.latency_ms for request in requests)
         seconds = min(window_s, max(now - self._began, 1.0))
         if len(requests) == self._requests.maxlen:
             seconds = max(now - requests[0].at, 1e-3)
-        return Figures(
-            requests=len(requests),
-            rows=rows,
-            rows_per_second=rows / seconds,
-            spam_share=sum(request.spam for request in requests) / rows if rows else None,
-            p50_ms=_quantile(latencies, 0.5),
-            p99_ms=_quantile(latencies, 0.99),
+        return Activity(
+            rows_ever=self.rows,
+            rows=sum(request.rows for request in requests),
+            spam=sum(request.spam for request in requests),
+            seconds=seconds,
+            latencies_ms=[round(request.latency_ms, 3) for request in requests],
+            verdicts=[shown.as_dict() for shown in reversed(self._verdicts)],
         )
+
+
+def newest(activities: Sequence[Activity]) -> list[dict[str, Any]]:
+    """Return the newest verdicts of several processes, the newest first."""
+    verdicts = [verdict for one in activities for verdict in one.verdicts]
+    return sorted(verdicts, key=lambda verdict: str(verdict["date"]), reverse=True)[:MOST_VERDICTS]
 
 
 def shown(text: str) -> str:

@@ -15,12 +15,14 @@ from pathlib import Path
 import uvicorn
 
 from spamctl.errors import ArtefactError, UsageError
+from spamctl.serving import siblings
 from spamctl.serving.app import create_app
 from spamctl.serving.deployment import Deployments
 from spamctl.serving.follow import read_releases
 from spamctl.serving.guard import Access
 from spamctl.serving.head import BoundedHead
-from spamctl.serving.metrics import Metrics
+from spamctl.serving.metrics import Metrics, shared_folder
+from spamctl.serving.recent import Figures
 from spamctl.serving.service import Archive, Service
 from spamctl.serving.settings import Settings
 from spamctl.serving.telling import Tell
@@ -96,11 +98,11 @@ def serve(
         deployments, metrics = loaded.deployments, loaded.metrics
         stack.callback(deployments.close)
         metrics.serve(settings.release.name, settings.release.version)
-        service = Service(deployments, archive, settings.limits, metrics)
+        service = Service(deployments, archive, settings.limits, metrics, siblings=shared_folder())
         server = Server(service, settings, tell, ready)
         gc.freeze()  # what has been made so far stays: collecting rubbish need not look at it
         with asyncio.Runner(loop_factory=_loop_factory()) as runner, contextlib.suppress(asyncio.CancelledError):
-            runner.run(server.serve(sockets=[listener]))
+            runner.run(server.among_siblings(listener))
         if archive:
             archive.capture.close(server.patience_s)
     return server.stopped_by
@@ -128,6 +130,15 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=max(1, round(settings.limits.drain_s)),
             )
         )
+
+    async def among_siblings(self, listener: socket.socket) -> None:
+        """Serve, and tell the other workers, if there are any, what was answered."""
+        async with contextlib.AsyncExitStack() as stack:
+            if folder := self._service.siblings:
+                await stack.enter_async_context(
+                    siblings.answering(folder, lambda: self._service.recent.activity().to_json())
+                )
+            await self.serve(sockets=[listener])
 
     @property
     def patience_s(self) -> float:
@@ -203,7 +214,7 @@ class Server(uvicorn.Server):
         told = self._service.recent.rows
         while True:
             await asyncio.sleep(TICK_S)
-            rows, figures = self._service.recent.rows, self._service.recent.figures(TICK_S)
+            rows, figures = self._service.recent.rows, Figures.of([self._service.recent.activity(TICK_S)])
             if rows != told and figures.p50_ms is not None and figures.p99_ms is not None:
                 share = f"{figures.spam_share:.0%} spam, " if figures.spam_share is not None else ""
                 waiting = self._service.deployments.current.waiting

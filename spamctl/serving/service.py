@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from spamctl.serving.deployment import Deployments
 from spamctl.serving.metrics import Metrics
@@ -48,6 +49,7 @@ class Service:
     limits: Limits = field(default_factory=Limits)
     metrics: Metrics = field(default_factory=Metrics)
     recent: Recent = field(default_factory=Recent)
+    siblings: Path | None = None  # the folder in which the workers of a server find each other
     in_flight: int = 0
     stopping: bool = False
     _background: set[asyncio.Task[None]] = field(default_factory=set, init=False)

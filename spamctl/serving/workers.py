@@ -10,7 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from prometheus_client.multiprocess import mark_process_dead
+
 from spamctl.errors import SpamctlError
+from spamctl.serving.metrics import SHARED_FOLDER
 from spamctl.serving.settings import Settings
 from spamctl.serving.telling import Tell
 from spamctl.serving.worker import READY
@@ -81,10 +84,15 @@ class Workers:
     def _replace_dead(self) -> None:
         for index, child in enumerate(self._children):
             if child.poll() is not None and self._stopped_by is None:
+                self._count_out(child.pid)
                 self._tell(f"a worker died (exit code {child.returncode}); another one takes its place")
                 time.sleep(AGAIN_S)
                 self._children[index] = self._start()
                 threading.Thread(target=self._hear, args=(self._children[index],), daemon=True).start()
+
+    def _count_out(self, pid: int) -> None:
+        """Take what a dead worker was answering out of the figures: it answers nothing any more."""
+        mark_process_dead(pid, self._environment[SHARED_FOLDER])  # type: ignore[no-untyped-call]
 
     def _hear(self, child: subprocess.Popen[str]) -> None:
         """Tell why a worker could not take another one's place, if it says so."""

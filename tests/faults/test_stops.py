@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from spamctl.serving.service import Limits
-from tests.faults.clients import BROKEN, ROWS, Load, figure, once
+from tests.faults.clients import BROKEN, ROWS, Load, figure, get, once
 from tests.faults.processes import (
     PATIENCE_S,
     a_server,
@@ -124,6 +124,29 @@ def test_several_processes_share_the_work_replace_who_dies_and_end_together(numb
     assert load.captured() <= stored.keys()
     assert set(stored.values()) == {ROWS}
     assert "Traceback" not in server.told
+
+
+def test_what_a_killed_worker_was_answering_is_in_no_figure(package):
+    with a_server(package, SEVERAL, workers=2, capture_seconds=PATIENCE_S) as server:
+        begun = Load(server.port, 8, most=1)
+        with locked("spam.db"):
+            begun.start()
+            until(lambda: figure(server.port, "spamctl_in_flight") == 8)
+            os.kill(min(children_of(server.process.pid)), signal.SIGKILL)
+            until(lambda: figure(server.port, "spamctl_in_flight") + len(begun.of(BROKEN)) == 8)
+        begun.wait()
+        until(lambda: figure(server.port, "spamctl_in_flight") == 0)
+
+
+def test_each_worker_tells_what_all_of_them_answered(package):
+    with a_server(package, SEVERAL, workers=2) as server:
+        texts = [f"message {number}" for number in range(20)]
+        for number, text in enumerate(texts):
+            assert once(server.port, text, request_id=f"{number}").is_captured
+        for _ in range(20):  # each on a connection of its own, which either worker may take
+            told = get(server.port, "/recent").json()
+            assert told["rows"] == len(texts)
+            assert [verdict["text"] for verdict in told["verdicts"]] == texts[::-1]
 
 
 def test_workers_end_when_nobody_is_there_to_stop_them(package):

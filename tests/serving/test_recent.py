@@ -3,7 +3,7 @@
 import pytest
 
 from spamctl.serving import recent
-from spamctl.serving.recent import MOST_VERDICTS, Recent, Shown, shown
+from spamctl.serving.recent import MOST_VERDICTS, Activity, Figures, Recent, Shown, newest, shown
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def verdict(number):
 
 
 def test_nothing_has_no_share_and_no_latency(clock):
-    figures = Recent().figures()
+    figures = Figures.of([Recent().activity()])
     assert (figures.rows, figures.rows_per_second) == (0, 0)
     assert (figures.spam_share, figures.p50_ms, figures.p99_ms) == (None, None, None)
 
@@ -34,7 +34,7 @@ def test_a_window_counts_what_came_in_it(clock):
     for latency in range(1, 101):
         memory.add([], spam=1, rows=2, latency_ms=latency)
     clock.now += 20
-    figures = memory.figures(60.0)
+    figures = Figures.of([memory.activity(60.0)])
     assert (figures.requests, figures.rows, figures.spam_share) == (100, 200, 0.5)
     assert figures.rows_per_second == pytest.approx(200 / 60)
     assert (figures.p50_ms, figures.p99_ms) == (51, 100)
@@ -45,7 +45,7 @@ def test_a_young_server_divides_by_its_age(clock):
     memory = Recent()
     clock.now += 4
     memory.add([], spam=0, rows=8, latency_ms=1)
-    assert memory.figures(60.0).rows_per_second == 2
+    assert Figures.of([memory.activity(60.0)]).rows_per_second == 2
 
 
 def test_when_too_much_came_the_rate_is_that_of_what_is_remembered(clock, monkeypatch):
@@ -54,14 +54,14 @@ def test_when_too_much_came_the_rate_is_that_of_what_is_remembered(clock, monkey
     for _ in range(30):
         clock.now += 0.1
         memory.add([], spam=0, rows=1, latency_ms=1)
-    assert memory.figures(60.0).rows_per_second == pytest.approx(10 / 0.9)
+    assert Figures.of([memory.activity(60.0)]).rows_per_second == pytest.approx(10 / 0.9)
 
 
 def test_the_last_verdicts_are_kept_the_newest_first(clock):
     memory = Recent()
     for number in range(MOST_VERDICTS + 5):
         memory.add([verdict(number)], spam=1, rows=1, latency_ms=1)
-    told = memory.verdicts()
+    told = newest([memory.activity()])
     assert len(told) == MOST_VERDICTS
     assert told[0]["uuid"] == str(MOST_VERDICTS + 4)
     assert told[0].keys() == {"date", "text", "classification", "probability", "uuid", "model_version"}
@@ -70,3 +70,38 @@ def test_the_last_verdicts_are_kept_the_newest_first(clock):
 def test_a_long_message_is_cut():
     assert shown("a" * 500) == "a" * 500
     assert shown("a" * 501) == "a" * 500 + "…"
+
+
+def test_what_several_processes_did_is_added_up(clock):
+    memories = Recent(), Recent()
+    clock.now += 2
+    for latency in (1, 2, 3):
+        memories[0].add([], spam=1, rows=1, latency_ms=latency)
+    memories[1].add([], spam=0, rows=5, latency_ms=9)
+    figures = Figures.of([memory.activity() for memory in memories])
+    assert (figures.requests, figures.rows, figures.rows_per_second) == (4, 8, 4)
+    assert (figures.spam_share, figures.p50_ms, figures.p99_ms) == (3 / 8, 3, 9)
+
+
+def test_the_newest_of_all_processes_come_first_and_no_more_than_fit():
+    early, late = Recent(), Recent()
+    for number in range(MOST_VERDICTS):
+        for memory, second in ((early, 10), (late, 11)):
+            date = f"2026-01-01T00:{number:02}:{second}+00:00"
+            memory.add([Shown(date, "", "spam", 0.9, f"{number} {second}", "1")], spam=1, rows=1, latency_ms=1)
+    told = [verdict["uuid"] for verdict in newest([early.activity(), late.activity()])]
+    assert told[:4] == ["29 11", "29 10", "28 11", "28 10"]
+    assert len(told) == MOST_VERDICTS
+
+
+def test_what_a_process_did_goes_to_another_and_half_a_character_with_it():
+    memory = Recent()
+    memory.add([Shown("", "half \ud83d", "spam", 0.9, "", "1")], spam=1, rows=1, latency_ms=1.5)
+    activity = memory.activity()
+    assert Activity.from_json(activity.to_json()) == activity
+
+
+@pytest.mark.parametrize("told", ["", "{", "[]", "1", '{"rows": 1}', '{"rows_ever": 1, "more": 2}'])
+def test_half_a_word_is_refused(told):
+    with pytest.raises((ValueError, TypeError)):
+        Activity.from_json(told)
