@@ -42,7 +42,7 @@ test-fast: .venv/.set-up ## run the tests that are done within a minute
 	@.venv/bin/pytest $(SIDE_BY_SIDE) -m 'not slow and not browser and not postgres' $(ARGS)
 
 test-reliability: .venv/.set-up ## kill, fill, flood and starve the store and the server at length; takes an hour
-	RELIABILITY_CYCLES=30 RELIABILITY_SECONDS=60 SPAMCTL_TESTS_EXAMPLES=500 \
+	RELIABILITY_CYCLES=30 RELIABILITY_SECONDS=60 SPAMCTL_TESTS_EXAMPLES=500 SPAMCTL_TESTS_REQUIRE="browser postgres" \
 		.venv/bin/pytest tests/faults tests/store/test_survival.py tests/serving/test_openapi.py $(ARGS)
 	SPAMCTL_TESTS_EXAMPLES=500 .venv/bin/pytest $(SIDE_BY_SIDE) -m hypothesis $(ARGS)
 

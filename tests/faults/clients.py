@@ -143,6 +143,12 @@ def get(port, path):
     return asyncio.run(send())
 
 
+def waited_s(answers, share):
+    """Return how long a share of the answers was waited for at most, in seconds."""
+    waits = sorted(answer.came - answer.left for answer in answers)
+    return waits[min(len(waits) - 1, int(share * len(waits)))]
+
+
 def figure(port, name):
     """Return one of the server's figures."""
     lines = get(port, "/metrics").body.decode().splitlines()

@@ -13,8 +13,8 @@ from spamctl.serving.service import Limits
 from spamctl.store import queries
 from spamctl.store.database import open_store
 from tests import tiny_packages
-from tests.faults.clients import Asked, Load, figure, in_turn, once
-from tests.faults.processes import PATIENCE_S, a_server, until
+from tests.faults.clients import Asked, Load, figure, in_turn, once, waited_s
+from tests.faults.processes import AT_LENGTH, PATIENCE_S, a_server, until
 from tests.hostile import PAYLOADS
 from tests.store.made_rows import ODD_TEXTS
 
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.timeout(5 * PATIENCE_S)
 MIB = 2**20
 MOST_GROWTH = 64 * MIB
 TOO_SLOW_S = 3.0
+ENOUGH = 500 if AT_LENGTH else 20  # answers
 HEAD = b"POST /invocations HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 LENGTH = HEAD + b"content-length: %d\r\n\r\n"
 CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
@@ -107,15 +108,16 @@ def test_slow_clients_are_sent_away_and_hold_nobody_up(package):
         contextlib.ExitStack() as stack,
         growth_bounded(server),
     ):
-        until(lambda: load.count > 20)
+        until(lambda: load.count > ENOUGH)
+        alone = load.of(200)
         slow = [stack.enter_context(called(server)) for _ in range(50)]
         silent = [stack.enter_context(called(server)) for _ in range(50)]
         for line in slow:
             line.sendall(LENGTH % 1000 + b"{")
         for line in silent:
             line.sendall(HEAD)
-        before = load.count
-        until(lambda: load.count > before + 20)
+        until(lambda: load.count > len(alone) + ENOUGH)
+        assert not AT_LENGTH or waited_s(load.of(200)[len(alone) :], 0.99) < 2 * waited_s(alone, 0.99)
         assert not select.select(slow, [], [], 0)[0]  # more than there are places, and all of them still there
         for line in slow:
             assert heard(line) == 408

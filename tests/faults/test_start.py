@@ -11,9 +11,10 @@ from spamctl.store.database import open_store
 from spamctl.store.migrations import MIGRATIONS
 from tests.faults.clients import once
 from tests.faults.processes import PATIENCE_S, a_server, refused
-from tests.store.test_database import DAMAGE
+from tests.store.test_database import DAMAGE, closed_store
 from tests.store.test_migrations import ALL, older_store, versions
 
+__all__ = ["closed_store"]
 pytestmark = pytest.mark.timeout(2 * PATIENCE_S)
 
 
@@ -23,20 +24,17 @@ def from_tomorrow(file):
         connection.execute(insert(tables.spamctl_store).values(newer))
 
 
-CURES = {damage: cure for damage, cure in DAMAGE.items() if damage.__name__ in {"garbage", "cut_in_half", "foreign"}}
-CURES[from_tomorrow] = "written by a newer spamctl .* upgrade spamctl"
+CURES = DAMAGE | {from_tomorrow: "written by a newer spamctl .* upgrade spamctl"}
 
 
 @pytest.mark.parametrize("damage", CURES, ids=lambda damage: damage.__name__)
-def test_a_file_that_cannot_be_used_is_refused_with_its_cure_and_stays_as_it_is(damage, package, tmp_path):
-    file = tmp_path / "spam.db"
-    open_store(str(file), create=True).close()
-    damage(file)
-    before = file.read_bytes()
-    code, line = refused(package, str(file))
+def test_a_file_that_cannot_be_used_is_refused_with_its_cure_and_stays_as_it_is(damage, package, closed_store):
+    damage(closed_store)
+    before = closed_store.read_bytes()
+    code, line = refused(package, str(closed_store))
     assert code == 2
     assert re.search(f"spam.db: .*({CURES[damage]})", line)
-    assert file.read_bytes() == before
+    assert closed_store.read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_what_was_answered_is_stored_and_what_was_begun_is_answered(number, pack
                 assert server.process.poll() is None
                 assert not begun.answers
             begun.wait()
-            assert server.process.wait(PATIENCE_S) == 0
+            assert server.process.wait(Limits().drain_s) == 0
             load.stop()
     assert begun.statuses() == {200}
     assert load.statuses() <= {200, BROKEN}
