@@ -113,24 +113,41 @@ def plain(found: Found) -> dict[str, str]:
     return asdict(Release(found.name, found.version, found.alias, found.folder))
 
 
-def look(wish: Wish, releases: Path, before: Sequence[str]) -> Sequence[str]:
-    """Ask the registry once what is meant; if that is not what was meant `before`, fetch it and write it down.
+class Follower:
+    """Look at the registry again and again, and write down what is meant whenever that is something else."""
 
-    Returns the versions that are meant now; all stays as it is if the registry does not answer.
-    """
-    from spamctl.model.versions import meant
+    def __init__(self, wish: Wish, releases: Path) -> None:
+        self._wish, self._releases = wish, releases
+        self._meant: Sequence[str] | None = None  # the versions, as the registry told them last
+        self._state = ""  # of a registry in a file, when it was looked at last
+        self._wrote = False
 
-    now = meant(wish.name, [one for one in (wish.version, wish.shadow) if one != NONE])
-    if now == before:
-        return before
-    served, shadow = find(wish)
-    if served.remembered:
-        return before
-    told = {"served": plain(served), "shadow": plain(shadow) if shadow else None}
-    draft = releases.with_suffix(".draft")
-    draft.write_text(json.dumps(told), encoding="utf-8")
-    draft.replace(releases)
-    return now
+    def look(self) -> None:
+        """See what is meant, and write it down if it changed; all stays as it is if the registry does not answer.
+
+        A registry in a file that has not changed is not asked: until it does, this process never imports MLflow.
+        """
+        from spamctl.model.tracking import state_of, tracking_uri
+        from spamctl.model.versions import meant
+
+        state = state_of(tracking_uri())  # before it is asked: what changes meanwhile makes it ask again
+        if state and state == self._state:
+            return
+        wanted = [one for one in (self._wish.version, self._wish.shadow) if one != NONE]
+        now = meant(self._wish.name, wanted) if self._wrote else None
+        if now is None or now != self._meant:
+            served, shadow = find(self._wish)
+            if served.remembered:
+                return
+            self._write(served, shadow)
+        self._meant, self._state = now, state
+
+    def _write(self, served: Found, shadow: Found | None) -> None:
+        told = {"served": plain(served), "shadow": plain(shadow) if shadow else None}
+        draft = self._releases.with_suffix(".draft")
+        draft.write_text(json.dumps(told), encoding="utf-8")
+        draft.replace(self._releases)
+        self._wrote = True
 
 
 def main(releases: Path) -> None:
@@ -139,11 +156,11 @@ def main(releases: Path) -> None:
     wish = Wish(**json.loads(sys.stdin.readline()))
     tell = heard_or_not(lambda text: sys.stderr.write(f"{text}\n"))
     told: str = ""
-    known: Sequence[str] = []
+    follower = Follower(wish, releases)
     while not select.select([sys.stdin], [], [], wish.seconds)[0]:  # the server begins with what has just been found
         trouble = ""
         try:
-            known = look(wish, releases, known)
+            follower.look()
         except SpamctlError as error:
             trouble = str(error)
         except Exception as error:  # a full disk, a registry in the midst of a change: it may be well the next time
