@@ -156,6 +156,34 @@ def test_int8_is_smaller_and_leaves_the_graph_it_came_from_alone(made, graph):
 
 
 @pytest.mark.slow
+def test_int8_holds_no_table_of_all_tokens_in_float32(made, graph, monkeypatch):
+    rows, ids, lengths = [row.ids for row in made.rows("train")], np.arange(1, 61).reshape(3, 20), [20, 3, 11]
+    slim = export.quantise(graph, rows, seed=0)
+    monkeypatch.setattr(export, "look_up_first", lambda model: model)
+    whole = export.quantise(graph, rows, seed=0)
+    assert table_types(slim) == table_types(export.compress_weights(graph)) == {"i8"}
+    assert "f32" in table_types(whole)
+    assert infer(slim, ids, lengths) == pytest.approx(infer(whole, ids, lengths), abs=1e-6)
+
+
+def table_types(model):
+    """Return the types of the tables of tokens that a compiled graph takes rows from."""
+    import openvino
+
+    ran = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).get_runtime_model()
+    sources = [
+        node.input_value(0) for node in ran.get_ordered_ops() if node.get_rt_info()["layerType"].astype(str) == "Gather"
+    ]
+    return {
+        source.get_node().get_rt_info()["outputPrecisions"].astype(str)
+        for source in sources
+        if source.get_partial_shape().rank.get_length() == 2
+        and source.get_shape()[0] > 300
+        and source.get_shape()[1] > 1
+    }
+
+
+@pytest.mark.slow
 def test_int8_comes_out_the_same_each_time(made, graph):
     rows = [row.ids for row in made.rows("train")]
     once, again = (export.to_files(export.quantise(graph, rows, seed=3)) for _ in range(2))
