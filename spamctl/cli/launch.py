@@ -17,6 +17,7 @@ from spamctl.cli.events import Event, read_event, read_failure, read_line
 from spamctl.cli.flags import Flags
 from spamctl.config.options import Options
 from spamctl.config.train import TrainOptions
+from spamctl.config.words import shown
 from spamctl.errors import GateRefusedError, SpamctlError, UsageError
 
 if TYPE_CHECKING:
@@ -148,8 +149,8 @@ def _origin(flow: Flow, folder: Path, run_id: str) -> list[str]:
     if not latest.is_file():
         raise UsageError(f"--resume: no {flow.verb} run has been started in this folder; type spamctl {flow.verb}")
     last = latest.read_text(encoding="utf-8").strip()
-    if run_id and not (re.fullmatch(r"\w+", run_id) and (runs / run_id).is_dir()):
-        raise UsageError(f"--run-id: there is no run {run_id!r} in this folder; the last one is {last}")
+    if run_id and not (re.fullmatch(r"\w{1,100}", run_id) and (runs / run_id).is_dir()):
+        raise UsageError(f"--run-id: there is no run {shown(run_id)} in this folder; the last one is {last}")
     return ["--origin-run-id", run_id or last]
 
 

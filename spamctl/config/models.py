@@ -1,4 +1,4 @@
-"""Say what may be a model's name, and which words name a version of it."""
+"""Say what may be the name of a model or of an experiment, and which words name a version."""
 
 from __future__ import annotations
 
@@ -9,12 +9,21 @@ from spamctl.config.options import Fault
 from spamctl.config.words import shown
 
 VERSIONS = ("champion", "challenger", "latest")
+_PLAIN = r"\w(?:[\w .-]*[\w-])?"
+_LONGEST = 100
 
 
 def name_faults(option: str, name: str) -> Iterator[Fault]:
     """Yield what keeps a text from being a model's name, a folder's too."""
     if not re.fullmatch(r"(?!\.)[A-Za-z0-9._-]{1,100}", name):
         words = "must be 1 to 100 letters, digits and . _ - and not begin with a dot"
+        yield Fault((option,), f"{words}, got {shown(name)}")
+
+
+def experiment_faults(option: str, name: str) -> Iterator[Fault]:
+    """Yield what keeps a text from naming an experiment: beside a store in a file, it names a folder of artefacts."""
+    if len(name) > _LONGEST or not re.fullmatch(f"{_PLAIN}(?:/{_PLAIN})*", name):
+        words = f"must be 1 to {_LONGEST} letters, digits, blanks and . _ - with / only between names"
         yield Fault((option,), f"{words}, got {shown(name)}")
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt, Le
 
-from spamctl.config.models import name_faults, version_faults
+from spamctl.config.models import experiment_faults, name_faults, version_faults
 from spamctl.config.moments import duration, is_duration
 from spamctl.config.options import Fault, Options, option
 from spamctl.config.train import cores
@@ -68,6 +68,7 @@ class MonitorOptions(Options):
         """Yield what a type and a range cannot say."""
         yield from name_faults("model_name", self.model_name)
         yield from version_faults("model_version", self.model_version)
+        yield from experiment_faults("experiment", self.experiment)
         if self.since != "always" and not is_duration(self.since):
             yield Fault(("since",), f"must be always, or a time such as 45m, 12h or 7d, got {shown(self.since)}")
         if self.watch != "none" and not (is_duration(self.watch) and duration(self.watch)):

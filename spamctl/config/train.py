@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from spamctl.config.models import experiment_faults, name_faults
 from spamctl.config.moments import is_duration
 from spamctl.config.options import Fault, Options, option
 from spamctl.config.words import shown
@@ -150,11 +151,8 @@ class TrainOptions(Options):
         yield from self._faults_of_feedback()
         if not re.fullmatch(r"auto|full|[1-9]\d{0,3}", self.depth):
             yield Fault(("depth",), f"must be auto, full or a whole number of at least 1, got {shown(self.depth)}")
-        if not re.fullmatch(r"(?!\.)[A-Za-z0-9._-]{1,100}", self.model_name):
-            yield Fault(
-                ("model_name",),
-                f"must be 1 to 100 letters, digits and . _ - and not begin with a dot, got {shown(self.model_name)}",
-            )
+        yield from name_faults("model_name", self.model_name)
+        yield from experiment_faults("experiment", self.experiment)
         if self.threads > cores():
             yield Fault(("threads",), f"must be at most {cores()}, the cores free to use here, got {self.threads}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,8 @@ LATEST = "latest"
 ALIASES = (CHAMPION, CHALLENGER)
 REMEMBERED = "resolved.json"
 _MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+_NAME, _NUMBER = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}"), re.compile(r"[1-9][0-9]{0,17}")
+_LONGEST_SHOWN = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,13 @@ def fetch(name: str, wanted: str, cache: Path) -> Found:
     `wanted` is `champion`, `challenger`, `latest` or a number. A registry in a file that has not changed since it was
     asked is not asked again: importing MLflow takes longer than all the rest. If the registry does not answer, what it
     said last is used, as far as the copy is still there. Raises UsageError if there is no such version,
-    UnavailableError if the registry does not answer and nothing is remembered, ArtefactError if the package is damaged.
+    UnavailableError if the registry does not answer and nothing is remembered, ArtefactError if the package is damaged,
+    or if what the registry calls a version is no number.
     """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"--model-name {name[:_LONGEST_SHOWN]!r}: cannot name a folder: give letters, digits and . _ -"
+        )
     place = cache / name
     uri = tracking_uri()
     state = state_of(uri)  # before it is asked: what changes meanwhile makes it ask again
@@ -93,10 +101,10 @@ def _find(client: MlflowClient, name: str, wanted: str) -> ModelVersion:
 
     try:
         if wanted in ALIASES:
-            return client.get_model_version_by_alias(name, wanted)
+            return _numbered(client.get_model_version_by_alias(name, wanted))
         if wanted != LATEST:
-            return client.get_model_version(name, wanted)
-        every = client.search_model_versions(f"name = '{name}'")  # the name holds no quote: its option sees to that
+            return _numbered(client.get_model_version(name, wanted))
+        every = _every(client, name)
     except MlflowException as error:
         if error.error_code in _MISSING:
             raise _no_version(client, name, wanted) from None
@@ -106,9 +114,23 @@ def _find(client: MlflowClient, name: str, wanted: str) -> ModelVersion:
     return max(every, key=lambda version: int(version.version))
 
 
+def _every(client: MlflowClient, name: str) -> list[ModelVersion]:
+    """List the versions of a model."""
+    found = client.search_model_versions(f"name = '{name}'")  # the name holds no quote: its option sees to that
+    return [_numbered(version) for version in found]
+
+
+def _numbered(version: ModelVersion) -> ModelVersion:
+    """Return a version whose number is one: a registry may answer anything, and it becomes part of a path."""
+    if not _NUMBER.fullmatch(str(version.version)):
+        told = repr(str(version.version)[:_LONGEST_SHOWN])
+        raise ArtefactError(f"the registry calls a version {told}, which is no number; look at MLFLOW_TRACKING_URI")
+    return version
+
+
 def _no_version(client: MlflowClient, name: str, wanted: str) -> UsageError:
     """Say what there is instead."""
-    numbers = sorted(int(version.version) for version in client.search_model_versions(f"name = '{name}'"))
+    numbers = sorted(int(version.version) for version in _every(client, name))
     if not numbers:
         return UsageError(f"--model-name {name}: no model of this name is registered here; type spamctl train first")
     what = f"has no {wanted}" if wanted in ALIASES else f"has no version {wanted}"
@@ -120,16 +142,17 @@ def _copy(version: ModelVersion, place: Path) -> Path:
     """Return the folder of a verified copy, made whole or not at all; one that is there and sound is kept."""
     import mlflow
 
-    folder = place / f"{version.version}-{str(version.run_id or version.source)[-12:].strip('/')}"
+    tail = re.sub(r"[^A-Za-z0-9]", "", str(version.run_id or version.source))[-12:]  # a registry may answer anything
+    folder = place / f"{version.version}-{tail}"
     place.mkdir(parents=True, exist_ok=True)
     with FileLock(place / ".lock"), _scratch(place) as scratch:
         with contextlib.suppress(SpamctlError):
             artefact.verify(folder)
             return folder
-        uri = f"models:/{version.name}/{version.version}"
+        uri = f"models:/{place.name}/{version.version}"
         source = Path(mlflow.artifacts.download_artifacts(uri), "artifacts", PACKAGE)
         if not source.is_dir():
-            raise ArtefactError(f"{version.name} version {version.version} is no model of spamctl; choose another")
+            raise ArtefactError(f"{place.name} version {version.version} is no model of spamctl; choose another")
         copied = scratch / PACKAGE
         shutil.copytree(source, copied)
         artefact.verify(copied)

@@ -26,6 +26,10 @@ def chosen(**given):
         ),
         ({"model_version": "0"}, "--model-version: must be champion, challenger, latest or a number, got 0"),
         ({"model_name": "../x"}, "--model-name: must be 1 to 100 letters, digits and . _ - and not begin with a dot"),
+        (
+            {"experiment": "../x"},
+            "--experiment: must be 1 to 100 letters, digits, blanks and . _ - with / only between",
+        ),
         ({"samples": "-1"}, "--samples: must be at least 0, got -1"),
         ({"false_alarm_rate": "0"}, "--false-alarm-rate: must be more than 0, got 0"),
         ({"false_alarm_rate": "0.6"}, "--false-alarm-rate: must be at most 0.5, got 0.6"),
@@ -57,6 +61,11 @@ def test_what_goes_together_is_taken():
         webhook="https://hooks.example/T0/B0/x?y=1", watch="15m", since="7d", samples="0", model_version="3"
     )
     assert (options.samples, options.watch, options.model_version) == (0, "15m", "3")
+
+
+@pytest.mark.parametrize("name", ["spam", "Späm 2026", "team/spam.monitoring", "a-b_c-", "1"])
+def test_an_experiment_is_named_freely_as_long_as_its_folder_stays_where_it_belongs(name):
+    assert chosen(experiment=name).experiment == name
 
 
 def test_what_may_hold_a_password_is_no_parameter_of_the_flow():
