@@ -15,7 +15,11 @@ import pytest
 from tests import tiny_models
 from tests.conftest import COLOUR_VARIABLES, OUR_VARIABLES
 from tests.ports import closed_port
+from tests.store.conftest import postgres
 
+__all__ = ["postgres"]
+
+HUB_TOKEN = "hf_canary-of-the-hub"
 COVERAGE = "COVERAGE_PROCESS_CONFIG"  # by which a child process knows that it is to be measured
 SECONDS = 500  # a training takes half a minute of one free core; several share two
 
@@ -31,12 +35,12 @@ class Desk:
     covered: bool = True
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of a user who has set nothing, and whose hub does not answer."""
+        """Return the environment of a user who has set nothing but a token, and whose hub does not answer."""
         ours = {k: v for k, v in os.environ.items() if not k.startswith(OUR_VARIABLES) and k not in COLOUR_VARIABLES}
         home = {"HOME": str(self.folder / "home"), "USER": "ada", "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
         if not self.covered:
             ours.pop(COVERAGE, None)
-        return ours | home | {"HF_ENDPOINT": f"http://127.0.0.1:{closed_port()}"}
+        return ours | home | {"HF_ENDPOINT": f"http://127.0.0.1:{closed_port()}", "HF_TOKEN": HUB_TOKEN}
 
     def start(self, *words, **variables) -> subprocess.Popen:
         """Start Python in the folder; what it writes goes to the files out and err."""

@@ -12,6 +12,7 @@ from spamctl.store import queries, tables, truth
 from spamctl.store.database import open_store
 from spamctl.store.queries import Window
 from spamctl.store.truth import TrueRow
+from tests.canary import leaks
 from tests.flows.conftest import Desk
 from tests.store.made_rows import row
 
@@ -22,16 +23,20 @@ PASSWORD = "hunter2"
 def desk(tmp_path_factory):
     """Stand in a folder with a store of 60 rows, the truth of 40 of them kept."""
     desk = Desk(tmp_path_factory.mktemp("label"))
+    fill(str(desk.path("spam.db")))
+    return desk
+
+
+def fill(address):
     made = [
         row(f"={n} message {'abcdefghij'[n % 10] * n}", n, classification=SPAM if n % 3 else NOT_SPAM)
         for n in range(60)
     ]
-    with open_store(str(desk.path("spam.db")), create=True) as store:
+    with open_store(address, create=True) as store:
         with store.writing() as connection:
             connection.execute(insert(tables.data), [asdict(one) for one in made])
         kept = [(one, SPAM if n < 10 else one.classification) for n, one in enumerate(made[:40])]
         truth.remember(store, [TrueRow(one.uuid, label, "test part", "", "none", 0.0, 0, "run") for one, label in kept])
-    return desk
 
 
 def label(desk, *words, **variables):
@@ -96,6 +101,19 @@ def test_a_file_labels_by_uuid_and_its_card_tells_of_conflicts(desk):
     assert "kept a label that is not the file" in pages[-1].read_text()
 
 
+@pytest.mark.postgres
+def test_a_database_server_is_labelled_and_its_password_is_told_to_nobody(desk, postgres):
+    address = postgres.empty_database()
+    fill(address)
+    with_password = address.replace("spamctl@", f"spamctl:{PASSWORD}@")
+    code, out, err = label(desk, "--source", "truth", SPAMCTL_LABEL_TARGET_URI=with_password)
+    assert code == 0, err
+    assert "40 rows labelled with the truth that traffic kept" in out
+    assert address.replace("spamctl@", "") in out
+    assert list(desk.path(".metaflow/mf.cards").rglob("*.html"))
+    assert leaks(desk.folder, PASSWORD) == []
+
+
 @pytest.mark.parametrize(
     ("address", "words"),
     [
@@ -109,4 +127,4 @@ def test_what_is_no_store_is_one_line_without_a_password(desk, address, words):
     code, out, err = label(desk, SPAMCTL_LABEL_TARGET_URI=address)
     assert (code, out) == (2, "")
     assert words in err.splitlines()[-1]
-    assert PASSWORD not in err + desk.log
+    assert leaks(desk.folder, PASSWORD) == []

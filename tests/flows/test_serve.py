@@ -13,6 +13,7 @@ import time
 import httpx
 import pytest
 
+from tests.canary import leaks
 from tests.flows.conftest import Desk
 from tests.mlflow_loaded import load_mlflow
 from tests.ports import closed_port
@@ -138,6 +139,7 @@ def test_several_workers_ask_for_the_token_and_end_with_ctrl_c(desk):
         assert process.wait(SECONDS) == 130
     until(lambda: not any(map(is_there, children)))
     assert TOKEN not in desk.err
+    assert leaks(desk.folder, TOKEN) == []
 
 
 @pytest.mark.parametrize(
@@ -220,4 +222,4 @@ def test_a_password_in_the_address_of_the_store_is_told_to_nobody(desk):
     assert code == 2
     assert "does not answer" in line
     assert "canary" not in desk.err + desk.out
-    assert not [path for path in desk.folder.rglob("*") if path.is_file() and b"canary-7f3" in path.read_bytes()]
+    assert leaks(desk.folder, "canary-7f3") == []

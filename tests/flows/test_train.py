@@ -8,7 +8,8 @@ from functools import cache
 import pytest
 
 from tests import tiny_models
-from tests.flows.conftest import SECONDS, kill_family, write_messages
+from tests.canary import leaks
+from tests.flows.conftest import HUB_TOKEN, SECONDS, kill_family, write_messages
 from tests.made_once import lay_store
 from tests.ports import closed_port, silent_port
 
@@ -114,6 +115,7 @@ def test_a_fallback_is_said_loudly_everywhere(resumed):
     assert desk.ask(ANSWERS.replace("TEXTS", "['ok']"))["metadata"]["fallback"] is True
     run = desk.ask(CARDS.replace("RUN", result["metaflow"]["run_id"]))
     assert "FALLBACK" in run["cards"]["register"]["evaluation"].upper()
+    assert leaks(desk.folder, HUB_TOKEN) == []  # which the hub was shown in vain
 
 
 @pytest.fixture(scope="session")
