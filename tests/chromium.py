@@ -1,8 +1,11 @@
 """Drive a Chromium that reaches nothing but this machine."""
 
 import contextlib
+import json
 import os
+import re
 import shutil
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -16,8 +19,11 @@ FLAGS = (
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
+    "--disable-features=AutofillServerCommunication",  # it asks what the fields of a page's forms may mean
     "--disable-sync",
 )
+
+NOBODY = "not an origin"  # is behind what the browser asks for itself: the time, its updates
 
 
 def program(name):
@@ -30,7 +36,7 @@ def program(name):
 
 @contextlib.contextmanager
 def driven(folder):
-    """Lend a browser that keeps its files in a new folder; beside them, requests.json tells what it asked for."""
+    """Lend a browser that keeps its files in a new folder; beside them, requests.json is its log of the network."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
@@ -47,3 +53,22 @@ def driven(folder):
         yield browser
     finally:
         browser.quit()
+
+
+def elsewhere(log):
+    """Return what pages asked of any host but this machine, by the browser's log: addresses, and names looked up."""
+    told = json.loads(log.read_text(encoding="utf-8", errors="replace"))
+    kinds = {number: name for name, number in told["constants"]["logEventTypes"].items()}
+    asked = []
+    for event in told["events"]:
+        kind, known = kinds[event["type"]], event.get("params", {})
+        if kind == "URL_REQUEST_START_JOB" and known.get("initiator", NOBODY) != NOBODY:
+            asked.append(known["url"])
+        if kind == "HOST_RESOLVER_MANAGER_REQUEST" and re.match("file:|http://127", _page_of(known)):
+            asked.append(known["host"])  # also what is only connected to
+    return [address for address in asked if urlsplit(address).hostname != "127.0.0.1"]
+
+
+def _page_of(known):
+    """Return the origin of the page for which a name is looked up."""
+    return known.get("network_anonymization_key", "")

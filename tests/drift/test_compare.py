@@ -269,6 +269,4 @@ def test_a_browser_draws_each_page_runs_no_payload_and_asks_nobody(hostile, tmp_
     assert "source no. 1" in shown["data_quality"]
     assert "Drift in column 'length'" in shown["drift"]
     assert "Confusion Matrix" in shown["classification"]
-    asked = (tmp_path / "requests.json").read_text(encoding="utf-8", errors="replace")
-    assert "evil.example" not in asked
-    assert "plot" not in "".join(re.findall(r'"url":"(https?://[^"]*)"', asked))
+    assert chromium.elsewhere(tmp_path / "requests.json") == []

@@ -76,7 +76,7 @@ class Visit:
     """Hold what a browser made of a page: its elements after every script had its chance, and what it asked for."""
 
     dom: str
-    requests: str
+    asked: list[str]
 
 
 @pytest.fixture
@@ -100,6 +100,6 @@ def visit(tmp_path):
         waits = ("--virtual-time-budget=5000", "--host-resolver-rules=MAP * ~NOTFOUND")
         command = [program, *chromium.FLAGS, *waits, *places, "--dump-dom"]
         done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, check=True, timeout=120)
-        return Visit(done.stdout, log.read_text(encoding="utf-8", errors="replace"))
+        return Visit(done.stdout, chromium.elsewhere(log))
 
     return opened

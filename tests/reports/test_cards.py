@@ -5,6 +5,7 @@ import re
 import pytest
 
 from spamctl.reports import cards
+from tests.reports.test_feedback import COMPARISON, TOLD
 
 SLICES = [
     {
@@ -92,10 +93,45 @@ def test_hostile_words_everywhere_run_nothing_and_ask_for_nothing(visit, result,
         base_model=everything, model_name=everything, engine=everything, data=data, fallback=True, tune=everything
     )
     page = cards.evaluation_page(summary, plots={everything: b"\x89PNG"}, slices=slices, mistakes=mistakes)
-    path = tmp_path / "card.html"
+    assert calm_title(visit, tmp_path / "card.html", page).startswith("Registered as ")
+
+
+def calm_title(visit, path, page):
+    """Return the title of a page that runs nothing and asks for nothing."""
     path.write_text(page, encoding="utf-8")
     seen = visit(path)
-    assert "<title>Registered as " in seen.dom
-    assert "<title>RAN" not in seen.dom
     assert seen.dom.count("<script") == 0
-    assert "evil.example" not in seen.requests
+    assert seen.asked == []
+    title = re.search(r"<title>(.*?)</title>", seen.dom, re.DOTALL)[1]
+    assert title != "RAN"
+    return title
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_hostile_words_from_feedback_run_nothing_and_ask_for_nothing(visit, result, payloads, tmp_path):
+    everything = "".join(payloads)
+    rows = [dict.fromkeys(("uuid", "label", "source"), payload) | {"probability": 0.5} for payload in payloads]
+    told = TOLD | {
+        "store": everything,
+        "sources": dict.fromkeys(payloads, 1),
+        "left_out": dict.fromkeys(payloads, 1),
+        "passed_over": dict.fromkeys(payloads, 2),
+        "set_aside": rows,
+        "newest": everything,
+    }
+    beside = COMPARISON | {"champion": everything}
+    summary = result(alias="challenger", reason=everything, feedback=told, comparison=beside, notes=payloads)
+    page = cards.evaluation_page(summary, plots={}, slices=[], mistakes=[])
+    assert "Beside the champion" in page
+    assert "that were set aside" in page
+    assert calm_title(visit, tmp_path / "card.html", page).startswith("Registered as ")
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_hostile_base_model_runs_nothing_on_the_cards_of_its_depth(visit, payloads, tmp_path):
+    everything = "".join(payloads)
+    chosen = cards.depth_page(b"\x89PNG", scores=BLOCKS, chosen=2, floor=1, base_model=everything)
+    for page in (chosen, cards.fixed_depth_page(3, 12, base_model=everything)):
+        assert calm_title(visit, tmp_path / "card.html", page).endswith("blocks are kept")

@@ -1,11 +1,14 @@
 """A simulated label is never shown without saying so, and every outcome has its sentence and its next command."""
 
+import html
 import io
 
 import pytest
 from rich.console import Console
 
 from spamctl.reports import labelling
+from tests.hostile import PAYLOADS
+from tests.reports.test_cards import calm_title
 
 SIMULATED = {"source": "simulated", "rows": 900, "agreeing": 810}
 ORACLE = {"source": "oracle", "rows": 100, "agreeing": 97}
@@ -126,3 +129,25 @@ def test_the_next_command_can_be_typed(told, command):
 @pytest.mark.parametrize("width", [80, 200])
 def test_it_fits_eighty_columns_without_a_terminal(width):
     assert max(map(len, shown(result(), width).splitlines())) <= width
+
+
+def hostile(action):
+    """Return what a labelling did, in which every name, label, source and uuid is a payload."""
+    everything = "".join(PAYLOADS)
+    conflicts = [dict.fromkeys(("uuid", "label", "source", "given"), payload) for payload in PAYLOADS]
+    changes = FILE | {"action": action, "file": everything, "labelled": 3, "exported": 3, "store": everything}
+    return result(**changes) | {
+        "first_conflicts": conflicts,
+        "review": REVIEWED | {"annotator": everything},
+        "sources": [{"source": payload, "rows": 2, "agreeing": 1} for payload in PAYLOADS],
+        "agreements": [PAIR | {"first": payload, "second": payload} for payload in PAYLOADS],
+    }
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.parametrize("action", ["file", "export", "review"])
+def test_hostile_words_on_the_card_run_nothing_and_ask_for_nothing(visit, tmp_path, action):
+    page = labelling.page(hostile(action))
+    assert page.count(html.escape(PAYLOADS[0])) > 9  # the sentence, the conflicts, the sources, the facts
+    assert calm_title(visit, tmp_path / "card.html", page) != "calm"

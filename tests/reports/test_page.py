@@ -134,7 +134,7 @@ def test_escaping_alone_stops_every_payload(visit, payloads, tmp_path):
     path.write_text(page, encoding="utf-8")
     seen = visit(path)
     assert "<title>calm</title>" in seen.dom
-    assert "evil.example" not in seen.requests
+    assert seen.asked == []
 
 
 @pytest.mark.browser
@@ -145,14 +145,40 @@ def test_the_policy_alone_stops_every_payload(visit, payloads, tmp_path):
     path.write_text(document("calm", raw), encoding="utf-8")
     seen = visit(path)
     assert "<title>calm</title>" in seen.dom
-    assert "evil.example" not in seen.requests
+    assert seen.asked == []
 
 
 @pytest.mark.browser
 @pytest.mark.slow
 def test_the_browser_would_have_run_them(visit, payloads, tmp_path):
     path = tmp_path / "page.html"
-    path.write_text(f"<!doctype html><title>calm</title>{payloads[0]}<img src='http://evil.example/pixel.png'>")
+    hosts = "<img src='http://evil.example/pixel.png'><link rel=stylesheet href='https://fonts.example/x.css'>"
+    hosts += "<iframe src='http://10.1.2.3/'></iframe><script>new WebSocket('ws://socket.example/')</script>"
+    path.write_text(f"<!doctype html><title>calm</title>{payloads[0]}{hosts}")
     seen = visit(path)
     assert "<title>RAN</title>" in seen.dom
-    assert "evil.example/pixel" in seen.requests
+    addresses = {"http://evil.example/pixel.png", "https://fonts.example/x.css", "http://10.1.2.3/"}
+    assert addresses | {"ws://socket.example/"} <= set(seen.asked)
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("element", "asked"),
+    [
+        ("<meta http-equiv=refresh content='0;url=http://evil.example/away'>", "http://evil.example/away"),
+        ("<link rel=preconnect href='http://evil.example'>", "http://~notfound"),
+    ],
+)
+def test_the_browser_would_have_left_and_looked_up_a_name(visit, tmp_path, element, asked):
+    path = tmp_path / "page.html"
+    path.write_text(f"<!doctype html><title>calm</title>{element}")
+    assert asked in visit(path).asked
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_what_the_browser_asks_for_itself_does_not_count(visit, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text("<!doctype html><title>calm</title>")
+    assert visit(path).asked == []

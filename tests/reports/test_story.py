@@ -1,6 +1,7 @@
 """A demonstration tells its story in figures, on a page and in a table, whatever its parts are called."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from rich.console import Console
 from spamctl.reports import story
 from spamctl.reports.story import Act
 from tests.hostile import PAYLOADS
+from tests.reports.test_cards import calm_title
 
 
 def watch(title, accuracy, drift, verdict):
@@ -58,3 +60,17 @@ def test_the_page_links_every_card_and_runs_no_payload(acts):
     assert "<script" not in html.lower()
     assert "<img src=x" not in html
     assert html.count("data:image/png;base64,") == 1
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_hostile_words_in_every_act_run_nothing_and_ask_for_nothing(visit, acts, tmp_path):
+    keys = ("name", "status", "sentence", "advice")
+    checks = [dict.fromkeys(keys, payload) for payload in PAYLOADS]
+    hostile = [Act(payload, payload, payload, 1.0, {}) for payload in PAYLOADS]
+    everything = "".join(PAYLOADS)
+    watches = [  # whose titles are the demonstration's own, and are drawn
+        replace(act, command=everything, figure=everything, result=act.result | {"checks": checks}) for act in acts[1:]
+    ]
+    html = story.page([*hostile, *watches], [Path("reports/cards/train-1-evaluation.html")])
+    assert calm_title(visit, tmp_path / "index.html", html) == "A filter's life"

@@ -267,4 +267,4 @@ def test_hostile_words_in_the_card_run_nothing_and_ask_for_nothing(visit, tmp_pa
         seen = visit(path)
         assert "<title>RAN" not in seen.dom
         assert seen.dom.count("<script") == 0
-        assert "evil.example" not in seen.requests
+        assert seen.asked == []
