@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from spamctl.serving import guard
 from spamctl.serving.app import create_app
 from spamctl.serving.guard import CHALLENGE, ELSEWHERE, HEADERS, OPEN, Access, Guard
 from spamctl.serving.refusal import Refusal
@@ -116,6 +117,17 @@ def test_what_is_not_there_needs_the_token_too(guarded, path):
 def test_the_token_opens_every_route(guarded, routes, given):
     for method, path in routes:
         assert guarded.request(method, path, headers={"authorization": given}).status_code not in {401, 403, 500}
+
+
+@pytest.mark.parametrize(
+    ("given", "compared"), [(f"Bearer {TOKEN}x", as_header(f"{TOKEN}x")), (basic("x"), b"x")], ids=["Bearer", "Basic"]
+)
+def test_the_token_is_compared_in_constant_time_and_by_nothing_else(guarded, monkeypatch, given, compared):
+    asked = []
+    for equal, status in ((True, 200), (False, 401)):
+        monkeypatch.setattr(guard.hmac, "compare_digest", lambda *both, equal=equal: asked.append(both) or equal)
+        assert guarded.get("/version", headers={"authorization": as_header(given)}).status_code == status
+    assert asked == [(compared, as_header(TOKEN))] * 2
 
 
 def test_a_token_given_twice_is_refused(guarded):
