@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,11 @@ from spamctl.errors import UsageError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 TAG = "spamctl.champions"
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _MOST = 100  # of a list that MLflow keeps as one tag of at most 5,000 characters
 
 
@@ -48,7 +51,7 @@ def roll_back(client: MlflowClient, name: str, to: str = "") -> Change:
         led = champions(client, name)
     except MlflowException:
         raise UsageError(f"--model-name {name}: no model of this name is registered here; type spamctl train") from None
-    there = {str(version.version) for version in client.search_model_versions(f"name = '{name}'")}
+    there = {str(version.version) for version in versions_of(client, name)}
     if to and to not in there:
         known = ", ".join(sorted(there, key=int)[-10:])
         raise UsageError(f"--to {to}: {name} has no such version; there are {known}")
@@ -65,6 +68,14 @@ def roll_back(client: MlflowClient, name: str, to: str = "") -> Change:
     history = [*led, to] if to else led[: len(led) - led[::-1].index(after)]
     _lead(client, name, after, history)
     return Change(now, after)
+
+
+def versions_of(client: MlflowClient, name: str) -> list[ModelVersion]:
+    """Return every version of the registered model `name`.
+
+    MLflow's filters are text without parameters, and a quote would end the name in it: what is no name has no version.
+    """
+    return list(client.search_model_versions(f"name = '{name}'")) if _NAME.fullmatch(name) else []
 
 
 def _lead(client: MlflowClient, name: str, version: str, history: list[str]) -> None:

@@ -18,7 +18,7 @@ from filelock import FileLock
 from spamctl.errors import ArtefactError, SpamctlError, UnavailableError, UsageError
 from spamctl.model import artefact
 from spamctl.model.artefact import PACKAGE
-from spamctl.model.succession import CHALLENGER, CHAMPION
+from spamctl.model.succession import CHALLENGER, CHAMPION, versions_of
 from spamctl.model.tracking import open_tracking, require_reachable, shown, state_of, tracking_uri
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _find(client: MlflowClient, name: str, wanted: str) -> ModelVersion:
             return _numbered(client.get_model_version_by_alias(name, wanted))
         if wanted != LATEST:
             return _numbered(client.get_model_version(name, wanted))
-        every = _every(client, name)
+        every = [_numbered(version) for version in versions_of(client, name)]
     except MlflowException as error:
         if error.error_code in _MISSING:
             raise _no_version(client, name, wanted) from None
@@ -112,12 +112,6 @@ def _find(client: MlflowClient, name: str, wanted: str) -> ModelVersion:
     if not every:
         raise _no_version(client, name, wanted)
     return max(every, key=lambda version: int(version.version))
-
-
-def _every(client: MlflowClient, name: str) -> list[ModelVersion]:
-    """List the versions of a model."""
-    found = client.search_model_versions(f"name = '{name}'")  # the name holds no quote: its option sees to that
-    return [_numbered(version) for version in found]
 
 
 def _numbered(version: ModelVersion) -> ModelVersion:
@@ -130,7 +124,7 @@ def _numbered(version: ModelVersion) -> ModelVersion:
 
 def _no_version(client: MlflowClient, name: str, wanted: str) -> UsageError:
     """Say what there is instead."""
-    numbers = sorted(int(version.version) for version in _every(client, name))
+    numbers = sorted(int(_numbered(version).version) for version in versions_of(client, name))
     if not numbers:
         return UsageError(f"--model-name {name}: no model of this name is registered here; type spamctl train first")
     what = f"has no {wanted}" if wanted in ALIASES else f"has no version {wanted}"

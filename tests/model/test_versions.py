@@ -11,6 +11,10 @@ from spamctl.model import tracking, versions
 from tests.mlflow_loaded import load_mlflow
 from tests.ports import closed_port
 from tests.registered import URI, package, register
+from tests.store.test_injection import ATTACKS
+
+# Names that end the quotes of a filter and go on, to all versions of the model spam
+OPEN_FILTERS = ["spam' AND name = 'spam", "spam' AND name LIKE '%", "spam' AND version_number > '0"]
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +73,19 @@ def test_a_copy_that_is_sound_is_kept_and_a_damaged_one_is_made_anew(here):
 def test_what_is_not_there_is_refused_with_what_there_is(here, name, wanted, words):
     with pytest.raises(UsageError, match=words):
         versions.fetch(name, wanted, here)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wanted", ["champion", "latest", "1"])
+def test_an_attack_in_the_place_of_a_name_finds_no_version(here, wanted):
+    (mlflow_db,) = Path().glob("*.db")
+    before = mlflow_db.read_bytes()
+    for attack in (*ATTACKS, *(f"spam{attack}" for attack in ATTACKS), *OPEN_FILTERS):
+        with pytest.raises(UsageError, match="no model of this name is registered here"):
+            versions.fetch(attack, wanted, here)
+    assert versions.meant(OPEN_FILTERS[0], [wanted]) == [""]
+    assert mlflow_db.read_bytes() == before
+    assert not here.exists()
 
 
 @pytest.mark.slow

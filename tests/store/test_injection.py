@@ -3,7 +3,7 @@
 import ast
 import contextlib
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +11,15 @@ from sqlalchemy import insert, inspect, select
 
 import spamctl
 from spamctl.errors import UsageError
-from spamctl.store import labels, queries, tables
+from spamctl.store import labels, monitoring, queries, tables
 from spamctl.store.address import parse
 from spamctl.store.capture import Capture
 from spamctl.store.database import open_store
 from spamctl.store.queries import Window
 from spamctl.store.rows import ShadowVerdict
+from spamctl.store.window import Wish, require_rows, survey
 from tests.store.made_rows import row, rows
+from tests.store.test_monitoring import FIRST
 
 STARTS = ["'", '"', "`", "')", '")', "\\'", "%27", "\uff07", "\0'", "$$"]
 STATEMENTS = [
@@ -75,13 +77,51 @@ def test_an_attack_chooses_and_changes_nothing(store):
         connection.execute(insert(tables.data), [asdict(one) for one in rows(3)])
     before = state(store)
     for attack in ATTACKS:
-        assert queries.count(store, Window(model_version=attack)) == 0
+        for window in (Window(model_version=attack), Window(model_name=attack)):
+            assert queries.count(store, window) == queries.count_known(store, window) == 0
+            assert (
+                queries.tally(store, window)
+                == queries.newest(store, 9, window)
+                == list(queries.pages(store, window))
+                == []
+            )
+            assert queries.by_version(store, window) == queries.shadow_tally(store, "8", window) == {}
+            assert all_of(survey(store, window, Wish())).rows == 0
+            with pytest.raises(UsageError, match="holds no answer of"):
+                require_rows(store, window)
         assert queries.shadow_tally(store, attack) == {}
         assert queries.find(store, [attack]) == {}
         assert labels.feedback(store, attack, "spam", source=attack, annotator=attack) == "unknown"
         with pytest.raises(ValueError, match="is no uuid"):
             labels.set_labels(store, {attack: "spam"}, attack)
     assert state(store) == before
+
+
+def all_of(work):
+    """Run to its end what ticks, and return what it returns."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            return done.value
+
+
+def test_an_attack_as_a_model_has_its_own_findings_and_no_others(store):
+    monitoring.append(store, FIRST)
+    before = state(store)
+    for attack in ATTACKS:
+        assert monitoring.history(store, attack) == []
+    assert state(store) == before
+    made = [
+        replace(FIRST, run_id=attack, model_name=attack, model_version=attack, figures={attack: attack})
+        for attack in ATTACKS
+    ]
+    for one in made:
+        assert monitoring.append(store, one)
+    assert [monitoring.history(store, attack) for attack in ATTACKS] == [[one] for one in made]
+    assert monitoring.history(store, FIRST.model_name) == [FIRST]
+    columns, _ = before["monitoring"]
+    assert state(store) == before | {"monitoring": (columns, 1 + len(ATTACKS))}
 
 
 def test_an_attack_as_a_source_or_an_annotator_is_only_a_name(store):
@@ -112,26 +152,61 @@ def test_a_file_may_be_named_like_an_attack(tmp_path):
 
 
 SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|PRAGMA|ATTACH|FROM|WHERE|SET)\b")
+# MLflow's filters have no parameters: what ends with a comparison and a quote is about to take a value in.
+FILTER = re.compile(r"\s([!<>]?=|[<>]|I?LIKE|IN)\s*\(?\s*['\"]($|%|{)")
 
 
-def built_at_run_time(node):
+def is_built(node):
     """Tell whether a text is put together from parts: an f-string, a format, a concatenation."""
-    if isinstance(node, ast.JoinedStr):
-        return bool(SQL.search(ast.unparse(node)))
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Mod):
-        return bool(SQL.search(ast.unparse(node)))
-    return (
-        isinstance(node, ast.Call)
-        and ast.unparse(node.func).endswith(".format")
-        and bool(SQL.search(ast.unparse(node)))
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, ast.Add | ast.Mod)
+    return isinstance(node, ast.JoinedStr) or (
+        isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".format")
     )
 
 
-def test_no_statement_is_built_of_parts():
-    probe = ast.parse("f'SELECT {x}'; 'DROP ' + x; 'DELETE %s' % x; 'SELECT {}'.format(x); 'SELECT 1'; f'{x} row'")
-    assert sum(built_at_run_time(node) for node in ast.walk(probe)) == 4
-    faults = []
+def is_a_statement(node):
+    """Tell whether a text is SQL that is put together."""
+    return is_built(node) and bool(SQL.search(ast.unparse(node)))
+
+
+def is_a_filter(node):
+    """Tell whether a text is a filter that is put together, or a call of MLflow's may be given one."""
+    if is_built(node):
+        parts = (part.value for part in ast.walk(node) if isinstance(part, ast.Constant))
+        return any(isinstance(part, str) and FILTER.search(part) for part in parts)
+    if not (isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2].startswith("search_")):
+        return False
+    return not all(isinstance(value, ast.Constant) for value in (*node.args, *(word.value for word in node.keywords)))
+
+
+def found(rule):
+    """Name the functions, or modules, of the package in which a text breaks a rule."""
+    names = set()
     for path in Path(spamctl.__file__).parent.rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        faults += [f"{path.name}:{node.lineno}" for node in ast.walk(tree) if built_at_run_time(node)]
-    assert not faults
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        for node in filter(rule, ast.walk(tree)):
+            inside = [one.name for one in functions if one.lineno <= node.lineno <= one.end_lineno]
+            names.add(".".join([path.stem, *inside]))
+    return names
+
+
+def count(rule, code):
+    return sum(map(rule, ast.walk(ast.parse(code))))
+
+
+def test_no_statement_is_built_of_parts():
+    probe = "f'SELECT {x}'; 'DROP ' + x; 'DELETE %s' % x; 'SELECT {}'.format(x); 'SELECT 1'; f'{x} row'"
+    assert count(is_a_statement, probe) == 4
+    assert found(is_a_statement) == set()
+
+
+def test_one_place_puts_a_value_into_a_filter_and_looks_at_it_first():
+    built = """f"name = '{x}'"; "name != '" + x; "name LIKE '%s'" % x; "run IN ('{}')".format(x); f'id > "{x}"'"""
+    asked = "client.search_runs(x); mlflow.search_model_versions(filter_string=x, max_results=9)"
+    fine = (
+        """client.search_runs("a = 'b'", max_results=9); re.search(x); "a = '%s'"; f"x = {x}, '{x}'"; f'<a b="{x}">'"""
+    )
+    assert [count(is_a_filter, code) for code in (built, asked, fine)] == [5, 2, 0]
+    assert found(is_a_filter) == {"succession.versions_of"}
