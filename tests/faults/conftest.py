@@ -7,8 +7,7 @@ import pytest
 
 from spamctl.model.golden import GOLDEN
 from tests import tiny_packages
-from tests.store.conftest import address, mortal_postgres, postgres
-from tests.store.test_survival import small_disk
+from tests.store.conftest import address, mortal_postgres, postgres, small_disk
 
 __all__ = ["address", "mortal_postgres", "postgres", "small_disk"]
 

@@ -76,18 +76,27 @@ def assert_kept(load, address):
     assert_whole(address)
 
 
-def test_a_full_disk_stores_nothing_that_it_does_not_say_and_works_again_with_room(package, small_disk):
+@pytest.mark.small_disk
+@pytest.mark.parametrize(("mode", "statuses"), [("required", {200, 503}), ("best-effort", {200})])
+def test_a_full_disk_stores_nothing_that_it_does_not_say_and_works_again_with_room(package, small_disk, mode, statuses):
     ballast, file = small_disk / "ballast", str(small_disk / "spam.db")
     ballast.write_bytes(bytes(2 * MIB))
-    mode = {"capture": "best-effort", "capture_seconds": SHORT_S}
-    with a_server(package, datastore_uri=file, **mode) as server, Load(server.port, 4, long=50_000) as load:
+    settings = {"datastore_uri": file, "capture": mode, "capture_seconds": SHORT_S}
+    with a_server(package, **settings) as server, Load(server.port, 4, long=50_000) as load:
         until(lambda: load.captured() and len(load.answers) - len(load.captured()) > 20)
         assert server.process.poll() is None
+        assert get(server.port, "/ping").status == 200
         ballast.unlink()
         ended = time.monotonic()
         until(lambda: any(answer.left > ended and answer.is_captured for answer in list(load.answers)))
         load.stop()
-    assert load.statuses() == {200}
+    assert load.statuses() == statuses
+    assert all(answer.is_captured for answer in load.of(200)) == (mode == "required")
+    for answer in load.of(503):
+        assert answer.reply.headers["retry-after"] == "1"
+        assert answer.reply.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
+        assert small_disk.name not in answer.reply.json()["message"]
+    assert mode == "best-effort" or any("its disk" in answer.reply.json()["message"] for answer in load.of(503))
     assert_kept(load, file)
 
 

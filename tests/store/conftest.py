@@ -1,4 +1,6 @@
-"""Make stores in both databases, in a PostgreSQL server that the tests start themselves."""
+"""Make stores in both databases, in a PostgreSQL server that the tests start themselves, and a disk to fill."""
+
+import subprocess
 
 import pytest
 
@@ -45,3 +47,18 @@ def sqlite_store(tmp_path):
     """Open a fresh SQLite store."""
     with open_store(str(tmp_path / "spam.db"), create=True) as opened:
         yield opened
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mount a disk of 4 MiB, where this machine lets us."""
+    place = tmp_path / "small"
+    place.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
+    try:
+        subprocess.run(words, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        told = getattr(error, "stderr", None) or str(error)
+        pytest.skip(f"no disk can be mounted here, run as root with the right to mount: {told.strip()}")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.slow
 
 CYCLES = int(os.environ.get("RELIABILITY_CYCLES", "5"))
 ROOT = Path(__file__).parents[2]
+MODES = ("required", "best-effort")
 
 
 def requests_stored(address):
@@ -84,24 +85,23 @@ def test_kill_9_loses_nothing_acknowledged_and_a_retry_writes_nothing_twice(addr
     assert requests_stored(address) == dict.fromkeys(acknowledged | left, writer.ROWS)
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """Mount a disk of 4 MiB, where this machine lets us."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("no disk can be mounted here: run as root with the right to mount")
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
-
-
-def outcomes(capture, size, numbers):
+def outcomes(capture, size, numbers, mode):
     """Submit rows of a size one after the other, and return the requests that were acknowledged."""
     made = {str(number): capture.submit([row("x" * size, request_id=str(number))]) for number in numbers}
-    return {request for request, future in made.items() if future.result(60)}
+    return {request for request, future in made.items() if is_stored(future, mode)}
+
+
+def is_stored(future, mode):
+    """Return whether a row is said to be stored; that it is not, each mode says in its own way."""
+    error = future.exception(60)
+    if mode == "best-effort":
+        return future.result()
+    if error is None:
+        assert future.result() is True
+        return True
+    assert isinstance(error, UnavailableError)
+    assert str(error).startswith("the answer could not be stored: ")
+    return False
 
 
 def assert_stored(file, stored, late):
@@ -112,25 +112,27 @@ def assert_stored(file, stored, late):
     assert_whole(file)
 
 
-def test_a_full_disk_acknowledges_nothing_that_is_not_there(small_disk):
+@pytest.mark.small_disk
+@pytest.mark.parametrize("mode", MODES)
+def test_a_full_disk_acknowledges_nothing_that_is_not_there(mode, small_disk):
     ballast, file = small_disk / "ballast", str(small_disk / "spam.db")
     ballast.write_bytes(bytes(2 * 2**20))
-    with contextlib.closing(Capture(file, mode="best-effort", timeout_s=0.5)) as capture:
+    with contextlib.closing(Capture(file, mode=mode, timeout_s=0.5)) as capture:
         stored = set()
         for start in range(0, 60, 10):
-            stored |= outcomes(capture, 50_000, range(start, start + 10))
+            stored |= outcomes(capture, 50_000, range(start, start + 10), mode)
         assert 3 < len(stored) < 60
         more = itertools.count(100)
 
         def fails_under_pressure():
-            stored.update(outcomes(capture, 50_000, [next(more)]))
+            stored.update(outcomes(capture, 50_000, [next(more)], mode))
             return not capture.stats().reachable
 
         assert eventually(fails_under_pressure)  # without pressure, what little still fits makes it reachable
         assert capture.stats().fault in {"its disk is full", "its disk cannot be read or written"}
         ballast.unlink()
         assert eventually(lambda: capture.stats().reachable)
-        stored |= outcomes(capture, 1_000, range(60, 70))
+        stored |= outcomes(capture, 1_000, range(60, 70), mode)
         assert {str(number) for number in range(60, 70)} <= stored
         late = capture.stats().late
     assert_stored(file, stored, late)
@@ -141,25 +143,27 @@ import json, resource, sys, time
 from spamctl.store.capture import Capture
 from tests.store.test_survival import outcomes
 
-capture = Capture(sys.argv[1], mode="best-effort", timeout_s=0.5)
+file, mode = sys.argv[1:]
+capture = Capture(file, mode=mode, timeout_s=0.5)
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
-stored = outcomes(capture, 50_000, range(20)) | outcomes(capture, 50_000, range(20, 40))
+stored = outcomes(capture, 50_000, range(20), mode) | outcomes(capture, 50_000, range(20, 40), mode)
 full = len(stored)
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 while not capture.stats().reachable:
     time.sleep(0.1)
-stored |= outcomes(capture, 50_000, range(40, 60))
+stored |= outcomes(capture, 50_000, range(40, 60), mode)
 late = capture.stats().late
 capture.close()
 print(json.dumps({"full": full, "stored": sorted(stored), "late": late}))
 """
 
 
-def test_a_file_that_may_not_grow_acknowledges_nothing_that_is_not_there(tmp_path):
+@pytest.mark.parametrize("mode", MODES)
+def test_a_file_that_may_not_grow_acknowledges_nothing_that_is_not_there(mode, tmp_path):
     file = str(tmp_path / "spam.db")
     done = subprocess.run(
-        [sys.executable, "-c", FILE_LIMIT, file], capture_output=True, text=True, cwd=ROOT, timeout=60, check=True
+        [sys.executable, "-c", FILE_LIMIT, file, mode], capture_output=True, text=True, cwd=ROOT, timeout=60, check=True
     )
     told = json.loads(done.stdout)
     assert told["full"] < 40
@@ -278,3 +282,32 @@ def test_what_is_committed_after_its_time_is_counted_and_a_retry_finds_it(postgr
         assert capture.submit([row("slow")]).result(60) is True
         assert (capture.stats().stored, capture.stats().repeated, capture.stats().failed) == (1, 1, 1)
     assert requests_stored(address) == {"request": 1}
+
+
+FULL = """
+CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql
+    AS 'BEGIN RAISE EXCEPTION ''could not extend file'' USING ERRCODE = ''disk_full''; END';
+CREATE TRIGGER no_room BEFORE INSERT ON data EXECUTE FUNCTION no_room();
+"""
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("mode", MODES)
+def test_a_full_disk_of_postgresql_is_told_as_one_and_its_end_is_noticed(mode, postgres):
+    address = postgres.empty_database()
+    with contextlib.closing(Capture(address, mode=mode, timeout_s=0.5)) as capture:
+        assert capture.submit([row("before")]).result(60)
+        with open_store(address) as store, store.writing() as connection:
+            connection.execute(text(FULL))
+
+        def is_full():
+            stored = is_stored(capture.submit([row("while it was full")]), mode)
+            return not stored and capture.stats().fault == "its disk is full"
+
+        assert eventually(is_full)  # between two of them the store is asked, and answers
+        with open_store(address) as store, store.writing() as connection:
+            connection.execute(text("DROP TRIGGER no_room ON data"))
+        assert eventually(lambda: is_stored(capture.submit([row("after")]), mode))
+        assert eventually(lambda: not capture.stats().fault)
+    with open_store(address) as store:
+        assert {found.text for found in queries.newest(store, 10)} == {"before", "after"}
