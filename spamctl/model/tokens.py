@@ -47,7 +47,7 @@ class MessageTokenizer:
         So `fr\u200bee` and fullwidth letters hide no word. The rule is part of the `tokenizer.json` that is packaged.
         """
         own = [tokenizer.normalizer] if tokenizer.normalizer else []
-        seen = [normalizers.NFKC(), normalizers.Replace(Regex(_UNSEEN), "")]
+        seen = [normalizers.NFKC(), normalizers.Replace(Regex(_UNSEEN), ""), normalizers.NFKC()]  # marks may now meet
         tokenizer.normalizer = normalizers.Sequence([*seen, *own])
         return cls(tokenizer, max_tokens=max_tokens, empty_id=empty_id)
 

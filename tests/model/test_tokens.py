@@ -1,7 +1,11 @@
 """Hold tokens to one rule: any text has an answer, none has a control token, and what is cut is said."""
 
 import random
+import string
+import sys
 import time
+import unicodedata
+from collections import defaultdict
 
 import pytest
 from hypothesis import example, given, settings
@@ -100,12 +104,56 @@ def test_plain_text_is_read_as_it_is(text):
     assert seeing().encode([text]) == tokenizer(99).encode([text])
 
 
+UNSEEN_RANGES = ((0x200B, 0x2010), (0x202A, 0x202F), (0x2060, 0x2070), (0x1D173, 0x1D17B), (0xE0000, 0xE1000))
+UNSEEN_ALONE = (0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x17B4, 0x180E, 0x3164, 0xFE00, 0xFE0F, 0xFEFF, 0xFFA0)
+UNSEEN = [*map(chr, UNSEEN_ALONE), *(chr(code) for start, end in UNSEEN_RANGES for code in range(start, end))]
+
+
 def test_every_character_that_is_drawn_as_nothing_is_read_as_nothing():
-    ranges = ((0x200B, 0x2010), (0x202A, 0x202F), (0x2060, 0x2070), (0x1D173, 0x1D17B), (0xE0000, 0xE1000))
-    alone = (0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x17B4, 0x180E, 0x3164, 0xFE00, 0xFE0F, 0xFEFF, 0xFFA0)
-    unseen = [*map(chr, alone), *(chr(code) for start, end in ranges for code in range(start, end))]
-    rows = seeing().encode([f"fr{one}ee" for one in unseen])
-    assert [row.ids for row in rows] == [seeing().encode(["free"])[0].ids] * len(unseen)
+    rows = seeing().encode([f"fr{one}ee" for one in UNSEEN])
+    assert [row.ids for row in rows] == [seeing().encode(["free"])[0].ids] * len(UNSEEN)
+
+
+def with_unseen(text, places):
+    """Put characters that are drawn as nothing into a text, each at a place of its own."""
+    for place, unseen in places:
+        at = place % (len(text) + 1)
+        text = text[:at] + unseen + text[at:]
+    return text
+
+
+@given(
+    st.text(st.characters(categories=["L", "M", "N", "P", "S", "Zs"], exclude_characters="&"), max_size=20),
+    st.lists(st.tuples(st.integers(0, 99), st.sampled_from(UNSEEN)), max_size=20),
+)
+@example("cafe\u0301", [(4, "\u200b")])
+@example("\uff76\uff9e", [(1, "\u2060")])  # halfwidth, in two parts
+def test_what_is_drawn_as_nothing_changes_no_token_wherever_it_stands(text, places):
+    assert seeing(512).encode([with_unseen(text, places)])[0].ids == seeing(512).encode([text])[0].ids
+
+
+def lookalikes():
+    """Return for each ASCII character those that compatibility makes equal to it, of Unicode 3.2, as IDNA knows it."""
+    found = defaultdict(list)
+    for code in (*range(0x80, 0xD800), *range(0xE000, sys.maxunicode + 1)):
+        if (seen := unicodedata.ucd_3_2_0.normalize("NFKC", chr(code))).isascii():
+            found[seen].append(chr(code))
+    return found
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_twins_of_all_messages_have_the_same_tokens_99_times_in_100(messages, share):
+    chance, alike = random.Random(0), lookalikes()
+    assert all(len(alike[letter]) > 9 for letter in string.ascii_letters)
+    texts = [message.text for message in messages] * 10
+    twins = []
+    for text in texts:
+        letters = (chance.choice(alike[one] or [one]) if chance.random() < share else one for one in text)
+        places = [(chance.randrange(999), chance.choice(UNSEEN)) for _ in range(round(share * len(text)))]
+        twins.append(with_unseen("".join(letters), places))
+    agreeing = [a.ids == b.ids for a, b in zip(seeing().encode(twins), seeing().encode(texts), strict=True)]
+    assert not any(twin == text for twin, text in zip(twins, texts, strict=True))
+    assert sum(agreeing) >= 0.99 * len(texts)
 
 
 @pytest.mark.parametrize(
