@@ -1,5 +1,7 @@
 """The real application answers every bad request with its exact status, and any text with a verdict."""
 
+import json
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -8,7 +10,7 @@ from spamctl.serving.guard import Access
 from spamctl.serving.service import MIB
 from spamctl.store import queries
 from tests.serving import bad_bodies
-from tests.serving.spellings import EVERY, JSON, ODD, ODD_CASES, spell
+from tests.serving.spellings import EVERY, JSON, ODD, ODD_CASES, SPELLINGS, spell
 from tests.serving.tiny_service import open_service
 
 BAD = bad_bodies.MALFORMED | {name: (JSON, body.encode(), 400) for name, (body, _) in bad_bodies.WRONG.items()}
@@ -36,6 +38,27 @@ def test_a_bad_request_is_told_its_exact_status(client, kind, body, status):
     assert answer.json().keys() == {"error_code", "message", "request_id"}
     assert len(answer.content) <= 1024
     assert "secret" not in answer.text
+
+
+def refused(client, body):
+    """Return the words of a refusal of wrong values."""
+    answer = post(client, JSON, body.encode())
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    return answer.json()["message"]
+
+
+@pytest.mark.parametrize(("body", "words"), bad_bodies.WRONG.values(), ids=bad_bodies.WRONG)
+def test_what_is_wrong_with_rows_is_told_by_row_and_column(client, body, words):
+    assert refused(client, body).startswith(words)
+
+
+@pytest.mark.parametrize(("value", "named"), bad_bodies.VALUES.values(), ids=bad_bodies.VALUES)
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_a_value_that_is_no_text_is_told_by_row_and_column_and_no_row_is_kept(client, service, name, value, named):
+    before = queries.count(service.archive.store)
+    body = json.dumps(SPELLINGS[name](["a", "b", "IT"])).replace('"IT"', value)
+    assert refused(client, body).startswith(f"row 2: column 'text' holds {named}, not text")
+    assert queries.count(service.archive.store) == before
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def test_a_value_that_is_no_text_is_refused_in_every_spelling(name, value, named
     body = json.dumps(SPELLINGS[name](["a", "b", "IT"])).replace('"IT"', value)
     told = refused(JSON, body)
     assert told.status == 400
-    assert told.message.startswith((f"row 2: column 'text' holds {named}, not text", f"row 2: holds {named}"))
+    assert told.message.startswith(f"row 2: column 'text' holds {named}, not text")
 
 
 @pytest.mark.parametrize(
