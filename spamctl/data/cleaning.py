@@ -8,6 +8,12 @@ import unicodedata
 _CONTROLS: dict[int, str | None] = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)))
 _CONTROLS |= dict.fromkeys(map(ord, "\n\v\f\r\x1c\x1d\x1e\x85"), "\n") | {0x09: "\t", 0x1F: " "}
 
+# Unicode's property Default_Ignorable_Code_Point: what is drawn as nothing.
+UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+
 # `html.unescape` raises on a number of more than 4,300 digits; no character's number has more than seven.
 _ENDLESS_REFERENCE = re.compile(r"&#[0-9]{32,};?")
 

@@ -7,15 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from spamctl.data.cleaning import UNSEEN
 from spamctl.data.parts import Split
 from spamctl.message import Message
 
 _DIGIT = re.compile(r"\d")
-# Unicode's property Default_Ignorable_Code_Point: what is drawn as nothing.
-_UNSEEN = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
-    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +42,7 @@ def seen_key(text: str) -> str:
     key = twin_key(text)
     if key.isascii():
         return key
-    return twin_key(unicodedata.normalize("NFKC", _UNSEEN.sub("", unicodedata.normalize("NFKC", key))))
+    return twin_key(unicodedata.normalize("NFKC", UNSEEN.sub("", unicodedata.normalize("NFKC", key))))
 
 
 def key_hash(key: str) -> bytes:

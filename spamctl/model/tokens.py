@@ -8,12 +8,13 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, normalizers
 
-from spamctl.data.cleaning import clean
+from spamctl.data.cleaning import UNSEEN, clean
 from spamctl.errors import ArtefactError
 
 # A token seldom spans more characters; text beyond this is cut before it is tokenised: 10 MB cost no more than a page.
+# Of a long text, what is drawn as nothing goes before it is cut: else enough of it would push all words out of sight.
 CHARACTERS_PER_TOKEN = 32
-# What is drawn as nothing: Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt).
+# `cleaning.UNSEEN` as the tokenizer's library writes it.
 _UNSEEN = (
     r"[\x{AD}\x{34F}\x{61C}\x{115F}\x{1160}\x{17B4}\x{17B5}\x{180B}-\x{180F}\x{200B}-\x{200F}\x{202A}-\x{202E}"
     r"\x{2060}-\x{206F}\x{3164}\x{FE00}-\x{FE0F}\x{FEFF}\x{FFA0}\x{FFF0}-\x{FFF8}\x{1BCA0}-\x{1BCA3}"
@@ -63,6 +64,7 @@ class MessageTokenizer:
     def encode(self, texts: Sequence[str]) -> list[TokenRow]:
         """Return one TokenRow a text, in order; a text without tokens becomes the end-of-text token alone."""
         limit = self.max_tokens * CHARACTERS_PER_TOKEN
+        texts = [text if len(text) <= limit or text.isascii() else UNSEEN.sub("", text) for text in texts]
         cleaned = [clean(text[: 2 * limit]) for text in texts]
         encodings = self._tokenizer.encode_batch([text[:limit] for text in cleaned])
         return [

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spamctl.data import duplicates
+from spamctl.data import cleaning
 from spamctl.data.duplicates import group_twins, keep_distinct, leakage, seen_key, twin_key
 from spamctl.data.parts import Split
 from spamctl.message import NOT_SPAM, SPAM, Message
@@ -88,7 +88,7 @@ def test_what_is_unseen_is_what_the_model_does_not_read():
 
     everything = "".join(chr(point) for point in range(0x110000) if not 0xD800 <= point < 0xE000)
     read = normalizers.Replace(Regex(tokens._UNSEEN), "").normalize_str(everything)
-    assert duplicates._UNSEEN.sub("", everything) == read
+    assert cleaning.UNSEEN.sub("", everything) == read
     assert len(read) < len(everything)
 
 

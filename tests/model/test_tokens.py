@@ -132,6 +132,13 @@ def test_what_is_drawn_as_nothing_changes_no_token_wherever_it_stands(text, plac
     assert seeing(512).encode([with_unseen(text, places)])[0].ids == seeing(512).encode([text])[0].ids
 
 
+@pytest.mark.parametrize("unseen", ["\u200b", "\U000e0041", "\ufeff\u2060"])
+def test_no_number_of_what_is_drawn_as_nothing_hides_what_follows(unseen):
+    text = "free cash " * 4
+    hidden = unseen * 100_000 + text[:6] + unseen * 100_000 + text[6:]
+    assert seeing().encode([hidden]) == seeing().encode([text])
+
+
 def lookalikes():
     """Return for each ASCII character those that compatibility makes equal to it, of Unicode 3.2, as IDNA knows it."""
     found = defaultdict(list)
