@@ -17,7 +17,6 @@ from spamctl.cli.events import Event, read_event, read_failure, read_line
 from spamctl.cli.flags import Flags
 from spamctl.config.options import Options
 from spamctl.config.train import TrainOptions
-from spamctl.config.words import shown
 from spamctl.errors import GateRefusedError, SpamctlError, UsageError
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show all that the steps wr
 
 Hear = Callable[[Event], None]
 
+_LONGEST_SHOWN = 40
 RESUMABLE = {"train", "traffic"}  # the others begin anew: their steps are short, or have an effect outside
 
 _REFUSALS = {error.exit_code: error for error in (UsageError, GateRefusedError)}
@@ -150,7 +150,9 @@ def _origin(flow: Flow, folder: Path, run_id: str) -> list[str]:
         raise UsageError(f"--resume: no {flow.verb} run has been started in this folder; type spamctl {flow.verb}")
     last = latest.read_text(encoding="utf-8").strip()
     if run_id and not (re.fullmatch(r"\w{1,100}", run_id) and (runs / run_id).is_dir()):
-        raise UsageError(f"--run-id: there is no run {shown(run_id)} in this folder; the last one is {last}")
+        raise UsageError(
+            f"--run-id: there is no run {run_id[:_LONGEST_SHOWN]!r} in this folder; the last one is {last}"
+        )
     return ["--origin-run-id", run_id or last]
 
 
