@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from spamctl.config.models import NAME
 from spamctl.config.options import Fault, Options, option
 from spamctl.config.words import shown
 
@@ -26,7 +27,7 @@ class RollbackOptions(Options):
         """Yield a version that is none."""
         if not re.fullmatch(r"previous|[1-9][0-9]{0,8}", self.to):
             yield Fault(("to",), f"must be previous or the number of a version, got {shown(self.to)}")
-        if not re.fullmatch(r"(?!\.)[A-Za-z0-9._-]{1,100}", self.model_name):
+        if not NAME.fullmatch(self.model_name):
             yield Fault(("model_name",), f"must be the name of a registered model, got {shown(self.model_name)}")
 
 

@@ -9,13 +9,14 @@ from spamctl.config.options import Fault
 from spamctl.config.words import shown
 
 VERSIONS = ("champion", "challenger", "latest")
+NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}")  # of a model: a folder's too
 _PLAIN = r"\w(?:[\w .-]*[\w-])?"
 _LONGEST = 100
 
 
 def name_faults(option: str, name: str) -> Iterator[Fault]:
     """Yield what keeps a text from being a model's name, a folder's too."""
-    if not re.fullmatch(r"(?!\.)[A-Za-z0-9._-]{1,100}", name):
+    if not NAME.fullmatch(name):
         words = "must be 1 to 100 letters, digits and . _ - and not begin with a dot"
         yield Fault((option,), f"{words}, got {shown(name)}")
 

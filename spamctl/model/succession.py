@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 TAG = "spamctl.champions"
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
+NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}")  # of a model: neither a filter nor a path means anything else by it
 _MOST = 100  # of a list that MLflow keeps as one tag of at most 5,000 characters
 
 
@@ -75,7 +75,7 @@ def versions_of(client: MlflowClient, name: str) -> list[ModelVersion]:
 
     MLflow's filters are text without parameters, and a quote would end the name in it: what is no name has no version.
     """
-    return list(client.search_model_versions(f"name = '{name}'")) if _NAME.fullmatch(name) else []
+    return list(client.search_model_versions(f"name = '{name}'")) if NAME.fullmatch(name) else []
 
 
 def _lead(client: MlflowClient, name: str, version: str, history: list[str]) -> None:

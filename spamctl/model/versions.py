@@ -18,7 +18,7 @@ from filelock import FileLock
 from spamctl.errors import ArtefactError, SpamctlError, UnavailableError, UsageError
 from spamctl.model import artefact
 from spamctl.model.artefact import PACKAGE
-from spamctl.model.succession import CHALLENGER, CHAMPION, versions_of
+from spamctl.model.succession import CHALLENGER, CHAMPION, NAME, versions_of
 from spamctl.model.tracking import open_tracking, require_reachable, shown, state_of, tracking_uri
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ LATEST = "latest"
 ALIASES = (CHAMPION, CHALLENGER)
 REMEMBERED = "resolved.json"
 _MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-_NAME, _NUMBER = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}"), re.compile(r"[1-9][0-9]{0,17}")
+_NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 _LONGEST_SHOWN = 40
 
 
@@ -53,7 +53,7 @@ def fetch(name: str, wanted: str, cache: Path) -> Found:
     UnavailableError if the registry does not answer and nothing is remembered, ArtefactError if the package is damaged,
     or if what the registry calls a version is no number.
     """
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise UsageError(
             f"--model-name {name[:_LONGEST_SHOWN]!r}: cannot name a folder: give letters, digits and . _ -"
         )

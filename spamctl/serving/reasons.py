@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spamctl.errors import ArtefactError
+from spamctl.model.succession import NAME
 from spamctl.serving.explain import explanation, variants
 
 if TYPE_CHECKING:
     from spamctl.model.engine import Engine
 
 MOST_WORDS = 6
-_NAME, _VERSION = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}"), re.compile(r"[0-9]{1,9}")
+_VERSION = re.compile(r"[0-9]{1,9}")
 _LEAST_PUSH = 0.05  # log-odds, below which a word is not behind anything
 
 
@@ -42,7 +43,7 @@ class Reasons:
 
     def _engine(self, name: str, version: str) -> Engine | str:
         """Load a version; what the store calls it must be a name before it may be part of a path."""
-        if not (_NAME.fullmatch(name) and _VERSION.fullmatch(version)):
+        if not (NAME.fullmatch(name) and _VERSION.fullmatch(version)):
             return ""
         copies = sorted((self._cache / name).glob(f"{version}-*"))
         if not copies:

@@ -133,11 +133,9 @@ class Server(uvicorn.Server):
 
     async def among_siblings(self, listener: socket.socket) -> None:
         """Serve, and tell the other workers, if there are any, what was answered."""
-        async with contextlib.AsyncExitStack() as stack:
-            if folder := self._service.siblings:
-                await stack.enter_async_context(
-                    siblings.answering(folder, lambda: self._service.recent.activity().to_json())
-                )
+        folder, recent = self._service.siblings, self._service.recent
+        beside = siblings.answering(folder, lambda: recent.activity().to_json()) if folder else contextlib.nullcontext()
+        async with beside:
             await self.serve(sockets=[listener])
 
     @property

@@ -108,11 +108,16 @@ class Sink:
 
     def close(self) -> None:
         """Let the connection go; the next write makes another."""
-        if self._connection:
-            self._connection.close()
+        self._give_back()
         if self._store:
             self._store.close()
-        self._store = self._connection = None
+            self._store = None
+
+    def _give_back(self) -> None:
+        """Put the connection back into the pool, which holds no other."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
 
     def _opened(self) -> Connection:
         """Return the connection that writes; open the store, with all checks of the schema, if it is not."""
@@ -126,9 +131,8 @@ class Sink:
             except BaseException:
                 self.close()
                 raise
-        if self._connection and not self._wal:  # a server is asked whether it is there before anything is claimed
-            self._connection.close()
-            self._connection = None
+        if not self._wal:
+            self._give_back()  # a server is asked whether it is there before anything is claimed
         if self._connection is None:
             self._connection = self._store.writer.connect()
         return self._connection
@@ -137,9 +141,7 @@ class Sink:
     def _lent(self) -> Iterator[Connection]:
         """Lend the very connection that writes, outside of transactions; the next write takes it again."""
         assert self._store  # noqa: S101 - for the type checker
-        if self._connection:
-            self._connection.close()  # back into the pool, which holds no other
-            self._connection = None
+        self._give_back()
         with self._store.bare.connect() as connection:
             yield connection
 

@@ -20,6 +20,7 @@ from spamctl.store.rows import ShadowVerdict
 from spamctl.store.window import Wish, require_rows, survey
 from tests.store.made_rows import row, rows
 from tests.store.test_monitoring import FIRST
+from tests.ticks import last
 
 STARTS = ["'", '"', "`", "')", '")', "\\'", "%27", "\uff07", "\0'", "$$"]
 STATEMENTS = [
@@ -86,7 +87,7 @@ def test_an_attack_chooses_and_changes_nothing(store):
                 == []
             )
             assert queries.by_version(store, window) == queries.shadow_tally(store, "8", window) == {}
-            assert all_of(survey(store, window, Wish())).rows == 0
+            assert last(survey(store, window, Wish())).rows == 0
             with pytest.raises(UsageError, match="holds no answer of"):
                 require_rows(store, window)
         assert queries.shadow_tally(store, attack) == {}
@@ -95,15 +96,6 @@ def test_an_attack_chooses_and_changes_nothing(store):
         with pytest.raises(ValueError, match="is no uuid"):
             labels.set_labels(store, {attack: "spam"}, attack)
     assert state(store) == before
-
-
-def all_of(work):
-    """Run to its end what ticks, and return what it returns."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as done:
-            return done.value
 
 
 def test_an_attack_as_a_model_has_its_own_findings_and_no_others(store):
