@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,10 +25,11 @@ from spamctl.model.telemetry import silence_openvino
 from spamctl.model.tokens import MessageTokenizer, TokenRow
 
 if TYPE_CHECKING:
-    from openvino import Model
+    from openvino import InferRequest, Model
 
 MODEL, TOKENIZER = "model.xml", "tokenizer.json"
-TOKENS_PER_BATCH = 1024
+TOKENS_PER_BATCH = 512
+MOST_STREAMS = 4  # each holds what one batch needs, some 60 MiB
 # Sums over tokens are made in vector lanes, 16 in AVX-512. In rows of whole lanes every token keeps its lane, whatever
 # the padding; else sums differ in their last bit, int8 rounds some apart, and a probability moves by up to .004.
 LANES = 16
@@ -36,7 +40,12 @@ Batches = Sequence[Sequence[int]]
 
 
 class Engine:
-    """Hold a verified package, compiled for this processor; safe to call from several threads, one at a time inside."""
+    """Hold a verified package, compiled for this processor; safe to call from several threads.
+
+    They take turns, and every thread of the processor works at one batch. With `open_streams` several batches are
+    scored at a time, each by its share of the threads: they need not wait for each other after each of some hundred
+    operations. A message that is alone is still scored by all of them. No score depends on any of this.
+    """
 
     def __init__(self, folder: Path, *, threads: int = 0) -> None:
         """Verify and compile the package in `folder`; raise ArtefactError if it is damaged.
@@ -44,28 +53,49 @@ class Engine:
         `threads` bounds the processor threads; 0 takes OMP_NUM_THREADS, or every core.
         """
         silence_openvino()
-        import openvino
-
         self.manifest: Manifest = artefact.verify(folder)
         self.tokenizer = MessageTokenizer.from_file(
             folder / TOKENIZER, max_tokens=self.manifest.max_tokens, empty_id=self.manifest.empty_id
         )
         self._calibration = Calibration(self.manifest.slope, self.manifest.intercept)
-        self._turn = threading.Lock()
+        self._turn, self._counting = threading.Lock(), threading.Lock()
         cores = os.cpu_count() or 1
         threads = threads or int(os.environ.get("OMP_NUM_THREADS") or cores)
-        settings = {
+        self.most_streams = min(threads, MOST_STREAMS)
+        self._name, self._model = folder.name, self._graph(folder / MODEL)
+        self._settings = {
             "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": self.manifest.precision,
-            "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": threads >= cores,  # fewer threads of many processes would all share the first cores
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",  # its scales would depend on the other rows of the batch
         }
+        (self._request,) = self._compiled(1, {"PERFORMANCE_HINT": "LATENCY"})
+        self._streams: SimpleQueue[InferRequest] = SimpleQueue()
+        self._streaming = False
+        self._at_work = 0
+
+    def open_streams(self) -> None:
+        """Score up to `most_streams` batches at a time from now on; raise as making the engine and `replay_golden` do.
+
+        The thread that calls it must be the one that lets the engine go. Others may score meanwhile.
+        """
+        trial = copy.copy(self)
+        trial._streams = SimpleQueue()  # noqa: SLF001
+        for request in self._compiled(self.most_streams, {"NUM_STREAMS": self.most_streams}):
+            trial._streams.put(request)  # noqa: SLF001
+        trial._streaming = True  # noqa: SLF001
+        trial.replay_golden()
+        self._streams, self._streaming = trial._streams, True  # noqa: SLF001
+
+    def _compiled(self, requests: int, more: dict[str, object]) -> list[InferRequest]:
+        """Compile the graph, and return what scores so many batches at a time."""
+        import openvino
+
         try:
-            model = openvino.Core().compile_model(self._graph(folder / MODEL), "CPU", settings)
-            self._request = model.create_infer_request()
+            model = openvino.Core().compile_model(self._model, "CPU", self._settings | more)
+            return [model.create_infer_request() for _ in range(requests)]
         except RuntimeError as error:
-            raise ArtefactError(f"{folder.name}: OpenVINO cannot compile {MODEL}: {_first_line(error)}") from error
+            raise ArtefactError(f"{self._name}: OpenVINO cannot compile {MODEL}: {_first_line(error)}") from error
 
     def _graph(self, path: Path) -> Path | Model:
         """Return what to compile; a subclass may ask the graph for more."""
@@ -90,10 +120,30 @@ class Engine:
         """
         logits = np.empty(len(rows), dtype=np.float64)
         for index, inputs in filled(rows, batches, pad, fill):
-            with self._turn:
-                output = self._request.infer(inputs)
+            with self._lent(len(index)) as request:
+                output = request.infer(inputs)
                 logits[index] = output[0]  # (B,)
         return logits
+
+    @contextlib.contextmanager
+    def _lent(self, rows: int) -> Iterator[InferRequest]:
+        """Lend what scores a batch of so many rows: all threads where it is a message that is alone, else a stream."""
+        with self._counting:
+            whole = not self._streaming or (rows == 1 and not self._at_work)
+            self._at_work += 1
+        try:
+            if whole:
+                with self._turn:
+                    yield self._request
+            else:
+                request = self._streams.get()
+                try:
+                    yield request
+                finally:
+                    self._streams.put(request)
+        finally:
+            with self._counting:
+                self._at_work -= 1
 
     def probabilities(self, logits: Logits) -> Logits:
         """Return calibrated probabilities of spam in [0, 1] for raw logits."""

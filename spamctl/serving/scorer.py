@@ -1,4 +1,4 @@
-"""Score rows that wait together in one batch, the oldest first, in one thread of its own.
+"""Score rows that wait together in one batch, the oldest first, in as many threads as the engine has streams.
 
 Rows of one padded width share a batch, whichever requests they come from; while the engine works, the next rows gather,
 so nobody waits for a batch to fill. A row's turn is when its request came, and a little later for each row before it
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -24,6 +25,8 @@ from spamctl.model.engine import TOKENS_PER_BATCH, Engine, in_lanes
 from spamctl.model.tokens import TokenRow
 
 ROW_TURN_S = 0.005  # about what a row costs
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class _Job:
     rows: list[TokenRow] = field(default_factory=list)
     logits: list[float | None] = field(default_factory=list)
     missing: int = 0
+    over: bool = False  # answered, or being answered by one thread
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -74,11 +78,13 @@ class Scorer:
         self._loaded: Future[None] = Future()
         self._cache = _Cache(cached_rows)
         self._on_batch = on_batch or (lambda _rows, _seconds: None)
-        self._lock = threading.Condition()
+        self._lock = threading.RLock()
+        self._first, self._others = threading.Condition(self._lock), threading.Condition(self._lock)
+        self._resting = False  # the first thread
         self._inbox: list[_Job] = []
         self._queues: dict[int, list[_Waiting]] = {}  # by padded width
         self._number = itertools.count()
-        self._taken = self._finished = 0  # rows; each is counted by one side only
+        self._taken = self._finished = 0  # rows
         self._closing = False
         self._thread = threading.Thread(target=self._live, args=(load,), name="scorer", daemon=True)
         self._thread.start()
@@ -104,7 +110,7 @@ class Scorer:
             if not closed:
                 self._inbox.append(job)
                 self._taken += len(texts)
-                self._lock.notify()
+                self._wake_one()
         if closed:
             job.future.set_exception(SpamctlError("this version is not served any more"))
         return job.future
@@ -113,11 +119,12 @@ class Scorer:
         """Score what waits, then end the thread."""
         with self._lock:
             self._closing = True
-            self._lock.notify()
+            self._first.notify_all()
+            self._others.notify_all()
         self._thread.join()
 
     def _live(self, load: Callable[[], Engine]) -> None:
-        """Load, score until closed, and let the engine go, all in this thread.
+        """Load, score until closed, and let the engine go, all in this thread; others only score.
 
         OpenVINO gives the thread that compiles a model a stack for its signals, and takes it back in the thread that
         drops the model. Were these two, the next signal would end the process; the main thread gets the signals.
@@ -127,58 +134,86 @@ class Scorer:
         except BaseException as error:
             self._loaded.set_exception(error)
             return
+        numbers = range(1, self._engine.most_streams)
+        others = [threading.Thread(target=self._work, name=f"scorer-{number}", daemon=True) for number in numbers]
+        for other in others:
+            other.start()
         self._loaded.set_result(None)
-        self._work()
+        if others:
+            self._open_streams()
+        self._work(first=True)
+        for other in others:
+            other.join()
         del self._engine
 
-    def _work(self) -> None:
-        while self._gather():
+    def _open_streams(self) -> None:
+        """Let batches be scored beside each other; the first requests need not wait until this is so."""
+        try:
+            self._engine.open_streams()
+        except Exception as error:  # memory that cannot be had; batches take turns
+            logger.warning("batches are scored one after the other: %s", error)
+
+    def _work(self, *, first: bool = False) -> None:
+        while self._gather(first=first):
             batch = self._next_batch()
             if batch:
                 self._score(batch)
 
-    def _gather(self) -> bool:
+    def _wake_one(self) -> None:
+        """Wake the first thread if it rests, for its part of the processor's cache is warm; else one of the others."""
+        (self._first if self._resting else self._others).notify()
+
+    def _gather(self, *, first: bool) -> bool:
         """Take in new requests, waiting for one if there is nothing to do; tell whether there is any work."""
         with self._lock:
             while not (self._inbox or self._queues or self._closing):
-                self._lock.wait()
+                self._resting |= first
+                (self._first if first else self._others).wait()
+            self._resting &= not first
             jobs, self._inbox = self._inbox, []
+            any_work = bool(jobs or self._queues)  # later, another thread may have done it
         for job in jobs:
             try:
                 self._tokenize(job)
             except Exception as error:
-                self._finished += len(job.texts)
+                self._count(len(job.texts))
                 self._fail(job, error)
-        return bool(jobs or self._queues)
+        return any_work
 
     def _tokenize(self, job: _Job) -> None:
         """Put a request's rows into their queues; what is remembered needs no turn."""
         job.rows = self._engine.tokenize(job.texts)
-        job.logits = [self._cache.get(row) for row in job.rows]
-        for index, row in enumerate(job.rows):
-            if job.logits[index] is None:
-                job.missing += 1
-                waiting = _Waiting(job.came + job.missing * ROW_TURN_S, next(self._number), job, index)
-                heapq.heappush(self._queues.setdefault(in_lanes(len(row.ids)), []), waiting)
-        self._finished += len(job.rows) - job.missing
-        if not job.missing:
+        with self._lock:
+            job.logits = [self._cache.get(row) for row in job.rows]
+            missing = [index for index, logit in enumerate(job.logits) if logit is None]
+            job.missing = len(missing)
+            for place, index in enumerate(missing, 1):
+                waiting = _Waiting(job.came + place * ROW_TURN_S, next(self._number), job, index)
+                heapq.heappush(self._queues.setdefault(in_lanes(len(job.rows[index].ids)), []), waiting)
+        self._count(len(job.rows) - len(missing))
+        if not missing:
             self._settle(job)
 
     def _next_batch(self) -> list[_Waiting]:
         """Take the row whose turn it is, and the next of its width, as many as a batch holds."""
         batch: list[_Waiting] = []
-        if not self._queues:
-            return batch
-        width = min(self._queues, key=lambda width: self._queues[width][0])
-        queue = self._queues[width]
-        while queue and len(batch) < max(1, TOKENS_PER_BATCH // width):
-            waiting = heapq.heappop(queue)
-            if waiting.job.future.done():  # given up, or failed
-                self._finished += 1
-            else:
-                batch.append(waiting)
-        if not queue:
-            del self._queues[width]
+        given_up = 0
+        with self._lock:
+            if not self._queues:
+                return batch
+            width = min(self._queues, key=lambda width: self._queues[width][0])
+            queue = self._queues[width]
+            while queue and len(batch) < max(1, TOKENS_PER_BATCH // width):
+                waiting = heapq.heappop(queue)
+                if waiting.job.future.done():  # given up, or failed
+                    given_up += 1
+                else:
+                    batch.append(waiting)
+            if not queue:
+                del self._queues[width]
+            if self._queues:
+                self._wake_one()
+        self._count(given_up)
         return batch
 
     def _score(self, batch: list[_Waiting]) -> None:
@@ -192,31 +227,46 @@ class Scorer:
                 self._fail(waiting.job, error)
             return
         finally:
-            self._finished += len(batch)
-        for waiting, logit in zip(batch, logits, strict=True):
-            job = waiting.job
-            job.logits[waiting.index] = logit
-            self._cache.put(waiting.row, logit)
-            job.missing -= 1
-            if not job.missing:
-                self._settle(job)
+            self._count(len(batch))
+        complete = []
+        with self._lock:
+            for waiting, logit in zip(batch, logits, strict=True):
+                job = waiting.job
+                job.logits[waiting.index] = logit
+                self._cache.put(waiting.row, logit)
+                job.missing -= 1
+                if not job.missing:
+                    complete.append(job)
+        for job in complete:
+            self._settle(job)
         self._on_batch(len(batch), time.perf_counter() - began)
+
+    def _count(self, rows: int) -> None:
+        """Count rows that do not wait any more."""
+        with self._lock:
+            self._finished += rows
 
     def _settle(self, job: _Job) -> None:
         """Answer a request all of whose rows have their logit, unless it has been given up."""
         logits = np.array(job.logits, dtype=np.float64)
         verdicts = self._engine.verdicts(job.rows, logits)
-        if job.future.set_running_or_notify_cancel():
+        if self._mine(job):
             job.future.set_result([Scored(*pair) for pair in zip(verdicts, logits.tolist(), strict=True)])
 
     def _fail(self, job: _Job, error: Exception) -> None:
         """Answer a request with what went wrong, once."""
-        if not job.future.done() and job.future.set_running_or_notify_cancel():
+        if self._mine(job):
             job.future.set_exception(error)
+
+    def _mine(self, job: _Job) -> bool:
+        """Tell whether this thread is to answer a request: another one may do, and it may have been given up."""
+        with self._lock:
+            before, job.over = job.over, True
+        return not before and job.future.set_running_or_notify_cancel()
 
 
 class _Cache:
-    """Remember the logits of the rows that were asked for last, by their tokens; used by one thread only."""
+    """Remember the logits of the rows that were asked for last, by their tokens; used by one thread at a time."""
 
     def __init__(self, rows: int) -> None:
         self._rows = rows

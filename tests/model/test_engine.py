@@ -163,6 +163,50 @@ def test_the_engine_needs_no_torch(folder):
     assert answer.stdout.strip() == "[]"
 
 
+@pytest.fixture
+def streaming(folder):
+    """Return an engine that scores two batches at a time."""
+    made = Engine(folder, threads=2)
+    made.open_streams()
+    return made
+
+
+def test_streams_change_no_score_whoever_scores_beside(engine, streaming):
+    rows = engine.tokenize([*TEXTS, "win " * 50, ""])
+    parts = [range(start, min(start + size, len(rows))) for size in (1, 2, 7) for start in range(0, len(rows), size)]
+
+    def score(part):
+        return streaming.logits([rows[index] for index in part], batches=[range(len(part))])
+
+    expected = engine.logits(rows)
+    with ThreadPoolExecutor(6) as pool:
+        for part, logits in zip(parts * 3, pool.map(score, parts * 3), strict=True):
+            assert logits.tolist() == expected[list(part)].tolist()
+
+
+def test_two_batches_are_scored_at_a_time(streaming):
+    rows = streaming.tokenize(TEXTS[:4])
+    with streaming._lent(2), streaming._lent(2):  # both streams are taken
+        alone = ThreadPoolExecutor(1).submit(streaming.logits, rows)
+        with pytest.raises(TimeoutError):
+            alone.result(0.3)
+    assert alone.result(30).tolist() == streaming.logits(rows).tolist()
+
+
+def test_streams_that_would_answer_otherwise_are_not_used(folder, monkeypatch):
+    made = Engine(folder, threads=2)
+    expected = made.logits(made.tokenize(TEXTS)).tolist()
+
+    def differs():
+        raise ArtefactError("a golden message gets another verdict")
+
+    monkeypatch.setattr(made, "replay_golden", differs)
+    with pytest.raises(ArtefactError, match="golden"):
+        made.open_streams()
+    assert made._streams.empty()
+    assert made.logits(made.tokenize(TEXTS)).tolist() == expected
+
+
 @pytest.mark.skipif((os.cpu_count() or 1) < 2 or sys.platform != "linux", reason="needs Linux and two cores")
 def test_an_engine_of_few_threads_is_bound_to_no_core(folder):
     program = (

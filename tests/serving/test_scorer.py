@@ -17,6 +17,8 @@ TEXTS = [message.text for message in tiny_models.messages(60)]
 class Gate:
     """Be an engine that scores nothing while its gate is shut, and remembers what it scored together."""
 
+    most_streams = 1
+
     def __init__(self, engine):
         self.engine, self.open, self.batches, self.reached = engine, threading.Event(), [], threading.Event()
         self.open.set()
@@ -84,8 +86,7 @@ def test_requests_of_many_threads_get_their_own_answers(scorer, engine):
     for thread in threads:
         thread.join()
     for number, scores in answers.items():
-        expected = [verdict.probability for verdict in engine.classify(TEXTS[number : number + 7])]
-        assert probabilities(scores) == pytest.approx(expected, abs=1e-6)
+        assert probabilities(scores) == pytest.approx(probabilities_of(engine, number), abs=1e-6)
 
 
 def test_rows_that_wait_together_share_a_batch(scorer, gate):
@@ -187,6 +188,110 @@ def test_each_batch_is_heard_of(engine):
     scorer.close()
     assert sum(rows for rows, _ in heard) == 9
     assert all(seconds > 0 for _, seconds in heard)
+
+
+class Pair(Gate):
+    """Be an engine that scores two batches at a time, and each only beside the other while `meet` is set."""
+
+    most_streams = 2
+
+    def __init__(self, engine):
+        super().__init__(engine)
+        self.opened, self.meet, self.both = [], threading.Event(), threading.Barrier(2)
+
+    def open_streams(self):
+        self.opened.append(threading.current_thread().name)
+
+    def logits(self, rows, **how):
+        if self.meet.is_set():
+            self.both.wait(30)
+        return super().logits(rows, **how)
+
+
+@pytest.fixture
+def pair(engine):
+    return Pair(engine)
+
+
+@pytest.fixture
+def two(pair):
+    """Return a scorer of two threads."""
+    made = Scorer(lambda: pair)
+    made.submit(["ok"]).result(30)
+    yield made
+    pair.meet.clear()
+    pair.open.set()
+    made.close()
+
+
+def test_as_many_batches_are_scored_at_a_time_as_there_are_streams(two, pair):
+    pair.meet.set()
+    one, other = two.submit(["win"]), two.submit(["cash " * 20])
+    assert one.result(30)
+    assert other.result(30)
+    assert pair.opened == ["scorer"]
+
+
+def test_the_widths_of_one_request_are_shared_by_the_threads(two, pair, engine):
+    pair.meet.set()
+    texts = ["win", "cash " * 20]
+    expected = [verdict.probability for verdict in engine.classify(texts)]
+    assert probabilities(two.submit(texts).result(30)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_requests_of_many_threads_get_their_own_answers_from_two(two, engine):
+    expected = {number: probabilities_of(engine, number) for number in range(30)}
+    answers = {}
+
+    def ask(number):
+        answers[number] = [two.submit(TEXTS[number : number + 7]) for _ in range(5)]
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, futures in answers.items():
+        for future in futures:
+            assert probabilities(future.result(30)) == pytest.approx(expected[number], abs=1e-6)
+    assert two.waiting == 0
+
+
+def probabilities_of(engine, number):
+    return [verdict.probability for verdict in engine.classify(TEXTS[number : number + 7])]
+
+
+def test_a_request_whose_widths_fail_in_both_threads_fails_once(two, pair, monkeypatch):
+    def no_memory(_rows, **_how):
+        pair.both.wait(30)
+        raise RuntimeError("no memory")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(pair, "logits", no_memory)
+        with pytest.raises(RuntimeError, match="no memory"):
+            two.submit(["win", "cash " * 20]).result(30)
+    assert two.submit(["ok"]).result(30)
+    assert two.waiting == 0
+
+
+def test_closing_ends_every_thread_after_all_is_scored(pair):
+    before = set(threading.enumerate())
+    scorer = Scorer(lambda: pair)
+    asked = [scorer.submit([text]) for text in TEXTS]
+    scorer.close()
+    assert all(future.result(0) for future in asked)
+    assert set(threading.enumerate()) <= before
+
+
+def test_streams_that_cannot_be_opened_are_done_without(pair, engine, monkeypatch, caplog):
+    def no_memory():
+        raise ArtefactError("OpenVINO cannot compile")
+
+    monkeypatch.setattr(pair, "open_streams", no_memory)
+    scorer = Scorer(lambda: pair)
+    assert len(scorer.submit(TEXTS).result(30)) == len(TEXTS)
+    scorer.close()
+    assert "one after the other: OpenVINO cannot compile" in caplog.text
 
 
 def test_an_engine_that_cannot_be_loaded_is_refused_at_once():
