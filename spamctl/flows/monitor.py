@@ -29,7 +29,6 @@ STEPS = {
     "compare": ("compare", "Compare it with the reference, and judge"),
     "end": ("remember", "Write the reports, and remember the figures"),
 }
-CACHE = Path(".spamctl", "models")
 PATIENCE_S = 60.0  # for the store's one lock, which a busy server takes too
 MOST_JUDGED = 2_000  # beside a reference of some hundred rows, more of them make no test sharper
 PAGES = ("data_quality", "drift", "classification")
@@ -50,7 +49,7 @@ class MonitorFlow(base.VerbFlow):
 
             _require_writable(Path(options.report_dir))
             with open_store(options.datastore_uri, patience_s=PATIENCE_S) as store:
-                found = versions.fetch(options.model_name, options.model_version, CACHE.absolute())
+                found = versions.fetch(options.model_name, options.model_version, base.COPIES.absolute())
                 if found.remembered:
                     base.warning(
                         f"the registry does not answer: judging version {found.version}, "

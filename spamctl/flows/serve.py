@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from metaflow import step
 
 from spamctl.config.serve import ServeOptions
 from spamctl.flows import base
-
-CACHE = Path(".spamctl", "models")
 
 
 class ServeFlow(base.VerbFlow):
@@ -29,7 +26,7 @@ class ServeFlow(base.VerbFlow):
                 options.model_name,
                 options.model_version,
                 options.shadow,
-                str(CACHE.absolute()),
+                str(base.COPIES.absolute()),
                 options.follow_seconds,
             )
             served, shadow = follow.find(wish)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from metaflow import card, current, step
 
 from spamctl.config.train import TrainOptions
-from spamctl.errors import UsageError
+from spamctl.errors import SpamctlError, UsageError
 from spamctl.flows import base
 from spamctl.message import SPAM
 
@@ -220,6 +220,8 @@ class TrainFlow(base.VerbFlow):
                     model_uri = registry.log_model(run_id, self.files)
                     version = registry.register(client, options.model_name, model_uri, run_id, noted.tags)
                     self.result |= {"model_version": version} | self._promote(client, options.model_name, version)
+            if answer.passed:
+                _leave_copy(options.model_name)
             self.result["mlflow"] = {
                 "tracking_uri": tracking.shown(uri),
                 "experiment": options.experiment,
@@ -285,6 +287,14 @@ def _refuse_to_forget_feedback() -> None:
     """Refuse to read the messages in a run that goes on: the stores' addresses are no parameters of the first one."""
     if current.origin_run_id is not None:
         raise UsageError("--resume: the run had not read its messages yet; begin it anew with its options")
+
+
+def _leave_copy(name: str) -> None:
+    """Leave what `spamctl serve` would fetch first: here MLflow is loaded already, there that would take seconds."""
+    from spamctl.model import succession, versions
+
+    with suppress(SpamctlError, OSError):  # it is registered, and can be fetched later
+        versions.fetch(name, succession.CHAMPION, base.COPIES.absolute())
 
 
 def _show(tick: Any, chart: LossCard) -> None:

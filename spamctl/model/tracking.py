@@ -34,6 +34,11 @@ def shown(uri: str) -> str:
     return re.sub(r"(?<=://)([^/?#]*:)?[^/?#]*@", r"\1***@", uri)
 
 
+def absolute(uri: str) -> str:
+    """Return the address of a store, the same from every folder."""
+    return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}" if uri.startswith(SQLITE) else uri
+
+
 def require_reachable(uri: str) -> None:
     """Return if the store at `uri` answers within seconds; raise UnavailableError or UsageError if not."""
     scheme = uri.partition("://")[0]
@@ -103,9 +108,10 @@ def open_tracking(uri: str) -> Iterator[MlflowClient]:
 
     try:
         if uri.startswith(SQLITE):
-            path = Path(uri.removeprefix(SQLITE)).absolute()
-            uri = f"{SQLITE}{path}"
-            with FileLock(f"{path}.lock"):  # two processes that create one store at once break it for good
+            uri = absolute(uri)
+            with FileLock(
+                f"{uri.removeprefix(SQLITE)}.lock"
+            ):  # two processes that create one store at once break it for good
                 mlflow.set_tracking_uri(uri)
                 mlflow.search_experiments(max_results=1)
         mlflow.set_tracking_uri(uri)

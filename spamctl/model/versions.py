@@ -19,7 +19,7 @@ from spamctl.errors import ArtefactError, SpamctlError, UnavailableError, UsageE
 from spamctl.model import artefact
 from spamctl.model.artefact import PACKAGE
 from spamctl.model.succession import CHALLENGER, CHAMPION, NAME, versions_of
-from spamctl.model.tracking import open_tracking, require_reachable, shown, state_of, tracking_uri
+from spamctl.model.tracking import absolute, open_tracking, require_reachable, shown, state_of, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -193,4 +193,4 @@ def _remembered(place: Path) -> dict[str, dict[str, str]]:
 
 def _key(wanted: str, uri: str) -> str:
     """Tell registries apart without writing down a password."""
-    return f"{wanted} at {shown(uri)}"
+    return f"{wanted} at {shown(absolute(uri))}"

@@ -35,6 +35,7 @@ def test_runs_and_cards_stay_in_the_working_folder(tmp_path):
         ("METAFLOW_HOME", "/etc/metaflow"),
         ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5"),
         ("OMP_NUM_THREADS", "1"),
+        ("THP_MEM_ALLOC_ENABLE", "0"),
         ("PATH", "/bin"),
     ],
 )

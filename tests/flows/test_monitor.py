@@ -164,7 +164,7 @@ def test_one_class_without_labels_without_a_registry_is_judged_all_the_same(desk
     assert (code, err.splitlines()[-1].count("no version of spam was fetched here before")) == (1, 1)
     remembered = desk.path(".spamctl/models/spam/resolved.json")
     known = json.loads(remembered.read_text())
-    known[f"champion at {address}"] = known["champion at sqlite:///mlflow.db"]
+    known[f"champion at {address}"] = known[f"champion at sqlite:///{desk.path('mlflow.db')}"]
     remembered.write_text(json.dumps(known))
     code, out, err = monitor(desk, store, "--fail-on", "warning", MLFLOW_TRACKING_URI=address)
     assert code == 3, err

@@ -76,6 +76,15 @@ def wait_for(condition, process):
         time.sleep(0.05)
 
 
+FETCHED = """
+import json, sys
+from pathlib import Path
+from spamctl.model.versions import fetch
+found = fetch("spam", "champion", Path(".spamctl/models").absolute())
+print(json.dumps([found.version, found.remembered, "mlflow" in sys.modules]))
+"""
+
+
 @pytest.fixture(scope="session")
 def resumed(lay):
     """Kill a training with all its processes as it fine-tunes, on a fallback model, and resume it."""
@@ -145,6 +154,10 @@ def steps(registered):
     """Return the cards and the values that the steps of the registered training left."""
     (result,) = registered.told("result")
     return registered.ask(CARDS.replace("RUN", result["metaflow"]["run_id"]))
+
+
+def test_what_serving_fetches_first_lies_there_already(registered):
+    assert registered.ask(FETCHED) == ["1", False, False]
 
 
 def test_the_steps_are_told_in_order_and_end_in_one_result(registered):

@@ -133,7 +133,7 @@ def test_a_registry_that_is_down_is_stood_in_for_by_what_it_said_last(here, monk
     found = versions.fetch("spam", "champion", here)
     remembered = here / "spam" / versions.REMEMBERED
     told = json.loads(remembered.read_text())
-    remembered.write_text(json.dumps({f"champion at {address}": told[f"champion at {URI}"]}))
+    remembered.write_text(json.dumps({f"champion at {address}": told[f"champion at {tracking.absolute(URI)}"]}))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     again = versions.fetch("spam", "champion", here)
     assert again.remembered
