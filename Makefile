@@ -43,7 +43,8 @@ test-fast: .venv/.set-up ## run the tests that are done within a minute
 
 test-reliability: .venv/.set-up ## kill, fill, flood and starve the store and the server at length; takes an hour
 	RELIABILITY_CYCLES=30 RELIABILITY_SECONDS=60 SPAMCTL_TESTS_EXAMPLES=500 SPAMCTL_TESTS_REQUIRE="browser postgres" \
-		.venv/bin/pytest tests/faults tests/store/test_survival.py tests/serving/test_openapi.py $(ARGS)
+		.venv/bin/pytest tests/faults tests/flows/test_signals.py tests/store/test_survival.py tests/serving/test_openapi.py \
+		$(ARGS)
 	SPAMCTL_TESTS_EXAMPLES=500 .venv/bin/pytest $(SIDE_BY_SIDE) -m hypothesis $(ARGS)
 
 check: .venv/.set-up ## hold everything to the rules: lint, format, types, printed output, lock

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from metaflow import card, current, step
 
 from spamctl.config.train import TrainOptions
-from spamctl.errors import SpamctlError, UsageError
+from spamctl.errors import UsageError
 from spamctl.flows import base
 from spamctl.message import SPAM
 
@@ -197,7 +197,7 @@ class TrainFlow(base.VerbFlow):
         """Log the run; register the package if it passes the gate."""
         with self.part() as options:
             from spamctl.data import parts
-            from spamctl.model import gate, record, registry, tracking
+            from spamctl.model import gate, record, registry, tracking, versions
             from spamctl.reports import cards, plots
 
             parts.require_frozen(parts.from_rows(self.parts["test"]), self.corpus["test_sha256"])
@@ -220,13 +220,9 @@ class TrainFlow(base.VerbFlow):
                     model_uri = registry.log_model(run_id, self.files)
                     version = registry.register(client, options.model_name, model_uri, run_id, noted.tags)
                     self.result |= {"model_version": version} | self._promote(client, options.model_name, version)
-            if answer.passed:
-                _leave_copy(options.model_name)
-            self.result["mlflow"] = {
-                "tracking_uri": tracking.shown(uri),
-                "experiment": options.experiment,
-                "run_id": run_id,
-            }
+                    versions.leave_copy(options.model_name, base.COPIES.absolute())
+            where = {"tracking_uri": tracking.shown(uri), "experiment": options.experiment}
+            self.result["mlflow"] = where | {"run_id": run_id}
             self.evaluation_html = cards.evaluation_page(
                 self.result, plots=pictures, slices=self.evaluation["slices"], mistakes=self.evaluation["mistakes"]
             )
@@ -287,14 +283,6 @@ def _refuse_to_forget_feedback() -> None:
     """Refuse to read the messages in a run that goes on: the stores' addresses are no parameters of the first one."""
     if current.origin_run_id is not None:
         raise UsageError("--resume: the run had not read its messages yet; begin it anew with its options")
-
-
-def _leave_copy(name: str) -> None:
-    """Leave what `spamctl serve` would fetch first: here MLflow is loaded already, there that would take seconds."""
-    from spamctl.model import succession, versions
-
-    with suppress(SpamctlError, OSError):  # it is registered, and can be fetched later
-        versions.fetch(name, succession.CHAMPION, base.COPIES.absolute())
 
 
 def _show(tick: Any, chart: LossCard) -> None:

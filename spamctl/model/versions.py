@@ -77,6 +77,15 @@ def fetch(name: str, wanted: str, cache: Path) -> Found:
     return found
 
 
+def leave_copy(name: str, cache: Path) -> None:
+    """Keep the champion's package where serving looks first: who has MLflow loaded does it in no time.
+
+    What is registered can be fetched later as well, so that a failure is none.
+    """
+    with contextlib.suppress(SpamctlError, OSError):
+        fetch(name, CHAMPION, cache)
+
+
 def meant(name: str, wanted: Sequence[str]) -> list[str]:
     """Ask the registry which version of model `name` each of `wanted` means now, and nothing more; "" where none is.
 

@@ -90,9 +90,14 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> Markup
     )
 
 
+def beside(address: str) -> bool:
+    """Tell whether an address is that of a file beside the page, below it or one folder up, in plain letters."""
+    return bool(_BESIDE.fullmatch(address)) and ".." not in address.removeprefix("../")
+
+
 def link(text: object, address: str) -> Markup:
-    """Return a link to a file beside the page, below it or one folder up; every other address is an error."""
-    if not _BESIDE.fullmatch(address) or ".." in address.removeprefix("../"):
+    """Return a link to a file that lies `beside` the page; every other address is an error."""
+    if not beside(address):
         raise ValueError(f"not the name of a file beside the page: {address!r}")
     return Markup(f'<a href="{escape.html(address)}">{escape.html(text)}</a>')
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spamctl.reports import escape
-from spamctl.reports.page import Column, Markup, document, element, link, pictures, table
+from spamctl.reports.page import Column, Markup, beside, document, element, link, pictures, table
 
 _COLUMNS = (Column("act", "number"), Column("what"), Column("typed", "faint"), Column("came of it"))
 
@@ -79,7 +79,7 @@ def _parts(acts: Sequence[Act], cards: Sequence[Path]) -> Iterator[Markup]:
         columns = (Column("check"), Column("status"), Column("finding"))
         yield table(columns, ((check["name"], check["status"], check["sentence"]) for check in checks))
     yield element("h2", "Every card")
-    places = [path.relative_to("reports").as_posix() for path in cards]
+    places = filter(beside, (path.relative_to("reports").as_posix() for path in cards))  # others' files may lie there
     yield table((Column("page"),), ((link(place.removesuffix(".html"), place),) for place in places))
 
 

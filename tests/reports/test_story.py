@@ -62,6 +62,12 @@ def test_the_page_links_every_card_and_runs_no_payload(acts):
     assert html.count("data:image/png;base64,") == 1
 
 
+@pytest.mark.parametrize("name", ["my notes.html", "a&b.html", ".hidden.html", "été.html"])
+def test_a_file_that_another_program_left_among_the_cards_is_passed_over(acts, name):
+    html = story.page(acts, [Path("reports", name), Path("reports/cards/train-1-evaluation.html")])
+    assert html.count("<a href=") == 1
+
+
 @pytest.mark.browser
 @pytest.mark.slow
 def test_hostile_words_in_every_act_run_nothing_and_ask_for_nothing(visit, acts, tmp_path):
