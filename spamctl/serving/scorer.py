@@ -1,8 +1,11 @@
-"""Score rows that wait together in one batch, the oldest first, in as many threads as the engine has streams.
+"""Score rows that wait together in one batch, the oldest first, in one thread, or in several while many wait.
 
 Rows of one padded width share a batch, whichever requests they come from; while the engine works, the next rows gather,
 so nobody waits for a batch to fill. A row's turn is when its request came, and a little later for each row before it
 in that request: a long request does not hold up the short ones behind it.
+
+The engine scores several batches at a time once it has its streams. They take memory, so they are opened only where
+rows keep waiting behind the batch that is scored.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from spamctl.model.engine import TOKENS_PER_BATCH, Engine, in_lanes
 from spamctl.model.tokens import TokenRow
 
 ROW_TURN_S = 0.005  # about what a row costs
+PRESSED = 50  # so many more batches with rows waiting behind them than without
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +89,7 @@ class Scorer:
         self._queues: dict[int, list[_Waiting]] = {}  # by padded width
         self._number = itertools.count()
         self._taken = self._finished = 0  # rows
+        self._pressure = 0
         self._closing = False
         self._thread = threading.Thread(target=self._live, args=(load,), name="scorer", daemon=True)
         self._thread.start()
@@ -124,7 +129,7 @@ class Scorer:
         self._thread.join()
 
     def _live(self, load: Callable[[], Engine]) -> None:
-        """Load, score until closed, and let the engine go, all in this thread; others only score.
+        """Load, score until closed, and let the engine go, all in this thread; others only help.
 
         OpenVINO gives the thread that compiles a model a stack for its signals, and takes it back in the thread that
         drops the model. Were these two, the next signal would end the process; the main thread gets the signals.
@@ -134,30 +139,37 @@ class Scorer:
         except BaseException as error:
             self._loaded.set_exception(error)
             return
-        numbers = range(1, self._engine.most_streams)
-        others = [threading.Thread(target=self._work, name=f"scorer-{number}", daemon=True) for number in numbers]
-        for other in others:
-            other.start()
         self._loaded.set_result(None)
-        if others:
-            self._open_streams()
-        self._work(first=True)
+        others: list[threading.Thread] = []
+        while self._gather(first=True):
+            self._score_next()
+            if not others and self._pressure >= PRESSED:
+                others = self._start_others()
         for other in others:
             other.join()
         del self._engine
 
-    def _open_streams(self) -> None:
-        """Let batches be scored beside each other; the first requests need not wait until this is so."""
-        try:
-            self._engine.open_streams()
-        except Exception as error:  # memory that cannot be had; batches take turns
-            logger.warning("batches are scored one after the other: %s", error)
+    def _start_others(self) -> list[threading.Thread]:
+        """Have other threads score too, and let batches be scored beside each other."""
+        numbers = range(1, self._engine.most_streams)
+        others = [threading.Thread(target=self._help, name=f"scorer-{number}", daemon=True) for number in numbers]
+        for other in others:
+            other.start()
+        if others:
+            try:
+                self._engine.open_streams()
+            except Exception as error:  # memory that cannot be had; batches take turns
+                logger.warning("batches are scored one after the other: %s", error)
+        return others
 
-    def _work(self, *, first: bool = False) -> None:
-        while self._gather(first=first):
-            batch = self._next_batch()
-            if batch:
-                self._score(batch)
+    def _help(self) -> None:
+        """Be one of the other threads."""
+        while self._gather(first=False):
+            self._score_next()
+
+    def _score_next(self) -> None:
+        if batch := self._next_batch():
+            self._score(batch)
 
     def _wake_one(self) -> None:
         """Wake the first thread if it rests, for its part of the processor's cache is warm; else one of the others."""
@@ -213,6 +225,7 @@ class Scorer:
                 del self._queues[width]
             if self._queues:
                 self._wake_one()
+            self._pressure = max(0, self._pressure + (1 if self._queues else -1))
         self._count(given_up)
         return batch
 

@@ -20,7 +20,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -44,7 +44,7 @@ the lines of both are means of the same rounds.
 scoring server, no capture.
 {PIPELINE}: Transformers' text-classification around all blocks of the bundled language model in float32, with
 its own padding; MLflow's scoring server, no capture.
-first answer: from the command on, where it is started for the first time.
+first answer: from the command on, in a folder that knows nothing of the registry.
 peak: the largest resident memory of each process of a server, summed."""
 
 
@@ -109,12 +109,13 @@ class Served:
     start_s: float
     peak_mib: float
     stored: int | None = None
+    trained_s: float | None = None  # its first answer where it was trained
     again_s: float | None = None
 
     @property
     def starts(self) -> int:
         """Count the starts, each of which ended with an answer."""
-        return 1 if self.again_s is None else 2
+        return 1 + (self.trained_s is not None) + (self.again_s is not None)
 
     @property
     def answered(self) -> int:
@@ -194,12 +195,14 @@ def serve_ours(bench: Bench, package: Path) -> tuple[dict[int, Speed], Served]:
     say(OURS)
     folder = bench.scratch / "ours"
     folder.mkdir()
-    words = ["serve", "--port", "{port}", "--datastore-uri", "spam.db", "--cached-rows", "0"]
+    words = ["serve", "--port", "{port}", "--datastore-uri", f"sqlite:///{folder}/spam.db", "--cached-rows", "0"]
     words += ["--threads", str(bench.threads), "--capture", "required"]
     engine, loads = list[dict[int, Speed]](), list[tuple[Load, Load]]()
     start = Start([str(PROGRAMS / "spamctl"), *words], folder, bench.registry)
     with running(start) as server:
         first_s = server.start_s
+    with running(replace(start, folder=bench.folder)) as server:
+        trained_s = server.start_s
     with running(start) as server:
         for number in range(bench.effort.rounds):
             say(f"round {number + 1} of {bench.effort.rounds}")
@@ -212,7 +215,7 @@ def serve_ours(bench: Bench, package: Path) -> tuple[dict[int, Speed], Served]:
         shares = sorted(load[place].rate / before[size].rate for load, before in zip(loads, engine, strict=True))
         print(f"{size:>2} at a time: from {shares[0]:.2f} to {shares[-1]:.2f} of the engine in {len(shares)} rounds")
     by_one, by_many = zip(*loads, strict=True)
-    served = Served((mean_load(by_one), mean_load(by_many)), first_s, peak_mib, stored, server.start_s)
+    served = Served((mean_load(by_one), mean_load(by_many)), first_s, peak_mib, stored, trained_s, server.start_s)
     return {size: mean_speed([one[size] for one in engine]) for size in (1, MANY)}, served
 
 
@@ -320,7 +323,10 @@ def goals(speeds: Mapping[tuple[str, int], Speed], servers: Mapping[str, Served]
             f"goal {share:.2f}; p99 {found.times.get(99, 0):.1f} ms, goal {goal_ms:.1f} ms"
         )
     ours = servers[OURS]
-    yield f"First answer: {ours.start_s:.1f} s, and {ours.again_s:.1f} s when started again; goal 5.0 s"
+    yield (
+        f"First answer: {ours.trained_s:.1f} s where it was trained, goal 5.0 s; {ours.start_s:.1f} s in a new folder, "
+        f"and {ours.again_s:.1f} s when started there again"
+    )
     cost = max(load.cpu_ms for load in ours.loads)
     yield f"The load client itself took {cost:.2f} ms of processor time an answer."
 

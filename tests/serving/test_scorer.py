@@ -8,7 +8,7 @@ import pytest
 
 from spamctl.errors import ArtefactError, SpamctlError
 from spamctl.model.engine import TOKENS_PER_BATCH, Engine
-from spamctl.serving.scorer import Scorer
+from spamctl.serving.scorer import PRESSED, Scorer
 from tests import tiny_models, tiny_packages
 
 TEXTS = [message.text for message in tiny_models.messages(60)]
@@ -213,11 +213,17 @@ def pair(engine):
     return Pair(engine)
 
 
+def press(scorer):
+    """Let rows wait behind batch after batch."""
+    for _ in range(PRESSED):
+        scorer.submit(["win", "win " * 20, "win " * 40] * 2).result(30)
+
+
 @pytest.fixture
 def two(pair):
     """Return a scorer of two threads."""
     made = Scorer(lambda: pair)
-    made.submit(["ok"]).result(30)
+    press(made)
     yield made
     pair.meet.clear()
     pair.open.set()
@@ -225,11 +231,20 @@ def two(pair):
 
 
 def test_as_many_batches_are_scored_at_a_time_as_there_are_streams(two, pair):
+    assert pair.opened == ["scorer"]
     pair.meet.set()
     one, other = two.submit(["win"]), two.submit(["cash " * 20])
     assert one.result(30)
     assert other.result(30)
-    assert pair.opened == ["scorer"]
+
+
+def test_no_stream_is_opened_for_those_who_wait_for_their_answer(pair):
+    scorer = Scorer(lambda: pair)
+    for _ in range(3 * PRESSED):
+        scorer.submit(["win"]).result(30)
+    scorer.submit(["win", "win " * 20]).result(30)
+    scorer.close()
+    assert pair.opened == []
 
 
 def test_the_widths_of_one_request_are_shared_by_the_threads(two, pair, engine):
@@ -277,6 +292,7 @@ def test_a_request_whose_widths_fail_in_both_threads_fails_once(two, pair, monke
 def test_closing_ends_every_thread_after_all_is_scored(pair):
     before = set(threading.enumerate())
     scorer = Scorer(lambda: pair)
+    press(scorer)
     asked = [scorer.submit([text]) for text in TEXTS]
     scorer.close()
     assert all(future.result(0) for future in asked)
@@ -289,6 +305,7 @@ def test_streams_that_cannot_be_opened_are_done_without(pair, engine, monkeypatc
 
     monkeypatch.setattr(pair, "open_streams", no_memory)
     scorer = Scorer(lambda: pair)
+    press(scorer)
     assert len(scorer.submit(TEXTS).result(30)) == len(TEXTS)
     scorer.close()
     assert "one after the other: OpenVINO cannot compile" in caplog.text
