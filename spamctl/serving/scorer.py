@@ -15,7 +15,6 @@ import itertools
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from spamctl.errors import SpamctlError
 from spamctl.message import Verdict
 from spamctl.model.engine import TOKENS_PER_BATCH, Engine, in_lanes
 from spamctl.model.tokens import TokenRow
+from spamctl.serving.memory import Memory
 
 ROW_TURN_S = 0.005  # about what a row costs
 PRESSED = 50  # so many more batches with rows waiting behind them than without
@@ -80,7 +80,7 @@ class Scorer:
         `cached_rows` verdicts are remembered by their tokens, `on_batch` hears of rows and seconds.
         """
         self._loaded: Future[None] = Future()
-        self._cache = _Cache(cached_rows)
+        self._cache = Memory(cached_rows)
         self._on_batch = on_batch or (lambda _rows, _seconds: None)
         self._lock = threading.RLock()
         self._first, self._others = threading.Condition(self._lock), threading.Condition(self._lock)
@@ -276,27 +276,3 @@ class Scorer:
         with self._lock:
             before, job.over = job.over, True
         return not before and job.future.set_running_or_notify_cancel()
-
-
-class _Cache:
-    """Remember the logits of the rows that were asked for last, by their tokens; used by one thread at a time."""
-
-    def __init__(self, rows: int) -> None:
-        self._rows = rows
-        self._logits: OrderedDict[tuple[int, ...], float] = OrderedDict()
-
-    def get(self, row: TokenRow) -> float | None:
-        """Return the logit of a row with the same tokens."""
-        if not self._rows:
-            return None
-        logit = self._logits.get(key := tuple(row.ids))
-        if logit is not None:
-            self._logits.move_to_end(key)
-        return logit
-
-    def put(self, row: TokenRow, logit: float) -> None:
-        """Remember a row, and forget the one that was asked for longest ago."""
-        if self._rows:
-            self._logits[tuple(row.ids)] = logit
-            if len(self._logits) > self._rows:
-                self._logits.popitem(last=False)
