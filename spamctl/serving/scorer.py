@@ -236,11 +236,11 @@ class Scorer:
         try:
             logits = self._engine.logits(rows, batches=[range(len(rows))]).tolist()
         except Exception as error:
+            self._count(len(batch))
             for waiting in batch:
                 self._fail(waiting.job, error)
             return
-        finally:
-            self._count(len(batch))
+        self._count(len(batch))
         complete = []
         with self._lock:
             for waiting, logit in zip(batch, logits, strict=True):

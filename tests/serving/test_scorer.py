@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 from concurrent.futures import CancelledError
 
 import pytest
@@ -286,7 +287,31 @@ def test_a_request_whose_widths_fail_in_both_threads_fails_once(two, pair, monke
         with pytest.raises(RuntimeError, match="no memory"):
             two.submit(["win", "cash " * 20]).result(30)
     assert two.submit(["ok"]).result(30)
+    until = time.monotonic() + 30
+    while two.waiting and time.monotonic() < until:  # the second thread may still be failing
+        time.sleep(0.01)
     assert two.waiting == 0
+
+
+def test_a_real_engine_opens_its_streams_and_scores_as_before(tmp_path, engine):
+    folder, seen = tiny_packages.write(tmp_path / "package"), []
+
+    def load():
+        made = Engine(folder, threads=2)
+        seen.append(weakref.ref(made))  # the scorer's thread is to let it go
+        return made
+
+    scorer = Scorer(load)
+    press(scorer)
+    until = time.monotonic() + 30
+    while not seen[0]()._streaming and time.monotonic() < until:
+        time.sleep(0.01)
+    answers = [scorer.submit([text]) for text in TEXTS * 5]
+    alone = [engine.classify([text])[0].probability for text in TEXTS]
+    assert [probabilities(answer.result(30))[0] for answer in answers] == alone * 5
+    assert seen[0]()._streaming
+    scorer.close()
+    assert seen[0]() is None
 
 
 def test_closing_ends_every_thread_after_all_is_scored(pair):
