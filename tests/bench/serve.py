@@ -111,6 +111,7 @@ class Served:
     stored: int | None = None
     trained_s: float | None = None  # its first answer where it was trained
     again_s: float | None = None
+    calm_mib: float | None = None  # at most, up to its first answer
 
     @property
     def starts(self) -> int:
@@ -202,7 +203,7 @@ def serve_ours(bench: Bench, package: Path) -> tuple[dict[int, Speed], Served]:
     with running(start) as server:
         first_s = server.start_s
     with running(replace(start, folder=bench.folder)) as server:
-        trained_s = server.start_s
+        trained_s, calm_mib = server.start_s, server.peak_mib()
     with running(start) as server:
         for number in range(bench.effort.rounds):
             say(f"round {number + 1} of {bench.effort.rounds}")
@@ -215,7 +216,9 @@ def serve_ours(bench: Bench, package: Path) -> tuple[dict[int, Speed], Served]:
         shares = sorted(load[place].rate / before[size].rate for load, before in zip(loads, engine, strict=True))
         print(f"{size:>2} at a time: from {shares[0]:.2f} to {shares[-1]:.2f} of the engine in {len(shares)} rounds")
     by_one, by_many = zip(*loads, strict=True)
-    served = Served((mean_load(by_one), mean_load(by_many)), first_s, peak_mib, stored, trained_s, server.start_s)
+    served = Served(
+        (mean_load(by_one), mean_load(by_many)), first_s, peak_mib, stored, trained_s, server.start_s, calm_mib
+    )
     return {size: mean_speed([one[size] for one in engine]) for size in (1, MANY)}, served
 
 
@@ -327,6 +330,7 @@ def goals(speeds: Mapping[tuple[str, int], Speed], servers: Mapping[str, Served]
         f"First answer: {ours.trained_s:.1f} s where it was trained, goal 5.0 s; {ours.start_s:.1f} s in a new folder, "
         f"and {ours.again_s:.1f} s when started there again"
     )
+    yield f"Memory: {ours.calm_mib:,.0f} MiB up to the first answer, {ours.peak_mib:,.0f} MiB in all"
     cost = max(load.cpu_ms for load in ours.loads)
     yield f"The load client itself took {cost:.2f} ms of processor time an answer."
 
