@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spamctl.cli.environment import STATE, child_environment, working_folder
+from spamctl.cli.environment import child_environment, working_folder
 from spamctl.cli.events import Event
 from spamctl.cli.flags import Flags
 from spamctl.cli.launch import Config, Debug, Start, run_verb
+from spamctl.config.models import COPIES
 from spamctl.config.serve import ServeOptions
 from spamctl.config.train import cores
 from spamctl.errors import UsageError
@@ -60,7 +61,7 @@ def _answer(
     from spamctl.serving.run import run
     from spamctl.serving.telling import heard_or_not
 
-    cache = str(working_folder() / STATE / "models")
+    cache = str(working_folder() / COPIES)
     wish = Wish(options.model_name, options.model_version, options.shadow, cache, options.follow_seconds)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     tell = heard_or_not(lambda text: console.print(visible(text), style="dim", markup=False))

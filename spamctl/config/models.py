@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from spamctl.config.options import Fault
 from spamctl.config.words import shown
 
+COPIES = Path(".spamctl", "models")  # of registered packages, in the working folder
 VERSIONS = ("champion", "challenger", "latest")
 NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}")  # of a model: a folder's too
 _PLAIN = r"\w(?:[\w .-]*[\w-])?"

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 from metaflow import FlowSpec, Parameter, current
@@ -23,7 +22,6 @@ Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 SECONDS_BETWEEN_EVENTS = 0.2
-COPIES = Path(".spamctl", "models")  # of registered packages
 
 
 def parameters(options: type[Options]) -> dict[str, Parameter]:

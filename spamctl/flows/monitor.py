@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from metaflow import card, current, step
 
+from spamctl.config.models import COPIES
 from spamctl.config.moments import duration
 from spamctl.config.monitor import MonitorOptions
 from spamctl.errors import UnavailableError, UsageError
@@ -49,7 +50,7 @@ class MonitorFlow(base.VerbFlow):
 
             _require_writable(Path(options.report_dir))
             with open_store(options.datastore_uri, patience_s=PATIENCE_S) as store:
-                found = versions.fetch(options.model_name, options.model_version, base.COPIES.absolute())
+                found = versions.fetch(options.model_name, options.model_version, COPIES.absolute())
                 if found.remembered:
                     base.warning(
                         f"the registry does not answer: judging version {found.version}, "

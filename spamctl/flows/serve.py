@@ -6,6 +6,7 @@ import time
 
 from metaflow import step
 
+from spamctl.config.models import COPIES
 from spamctl.config.serve import ServeOptions
 from spamctl.flows import base
 
@@ -26,7 +27,7 @@ class ServeFlow(base.VerbFlow):
                 options.model_name,
                 options.model_version,
                 options.shadow,
-                str(base.COPIES.absolute()),
+                str(COPIES.absolute()),
                 options.follow_seconds,
             )
             served, shadow = follow.find(wish)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from metaflow import card, current, step
 
+from spamctl.config.models import COPIES
 from spamctl.config.train import TrainOptions
 from spamctl.errors import UsageError
 from spamctl.flows import base
@@ -220,7 +221,7 @@ class TrainFlow(base.VerbFlow):
                     model_uri = registry.log_model(run_id, self.files)
                     version = registry.register(client, options.model_name, model_uri, run_id, noted.tags)
                     self.result |= {"model_version": version} | self._promote(client, options.model_name, version)
-                    versions.leave_copy(options.model_name, base.COPIES.absolute())
+                    versions.leave_copy(options.model_name, COPIES.absolute())
             where = {"tracking_uri": tracking.shown(uri), "experiment": options.experiment}
             self.result["mlflow"] = where | {"run_id": run_id}
             self.evaluation_html = cards.evaluation_page(

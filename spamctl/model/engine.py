@@ -70,8 +70,7 @@ class Engine:
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",  # its scales would depend on the other rows of the batch
         }
         (self._request,) = self._compiled(1, {"PERFORMANCE_HINT": "LATENCY"})
-        self._streams: SimpleQueue[InferRequest] = SimpleQueue()
-        self._streaming = False
+        self._streams: SimpleQueue[InferRequest] | None = None
         self._at_work = 0
 
     def open_streams(self) -> None:
@@ -79,13 +78,13 @@ class Engine:
 
         The thread that calls it must be the one that lets the engine go. Others may score meanwhile.
         """
-        trial = copy.copy(self)
-        trial._streams = SimpleQueue()  # noqa: SLF001
+        streams: SimpleQueue[InferRequest] = SimpleQueue()
         for request in self._compiled(self.most_streams, {"NUM_STREAMS": self.most_streams}):
-            trial._streams.put(request)  # noqa: SLF001
-        trial._streaming = True  # noqa: SLF001
+            streams.put(request)
+        trial = copy.copy(self)  # nobody else is answered by streams before they have answered as they should
+        trial._streams = streams  # noqa: SLF001
         trial.replay_golden()
-        self._streams, self._streaming = trial._streams, True  # noqa: SLF001
+        self._streams = streams
 
     def _compiled(self, requests: int, more: dict[str, object]) -> list[InferRequest]:
         """Compile the graph, and return what scores so many batches at a time."""
@@ -129,18 +128,18 @@ class Engine:
     def _lent(self, rows: int) -> Iterator[InferRequest]:
         """Lend what scores a batch of so many rows: all threads where it is a message that is alone, else a stream."""
         with self._counting:
-            whole = not self._streaming or (rows == 1 and not self._at_work)
+            streams = None if rows == 1 and not self._at_work else self._streams
             self._at_work += 1
         try:
-            if whole:
+            if streams is None:
                 with self._turn:
                     yield self._request
             else:
-                request = self._streams.get()
+                request = streams.get()
                 try:
                     yield request
                 finally:
-                    self._streams.put(request)
+                    streams.put(request)
         finally:
             with self._counting:
                 self._at_work -= 1

@@ -36,7 +36,12 @@ def shown(uri: str) -> str:
 
 def absolute(uri: str) -> str:
     """Return the address of a store, the same from every folder."""
-    return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}" if uri.startswith(SQLITE) else uri
+    return f"{SQLITE}{_file(uri)}" if uri.startswith(SQLITE) else uri
+
+
+def _file(uri: str) -> Path:
+    """Return the file of a SQLite store."""
+    return Path(uri.removeprefix(SQLITE)).absolute()
 
 
 def require_reachable(uri: str) -> None:
@@ -66,7 +71,7 @@ def _require_server(uri: str) -> None:
 
 
 def _require_sqlite(uri: str) -> None:
-    path = Path(uri.removeprefix(SQLITE)).absolute()
+    path = _file(uri)
     if not os.access(path.parent, os.W_OK):
         raise UsageError(f"MLFLOW_TRACKING_URI {uri}: the folder {path.parent} cannot be written")
     if path.exists():
@@ -81,7 +86,7 @@ def state_of(uri: str) -> str:
     """Return what differs after every change of a store that is a SQLite file here; nothing if it is none."""
     if not uri.startswith(SQLITE):
         return ""
-    path = Path(uri.removeprefix(SQLITE)).absolute()
+    path = _file(uri)
     try:
         with path.open("rb") as file:
             file.seek(CHANGE_COUNTER)
@@ -109,9 +114,7 @@ def open_tracking(uri: str) -> Iterator[MlflowClient]:
     try:
         if uri.startswith(SQLITE):
             uri = absolute(uri)
-            with FileLock(
-                f"{uri.removeprefix(SQLITE)}.lock"
-            ):  # two processes that create one store at once break it for good
+            with FileLock(f"{_file(uri)}.lock"):  # two processes that create one store at once break it for good
                 mlflow.set_tracking_uri(uri)
                 mlflow.search_experiments(max_results=1)
         mlflow.set_tracking_uri(uri)

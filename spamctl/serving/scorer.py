@@ -88,7 +88,7 @@ class Scorer:
         self._inbox: list[_Job] = []
         self._queues: dict[int, list[_Waiting]] = {}  # by padded width
         self._number = itertools.count()
-        self._taken = self._finished = 0  # rows
+        self._rows = 0  # that have no verdict yet
         self._pressure = 0
         self._closing = False
         self._thread = threading.Thread(target=self._live, args=(load,), name="scorer", daemon=True)
@@ -98,7 +98,7 @@ class Scorer:
     @property
     def waiting(self) -> int:
         """Count the rows that have no verdict yet."""
-        return self._taken - self._finished
+        return self._rows
 
     def submit(self, texts: Sequence[str]) -> Future[list[Scored]]:
         """Hand over the texts of one request; the future holds one score a text, in order.
@@ -114,7 +114,7 @@ class Scorer:
             closed = self._closing
             if not closed:
                 self._inbox.append(job)
-                self._taken += len(texts)
+                self._rows += len(texts)
                 self._wake_one()
         if closed:
             job.future.set_exception(SpamctlError("this version is not served any more"))
@@ -202,14 +202,13 @@ class Scorer:
             for place, index in enumerate(missing, 1):
                 waiting = _Waiting(job.came + place * ROW_TURN_S, next(self._number), job, index)
                 heapq.heappush(self._queues.setdefault(in_lanes(len(job.rows[index].ids)), []), waiting)
-        self._count(len(job.rows) - len(missing))
+            self._rows -= len(job.rows) - len(missing)
         if not missing:
             self._settle(job)
 
     def _next_batch(self) -> list[_Waiting]:
         """Take the row whose turn it is, and the next of its width, as many as a batch holds."""
         batch: list[_Waiting] = []
-        given_up = 0
         with self._lock:
             if not self._queues:
                 return batch
@@ -218,7 +217,7 @@ class Scorer:
             while queue and len(batch) < max(1, TOKENS_PER_BATCH // width):
                 waiting = heapq.heappop(queue)
                 if waiting.job.future.done():  # given up, or failed
-                    given_up += 1
+                    self._rows -= 1
                 else:
                     batch.append(waiting)
             if not queue:
@@ -226,7 +225,6 @@ class Scorer:
             if self._queues:
                 self._wake_one()
             self._pressure = max(0, self._pressure + (1 if self._queues else -1))
-        self._count(given_up)
         return batch
 
     def _score(self, batch: list[_Waiting]) -> None:
@@ -240,9 +238,9 @@ class Scorer:
             for waiting in batch:
                 self._fail(waiting.job, error)
             return
-        self._count(len(batch))
         complete = []
         with self._lock:
+            self._rows -= len(batch)
             for waiting, logit in zip(batch, logits, strict=True):
                 job = waiting.job
                 job.logits[waiting.index] = logit
@@ -257,7 +255,7 @@ class Scorer:
     def _count(self, rows: int) -> None:
         """Count rows that do not wait any more."""
         with self._lock:
-            self._finished += rows
+            self._rows -= rows
 
     def _settle(self, job: _Job) -> None:
         """Answer a request all of whose rows have their logit, unless it has been given up."""

@@ -204,7 +204,6 @@ def serve_ours(bench: Bench, package: Path) -> tuple[dict[int, Speed], Served]:
         first_s = server.start_s
     with running(replace(start, folder=bench.folder)) as server:
         trained_s, calm_mib = server.start_s, server.peak_mib()
-    (bench.folder / "log.txt").unlink()
     with running(start) as server:
         for number in range(bench.effort.rounds):
             say(f"round {number + 1} of {bench.effort.rounds}")

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -55,20 +56,20 @@ class Server:
 @contextmanager
 def running(start: Start) -> Iterator[Server]:
     """Lend a server from its first answer on; stop it, and whatever it started, at the end."""
-    port, log = free_port(), start.folder / "log.txt"
+    port = free_port()
     words = [word.format(port=port) for word in start.words]
     variables = os.environ | {"PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"} | dict(start.environment)
-    with log.open("w") as file:
+    with tempfile.NamedTemporaryFile(prefix="spamctl-bench-") as log:  # the folder may be a person's own
         began = time.monotonic()
         child = subprocess.Popen(
-            words, cwd=start.folder, env=variables, stdout=file, stderr=file, stdin=subprocess.DEVNULL
+            words, cwd=start.folder, env=variables, stdout=log, stderr=log, stdin=subprocess.DEVNULL
         )
-    process = psutil.Process(child.pid)
-    try:
-        wait_for_answer(child, port, log, plain=start.plain)
-        yield Server(process, port, start.plain, time.monotonic() - began)
-    finally:
-        stop(child, process, start.stops_s)
+        process = psutil.Process(child.pid)
+        try:
+            wait_for_answer(child, port, Path(log.name), plain=start.plain)
+            yield Server(process, port, start.plain, time.monotonic() - began)
+        finally:
+            stop(child, process, start.stops_s)
 
 
 def wait_for_answer(child: subprocess.Popen[bytes], port: int, log: Path, *, plain: bool) -> None:

@@ -1,13 +1,12 @@
 """A flow is started, watched, stopped and resumed as a user would see it."""
 
 import json
-import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.faults.processes import is_alive
 from tests.reports.conftest import summary
 from tests.reports.test_feedback import TOLD
 
@@ -20,15 +19,6 @@ def wait_for(condition, seconds=30.0):
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
-
-
-def is_alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    with Path(f"/proc/{pid}/stat").open() as file:
-        return file.read().rpartition(")")[2].split()[0] != "Z"
 
 
 def log_of(folder):

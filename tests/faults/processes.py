@@ -107,6 +107,14 @@ def refused(package, address):
     return code, line
 
 
+def is_alive(pid):
+    """Tell whether a process is there, and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def until(true, within_s=PATIENCE_S):
     """Wait until something is true."""
     deadline = time.monotonic() + within_s

@@ -5,11 +5,10 @@ import signal
 import sqlite3
 import time
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
-from tests.faults.processes import AT_LENGTH
+from tests.faults.processes import AT_LENGTH, is_alive, until
 from tests.flows.conftest import Desk, family
 from tests.flows.test_label import fill
 from tests.ports import silent_port
@@ -44,23 +43,13 @@ def waiting(tmp_path):
         yield waiting
 
 
-def started(pid):
-    """Tell whether a process still is what it was when it was seen, and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("verb", "name"), EVERY if AT_LENGTH else SOME)
 def test_a_verb_that_waits_is_ended_by_a_signal(waiting, verb, name):
     desk, process = waiting(verb)
-    until = time.monotonic() + 120
-    while "[1/" not in desk.err and time.monotonic() < until:
-        assert process.poll() is None, desk.err
-        time.sleep(0.05)
+    until(lambda: "[1/" in desk.err or process.poll() is not None)
     time.sleep(1.0)
+    assert process.poll() is None, desk.err
     pids = family(process.pid)
     assert len(pids) > 1, desk.err
     process.send_signal(signal.Signals[name])
@@ -68,7 +57,4 @@ def test_a_verb_that_waits_is_ended_by_a_signal(waiting, verb, name):
     assert "Traceback" not in desk.out + desk.err
     if verb in ("train", "traffic"):  # the others have nothing to go on with
         assert desk.err.splitlines()[-1].startswith("Stopped.")
-    until = time.monotonic() + 5
-    while any(map(started, pids)) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert [pid for pid in pids if started(pid)] == []
+    until(lambda: not any(map(is_alive, pids)), 5)

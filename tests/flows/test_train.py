@@ -34,6 +34,13 @@ info = mlflow.models.get_model_info("models:/spam@champion")
 answers = model.predict([{"text": text} for text in TEXTS], params={"data_capture": False})
 print(json.dumps({"answers": answers, "metadata": info.metadata}))
 """
+FETCHED = """
+import json, sys
+from pathlib import Path
+from spamctl.model.versions import fetch
+found = fetch("spam", "champion", Path(".spamctl/models").absolute())
+print(json.dumps([found.version, found.remembered, "mlflow" in sys.modules]))
+"""
 CARDS = """
 import json, sys
 from metaflow import Run, namespace
@@ -74,15 +81,6 @@ def wait_for(condition, process):
         assert process.poll() is None, "it ended too early"
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
-
-
-FETCHED = """
-import json, sys
-from pathlib import Path
-from spamctl.model.versions import fetch
-found = fetch("spam", "champion", Path(".spamctl/models").absolute())
-print(json.dumps([found.version, found.remembered, "mlflow" in sys.modules]))
-"""
 
 
 @pytest.fixture(scope="session")

@@ -203,7 +203,7 @@ def test_streams_that_would_answer_otherwise_are_not_used(folder, monkeypatch):
     monkeypatch.setattr(made, "replay_golden", differs)
     with pytest.raises(ArtefactError, match="golden"):
         made.open_streams()
-    assert made._streams.empty()
+    assert made._streams is None
     assert made.logits(made.tokenize(TEXTS)).tolist() == expected
 
 

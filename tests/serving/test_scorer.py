@@ -3,7 +3,7 @@
 import threading
 import time
 import weakref
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import pytest
 
@@ -11,6 +11,7 @@ from spamctl.errors import ArtefactError, SpamctlError
 from spamctl.model.engine import TOKENS_PER_BATCH, Engine
 from spamctl.serving.scorer import PRESSED, Scorer
 from tests import tiny_models, tiny_packages
+from tests.faults.processes import until
 
 TEXTS = [message.text for message in tiny_models.messages(60)]
 
@@ -81,11 +82,8 @@ def test_requests_of_many_threads_get_their_own_answers(scorer, engine):
         mine = TEXTS[number : number + 7]
         answers[number] = scorer.submit(mine).result(30)
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(30)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(30) as threads:
+        list(threads.map(ask, range(30)))
     for number, scores in answers.items():
         assert probabilities(scores) == pytest.approx(probabilities_of(engine, number), abs=1e-6)
 
@@ -262,11 +260,8 @@ def test_requests_of_many_threads_get_their_own_answers_from_two(two, engine):
     def ask(number):
         answers[number] = [two.submit(TEXTS[number : number + 7]) for _ in range(5)]
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(30)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(30) as threads:
+        list(threads.map(ask, range(30)))
     for number, futures in answers.items():
         for future in futures:
             assert probabilities(future.result(30)) == pytest.approx(expected[number], abs=1e-6)
@@ -287,10 +282,7 @@ def test_a_request_whose_widths_fail_in_both_threads_fails_once(two, pair, monke
         with pytest.raises(RuntimeError, match="no memory"):
             two.submit(["win", "cash " * 20]).result(30)
     assert two.submit(["ok"]).result(30)
-    until = time.monotonic() + 30
-    while two.waiting and time.monotonic() < until:  # the second thread may still be failing
-        time.sleep(0.01)
-    assert two.waiting == 0
+    until(lambda: two.waiting == 0)  # the second thread may still be failing
 
 
 def test_a_real_engine_opens_its_streams_and_scores_as_before(tmp_path, engine):
@@ -303,13 +295,11 @@ def test_a_real_engine_opens_its_streams_and_scores_as_before(tmp_path, engine):
 
     scorer = Scorer(load)
     press(scorer)
-    until = time.monotonic() + 30
-    while not seen[0]()._streaming and time.monotonic() < until:
-        time.sleep(0.01)
+    until(lambda: seen[0]()._streams)
     answers = [scorer.submit([text]) for text in TEXTS * 5]
     alone = [engine.classify([text])[0].probability for text in TEXTS]
     assert [probabilities(answer.result(30))[0] for answer in answers] == alone * 5
-    assert seen[0]()._streaming
+    assert seen[0]()._streams
     scorer.close()
     assert seen[0]() is None
 
