@@ -84,9 +84,9 @@ def save_gpt2(folder: Path) -> Path:
     return save(folder, gpt2_config())
 
 
-def save_llama(folder: Path) -> Path:
+def save_llama(folder: Path, **changes) -> Path:
     """Save a Llama of 4 blocks into a folder."""
-    return save(folder, llama_config())
+    return save(folder, llama_config(**changes))
 
 
 def _of_tokenizer() -> dict[str, int]:

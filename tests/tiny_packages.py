@@ -10,7 +10,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from spamctl.model import artefact
 from spamctl.model.artefact import Files, Golden, Manifest
 from spamctl.model.calibration import sigmoid
-from spamctl.model.engine import MODEL, TOKENIZER
+from spamctl.model.engine import TOKENIZER
+from spamctl.model.runtime import XML
 from tests import tiny_models
 
 WINDOW = 64
@@ -67,7 +68,7 @@ def parts(flaw: str = "", scale: float = 4.0) -> Files:
     import openvino
 
     with tempfile.TemporaryDirectory() as folder:
-        openvino.save_model(graph(flaw, scale=scale), Path(folder, MODEL), compress_to_fp16=False)
+        openvino.save_model(graph(flaw, scale=scale), Path(folder, XML), compress_to_fp16=False)
         return artefact.read(Path(folder)) | {TOKENIZER: tokenizer().to_str().encode()}
 
 

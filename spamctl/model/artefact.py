@@ -16,7 +16,7 @@ from spamctl.errors import ArtefactError
 
 PACKAGE = "package"  # the folder's name inside a logged model
 MANIFEST = "manifest.json"
-SUFFIXES = {".xml", ".bin", ".json"}  # no pickle, no code
+SUFFIXES = {".onnx", ".xml", ".bin", ".json"}  # no pickle, no code
 STRICT: ConfigDict = {"strict": True, "extra": "forbid", "allow_inf_nan": False}
 
 Files = dict[str, bytes]

@@ -9,19 +9,13 @@ import io
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spamctl.errors import ArtefactError
 from spamctl.model.artefact import MANIFEST
-from spamctl.model.engine import Engine, filled
-from spamctl.model.telemetry import silence_openvino
+from spamctl.model.engine import Engine
 from spamctl.model.tick import Tick, Ticking
-
-if TYPE_CHECKING:
-    from openvino import Model, Output
 
 Features = NDArray[np.float32]
 
@@ -31,14 +25,7 @@ _FEATURES = "features"
 class Embedder(Engine):
     """Score as the engine does, and give what the head reads too; D is read off the graph."""
 
-    def _graph(self, path: Path) -> Path | Model:
-        """Add an output where the head takes its input, before that is rounded to int8."""
-        silence_openvino()
-        import openvino
-
-        model = openvino.Core().read_model(path)
-        model.add_outputs([_head_input(model)])
-        return model
+    with_features = True
 
     def features(self, texts: Sequence[str]) -> Ticking[Features]:
         """Return features (texts, D) in the order of `texts`; a text that comes again is computed once."""
@@ -57,10 +44,9 @@ class Embedder(Engine):
 
     def _parts(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Features]]:
         """Yield row numbers and their features (B, D), batch by batch."""
-        for index, inputs in filled(self.tokenize(texts)):
-            with self._turn:
-                output = self._request.infer(inputs)
-                part = np.array(output[1], np.float32)  # (B, D)
+        for index, inputs in self._filled(self.tokenize(texts)):
+            with self._lent(len(index)) as infer:
+                part = np.array(infer(inputs)[1], np.float32)  # (B, D)
             yield index, part
 
 
@@ -90,25 +76,3 @@ def _kept(path: Path, key: str) -> Features | None:
             return np.asarray(kept[_FEATURES], np.float32)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-
-
-def _head_input(model: Model) -> Output:
-    """Find what the last matrix product of a graph reads, before it is scaled and rounded for int8.
-
-    Raises ArtefactError if there is no such product, or what it reads is no row for each message.
-    """
-    products = [node for node in model.get_ordered_ops() if node.get_type_name() == "MatMul"]
-    if not products:
-        raise ArtefactError("the package has no head whose input could be read; train with this spamctl")
-    found = products[-1].input_value(0)
-    while found.get_node().get_type_name() in {"FakeQuantize", "Convert"} or _is_scaling(found):
-        found = found.get_node().input_value(0)
-    if found.get_partial_shape().rank.get_length() != 2:
-        raise ArtefactError("the head of the package reads no row for each message; train with this spamctl")
-    return found
-
-
-def _is_scaling(output: Output) -> bool:
-    """Tell whether an output is another one times a constant: what SmoothQuant puts before a product."""
-    node = output.get_node()
-    return bool(node.get_type_name() == "Multiply" and node.input_value(1).get_node().get_type_name() == "Constant")

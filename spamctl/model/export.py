@@ -1,4 +1,4 @@
-"""Turn a trained classifier into the files that serve it: a graph of float32, or of int8 if that keeps its scores."""
+"""Turn a trained classifier into a graph of OpenVINO, of float32 or int8, and measure how far one strays."""
 
 # B rows, T tokens
 
@@ -9,10 +9,10 @@ import io
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import numpy as np
@@ -25,7 +25,7 @@ from spamctl.model.artefact import Files
 from spamctl.model.attention import EAGER, FOLDED, register
 from spamctl.model.calibration import sigmoid
 from spamctl.model.classifier import SpamClassifier
-from spamctl.model.engine import MODEL
+from spamctl.model.runtime import XML, Inputs
 from spamctl.model.telemetry import silence_openvino
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def traced(classifier: SpamClassifier, attention: str) -> openvino.Model | None:
     """Export what PyTorch does with one example; None if that fails, or scores rows of other lengths otherwise."""
     import openvino
 
-    _make_ready(classifier)
+    make_ready(classifier)
     model = classifier.trunk.model
     try:
         with quiet(), torch.no_grad(), mock.patch.object(torch, "diff", _diff):
@@ -76,7 +76,7 @@ def traced(classifier: SpamClassifier, attention: str) -> openvino.Model | None:
         for port, name in ((graph.input(0), "input_ids"), (graph.input(1), "lengths"), (graph.output(0), "logits")):
             port.tensor.set_names({name})
             port.node.set_friendly_name(name)
-        return graph if _scores_alike(graph, classifier) else None
+        return graph if scores_alike(_compiled(graph), classifier) else None
     except Exception as fault:  # whatever this model holds that cannot be traced
         logger.debug("%s cannot be traced with %s attention: %s", type(model).__name__, attention, fault)
         return None
@@ -94,7 +94,7 @@ def through_onnx(classifier: SpamClassifier) -> openvino.Model:
 
 def to_onnx(classifier: SpamClassifier, path: Path) -> None:
     """Write a classifier's whole graph, for rows of any number and length; raise DataError if that is not possible."""
-    _make_ready(classifier)
+    make_ready(classifier)
     rows, tokens = torch.export.Dim("rows"), torch.export.Dim("tokens")
     with quiet():
         program = torch.onnx.export(
@@ -106,7 +106,7 @@ def to_onnx(classifier: SpamClassifier, path: Path) -> None:
         program.save(path)
 
 
-def _make_ready(classifier: SpamClassifier) -> None:
+def make_ready(classifier: SpamClassifier) -> None:
     """Let a classifier run as a whole, without chance, in operations that exporters know."""
     classifier.eval().cpu()
     classifier.trunk.window(0, classifier.trunk.depth)
@@ -125,25 +125,39 @@ def _diff(values: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = No
     return less if n == 1 else _diff(less, n - 1, dim)
 
 
-def _scores_alike(model: openvino.Model, classifier: SpamClassifier) -> bool:
-    """Compare a graph with what it was made of, on rows of other numbers and lengths than those of the example."""
+def _compiled(graph: openvino.Model) -> Callable[[Inputs], NDArray[np.float32]]:
     import openvino
 
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda inputs: compiled(inputs)[0]
+
+
+def scores_alike(
+    score: Callable[[Inputs], NDArray[np.float32]], classifier: SpamClassifier, longest: int = LONG_ROW
+) -> bool:
+    """Compare a graph with what it was made of, on rows of other numbers and lengths than those of the example."""
     config = classifier.trunk.config
-    window = min(LONG_ROW, getattr(config, "max_position_embeddings", LONG_ROW))
+    window = min(longest, getattr(config, "max_position_embeddings", longest))
     for rows, tokens in ((1, 1), (3, 29), (1, window)):
         lengths = torch.arange(tokens, tokens - rows, -1)
         ids = (torch.arange(rows * tokens).reshape(rows, tokens) + 1) % config.vocab_size
         with torch.inference_mode():
             expected = classifier(ids, lengths).numpy()
-        if not np.allclose(compiled([ids.numpy(), lengths.numpy()])[0], expected, rtol=1e-3, atol=1e-3):
+        if not np.allclose(
+            score({"input_ids": ids.numpy(), "lengths": lengths.numpy()}), expected, rtol=1e-3, atol=1e-3
+        ):
             return False
     return True
 
 
-def quantise(model: openvino.Model, rows: Sequence[Sequence[int]], seed: int) -> openvino.Model:
-    """Return a static int8 copy of a graph, calibrated on token ids of training rows.
+def calibrating(rows: Sequence[Sequence[int]], seed: int) -> list[Sequence[int]]:
+    """Return a sample of the training rows, by which int8 is calibrated."""
+    chosen = np.random.default_rng(seed).permutation(len(rows))[:CALIBRATION_ROWS]
+    return [rows[row] for row in chosen]
+
+
+def quantise(model: openvino.Model, rows: Sequence[Sequence[int]]) -> openvino.Model:
+    """Return a static int8 copy of a graph, calibrated on rows of token ids.
 
     Scales are fixed at calibration, so a score does not depend on the other rows of its batch. What attention
     multiplies stays float: it is a hundredth of the work, and rounding it is dear in accuracy.
@@ -151,13 +165,12 @@ def quantise(model: openvino.Model, rows: Sequence[Sequence[int]], seed: int) ->
     import nncf
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, AdvancedSmoothQuantParameters
 
-    chosen = np.random.default_rng(seed).permutation(len(rows))[:CALIBRATION_ROWS]
     alphas = AdvancedSmoothQuantParameters(matmul=SMOOTH_QUANT_ALPHA)
     with quiet():
         smaller = nncf.quantize(
             model.clone(),
-            nncf.Dataset([rows[row] for row in chosen], _one_row),
-            subset_size=len(chosen),
+            nncf.Dataset(rows, one_row),
+            subset_size=len(rows),
             model_type=nncf.ModelType.TRANSFORMER,
             preset=nncf.QuantizationPreset.MIXED,
             ignored_scope=nncf.IgnoredScope(types=["ScaledDotProductAttention"], validate=False),
@@ -212,7 +225,7 @@ def to_files(model: openvino.Model) -> Files:
     import openvino
 
     with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch:
-        path = Path(scratch) / MODEL
+        path = Path(scratch) / XML
         openvino.save_model(model, path, compress_to_fp16=False)
         return {part.name: part.read_bytes() for part in (path, path.with_suffix(".bin"))}
 
@@ -245,5 +258,6 @@ def quiet() -> Iterator[None]:
         root.filters[:], root.handlers[:] = filters, handlers
 
 
-def _one_row(ids: Sequence[int]) -> dict[str, Any]:
+def one_row(ids: Sequence[int]) -> Inputs:
+    """Return what a graph is given for one message."""
     return {"input_ids": np.array([ids], dtype=np.int64), "lengths": np.array([len(ids)], dtype=np.int64)}

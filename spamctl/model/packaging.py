@@ -13,17 +13,8 @@ import numpy as np
 from spamctl.model import artefact, calibration, parity, threshold
 from spamctl.model.artefact import Files, Golden, Manifest
 from spamctl.model.engine import TOKENIZER, Engine, Logits
-from spamctl.model.export import (
-    FLOAT32,
-    INT8,
-    INT8_WEIGHTS,
-    Distance,
-    compress_weights,
-    distance,
-    quantise,
-    to_files,
-    to_openvino,
-)
+from spamctl.model.export import FLOAT32, INT8, INT8_WEIGHTS, Distance, distance
+from spamctl.model.exporters import exporter
 from spamctl.model.golden import GOLDEN
 from spamctl.model.parity import Parity
 from spamctl.model.threshold import OperatingPoint
@@ -82,15 +73,15 @@ def package(
     draft = Manifest(FLOAT32, PRECISION, tokenizer.max_tokens, tokenizer.empty_id, 1.0, 0.0, 0.5, (), about)
     parts = {TOKENIZER: tokenizer.to_json().encode()}
     yield Tick("export", 0, 4, "parts")
-    exact = to_openvino(classifier)
+    export = exporter(classifier, train, tokenizer.max_tokens)
     yield Tick("export", 1, 4, "parts")
-    taken = _try(FLOAT32, to_files(exact) | parts, draft, validation)
+    taken = _try(FLOAT32, export.float32() | parts, draft, validation)
     yield Tick("export", 2, 4, "parts")
     distances, warnings, reference = {}, [], taken.logits
     truth = np.array(validation.is_spam)
     for kind in _candidates(wish.engine):
-        smaller = quantise(exact, train, wish.seed) if kind == INT8 else compress_weights(exact)
-        trial = _try(kind, to_files(smaller) | parts, draft, validation)
+        smaller = export.int8(train, wish.seed) if kind == INT8 else export.int8_weights()
+        trial = _try(kind, smaller | parts, draft, validation)
         distances[kind] = distance(truth, reference, trial.logits)
         if not (fault := _fault(trial, distances[kind], wish.tolerance)):
             taken = trial

@@ -22,6 +22,7 @@ from spamctl.model import artefact
 from spamctl.model.artefact import MANIFEST, PACKAGE, Files
 from spamctl.model.champion import Decision, compare
 from spamctl.model.engine import Engine
+from spamctl.model.runtime import ONNX
 from spamctl.model.succession import CHALLENGER, CHAMPION, crown
 from spamctl.model.tracking import experiment_id
 
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SERVING_NEEDS = (
-    "annotated-types", "mlflow", "numpy", "openvino", "pandas", "psycopg[binary]", "pydantic", "pyyaml", "sqlalchemy",
-    "tokenizers",
+    "annotated-types", "mlflow", "numpy", "pandas", "psycopg[binary]", "pydantic", "pyyaml", "sqlalchemy", "tokenizers",
 )  # fmt: skip
 EXAMPLE = "You are a winner, you have been specially selected to receive $1000 cash or a $2000 award."
 FEEDBACK_TAG = "data.feedback"  # of a version that learnt from labelled answers: the store that held them
@@ -120,7 +120,7 @@ def log_model(run_id: str, files: Files) -> str:
                 code_paths=[str(PACKAGE_FOLDER)],
                 signature=signature,
                 input_example=(pd.DataFrame({"text": [EXAMPLE]}), {"data_capture": False}),  # an example is no traffic
-                pip_requirements=requirements(),
+                pip_requirements=requirements(files),
                 metadata=json.loads(files[MANIFEST])["manifest"]["about"],
             )
     uri: str = logged.model_uri
@@ -148,9 +148,10 @@ def _package_of(model_uri: str) -> Path:
     return Path(mlflow.artifacts.download_artifacts(model_uri), "artifacts", PACKAGE)
 
 
-def requirements() -> list[str]:
-    """Return what a server needs to load the model, at the versions that measured it; there is no torch in it."""
-    return [f"{name}=={importlib.metadata.version(name.partition('[')[0])}" for name in SERVING_NEEDS]
+def requirements(files: Files) -> list[str]:
+    """Return what a server needs to load a package, at the versions that measured it; there is no torch in it."""
+    needs = sorted([*SERVING_NEEDS, "onnxruntime" if ONNX in files else "openvino"])
+    return [f"{name}=={importlib.metadata.version(name.partition('[')[0])}" for name in needs]
 
 
 def register(client: MlflowClient, name: str, model_uri: str, run_id: str, tags: Mapping[str, str]) -> str:

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from spamctl.model.artefact import Manifest
-from spamctl.model.engine import LANES, Engine
+from spamctl.model.engine import Engine
 from spamctl.serving.scorer import Scored, Scorer
 
-WARM_WIDTHS = (1, 2, 4)  # in lanes: the lengths of most messages
+WARM_WIDTHS = (16, 32, 64)  # tokens: the lengths of most messages
 OnBatch = Callable[[int, float], None]
 
 
@@ -49,8 +49,8 @@ class Deployment:
             engine = Engine(Path(release.folder), threads=threads)
             self.manifest = engine.manifest
             self.golden_delta = engine.replay_golden()
-            for lanes in WARM_WIDTHS:
-                engine.logits(engine.tokenize([""]), pad=lanes * LANES)
+            for width in WARM_WIDTHS:
+                engine.logits(engine.tokenize([""]), pad=min(width, engine.manifest.max_tokens))
             return engine
 
         self._scorer = Scorer(load, cached_rows=cached_rows, on_batch=on_batch)

@@ -39,10 +39,7 @@ class Early:
 
 
 def _get_ready() -> None:
-    from spamctl.model.telemetry import silence_openvino
-
-    silence_openvino()
-    import openvino  # noqa: F401
+    import onnxruntime  # noqa: F401
     import tokenizers  # noqa: F401
 
     import spamctl.serving.run  # noqa: F401

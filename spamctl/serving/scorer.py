@@ -23,7 +23,7 @@ import numpy as np
 
 from spamctl.errors import SpamctlError
 from spamctl.message import Verdict
-from spamctl.model.engine import TOKENS_PER_BATCH, Engine, in_lanes
+from spamctl.model.engine import TOKENS_PER_BATCH, Engine, rounded_up
 from spamctl.model.tokens import TokenRow
 from spamctl.serving.memory import Memory
 
@@ -201,7 +201,9 @@ class Scorer:
             job.missing = len(missing)
             for place, index in enumerate(missing, 1):
                 waiting = _Waiting(job.came + place * ROW_TURN_S, next(self._number), job, index)
-                heapq.heappush(self._queues.setdefault(in_lanes(len(job.rows[index].ids)), []), waiting)
+                heapq.heappush(
+                    self._queues.setdefault(rounded_up(len(job.rows[index].ids), self._engine.step), []), waiting
+                )
             self._rows -= len(job.rows) - len(missing)
         if not missing:
             self._settle(job)

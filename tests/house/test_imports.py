@@ -32,7 +32,6 @@ DECLARED_AND_NEVER_IMPORTED = {
     "gguf": "transformers reads GGUF files through it",
     "httptools": "uvicorn parses HTTP with it",
     "metaflow-card-html": "Metaflow finds the html card in it",
-    "onnx": "torch.onnx writes through it",
     "onnxscript": "torch.onnx needs it",
     "psycopg": "SQLAlchemy reaches PostgreSQL through it",
 }

@@ -167,4 +167,4 @@ def test_a_folder_that_does_not_exist_is_refused(tmp_path):
 
 
 def test_packages_hold_no_code_and_no_pickle():
-    assert {".xml", ".bin", ".json"} == SUFFIXES
+    assert {".onnx", ".xml", ".bin", ".json"} == SUFFIXES

@@ -106,12 +106,13 @@ def test_threads_that_score_at_once_do_not_mix_their_answers(engine):
     assert answers == pytest.approx(expected * 5, abs=1e-6)
 
 
-@given(st.lists(st.integers(1, 300), max_size=80), st.integers(1, 2048))
-def test_every_row_is_in_one_batch_of_bounded_size(lengths, tokens):
-    batches = by_length(np.array(lengths, dtype=np.int64), tokens)
+@given(st.lists(st.integers(1, 300), max_size=80), st.integers(1, 32), st.integers(1, 2048))
+def test_every_row_is_in_one_batch_of_like_lengths_and_bounded_size(lengths, step, tokens):
+    batches = by_length(np.array(lengths, dtype=np.int64), step, tokens)
     assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or max(lengths[row] for row in batch) * len(batch) <= tokens
+        assert len({-(-lengths[row] // step) for row in batch}) == 1
 
 
 def test_golden_messages_are_scored_again(tmp_path):

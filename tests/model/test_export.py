@@ -106,7 +106,7 @@ def test_the_graph_takes_any_number_of_rows_and_tokens_and_scores_as_torch_does(
 @pytest.mark.slow
 @pytest.mark.parametrize("made", ["llama"], indirect=True)
 def test_what_cannot_be_traced_goes_through_onnx_and_scores_the_same(made, graph, monkeypatch):
-    monkeypatch.setattr(export, "_scores_alike", lambda *_: False)
+    monkeypatch.setattr(export, "scores_alike", lambda *_: False)
     other = export.to_openvino(made.classifier)
     ids, lengths = np.arange(1, 61).reshape(3, 20), [20, 3, 11]
     assert infer(other, ids, lengths) == pytest.approx(infer(graph, ids, lengths), abs=1e-4)
@@ -144,11 +144,24 @@ def test_the_graph_is_saved_in_files_that_a_package_may_hold(graph):
     assert {f".{name.rpartition('.')[2]}" for name in files} <= SUFFIXES
 
 
+def sample(made):
+    """Return token ids that calibrate int8."""
+    return export.calibrating([row.ids for row in made.rows("train")], seed=3)
+
+
+def test_as_many_rows_calibrate_as_are_needed_and_each_once():
+    rows = [[row] for row in range(300)]
+    chosen = export.calibrating(rows, seed=0)
+    assert len({ids[0] for ids in chosen}) == len(chosen) == export.CALIBRATION_ROWS
+    assert export.calibrating(rows, seed=0) == chosen != export.calibrating(rows, seed=1)
+    assert sorted(export.calibrating(rows[:5], seed=0)) == rows[:5]
+
+
 @pytest.mark.slow
 def test_int8_is_smaller_and_leaves_the_graph_it_came_from_alone(made, graph):
     before = export.to_files(graph)
     for smaller in (
-        export.quantise(graph, [row.ids for row in made.rows("train")], seed=0),
+        export.quantise(graph, sample(made)),
         export.compress_weights(graph),
     ):
         assert len(export.to_files(smaller)["model.bin"]) < len(before["model.bin"]) / 2
@@ -157,10 +170,10 @@ def test_int8_is_smaller_and_leaves_the_graph_it_came_from_alone(made, graph):
 
 @pytest.mark.slow
 def test_int8_holds_no_table_of_all_tokens_in_float32(made, graph, monkeypatch):
-    rows, ids, lengths = [row.ids for row in made.rows("train")], np.arange(1, 61).reshape(3, 20), [20, 3, 11]
-    slim = export.quantise(graph, rows, seed=0)
+    rows, ids, lengths = sample(made), np.arange(1, 61).reshape(3, 20), [20, 3, 11]
+    slim = export.quantise(graph, rows)
     monkeypatch.setattr(export, "look_up_first", lambda model: model)
-    whole = export.quantise(graph, rows, seed=0)
+    whole = export.quantise(graph, rows)
     assert table_types(slim) == table_types(export.compress_weights(graph)) == {"i8"}
     assert "f32" in table_types(whole)
     assert infer(slim, ids, lengths) == pytest.approx(infer(whole, ids, lengths), abs=1e-6)
@@ -185,6 +198,5 @@ def table_types(model):
 
 @pytest.mark.slow
 def test_int8_comes_out_the_same_each_time(made, graph):
-    rows = [row.ids for row in made.rows("train")]
-    once, again = (export.to_files(export.quantise(graph, rows, seed=3)) for _ in range(2))
+    once, again = (export.to_files(export.quantise(graph, sample(made))) for _ in range(2))
     assert once["model.bin"] == again["model.bin"]

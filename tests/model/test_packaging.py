@@ -62,7 +62,7 @@ def test_the_package_says_what_it_is_and_replays_its_golden_messages(tmp_path):
 
 def test_a_package_holds_four_files_and_no_message_of_ours(made, tmp_path):
     package = trained.packaged("gpt2", "auto")
-    assert package.files.keys() == {"manifest.json", "model.bin", "model.xml", "tokenizer.json"}
+    assert package.files.keys() == {"manifest.json", "model.bin", "model.onnx", "tokenizer.json"}
     for part in ("train", "validation", "test"):
         for message in getattr(made.parts, part)[:20]:
             told = json.dumps(message.text).encode()[1:-1]

@@ -12,6 +12,7 @@ from spamctl.model import registry, tracking
 from spamctl.model.artefact import PACKAGE
 from spamctl.model.golden import GOLDEN
 from spamctl.model.registry import CHALLENGER, CHAMPION, Record
+from spamctl.model.runtime import ONNX
 from tests import tiny_models, tiny_packages
 from tests.made_once import lay_store
 from tests.mlflow_loaded import load_mlflow
@@ -120,10 +121,15 @@ def test_a_logged_model_needs_no_torch(run_id):
     folder = folder_of(registry.log_model(run_id, FILES))
     needs = (folder / "requirements.txt").read_text().split()
     names = {need.partition("==")[0] for need in needs}
-    assert names == set(registry.SERVING_NEEDS)
+    assert names == {*registry.SERVING_NEEDS, "openvino"}
     assert all("==" in need for need in needs)
     assert not (folder / "uv.lock").exists()
     assert "torch" not in (folder / "conda.yaml").read_text()
+
+
+def test_a_model_needs_the_runtime_that_its_graph_was_written_for():
+    needed = [{need.partition("==")[0] for need in registry.requirements(files)} for files in (FILES, {ONNX: b""})]
+    assert needed == [{*registry.SERVING_NEEDS, runtime} for runtime in ("openvino", "onnxruntime")]
 
 
 def test_neither_logging_a_model_nor_sending_its_example_captures_anything(run_id, tmp_path, monkeypatch):
