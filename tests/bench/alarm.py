@@ -25,7 +25,7 @@ from typing import Any
 
 from measuring import circumstances, say, table
 
-PACKAGES = ("evidently", "scikit-learn", "openvino", "faker")
+PACKAGES = ("evidently", "scikit-learn", "onnxruntime", "faker")
 RATE = 0.05
 SIZES = (20, 100, 500)
 POWER_ROWS = 200

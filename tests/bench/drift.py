@@ -20,7 +20,7 @@ from pathlib import Path
 from measuring import circumstances, say, table
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-PACKAGES = ("openvino", "scikit-learn", "faker")
+PACKAGES = ("onnxruntime", "scikit-learn", "faker")
 MAX_FALSE_POSITIVE_RATE = 0.005  # the default of `spamctl train`
 ROWS_OF_QUICK = 3
 

@@ -44,7 +44,7 @@ def side_by_side(engine: Engine, threads: ThreadPoolExecutor) -> Callable[[Seque
         def score(batch: list[int]) -> None:
             logits[batch] = engine.logits([rows[index] for index in batch], batches=[range(len(batch))])
 
-        list(threads.map(score, by_length(np.array([len(row.ids) for row in rows]))))
+        list(threads.map(score, by_length(np.array([len(row.ids) for row in rows]), engine.step)))
         return engine.verdicts(rows, logits)
 
     return classify

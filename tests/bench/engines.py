@@ -12,16 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-import openvino
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor
 
 from spamctl.model import artefact
-from spamctl.model.artefact import Manifest
+from spamctl.model.artefact import Files, Manifest
 from spamctl.model.classifier import SpamClassifier
 from spamctl.model.engine import TOKENIZER, Batches, Engine, Logits
-from spamctl.model.export import compress_weights, quantise, quiet, to_files, to_onnx, to_openvino
+from spamctl.model.export import calibrating, compress_weights, quantise, quiet, to_files, to_onnx, to_openvino
+from spamctl.model.exporters import exporter
 from spamctl.model.features import pad_ids
 from spamctl.model.tokens import MessageTokenizer, TokenRow
 
@@ -52,12 +52,16 @@ def open_engines(
             quantize_dynamic(exact, small, weight_type=QuantType.QInt8)
         yield onnx_runtime("ONNX Runtime dynamic int8", small, threads)
     graph = to_openvino(copy.deepcopy(classifier))
-    light = compress_weights(graph)
-    yield packaged("OpenVINO float32", graph, "f32", tokenizer, threads)
-    yield packaged("OpenVINO bf16", graph, "bf16", tokenizer, threads)
+    whole, light = to_files(graph), to_files(compress_weights(graph))
+    small = to_files(quantise(graph, calibrating(train, seed=0)))
+    yield packaged("OpenVINO float32", whole, "f32", tokenizer, threads)
+    yield packaged("OpenVINO bf16", whole, "bf16", tokenizer, threads)
     yield packaged("OpenVINO int8 weights", light, "f32", tokenizer, threads)
     yield packaged("OpenVINO int8 weights, bf16", light, "bf16", tokenizer, threads)
-    yield packaged("OpenVINO static int8", quantise(graph, train, seed=0), "f32", tokenizer, threads)
+    yield packaged("OpenVINO static int8", small, "f32", tokenizer, threads)
+    ours = exporter(copy.deepcopy(classifier), train, tokenizer.max_tokens)
+    yield packaged("our graph, float32", ours.float32(), "f32", tokenizer, threads)
+    yield packaged("our graph, static int8", ours.int8(train, seed=0), "f32", tokenizer, threads)
 
 
 def pytorch(name: str, classifier: SpamClassifier, dtype: torch.dtype) -> Contender:
@@ -86,9 +90,9 @@ def onnx_runtime(name: str, path: Path, threads: int) -> Contender:
     return Contender(name, path.stat().st_size / MEGABYTE, in_batches(infer))
 
 
-def packaged(name: str, graph: openvino.Model, precision: str, tokenizer: MessageTokenizer, threads: int) -> Contender:
+def packaged(name: str, graph: Files, precision: str, tokenizer: MessageTokenizer, threads: int) -> Contender:
     """Open a graph as `spamctl serve` does: sealed in a package, verified, compiled."""
-    files = to_files(graph) | {TOKENIZER: tokenizer.to_json().encode()}
+    files = graph | {TOKENIZER: tokenizer.to_json().encode()}
     manifest = Manifest(name, precision, tokenizer.max_tokens, tokenizer.empty_id, 1.0, 0.0, 0.5, (), {})
     with tempfile.TemporaryDirectory(prefix="spamctl-bench-") as scratch:
         engine = Engine(artefact.write(artefact.seal(files, manifest), Path(scratch)), threads=threads)

@@ -31,7 +31,7 @@ from typing import Any
 from measuring import circumstances, table
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("openvino", "torch", "scikit-learn", "cleanlab")
+PACKAGES = ("onnxruntime", "torch", "scikit-learn", "cleanlab")
 # Where MLflow keeps paths: in this order (table, column).
 PLACES = (
     ("experiments", "artifact_location"),

@@ -57,7 +57,7 @@ def main() -> None:
     sys.path.append(str(ROOT))
     from tests.store.servers import a_server
 
-    print(circumstances(int(os.environ["OMP_NUM_THREADS"]), ("evidently", "metaflow", "mlflow", "openvino")))
+    print(circumstances(int(os.environ["OMP_NUM_THREADS"]), ("evidently", "metaflow", "mlflow", "onnxruntime")))
     champion = ask(options.folder)
     for rows in map(int, options.rows.split(",")):
         with tempfile.TemporaryDirectory() as scratch, ExitStack() as held:

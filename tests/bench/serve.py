@@ -29,7 +29,7 @@ from measuring import circumstances, say, table
 from servers import PROGRAMS, Server, Start, running
 
 HERE, ROOT = Path(__file__).resolve().parent, Path(__file__).resolve().parents[2]
-PACKAGES = ("openvino", "uvicorn", "starlette", "sqlalchemy", "mlflow", "torch", "transformers")
+PACKAGES = ("onnxruntime", "uvicorn", "starlette", "sqlalchemy", "mlflow", "torch", "transformers")
 QUIET = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "TOKENIZERS_PARALLELISM": "false"}
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
 PATIENCE_S = 300
