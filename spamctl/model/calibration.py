@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -36,7 +37,14 @@ class Calibration:
 
     def apply(self, logits: ArrayLike) -> Floats:
         """Return the probability of spam, in [0, 1], of each logit; same shape, each row on its own."""
-        return sigmoid(self.slope * np.asarray(logits, dtype=np.float64) + self.intercept)
+        raw = np.asarray(logits, dtype=np.float64)
+        return np.array([self.probability(logit) for logit in raw.ravel().tolist()]).reshape(raw.shape)
+
+    def probability(self, logit: float) -> float:
+        """Return that of one logit; for a server, operations of numpy on single numbers take ten times as long."""
+        line = self.slope * logit + self.intercept
+        odds = math.exp(-abs(line))
+        return 1 / (1 + odds) if line >= 0 else odds / (1 + odds)
 
     def as_dict(self) -> dict[str, float]:
         """Return the two numbers as plain JSON."""

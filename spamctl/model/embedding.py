@@ -45,9 +45,7 @@ class Embedder(Engine):
     def _parts(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Features]]:
         """Yield row numbers and their features (B, D), batch by batch."""
         for index, inputs in self._filled(self.tokenize(texts)):
-            with self._lent(len(index)) as infer:
-                part = np.array(infer(inputs)[1], np.float32)  # (B, D)
-            yield index, part
+            yield index, self._run(inputs)[1]  # (B, D)
 
 
 def reference_features(embedder: Embedder, texts: Sequence[str], key: str, path: Path) -> Ticking[Features]:

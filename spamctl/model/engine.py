@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
 import threading
@@ -95,8 +94,7 @@ class Engine:
         """
         logits = np.empty(len(rows), dtype=np.float64)
         for index, inputs in self._filled(rows, batches, pad, fill):
-            with self._lent(len(index)) as infer:
-                logits[index] = infer(inputs)[0]  # (B,)
+            logits[index] = self._run(inputs)[0]  # (B,)
         return logits
 
     def _filled(
@@ -112,22 +110,20 @@ class Engine:
                 ids[place, : lengths[row]] = rows[row].ids
             yield index, {"input_ids": ids, "lengths": lengths[index]}
 
-    @contextlib.contextmanager
-    def _lent(self, rows: int) -> Iterator[Infer]:
-        """Lend what scores a batch of so many rows: all threads where it is a message that is alone, else a stream."""
+    def _run(self, inputs: Inputs) -> list[NDArray[np.float32]]:
+        """Score a batch: by all threads where it is a message that is alone, else in a stream."""
         with self._counting:
-            streams = None if rows == 1 and not self._at_work else self._streams
+            streams = None if len(inputs["lengths"]) == 1 and not self._at_work else self._streams
             self._at_work += 1
         try:
             if streams is None:
                 with self._turn:
-                    yield self._alone
-            else:
-                infer = streams.get()
-                try:
-                    yield infer
-                finally:
-                    streams.put(infer)
+                    return self._alone(inputs)
+            infer = streams.get()
+            try:
+                return infer(inputs)
+            finally:
+                streams.put(infer)
         finally:
             with self._counting:
                 self._at_work -= 1
@@ -143,11 +139,12 @@ class Engine:
 
     def verdicts(self, rows: Sequence[TokenRow], logits: Logits) -> list[Verdict]:
         """Return one verdict a row for its raw logit, in order."""
-        probabilities = self.probabilities(logits).tolist()
-        return [
-            Verdict(SPAM if probability >= self.threshold else NOT_SPAM, probability, row.truncated)
-            for probability, row in zip(probabilities, rows, strict=True)
-        ]
+        return [self.verdict(row, logit) for row, logit in zip(rows, logits.tolist(), strict=True)]
+
+    def verdict(self, row: TokenRow, logit: float) -> Verdict:
+        """Return the verdict on one row for its raw logit."""
+        probability = self._calibration.probability(logit)
+        return Verdict(SPAM if probability >= self.threshold else NOT_SPAM, probability, row.truncated)
 
     def replay_golden(self) -> float:
         """Score the golden messages again and return the largest change of a probability.

@@ -153,7 +153,7 @@ class OpenVino:
 def _inferring(request: Any) -> Infer:
     def infer(inputs: Inputs) -> list[NDArray[np.float32]]:
         outputs = request.infer(inputs)
-        return [outputs[index] for index in range(len(outputs))]
+        return [outputs[index].copy() for index in range(len(outputs))]  # else the next batch writes over them
 
     return infer
 

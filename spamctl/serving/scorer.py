@@ -19,8 +19,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from spamctl.errors import SpamctlError
 from spamctl.message import Verdict
 from spamctl.model.engine import TOKENS_PER_BATCH, Engine, rounded_up
@@ -261,10 +259,10 @@ class Scorer:
 
     def _settle(self, job: _Job) -> None:
         """Answer a request all of whose rows have their logit, unless it has been given up."""
-        logits = np.array(job.logits, dtype=np.float64)
-        verdicts = self._engine.verdicts(job.rows, logits)
+        pairs = zip(job.rows, job.logits, strict=True)
+        scores = [Scored(self._engine.verdict(row, logit), logit) for row, logit in pairs if logit is not None]
         if self._mine(job):
-            job.future.set_result([Scored(*pair) for pair in zip(verdicts, logits.tolist(), strict=True)])
+            job.future.set_result(scores)
 
     def _fail(self, job: _Job, error: Exception) -> None:
         """Answer a request with what went wrong, once."""

@@ -6,6 +6,7 @@ import pytest
 from spamctl.model import artefact
 from spamctl.model.embedding import Embedder, package_digest, reference_features
 from spamctl.model.engine import Engine
+from spamctl.model.runtime import ONNX
 from tests import tiny_models, tiny_packages, trained
 from tests.ticks import last
 
@@ -14,7 +15,9 @@ pytestmark = pytest.mark.slow  # torch takes seconds to export a model
 TEXTS = [message.text for message in tiny_models.messages(90)] + ["", "win " * 300, "\u202e"]
 
 
-@pytest.fixture(scope="module", params=[("gpt2", "float32"), ("llama", "float32"), ("gpt2", "auto")], ids=str)
+@pytest.fixture(
+    scope="module", params=[("gpt2", "float32"), ("llama", "auto"), ("narrow", "float32"), ("narrow", "auto")], ids=str
+)
 def made(request, tmp_path_factory):
     """Return a trained classifier and the folder of its package."""
     family, wished = request.param
@@ -37,9 +40,11 @@ def test_the_head_applied_to_the_features_gives_the_logits_that_are_served(made)
     assert served.std() > 0.1
     if kind == "float32":
         assert by_hand == pytest.approx(served, abs=1e-4)
+    elif (folder / ONNX).exists():  # whose head is float32, whatever the products before it are
+        assert by_hand == pytest.approx(served, abs=1e-5)
     else:  # the head of eight bits rounds what it reads, and this model is so narrow that it shows
         assert np.median(abs(by_hand - served)) < 0.05 * served.std()
-        assert np.corrcoef(by_hand, served)[0, 1] > 0.995
+        assert np.corrcoef(by_hand, served)[0, 1] > 0.98
     assert embedder.logits(embedder.tokenize(TEXTS)) == pytest.approx(served, abs=1e-6)
 
 

@@ -187,10 +187,12 @@ def test_streams_change_no_score_whoever_scores_beside(engine, streaming):
 
 def test_two_batches_are_scored_at_a_time(streaming):
     rows = streaming.tokenize(TEXTS[:4])
-    with streaming._lent(2), streaming._lent(2):  # both streams are taken
-        alone = ThreadPoolExecutor(1).submit(streaming.logits, rows)
-        with pytest.raises(TimeoutError):
-            alone.result(0.3)
+    taken = [streaming._streams.get() for _ in range(2)]
+    alone = ThreadPoolExecutor(1).submit(streaming.logits, rows)
+    with pytest.raises(TimeoutError):
+        alone.result(0.3)
+    for stream in taken:
+        streaming._streams.put(stream)
     assert alone.result(30).tolist() == streaming.logits(rows).tolist()
 
 
@@ -229,7 +231,7 @@ def test_an_engine_of_few_threads_is_bound_to_no_core(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize("family", ["gpt2", "llama", "narrow"])
 def test_the_engine_agrees_with_the_classifier_that_was_exported(tmp_path, family):
     import torch
 

@@ -8,7 +8,10 @@ import pytest
 from spamctl.model import artefact, calibration, parity, threshold
 from spamctl.model.engine import Engine
 from spamctl.model.golden import GOLDEN
+from spamctl.model.runtime import ONNX, XML
 from tests import tiny_packages, trained
+
+FAMILIES = {"gpt2": ONNX, "narrow": XML}
 
 pytestmark = pytest.mark.slow
 
@@ -23,8 +26,9 @@ def engine_of(package, folder):
     return Engine(artefact.write(package.files, folder), threads=1)
 
 
-def test_int8_is_packaged_if_it_keeps_its_scores(made, tmp_path):
-    package = trained.packaged("gpt2", "auto")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_int8_is_packaged_if_it_keeps_its_scores(family, tmp_path):
+    package = trained.packaged(family, "auto")
     engine = engine_of(package, tmp_path)
     assert package.engine == engine.manifest.engine == "int8"
     assert package.warnings == ()
@@ -43,9 +47,10 @@ def test_calibration_and_threshold_are_those_of_the_engines_own_validation_score
     assert engine.threshold == package.point.threshold == pytest.approx(point.threshold)
 
 
-def test_int8_gives_a_row_one_score_in_every_company(made, tmp_path):
-    engine = engine_of(trained.packaged("gpt2", "auto"), tmp_path)
-    rows = made.rows("test")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_int8_gives_a_row_one_score_in_every_company(family, tmp_path):
+    engine = engine_of(trained.packaged(family, "auto"), tmp_path)
+    rows = trained.trained(family).rows("test")
     alone = np.array(list(parity.single_rows(engine, rows)))
     order = np.random.default_rng(1).permutation(len(rows)).tolist()
     assert engine.logits(rows, batches=[order]).tolist() == alone.tolist()
@@ -60,11 +65,12 @@ def test_the_package_says_what_it_is_and_replays_its_golden_messages(tmp_path):
     assert engine.replay_golden() == 0.0
 
 
-def test_a_package_holds_four_files_and_no_message_of_ours(made, tmp_path):
-    package = trained.packaged("gpt2", "auto")
-    assert package.files.keys() == {"manifest.json", "model.bin", "model.onnx", "tokenizer.json"}
+@pytest.mark.parametrize(("family", "graph"), FAMILIES.items())
+def test_a_package_holds_four_files_and_no_message_of_ours(family, graph):
+    package = trained.packaged(family, "auto")
+    assert package.files.keys() == {"manifest.json", "model.bin", graph, "tokenizer.json"}
     for part in ("train", "validation", "test"):
-        for message in getattr(made.parts, part)[:20]:
+        for message in getattr(trained.trained(family).parts, part)[:20]:
             told = json.dumps(message.text).encode()[1:-1]
             assert not [name for name, content in package.files.items() if told in content]
 

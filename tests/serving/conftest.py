@@ -28,17 +28,21 @@ class Registered:
 
 @pytest.fixture(scope="package")
 def registered(tmp_path_factory):
-    """Return a store that holds version 1 of the model spam."""
+    """Return a store that holds version 1 of the model spam, a bag of tokens in OpenVINO."""
+    return register(tmp_path_factory.mktemp("registered"), tiny_packages.files("", *GOLDEN))
+
+
+def register(folder, files):
+    """Make a package version 1 of the model spam, in a store of its own."""
     load_mlflow()
     import mlflow
 
-    folder = tmp_path_factory.mktemp("registered")
     record = Record({}, {}, dataset=("own file", "tiny", "ab" * 32))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         lay_store(folder)
         with tracking.open_tracking("sqlite:///mlflow.db") as client:
             run_id = registry.log_run(client, "spam", "sqlite:///mlflow.db", record)
-            model_uri = registry.log_model(run_id, tiny_packages.files("", *GOLDEN))
+            model_uri = registry.log_model(run_id, files)
             registry.register(client, "spam", model_uri, run_id, {})
             return Registered(folder, Path(mlflow.artifacts.download_artifacts(model_uri)))

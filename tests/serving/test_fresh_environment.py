@@ -1,4 +1,4 @@
-"""A registered model answers, and captures, in an environment of its own requirements, which hold no torch."""
+"""A registered language model answers, and captures, in an environment of its own requirements, without torch."""
 
 import json
 import os
@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from tests import tiny_models
+from tests import tiny_models, trained
+from tests.serving.conftest import register
 
-REQUEST = [{"text": tiny_models.messages(1)[0].text}, {"text": "ok"}]
+REQUEST = [{"text": message.text} for message in tiny_models.messages(2)]
 ANSWER = f"""
 import importlib.util, json, mlflow
 model = mlflow.pyfunc.load_model("models:/spam/1")
@@ -19,10 +20,17 @@ from spamctl.store import queries
 from spamctl.store.database import open_store
 with open_store("spam.db") as store:
     kept = queries.find(store, [answer["uuid"] for answer in answers])
-names = ("torch", "transformers", "metaflow", "nncf")
+names = ("torch", "transformers", "metaflow", "nncf", "openvino", "onnx")
 here = [name for name in names if importlib.util.find_spec(name)]
 print(json.dumps({{"answers": answers, "kept": len(kept), "installed": here, "code": spamctl.__file__}}))
 """
+
+
+@pytest.fixture
+def registered(tmp_path):
+    """Return a store that holds a tiny Llama in int8, for the runtime that the bundled model is served by."""
+    (tmp_path / "registered").mkdir()
+    return register(tmp_path / "registered", trained.files("llama", "auto"))
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ class Gate:
     def __init__(self, engine):
         self.engine, self.open, self.batches, self.reached = engine, threading.Event(), [], threading.Event()
         self.open.set()
-        self.tokenize, self.verdicts = engine.tokenize, engine.verdicts
+        self.tokenize, self.verdict = engine.tokenize, engine.verdict
 
     def logits(self, rows, **how):
         self.reached.set()
