@@ -113,7 +113,7 @@ class _Writer:
         self._add("Squeeze", [self._add("Cast", ["width"], to=TensorProto.INT32)], "tokens")
         last = self._add("Cast", [self._add("Sub", ["width", "one"])], to=TensorProto.INT32)
         self._add("Expand", [last, rows], "last_places")  # (B,): pads attend as any other token does, to no effect
-        past = self._add("Concat", [rows, self._constant(np.array([attention.shared, 0, size]))], axis=0)
+        past = self._add("Concat", [rows, self._constant(np.array([attention.shared, 0, size], np.int64))], axis=0)
         self._add("ConstantOfShape", [past], "past")
         if attention.cosines is not None:
             self._constant(attention.cosines, "cosines")
@@ -187,7 +187,8 @@ class _Writer:
 
         ends = self._add("Unsqueeze", ["lengths", "one"])  # (B, 1)
         count = self._add("Squeeze", ["width"])
-        places = self._add("Range", [self._constant(np.array(0)), count, self._constant(np.array(1))])  # (T,)
+        first, step = (self._constant(np.array(number, np.int64)) for number in (0, 1))
+        places = self._add("Range", [first, count, step])  # (T,)
         real = self._add("Cast", [self._add("Less", [places, ends])], to=TensorProto.FLOAT)  # (B, T)
         total = self._add("MatMul", [self._add("Unsqueeze", [real, "one"]), normed])  # (B, 1, D)
         mean = self._add("Div", [self._add("Squeeze", [total, "one"]), self._add("Cast", [ends], to=TensorProto.FLOAT)])
