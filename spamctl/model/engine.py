@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from spamctl.message import NOT_SPAM, SPAM, Verdict
 from spamctl.model import artefact
 from spamctl.model.artefact import Manifest
 from spamctl.model.calibration import Calibration
-from spamctl.model.runtime import Infer, Inputs, Terms, runtime_of
+from spamctl.model.runtime import Infer, Inputs, Terms, default_threads, runtime_of
 from spamctl.model.tokens import MessageTokenizer, TokenRow
 
 TOKENIZER = "tokenizer.json"
@@ -53,10 +52,9 @@ class Engine:
         )
         self._calibration = Calibration(self.manifest.slope, self.manifest.intercept)
         self._turn, self._counting = threading.Lock(), threading.Lock()
-        cores = os.cpu_count() or 1
-        threads = threads or int(os.environ.get("OMP_NUM_THREADS") or cores)
+        threads = threads or default_threads()
         self.most_streams = min(threads, MOST_STREAMS)
-        self._runtime = runtime_of(folder, Terms(threads, cores, self.manifest.precision, self.with_features))
+        self._runtime = runtime_of(folder, Terms(threads, self.manifest.precision, self.with_features))
         self.step = max(STEP, self._runtime.lanes)
         self._alone = self._runtime.alone()
         self._streams: SimpleQueue[Infer] | None = None

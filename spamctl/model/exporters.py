@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,7 +29,7 @@ from spamctl.model.export import (
     to_openvino,
 )
 from spamctl.model.onnx_graph import to_onnx_files
-from spamctl.model.runtime import LOGITS, ONNX, Inputs, session
+from spamctl.model.runtime import LOGITS, ONNX, Inputs, default_threads, session
 
 if TYPE_CHECKING:
     import openvino
@@ -119,5 +118,4 @@ class _OnnxRuntime(_OpenVino):
 def _running(files: Files) -> Iterator[Run]:
     """Open a graph in ONNX Runtime, and return what gives its named outputs."""
     with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch:
-        threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-        yield session(artefact.write(files, Path(scratch)) / ONNX, threads).run
+        yield session(artefact.write(files, Path(scratch)) / ONNX, default_threads()).run

@@ -80,21 +80,20 @@ def _smoothed(block: Block, names: Names, reach: Mapping[str, Reach], attention:
         names.attending: _factors(peaks[names.attending], _peaks(block.queries_keys_values)),
         names.attended: np.repeat(made[:, None], together[1], axis=1).reshape(-1),  # (H S,)
         names.rising: _factors(peaks[names.rising], _peaks(*filter(None, (block.gate, block.up)))),
-        names.falling: np.ones(len(block.down.weights), np.float32),
+        names.falling: np.ones(len(block.down.weights), np.float32)
+        if block.gate is None
+        else _factors(peaks[names.falling], _peaks(block.down)),
     }
-    if block.gate is not None:
-        factors[names.falling] = _factors(peaks[names.falling], _peaks(block.down))
     first, second, third, fourth = factors.values()
     into = _more(block.queries_keys_values, first)
     keep = np.ones(into.weights.shape[1] - made.size, np.float32)  # queries and keys
-    up = _more(block.up, third)
     smooth = Block(
         _less_normed(block.attention_norm, first),
         _less(into, np.concatenate([keep, made.reshape(-1)])),
         _more(block.attended, second),
         _less_normed(block.mlp_norm, third),
         None if block.gate is None else _more(block.gate, third),
-        up if block.gate is None else _less(up, fourth),
+        _less(_more(block.up, third), fourth),
         _more(block.down, fourth),
     )
     return smooth, {name: reach[name].grid(part) for name, part in factors.items()}

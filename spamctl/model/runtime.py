@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,10 +31,9 @@ Infer = Callable[[Inputs], list[NDArray[np.float32]]]  # to logits (B,), then fe
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Say how a graph is to run: by how many of the processor's cores, in which numbers, and to which outputs."""
+    """Say how a graph is to run: by how many threads, in which numbers, and to which outputs."""
 
     threads: int
-    cores: int
     precision: str
     features: bool
 
@@ -48,6 +48,16 @@ class Runtime(Protocol):
 
     def streams(self, count: int) -> list[Infer]:
         """Compile for `count` batches at a time; raise as `alone` does."""
+
+
+def cores() -> int:
+    """Count the cores of the processor."""
+    return os.cpu_count() or 1
+
+
+def default_threads() -> int:
+    """Return how many threads work where nothing is said: OMP_NUM_THREADS, or one a core."""
+    return int(os.environ.get("OMP_NUM_THREADS") or cores())
 
 
 def runtime_of(folder: Path, terms: Terms) -> Runtime:
@@ -127,7 +137,7 @@ class OpenVino:
         self._settings = {
             "INFERENCE_NUM_THREADS": terms.threads,
             "INFERENCE_PRECISION_HINT": terms.precision,
-            "ENABLE_CPU_PINNING": terms.threads >= terms.cores,  # few threads of many processes would share few cores
+            "ENABLE_CPU_PINNING": terms.threads >= cores(),  # few threads of many processes would share few cores
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",  # its scales would depend on the other rows of the batch
         }
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from spamctl.model import artefact
+from spamctl.model import artefact, exporters
 from spamctl.model.embedding import Embedder, package_digest, reference_features
 from spamctl.model.engine import Engine
-from spamctl.model.runtime import ONNX
+from spamctl.model.runtime import ONNX, XML
 from tests import tiny_models, tiny_packages, trained
 from tests.ticks import last
 
@@ -16,16 +16,24 @@ TEXTS = [message.text for message in tiny_models.messages(90)] + ["", "win " * 3
 
 
 @pytest.fixture(
-    scope="module", params=[("gpt2", "float32"), ("llama", "auto"), ("narrow", "float32"), ("narrow", "auto")], ids=str
+    scope="module",
+    params=[("gpt2", "float32"), ("llama", "auto"), ("narrow", "float32"), ("gpt2", "openvino")],
+    ids=str,
 )
 def made(request, tmp_path_factory):
     """Return a trained classifier and the folder of its package."""
     family, wished = request.param
     folder = tmp_path_factory.mktemp("embedding") / "package"
     folder.mkdir()
-    kind = trained.packaged(family, wished).engine
-    assert kind == {"auto": "int8"}.get(wished, wished)
-    return trained.trained(family).classifier, artefact.write(trained.files(family, wished), folder), kind
+    with pytest.MonkeyPatch.context() as patch:
+        if wished == "openvino":  # what it gets in int8 where messages are long
+            patch.setattr(exporters, "SHORT", 0)
+            package = trained.package(trained.trained(family), trained.wish("auto"))
+        else:
+            package = trained.packaged(family, wished)
+    assert package.engine == {"auto": "int8", "openvino": "int8"}.get(wished, wished)
+    assert (XML in package.files) == (wished == "openvino" or family == "narrow")
+    return trained.trained(family).classifier, artefact.write(package.files, folder), package.engine
 
 
 def test_the_head_applied_to_the_features_gives_the_logits_that_are_served(made):
@@ -44,7 +52,7 @@ def test_the_head_applied_to_the_features_gives_the_logits_that_are_served(made)
         assert by_hand == pytest.approx(served, abs=1e-5)
     else:  # the head of eight bits rounds what it reads, and this model is so narrow that it shows
         assert np.median(abs(by_hand - served)) < 0.05 * served.std()
-        assert np.corrcoef(by_hand, served)[0, 1] > 0.98
+        assert np.corrcoef(by_hand, served)[0, 1] > 0.995
     assert embedder.logits(embedder.tokenize(TEXTS)) == pytest.approx(served, abs=1e-6)
 
 

@@ -26,7 +26,7 @@ def folder(tmp_path):
 def test_a_part_that_is_none_or_missing_is_refused_in_one_line(folder, tmp_path, name, content):
     (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
     if name == ONNX and content is None:
-        assert isinstance(runtime.runtime_of(folder, runtime.Terms(1, 1, "f32", features=False)), runtime.OpenVino)
+        assert isinstance(runtime.runtime_of(folder, runtime.Terms(1, "f32", features=False)), runtime.OpenVino)
         return
     with pytest.raises(ArtefactError) as refused:
         session(folder / ONNX, 1)
