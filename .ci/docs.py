@@ -21,6 +21,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from spamctl.cores import cores
+
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 RECORDED = ROOT / ".ci" / "recorded"
@@ -139,9 +141,8 @@ def machine() -> str:
     cpu, lines = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
     if lines.exists() and (found := re.search(r"model name\s*: (.+)", lines.read_text(encoding="utf-8"))):
         cpu = found[1]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
-    return f"{cpu}, {cores} cores, {memory:.0f} GiB, Python {platform.python_version()}"
+    return f"{cpu}, {cores()} cores, {memory:.0f} GiB, Python {platform.python_version()}"
 
 
 def main(words: list[str]) -> int:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from spamctl.config.train import cores
+from spamctl.cores import cores
 from spamctl.errors import UsageError
 
 STATE = ".spamctl"

@@ -14,7 +14,7 @@ from spamctl.cli.flags import Flags
 from spamctl.cli.launch import Config, Debug, Start, run_verb
 from spamctl.config.models import COPIES
 from spamctl.config.serve import ServeOptions
-from spamctl.config.train import cores
+from spamctl.cores import cores
 from spamctl.errors import UsageError
 from spamctl.serving.early import Early
 

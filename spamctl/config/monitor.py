@@ -12,8 +12,8 @@ from annotated_types import Ge, Gt, Le
 from spamctl.config.models import experiment_faults, name_faults, version_faults
 from spamctl.config.moments import duration, is_duration
 from spamctl.config.options import Fault, Options, option
-from spamctl.config.train import cores
 from spamctl.config.words import shown
+from spamctl.cores import cores
 
 
 @dataclass(frozen=True, kw_only=True)

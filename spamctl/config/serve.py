@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le
 
 from spamctl.config.models import VERSIONS, name_faults, version_faults
 from spamctl.config.options import Fault, Options, option
-from spamctl.config.train import cores
+from spamctl.cores import cores
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,14 +13,10 @@ from spamctl.config.models import experiment_faults, name_faults
 from spamctl.config.moments import is_duration
 from spamctl.config.options import Fault, Options, option
 from spamctl.config.words import shown
+from spamctl.cores import cores
 
 SOURCES = ("oracle", "file", "review", "user", "simulated")  # as the store calls where labels come from
 _OF_FEEDBACK = {"feedback_sources", "feedback_max_age", "feedback_weight", "recent_share"}
-
-
-def cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, kw_only=True)

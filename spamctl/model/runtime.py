@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from spamctl.cores import cores
 from spamctl.errors import ArtefactError
 from spamctl.model.telemetry import silence_openvino
 
@@ -50,14 +51,10 @@ class Runtime(Protocol):
         """Compile for `count` batches at a time; raise as `alone` does."""
 
 
-def cores() -> int:
-    """Count the cores of the processor."""
-    return os.cpu_count() or 1
-
-
 def default_threads() -> int:
-    """Return how many threads work where nothing is said: OMP_NUM_THREADS, or one a core."""
-    return int(os.environ.get("OMP_NUM_THREADS") or cores())
+    """Return how many threads work where nothing is said: OMP_NUM_THREADS, or one for each core that may be used."""
+    outermost = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2": of nested loops
+    return int(outermost) if outermost.isdecimal() and int(outermost) else cores()
 
 
 def runtime_of(folder: Path, terms: Terms) -> Runtime:
@@ -137,7 +134,7 @@ class OpenVino:
         self._settings = {
             "INFERENCE_NUM_THREADS": terms.threads,
             "INFERENCE_PRECISION_HINT": terms.precision,
-            "ENABLE_CPU_PINNING": terms.threads >= cores(),  # few threads of many processes would share few cores
+            "ENABLE_CPU_PINNING": terms.threads >= (os.cpu_count() or 1),  # else processes would share few of many
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",  # its scales would depend on the other rows of the batch
         }
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from spamctl.cores import cores
+
 GIB = 2**30
 
 
@@ -55,12 +57,11 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
 def circumstances(threads: int, packages: Sequence[str]) -> str:
     """Return two lines that name the time, the machine and the versions."""
     now = dt.datetime.now(tz=dt.UTC)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
     busy = "1 thread" if threads == 1 else f"{threads} threads"
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     return (
-        f"{now:%Y-%m-%d %H:%M} UTC, {_processor()}, {busy} on {cores} cores, {memory:.0f} GiB\n"
+        f"{now:%Y-%m-%d %H:%M} UTC, {_processor()}, {busy} on {cores()} cores, {memory:.0f} GiB\n"
         f"Python {platform.python_version()}, {versions}"
     )
 

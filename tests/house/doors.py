@@ -16,6 +16,7 @@ from collections import defaultdict
 from itertools import cycle
 from pathlib import Path
 
+from spamctl import cores
 from spamctl.errors import SpamctlError
 from tests.hostile_paths import hostile_paths
 
@@ -24,7 +25,8 @@ NAMES = {"model_name", "model_version", "shadow", "to", "experiment"}  # options
 ONE = {"os.chmod", "os.listdir", "os.mkdir", "os.remove", "os.rmdir", "os.scandir", "os.truncate", "os.utime", "open"}
 ONE |= {"shutil.rmtree", "sqlite3.connect"}
 TWO = {"os.link", "os.rename", "os.symlink", "shutil.copyfile", "shutil.copytree", "shutil.move"}
-CODE = (sys.prefix, sys.base_prefix, str(ROOT / "spamctl"), str(ROOT / "tests"))  # is read as it is imported
+READ = (sys.prefix, sys.base_prefix, str(ROOT / "spamctl"), str(ROOT / "tests"))  # as modules are imported
+READ += (str(cores.MINE), str(cores.GROUPS))  # and as cores are counted, whatever was typed
 
 
 class Watch:
@@ -42,7 +44,7 @@ class Watch:
     def _note(self, event, place, arguments):
         where = os.path.abspath(place)  # noqa: PTH100 - resolve() would touch it
         reads = event in {"os.listdir", "os.scandir"} or (event == "open" and not arguments[2] & os.O_ACCMODE)
-        if not below(where, self.workspace) and not (reads and any(below(where, folder) for folder in CODE)):
+        if not below(where, self.workspace) and not (reads and any(below(where, folder) for folder in READ)):
             self.touched.append(f"{event} {where}")
 
 
