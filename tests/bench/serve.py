@@ -318,12 +318,14 @@ def cost_line(name: str, served: Served) -> list[str]:
 
 def goals(speeds: Mapping[tuple[str, int], Speed], servers: Mapping[str, Served]) -> Iterator[str]:
     """Say what was aimed at beside what was found, and what the client itself costs."""
-    for clients, share, calls, room_ms in ((1, 0.85, 2, 20), (MANY, 0.80, 2 * MANY, 50)):
-        found, engine = speeds[OURS, clients], speeds[ENGINE, clients]
+    for clients, share, times, calls, room_ms in ((1, 0.85, 200, 2, 20), (MANY, 0.80, 500, 2 * MANY, 50)):
+        found, engine, seed = speeds[OURS, clients], speeds[ENGINE, clients], speeds[SEED, clients]
         goal_ms = 1000 * calls / engine.rate + room_ms
+        faster = f"{found.rate / seed.rate:,.0f}x" if seed.rate else "–"
         yield (
             f"{clients:>2} {'clients' if clients > 1 else 'client'}: {found.rate / engine.rate:.2f} of the engine, "
-            f"goal {share:.2f}; p99 {found.times.get(99, 0):.1f} ms, goal {goal_ms:.1f} ms"
+            f"goal {share:.2f}; {faster} {SEED}, goal {times}x; "
+            f"p99 {found.times.get(99, 0):.1f} ms, goal {goal_ms:.1f} ms"
         )
     ours = servers[OURS]
     yield (
