@@ -41,6 +41,12 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Read no test in vain where only those that bear no company are asked for: what they import takes a while."""
+    folder = collection_path.parent == Path(__file__).parent and collection_path.is_dir()
+    return (folder and config.option.markexpr == "alone" and collection_path.name not in ALONE) or None
+
+
 def pytest_collection_modifyitems(items):
     """Mark by its folder what starts flows, servers or faults as slow, and what bears no company."""
     tests = Path(__file__).parent
