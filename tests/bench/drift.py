@@ -1,11 +1,11 @@
 """Measure what each drift does to the champion and to the linear baseline, dose by dose.
 
-    python tests/bench/drift.py [--folder demo] [--seeds 3] [--threads 2] [--quick]
+    python tests/bench/drift.py [--model-version champion ...] [--folder demo] [--seeds 3] [--threads 2] [--quick]
 
-It prints a table for each of the two and asserts nothing. The champion is the one registered in the folder's
-mlflow.db; the baseline is trained on the train part of the same corpus. Every test row is put to drift (a proportion
-of 1), so the column of strength 0 is the test part itself, and `prior` at 1 is nothing but spam. `--quick` takes one
-seed, every third row, and a baseline that is not tuned.
+It prints a table for each of them and asserts nothing. A version is a number or an alias, as it is registered in the
+folder's mlflow.db; the baseline is trained on the train part of the same corpus. Every test row is put to drift (a
+proportion of 1), so the column of strength 0 is the test part itself, and `prior` at 1 is nothing but spam. `--quick`
+takes one seed, every third row, and a baseline that is not tuned.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CallsSpam = Callable[[Sequence[str]], Sequence[bool]]
 
 
 def main() -> None:
-    """Measure the champion, then the baseline."""
+    """Measure each version, then the baseline."""
     options = parsed()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)  # read once, when numpy loads
     from spamctl.data.corpus import CorpusRequest, read_corpus
@@ -40,7 +40,7 @@ def main() -> None:
     print(circumstances(options.threads, PACKAGES))
     print(f"{len(test)} test rows, {sum(message.is_spam for message in test)} of them spam, {len(seeds)} seed(s)")
     models = {
-        "champion": champion(options.folder),
+        **registered(options.folder, options.model_version),
         "linear baseline": baseline(parts.train, parts.validation, tuned=not options.quick),
     }
     for name, calls_spam in models.items():
@@ -50,24 +50,42 @@ def main() -> None:
 def parsed() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--folder", type=Path, default=Path(__file__).parents[2] / "demo", help="where mlflow.db lies")
+    take_versions(parser)
     parser.add_argument("--seeds", type=int, default=3, help="over how many seeds to average")
-    parser.add_argument("--threads", type=int, default=2, help="processor threads of the champion")
+    parser.add_argument("--threads", type=int, default=2, help="processor threads of a version")
     parser.add_argument("--quick", action="store_true", help="one seed and fewer rows")
     return parser.parse_args()
 
 
-def champion(folder: Path) -> CallsSpam:
-    """Open the champion that is registered in a folder."""
-    from spamctl.model.engine import Engine
-    from spamctl.model.registry import champion_files
-    from spamctl.model.tracking import open_tracking
+def take_versions(parser: argparse.ArgumentParser) -> None:
+    """Let a program be told which versions to measure, and where they are registered."""
+    parser.add_argument("--model-version", nargs="+", default=["champion"], help="numbers or aliases")
+    parser.add_argument("--folder", type=Path, default=Path(__file__).parents[2] / "demo", help="where mlflow.db lies")
 
-    with open_tracking(f"sqlite:///{(folder / 'mlflow.db').resolve()}") as client:
-        found = champion_files(client, "spam")
-    if found is None:
-        sys.exit(f"no champion is registered in {folder}: run `make demo`, or name another folder with --folder")
-    engine = Engine(found[1])
+
+def registered(folder: Path, wanted: Sequence[str]) -> dict[str, CallsSpam]:
+    """Open versions that are registered in a folder, by what they are called in a table."""
+    from spamctl.errors import SpamctlError
+    from spamctl.model.versions import fetch
+
+    if not (folder / "mlflow.db").exists():
+        sys.exit(f"nothing is registered in {folder}: run `make demo`, or name another folder with --folder")
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+    models = {}
+    for one in wanted:
+        try:
+            found = fetch("spam", one, folder.resolve() / ".spamctl" / "models")
+        except SpamctlError as error:
+            sys.exit(str(error))
+        models[f"version {found.version}"] = opened(Path(found.folder))
+    return models
+
+
+def opened(folder: Path) -> CallsSpam:
+    """Open the package of a version."""
+    from spamctl.model.engine import Engine
+
+    engine = Engine(folder)
     return lambda texts: [verdict.classification == "spam" for verdict in engine.classify(texts)]
 
 

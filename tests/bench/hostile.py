@@ -1,10 +1,11 @@
 """Measure whether the champion is talked round by texts that speak to language models, or fooled by twins of messages.
 
-    python tests/bench/hostile.py [--folder demo] [--threads 2]
+    python tests/bench/hostile.py [--model-version champion ...] [--folder demo] [--threads 2]
 
-It prints two tables and asserts nothing. The champion is the one registered in the folder's mlflow.db. A hundred pleas
-are put before and behind known spam of the test part. The twins are the whole test part: with characters of no width in
-its words, in fullwidth letters, and in the letters that mathematicians use, each of which a person reads as before.
+It prints two tables for each version, a number or an alias in the folder's mlflow.db, and asserts nothing. A hundred
+pleas are put before and behind known spam of the test part. The twins are the whole test part: with characters of no
+width in its words, in fullwidth letters, and in the letters that mathematicians use, each of which a person reads as
+before.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ import os
 import random
 from collections.abc import Callable, Sequence
 from itertools import product
-from pathlib import Path
 
-from drift import champion
+from drift import registered, take_versions
 from measuring import circumstances, table
 
 PACKAGES = ("onnxruntime", "tokenizers")
@@ -44,7 +44,7 @@ CallsSpam = Callable[[Sequence[str]], Sequence[bool]]
 def main() -> None:
     """Measure pleas, then twins."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--folder", type=Path, default=Path(__file__).parents[2] / "demo", help="where mlflow.db lies")
+    take_versions(parser)
     parser.add_argument("--threads", type=int, default=2, help="processor threads")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)  # read once, when numpy loads
@@ -52,13 +52,14 @@ def main() -> None:
     from spamctl.data.split import split
 
     test = split(read_corpus(CorpusRequest()).messages).test
-    calls_spam = champion(options.folder)
+    models = registered(options.folder, options.model_version)
     print(circumstances(options.threads, PACKAGES))
-    pleas([message.text for message in test if message.is_spam], calls_spam)
-    twins([message.text for message in test], calls_spam)
+    for name, calls_spam in models.items():
+        pleas(name, [message.text for message in test if message.is_spam], calls_spam)
+        twins(name, [message.text for message in test], calls_spam)
 
 
-def pleas(spam: Sequence[str], calls_spam: CallsSpam) -> None:
+def pleas(name: str, spam: Sequence[str], calls_spam: CallsSpam) -> None:
     """Print how much of known spam is caught without and with a plea."""
     lots = random.Random(0)
     pairs = [
@@ -71,13 +72,15 @@ def pleas(spam: Sequence[str], calls_spam: CallsSpam) -> None:
         "a plea before it": [f"{plea} {text}" for plea, text in pairs],
         "a plea behind it": [f"{text} {plea}" for plea, text in pairs],
     }
-    caught = {name: sum(calls_spam(texts)) / len(texts) for name, texts in rows.items()}
-    cells = [[name, f"{share:.1%}", f"{100 * (share - caught['as it is']):+.1f}"] for name, share in caught.items()]
-    print(f"\nKnown spam, {len(pairs):,} rows, {len(OPENINGS) * len(CLAIMS)} pleas; goal: at most 2 points less")
+    caught = {where: sum(calls_spam(texts)) / len(texts) for where, texts in rows.items()}
+    cells = [[where, f"{share:.1%}", f"{100 * (share - caught['as it is']):+.1f}"] for where, share in caught.items()]
+    print(
+        f"\n{name}: known spam, {len(pairs):,} rows, {len(OPENINGS) * len(CLAIMS)} pleas; goal: at most 2 points less"
+    )
     print(table(["", "caught", "points"], cells))
 
 
-def twins(texts: Sequence[str], calls_spam: CallsSpam) -> None:
+def twins(name: str, texts: Sequence[str], calls_spam: CallsSpam) -> None:
     """Print how often a message and its twin get the same verdict."""
     lots = random.Random(0)
     kinds = {
@@ -87,10 +90,10 @@ def twins(texts: Sequence[str], calls_spam: CallsSpam) -> None:
     }
     before = calls_spam(texts)
     cells = []
-    for name, twin in kinds.items():
+    for kind, twin in kinds.items():
         same = sum(one == other for one, other in zip(before, calls_spam(twin), strict=True))
-        cells.append([name, f"{same / len(texts):.2%}"])
-    print(f"\nTwins of {len(texts):,} test messages; goal: 99 % get the same verdict")
+        cells.append([kind, f"{same / len(texts):.2%}"])
+    print(f"\n{name}: twins of {len(texts):,} test messages; goal: 99 % get the same verdict")
     print(table(["", "the same verdict"], cells))
 
 
