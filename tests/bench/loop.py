@@ -2,10 +2,11 @@
 
     python tests/bench/loop.py [--folder demo] [--coverage 0.3] [--keep FOLDER]
 
-The folder holds a trained and registered model; it is copied, and stays as it was. A server answers clean and then
-drifted messages, a share of them is labelled from their truth, and a version is trained twice: once with labels of
-which 30 % are flipped, which should be refused, and once with the true ones, which should lead. Then other drifted
-messages are sent. It prints a table, asserts nothing, and takes about ten minutes.
+The folder holds a champion that was just trained (`make record-train`); it is copied without the answers that it gave,
+and stays as it was. A server answers clean and then drifted messages, a share of them is labelled from their truth, and
+a version is trained twice: once with labels of which 30 % are flipped, which should be refused, and once with the true
+ones, which should lead. Then other drifted messages are sent. It prints a table, asserts nothing, and takes about ten
+minutes.
 """
 
 from __future__ import annotations
@@ -45,6 +46,11 @@ PATIENCE_S = 120.0
 RIGHT = """
 SELECT AVG(d.classification = t.label), COUNT(*) FROM data AS d JOIN truth AS t ON d.uuid = t.uuid
 WHERE t.traffic_run = ?
+"""
+LEARNT = """
+SELECT COUNT(*) FROM registered_model_aliases AS a
+JOIN model_version_tags AS t ON a.name = t.name AND a.version = t.version
+WHERE a.alias = 'champion' AND t.key = 'data.feedback'
 """
 
 
@@ -139,8 +145,12 @@ def beside(name: str, code: int, result: dict[str, Any]) -> Iterator[list[str]]:
 
 def copied(folder: Path, place: Path) -> Path:
     """Copy a trained folder, and tell its MLflow store where it lies now."""
-    shutil.copytree(folder, place)
+    shutil.copytree(folder, place, ignore=shutil.ignore_patterns("spam.db*"))
     with closing(sqlite3.connect(place / "mlflow.db")) as store, store:
+        if store.execute(LEARNT).fetchone()[0]:
+            sys.exit(
+                f"the champion in {folder.name} has learnt from answers already: `make record-train` makes another"
+            )
         for name, column in PLACES:
             store.execute(f"UPDATE {name} SET {column} = replace({column}, ?, ?)", [str(folder), str(place.resolve())])
     return place.resolve()
