@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +22,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from measuring import circumstances, say, table
+from measuring import circumstances, fetched, say, table
 
 PACKAGES = ("evidently", "scikit-learn", "onnxruntime", "faker")
 RATE = 0.05
@@ -154,16 +153,8 @@ class Stage:
 def champion(folder: Path) -> Any:
     """Open the champion that is registered in a folder."""
     from spamctl.model.embedding import Embedder
-    from spamctl.model.registry import champion_files
-    from spamctl.model.tracking import open_tracking
 
-    found = None
-    if (folder / "mlflow.db").is_file():
-        with open_tracking(f"sqlite:///{(folder / 'mlflow.db').resolve()}") as client:
-            found = champion_files(client, "spam")
-    if found is None:
-        sys.exit(f"no champion is registered in {folder}: run `make record-demo`, or name a folder with --folder")
-    return Embedder(found[1])
+    return Embedder(Path(fetched(folder, "champion").folder))
 
 
 def drained(task: Any) -> Any:

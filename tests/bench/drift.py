@@ -13,11 +13,11 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from measuring import circumstances, say, table
+from measuring import circumstances, fetched, say, table
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 PACKAGES = ("onnxruntime", "scikit-learn", "faker")
@@ -65,28 +65,11 @@ def take_versions(parser: argparse.ArgumentParser) -> None:
 
 def registered(folder: Path, wanted: Sequence[str]) -> dict[str, CallsSpam]:
     """Open versions that are registered in a folder, by what they are called in a table."""
-    from spamctl.errors import SpamctlError
-    from spamctl.model.versions import fetch
-
-    if not (folder / "mlflow.db").exists():
-        sys.exit(f"nothing is registered in {folder}: run `make demo`, or name another folder with --folder")
-    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
-    models = {}
-    for one in wanted:
-        try:
-            found = fetch("spam", one, folder.resolve() / ".spamctl" / "models")
-        except SpamctlError as error:
-            sys.exit(str(error))
-        models[f"version {found.version}"] = opened(Path(found.folder))
-    return models
-
-
-def opened(folder: Path) -> CallsSpam:
-    """Open the package of a version."""
     from spamctl.model.engine import Engine
+    from spamctl.model.registry import called_spam
 
-    engine = Engine(folder)
-    return lambda texts: [verdict.classification == "spam" for verdict in engine.classify(texts)]
+    versions = [fetched(folder, one) for one in wanted]
+    return {f"version {found.version}": partial(called_spam, Engine(Path(found.folder))) for found in versions}
 
 
 def baseline(train: Sequence, validation: Sequence, *, tuned: bool) -> CallsSpam:  # type: ignore[type-arg]

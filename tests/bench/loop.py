@@ -50,7 +50,7 @@ WHERE t.traffic_run = ?
 LEARNT = """
 SELECT COUNT(*) FROM registered_model_aliases AS a
 JOIN model_version_tags AS t ON a.name = t.name AND a.version = t.version
-WHERE a.alias = 'champion' AND t.key = 'data.feedback'
+WHERE a.alias = 'champion' AND t.key = ?
 """
 
 
@@ -88,6 +88,7 @@ def main() -> None:
     """Turn the loop once."""
     options = parsed()
     with tempfile.TemporaryDirectory(prefix="spamctl-loop-") as scratch:
+        require_fresh(options.folder.resolve())
         desk = Desk(copied(options.folder.resolve(), options.keep or Path(scratch, "loop")))
         print(circumstances(0, PACKAGES).replace("0 threads", "all threads"))
         with served(desk.folder) as address:
@@ -143,14 +144,21 @@ def beside(name: str, code: int, result: dict[str, Any]) -> Iterator[list[str]]:
         yield [f"{name}: accuracy on {part}", f"{new:.2%}", f"the champion's {old:.2%}, p = {found['p_value']:.2g}"]
 
 
+def require_fresh(folder: Path) -> None:
+    """End the program if the champion in a folder has learnt from answers already."""
+    from spamctl.model.registry import FEEDBACK_TAG
+
+    with closing(sqlite3.connect(f"{(folder / 'mlflow.db').as_uri()}?mode=ro", uri=True)) as store:
+        if store.execute(LEARNT, [FEEDBACK_TAG]).fetchone()[0]:
+            sys.exit(
+                f"the champion in {folder.name} has learnt from answers already: `make record-train` makes another"
+            )
+
+
 def copied(folder: Path, place: Path) -> Path:
     """Copy a trained folder, and tell its MLflow store where it lies now."""
     shutil.copytree(folder, place, ignore=shutil.ignore_patterns("spam.db*"))
     with closing(sqlite3.connect(place / "mlflow.db")) as store, store:
-        if store.execute(LEARNT).fetchone()[0]:
-            sys.exit(
-                f"the champion in {folder.name} has learnt from answers already: `make record-train` makes another"
-            )
         for name, column in PLACES:
             store.execute(f"UPDATE {name} SET {column} = replace({column}, ?, ?)", [str(folder), str(place.resolve())])
     return place.resolve()

@@ -12,8 +12,12 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spamctl.cores import cores
+
+if TYPE_CHECKING:
+    from spamctl.model.versions import Found
 
 GIB = 2**30
 
@@ -64,6 +68,20 @@ def circumstances(threads: int, packages: Sequence[str]) -> str:
         f"{now:%Y-%m-%d %H:%M} UTC, {_processor()}, {busy} on {cores()} cores, {memory:.0f} GiB\n"
         f"Python {platform.python_version()}, {versions}"
     )
+
+
+def fetched(folder: Path, wanted: str) -> Found:
+    """Return the version of spam that a number or an alias means in a folder, or end the program with the reason."""
+    from spamctl.errors import SpamctlError
+    from spamctl.model.versions import fetch
+
+    if not (folder / "mlflow.db").is_file():
+        sys.exit(f"nothing is registered in {folder}: run `make demo`, or name another folder with --folder")
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+    try:
+        return fetch("spam", wanted, folder.resolve() / ".spamctl" / "models")
+    except SpamctlError as error:
+        sys.exit(str(error))
 
 
 def _processor() -> str:

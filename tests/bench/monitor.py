@@ -28,6 +28,7 @@ from typing import Any
 from measuring import circumstances, say, table
 from sqlalchemy import insert
 
+from spamctl.cores import cores
 from spamctl.store import labels, tables
 from spamctl.store.database import open_store
 from spamctl.store.rows import CapturedRow, row_uuid, values
@@ -141,5 +142,5 @@ def parts(lines: Sequence[str]) -> Iterator[tuple[str, float]]:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
     main()

@@ -45,7 +45,9 @@ def group(name, quotas):
             if (folder / file).exists():
                 (folder / file).write_text(value)
         if not any((folder / file).exists() for file in quotas):
-            pytest.skip("the control groups here know no quota of processor time")
+            pytest.skip(
+                "the control groups here know no quota of time; enable the controller cpu in cgroup.subtree_control"
+            )
         yield folder
     finally:
         folder.rmdir()
