@@ -7,6 +7,7 @@
     ├── UnavailableError       exit 1   something outside did not answer in time
     ├── ArtefactError          exit 1   a model package is damaged, or not what its manifest says
     ├── GateRefusedError       exit 3   the answer is no
+    │   └── NothingLearntError          the model does not tell spam from the rest at all
     └── Refusal                         one request is not answered, the server goes on; see serving/refusal.py
 
 A refusal has three parts: what is wrong, where it was set, what to type next. They are caught once, in `cli/app.py`;
@@ -50,3 +51,7 @@ class GateRefusedError(SpamctlError):
     """Answer no: the model is under the threshold, or a test failed."""
 
     exit_code = 3
+
+
+class NothingLearntError(GateRefusedError):
+    """Answer no before anything was measured: a model's scores do not tell spam from the rest."""

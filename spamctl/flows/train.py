@@ -189,7 +189,7 @@ class TrainFlow(base.VerbFlow):
             self.baseline = baseline.measure(
                 train, validation, test, options.max_false_positive_rate, seed=options.seed, weights=self.weights
             )
-            base.tell(found.score["notes"])
+            base.tell([*found.score["notes"], *self.baseline["notes"]])
         self.next(self.register)
 
     @card(type="html", id="evaluation", options={"attribute": "evaluation_html"})
@@ -203,7 +203,7 @@ class TrainFlow(base.VerbFlow):
 
             parts.require_frozen(parts.from_rows(self.parts["test"]), self.corpus["test_sha256"])
             score, wanted = self.evaluation["score"], options.recorded()
-            answer = gate.judge(score["metrics"]["accuracy"], options.accuracy_threshold, options.gate)
+            answer = gate.judge(score, options.accuracy_threshold, options.gate)
             self.result = record.summary(wanted, self._values(), answer)
             pictures = plots.evaluation_plots(
                 self.evaluation["probabilities"],

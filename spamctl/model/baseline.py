@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from spamctl.errors import DataError
+from spamctl.errors import DataError, NothingLearntError
 from spamctl.message import Message
 from spamctl.model import calibration, score, threshold
 from spamctl.model.calibration import Bools
@@ -39,8 +39,8 @@ def measure(
 
     `weights` says how much each row of train counts in the fit; without any, all count the same.
     Keys: `chosen` (view, cost, folds, cross-validated average precision), `calibration`, `operating_point`, `score` (as
-    Score.as_dict) and `probabilities` (one for each test row). Raise DataError if a part lacks a class or train has
-    fewer than two rows of one.
+    Score.as_dict), `probabilities` (one for each test row) and `notes`. Raise DataError if a part lacks a class or train
+    has fewer than two rows of one.
     """
     chosen = tune([message.text for message in train], _truth(train), seed)
     model = build(chosen["view"], chosen["cost"])
@@ -49,7 +49,7 @@ def measure(
     validation_logits, test_logits = (
         model.decision_function([message.text for message in part]) for part in (validation, test)
     )
-    scale = calibration.fit(_truth(validation), validation_logits)
+    scale, notes = _calibrated(_truth(validation), validation_logits)
     point = threshold.choose(_truth(validation), scale.apply(validation_logits), max_false_positive_rate)
     probabilities = scale.apply(test_logits)
     return {
@@ -58,7 +58,17 @@ def measure(
         "operating_point": point.as_dict(),
         "score": score.score(_truth(test), probabilities, point.threshold, seed=seed).as_dict(),
         "probabilities": probabilities.tolist(),
+        "notes": notes,
     }
+
+
+def _calibrated(truth: Bools, margins: calibration.Floats) -> tuple[calibration.Calibration, list[str]]:
+    """Fit a calibration; an opponent that has learnt nothing still has scores, and is no reason to stop a training."""
+    try:
+        return calibration.fit(truth, margins), []
+    except NothingLearntError:
+        note = "the linear baseline ranks spam no higher than the rest on the validation rows: it is not calibrated"
+        return calibration.Calibration(1.0, 0.0), [note]
 
 
 def tune(texts: Sequence[str], is_spam: Bools, seed: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spamctl.errors import ArtefactError, DataError
+from spamctl.errors import ArtefactError, DataError, NothingLearntError
 
 # Only numpy at the top: the server imports this module to apply a calibration, never to fit one.
 # Shapes: N rows; `...` stands for any number of leading axes (the resamples of a bootstrap).
@@ -71,15 +71,15 @@ class ReliabilityBin:
 def fit(is_spam: ArrayLike, logits: ArrayLike) -> Calibration:
     """Fit a calibration to the logits (N,) of validation rows whose truth is `is_spam` (N,).
 
-    Raise DataError if a class is missing, a logit is not finite, all logits are equal, or spam scores lower than the
-    rest. The targets are smoothed, so that separable rows keep a finite slope (Platt 1999; Lin, Lin & Weng 2007).
+    Raise DataError if a class is missing or a logit is not finite, and NothingLearntError if all logits are equal or
+    spam scores no higher than the rest. The targets are smoothed, so that separable rows keep a finite slope (Platt 1999; Lin, Lin & Weng 2007).
     """
     from scipy.optimize import minimize
 
     truth, raw = both_classes(is_spam, logits)
     spread = float(raw.std())
     if spread <= 1e-9 * max(1.0, float(np.abs(raw).max())):
-        raise DataError("calibration: every validation row has the same logit; train longer or on other messages")
+        raise NothingLearntError("calibration: every validation row has the same logit; train longer or on other messages")
     centre, spam, rest = float(raw.mean()), int(truth.sum()), int((~truth).sum())
     unit = (raw - centre) / spread  # (N,) well conditioned whatever the scale of the logits
     target = np.where(truth, (spam + 1) / (spam + 2), 1 / (rest + 2))  # (N,)
@@ -92,7 +92,7 @@ def fit(is_spam: ArrayLike, logits: ArrayLike) -> Calibration:
     start = np.array([0.0, np.log((spam + 1) / (rest + 1))])
     slope, intercept = minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-8}).x
     if not slope > 0:
-        raise DataError(
+        raise NothingLearntError(
             "calibration: spam does not score higher than the rest on the validation rows; "
             "check which label means spam, or train longer"
         )

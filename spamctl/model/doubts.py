@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from spamctl.data.feedback import Answer
-from spamctl.errors import DataError
+from spamctl.errors import NothingLearntError
 from spamctl.message import Message
 from spamctl.model import calibration
 from spamctl.model.baseline import build
@@ -31,7 +31,7 @@ def doubts(answers: Sequence[Answer], known: Sequence[Message], *, seed: int = 0
     margins = _margins([answer.message for answer in answers], known, folds, seed)
     try:
         likely = calibration.fit(truth, margins).apply(margins)
-    except DataError:  # most of the labels say the contrary of what was learnt: margins are taken as they are
+    except NothingLearntError:  # most of the labels say the contrary of what was learnt: margins are taken as they are
         likely = calibration.sigmoid(margins)
     found = suspects(likely.tolist(), [answer.label for answer in answers])
     return [place for place in found if answers[place].called_spam != truth[place]]

@@ -53,7 +53,7 @@ def summary(options: Values, run: Values, gate: Gate) -> dict[str, Any]:
         "baseline": run["baseline"]["score"]["metrics"],
         "parity": run["evaluation"]["parity"],
         "leakage": run["leakage"],
-        "notes": run["operating_point"]["notes"] + run["evaluation"]["score"]["notes"],
+        "notes": run["operating_point"]["notes"] + run["evaluation"]["score"]["notes"] + run["baseline"]["notes"],
         "feedback": run.get("feedback", {}),
         "metaflow": {"run_id": run["run_id"]},
         "next": "spamctl cards train",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spamctl.errors import DataError
+from spamctl.errors import DataError, NothingLearntError
 from spamctl.model.calibration import Floats, both_classes, logit, sigmoid
 from spamctl.model.score import CONFIDENCE, Interval, proportion
 
@@ -49,8 +49,8 @@ def choose(is_spam: ArrayLike, probabilities: ArrayLike, max_false_positive_rate
     Takes truth and probabilities (N,) of validation rows and the budget, a share of the not spam rows in [0, 1). Of
     all thresholds that catch as much, the one with the fewest false positives wins: a budget is not a goal. It stands
     midway, in logits, between the two scores it parts. Intervals are Clopper and Pearson's (1934), and so is the
-    one-sided 95 % upper bound of the false positive rate. Raise DataError if a class is missing, the budget is not in
-    [0, 1), or no threshold can keep it.
+    one-sided 95 % upper bound of the false positive rate. Raise DataError if a class is missing or the budget is not in
+    [0, 1), NothingLearntError if no threshold can keep it.
     """
     if not 0 <= max_false_positive_rate < 1:
         raise DataError(
@@ -106,7 +106,9 @@ def _above(p: Floats) -> float:
     """Return a threshold above every score, midway between the highest and 1."""
     top = float(p.max())
     if top >= 1:
-        raise DataError("threshold: not spam scores 1.0 on validation rows, no threshold can pass it; train again")
+        raise NothingLearntError(
+            "threshold: not spam scores 1.0 on validation rows, no threshold can pass it; train again"
+        )
     return max((top + 1) / 2, float(np.nextafter(top, 1)))
 
 

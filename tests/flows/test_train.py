@@ -4,9 +4,11 @@ import os
 import re
 import time
 from functools import cache
+from random import Random
 
 import pytest
 
+from spamctl.message import NOT_SPAM, SPAM, Message
 from tests import tiny_models
 from tests.canary import leaks
 from tests.flows.conftest import HUB_TOKEN, SECONDS, kill_family, write_messages
@@ -245,6 +247,27 @@ def test_a_model_under_the_threshold_is_not_registered_and_says_why(refused):
     assert told["aliases"] == []
     assert "is below --accuracy-threshold 1" in told["runs"][0]["tags"]["gate"]
     assert not list(refused.path("mlruns").rglob("MLmodel"))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_shuffled_labels_make_no_champion(lay, seed):
+    desk = lay(f"shuffled-{seed}", covered=False)
+    lay_store(desk.folder)
+    texts, shuffled = [message.text for message in tiny_models.messages(200)], Random(seed)
+    spam = set(shuffled.sample(texts, 30))
+    write_messages(desk.path("messages.csv"), [Message(text, SPAM if text in spam else NOT_SPAM) for text in texts])
+    words = ("--depth", "2", "--accuracy-threshold", "0.0")
+    assert desk.ended(desk.train(*OWN, *QUICK, *words)) == 3, desk.err
+    assert desk.ask(ALIASES)["aliases"] == []
+    assert not list(desk.path("mlruns").rglob("MLmodel"))
+    told = [
+        "no better than chance",
+        "catches none of",
+        "calling every message not spam",
+        "spam does not score higher than the rest",
+    ]
+    assert any(words in desk.err.splitlines()[-1] for words in told), desk.err
+    assert "Traceback" not in desk.err + desk.out
 
 
 def test_full_tuning_keeps_every_block_and_the_floats_that_were_asked_for(refused):

@@ -56,6 +56,15 @@ def test_it_is_calibrated_parted_and_scored_by_the_functions_of_the_model(split,
     assert measured["score"] == expected.as_dict()
 
 
+def test_an_opponent_that_learnt_nothing_is_scored_and_said_and_stops_no_training(split):
+    train, validation, test = split
+    contrary = [Message(each.text, "not spam" if each.is_spam else "spam") for each in validation]
+    found = baseline.measure(train, contrary, test, 0.005)
+    assert found["calibration"] == {"slope": 1.0, "intercept": 0.0}
+    assert "not calibrated" in found["notes"][0]
+    assert found["score"]["metrics"]["roc_auc"]["value"] > 0.95
+
+
 def test_what_it_returns_is_plain_json(measured):
     assert json.loads(json.dumps(measured, allow_nan=False)) == measured
 

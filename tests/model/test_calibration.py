@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
 
-from spamctl.errors import ArtefactError, DataError
+from spamctl.errors import ArtefactError, DataError, NothingLearntError
 from spamctl.model import calibration
 from spamctl.model.calibration import Calibration, ReliabilityBin
 
@@ -64,13 +64,24 @@ def test_the_scale_of_the_logits_does_not_matter(scale):
         ([], [], "0 spam and 0 not spam"),
         ([True, False], [1.0], "do not match"),
         ([True, False], [np.nan, 1.0], "1 of 2 values are not finite"),
-        ([True, False, True], [5.0, 5.0, 5.0], "same logit"),
-        ([False, False, True, True], [2.0, 3.0, -2.0, -3.0], "does not score higher"),
     ],
 )
 def test_fit_refuses_what_cannot_be_calibrated(truth, logits, words):
     with pytest.raises(DataError, match=words):
         calibration.fit(truth, logits)
+
+
+@pytest.mark.parametrize(
+    ("truth", "logits", "words"),
+    [
+        ([True, False, True], [5.0, 5.0, 5.0], "same logit"),
+        ([False, False, True, True], [2.0, 3.0, -2.0, -3.0], "does not score higher"),
+    ],
+)
+def test_a_model_that_has_learnt_nothing_is_the_answer_no_and_no_fault_of_the_input(truth, logits, words):
+    with pytest.raises(NothingLearntError, match=words) as refusal:
+        calibration.fit(truth, logits)
+    assert refusal.value.exit_code == 3
 
 
 @given(SLOPES, NUMBERS, st.lists(NUMBERS, min_size=1))

@@ -20,6 +20,13 @@ def metrics(**values):
     return {name: {"value": value, "low": value - 0.01, "high": value + 0.01} for name, value in values.items()}
 
 
+SCORE = {
+    "rows": 100,
+    "confusion": {"true_positives": 49, "false_positives": 1, "false_negatives": 1, "true_negatives": 49},
+    "metrics": metrics(accuracy=0.98, roc_auc=0.99),
+}
+
+
 @pytest.fixture
 def run():
     """Return the values that the steps of a training have left."""
@@ -41,7 +48,7 @@ def run():
             "probabilities": [0.9, 0.1],
             "parity": {"rows": 2, "max_delta": 0.0, "changed": 0},
         },
-        "baseline": {"score": {"metrics": metrics(accuracy=0.97, roc_auc=0.98)}, "probabilities": [0.8, 0.2]},
+        "baseline": {"score": {"metrics": metrics(accuracy=0.97, roc_auc=0.98)}, "probabilities": [0.8, 0.2], "notes": []},
         "leakage": {"exact": 0, "masked": 0},
         "losses": {"training": [(1, 0.5), (2, 0.4)], "validation": [(2, 0.45)]},
         "depth_scores": [{"block": 1, "log_loss": 0.3}, {"block": 12, "log_loss": 0.1}],
@@ -52,11 +59,11 @@ def run():
 @pytest.fixture
 def told(run):
     """Return the values with the result of a training that passed its gate."""
-    return run | {"result": record.summary(OPTIONS, run, judge({"value": 0.98, "low": 0.97}, 0.7, "point"))}
+    return run | {"result": record.summary(OPTIONS, run, judge(SCORE, 0.7, "point"))}
 
 
 def test_a_summary_says_what_was_used_in_place_of_what(run):
-    found = record.summary(OPTIONS, run, judge({"value": 0.98, "low": 0.97}, 0.7, "point"))
+    found = record.summary(OPTIONS, run, judge(SCORE, 0.7, "point"))
     assert found["registered"] is True
     assert (found["base_model"], found["wanted_base_model"], found["fallback"]) == ("smollm2-135m", "gpt2", True)
     assert found["data"] == {"origin": "SMS (5,574 rows)", "train": 7, "validation": 1, "test": 2, "test_spam": 1}
@@ -65,7 +72,7 @@ def test_a_summary_says_what_was_used_in_place_of_what(run):
 
 
 def test_a_summary_of_a_refused_model_says_why(run):
-    found = record.summary(OPTIONS, run, judge({"value": 0.98, "low": 0.97}, 0.99, "point"))
+    found = record.summary(OPTIONS, run, judge(SCORE, 0.99, "point"))
     assert found["registered"] is False
     assert found["reason"] == "test accuracy 0.98 is below --accuracy-threshold 0.99"
 
@@ -108,7 +115,7 @@ def test_a_model_that_does_not_beat_the_baseline_is_tagged(told):
 def test_a_model_that_is_no_fallback_is_not_called_one(run):
     run["chosen_model"] |= {"requested": "smollm2-135m"}
     assert record.about(OPTIONS, run)["fallback"] is False
-    result = record.summary(OPTIONS, run, judge({"value": 0.98, "low": 0.97}, 0.7, "point"))
+    result = record.summary(OPTIONS, run, judge(SCORE, 0.7, "point"))
     assert record.tags(run | {"result": result})["fallback_for"] == ""
 
 
@@ -129,7 +136,7 @@ def test_no_folder_of_the_machine_is_kept(run, place, shown):
     run["corpus"] |= {"origin": place}
     found = record.about(OPTIONS, run)
     assert found["base_model"]["name"] == found["dataset"]["origin"] == shown
-    result = record.summary(OPTIONS, run, judge({"value": 0.98, "low": 0.97}, 0.7, "point"))
+    result = record.summary(OPTIONS, run, judge(SCORE, 0.7, "point"))
     assert record.tags(run | {"result": result})["base_model"] == shown
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from spamctl.errors import DataError
+from spamctl.errors import DataError, NothingLearntError
 from spamctl.model.calibration import logit
 from spamctl.model.threshold import choose, curve, upper_bound
 
@@ -112,13 +112,17 @@ def test_a_model_that_catches_nothing_within_the_budget_is_said():
         ([True, False], [0.9, 0.1], 1.0, "1 excluded, got 1.0"),
         ([True, False], [0.9, 0.1], -0.1, "got -0.1"),
         ([True, False], [0.9, 0.1], float("nan"), "got nan"),
-        ([True, False], [1.0, 1.0], 0.0, "not spam scores 1.0"),
         ([True, False], [0.9, float("nan")], 0.1, "not finite"),
     ],
 )
 def test_what_cannot_be_parted_is_refused(truth, p, budget, words):
     with pytest.raises(DataError, match=words):
         choose(truth, p, budget)
+
+
+def test_a_model_that_no_threshold_parts_is_the_answer_no():
+    with pytest.raises(NothingLearntError, match=r"not spam scores 1\.0"):
+        choose([True, False], [1.0, 1.0], 0.0)
 
 
 def test_the_point_is_plain_json():
