@@ -7,6 +7,7 @@ from datetime import datetime
 
 from spamctl.data.cleaning import clean
 from spamctl.data.duplicates import key_hash, seen_key
+from spamctl.data.looks import Side, evened
 from spamctl.data.parts import Split
 from spamctl.data.split import in_hash_order, position
 from spamctl.message import SPAM, Label, Message
@@ -102,10 +103,13 @@ def merge(frozen: Split, feedback: Feedback) -> Split:
     )
 
 
-def weights(merged: Split, feedback: Feedback, weight: float) -> tuple[float, ...]:
-    """Return how much each row of the merged training part counts: `weight` if it was an answer, else 1."""
+def weights(merged: Split, feedback: Feedback, weight: float, found: Sequence[Side] = ()) -> tuple[float, ...]:
+    """Return how much each row of the merged training part counts: `weight` if it was an answer, else 1.
+
+    Rows of a look whose answers are of one class (`found`) count as much as evens them out.
+    """
     answered = {answer.text for answer in feedback.train}
-    return tuple(weight if message.text in answered else 1.0 for message in merged.train)
+    return tuple(evened(message, found, weight, answer=message.text in answered) for message in merged.train)
 
 
 def without(split: Split, is_forgotten: Callable[[str], bool]) -> tuple[Split, int]:

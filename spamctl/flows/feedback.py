@@ -57,7 +57,7 @@ def prepare(options: TrainOptions, divided: Split) -> Lesson:
 
     Raises UsageError if a store that was named cannot be used, DataError if there is nothing in it to learn from.
     """
-    from spamctl.data import feedback, parts
+    from spamctl.data import feedback, looks, parts
 
     tombstones = _tombstones(options)
     frozen, forgotten = feedback.without(divided, tombstones.hold)
@@ -77,6 +77,7 @@ def prepare(options: TrainOptions, divided: Split) -> Lesson:
         )
     every = [*carved.train, *carved.validation, *carved.recent]
     judged = len(carved.train) + len(carved.validation) + len(doubtful)
+    found = looks.sides([answer.message for answer in carved.train], frozen.train, options.feedback_weight)
     told |= {
         "store": name,
         "sources": dict(Counter(answer.source for answer in every)),
@@ -90,10 +91,11 @@ def prepare(options: TrainOptions, divided: Split) -> Lesson:
         "newest": max(answer.date for answer in every).isoformat(timespec="seconds"),
         "recent_since": carved.recent[0].date.isoformat(timespec="seconds") if carved.recent else "",
         "sha256": _digest(every),
+        "one_sided": [side.as_dict() for side in found],
     }
     recent = parts.to_rows(answer.message for answer in carved.recent)
     merged = feedback.merge(frozen, carved)
-    weights = feedback.weights(merged, carved, options.feedback_weight)
+    weights = feedback.weights(merged, carved, options.feedback_weight, found)
     return Lesson(merged, test_sha256, recent, told, weights)
 
 

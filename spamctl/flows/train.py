@@ -19,8 +19,6 @@ from spamctl.flows import base
 from spamctl.message import SPAM
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from spamctl.model.workbench import Workbench
     from spamctl.reports.live import LossCard
 
@@ -198,7 +196,7 @@ class TrainFlow(base.VerbFlow):
         """Log the run; register the package if it passes the gate."""
         with self.part() as options:
             from spamctl.data import parts
-            from spamctl.model import gate, record, registry, tracking, versions
+            from spamctl.model import gate, promotion, record, registry, tracking, versions
             from spamctl.reports import cards, plots
 
             parts.require_frozen(parts.from_rows(self.parts["test"]), self.corpus["test_sha256"])
@@ -220,7 +218,9 @@ class TrainFlow(base.VerbFlow):
                 if answer.passed:
                     model_uri = registry.log_model(run_id, self.files)
                     version = registry.register(client, options.model_name, model_uri, run_id, noted.tags)
-                    self.result |= {"model_version": version} | self._promote(client, options.model_name, version)
+                    budget = options.max_false_positive_rate
+                    led = promotion.settle(client, options.model_name, version, self._values(), budget)
+                    self.result |= {"model_version": version} | led
                     versions.leave_copy(options.model_name, COPIES.absolute())
             where = {"tracking_uri": tracking.shown(uri), "experiment": options.experiment}
             self.result["mlflow"] = where | {"run_id": run_id}
@@ -246,19 +246,6 @@ class TrainFlow(base.VerbFlow):
             yield self.options(TrainOptions)
         self.seconds = {**self.seconds, name: time.monotonic() - started}
         self.peak_memory = max(self.peak_memory, base.peak_memory())
-
-    def _promote(self, client: MlflowClient, name: str, version: str) -> dict[str, Any]:
-        """Give a version its alias, and return that with the reason and, after feedback, how both versions did."""
-        from spamctl.model import promotion, registry
-
-        threshold = self.evaluation["score"]["threshold"]
-        test = registry.TestRows.of(self.parts["test"], self.evaluation["probabilities"], threshold)
-        if "store" not in self.feedback:
-            alias, reason = registry.promote(client, name, version, test)
-            return {"alias": alias, "reason": reason}
-        recent = registry.TestRows.of(self.recent, self.recent_probabilities, threshold)
-        found = promotion.promote(client, name, version, promotion.Evidence(test, recent, self.feedback["doubt"]))
-        return {"alias": found.alias, "reason": found.reason, "comparison": found.comparison}
 
     def _values(self) -> dict[str, Any]:
         """Return what the steps so far have left, by name."""

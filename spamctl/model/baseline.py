@@ -39,8 +39,8 @@ def measure(
 
     `weights` says how much each row of train counts in the fit; without any, all count the same.
     Keys: `chosen` (view, cost, folds, cross-validated average precision), `calibration`, `operating_point`, `score` (as
-    Score.as_dict), `probabilities` (one for each test row) and `notes`. Raise DataError if a part lacks a class or train
-    has fewer than two rows of one.
+    Score.as_dict), `probabilities` (one for each test row) and `notes`. Raise DataError if a part lacks a class or
+    train has fewer than two rows of one.
     """
     chosen = tune([message.text for message in train], _truth(train), seed)
     model = build(chosen["view"], chosen["cost"])

@@ -72,14 +72,17 @@ def fit(is_spam: ArrayLike, logits: ArrayLike) -> Calibration:
     """Fit a calibration to the logits (N,) of validation rows whose truth is `is_spam` (N,).
 
     Raise DataError if a class is missing or a logit is not finite, and NothingLearntError if all logits are equal or
-    spam scores no higher than the rest. The targets are smoothed, so that separable rows keep a finite slope (Platt 1999; Lin, Lin & Weng 2007).
+    spam scores no higher than the rest. The targets are smoothed, so that separable rows keep a finite slope (Platt
+    1999; Lin, Lin & Weng 2007).
     """
     from scipy.optimize import minimize
 
     truth, raw = both_classes(is_spam, logits)
     spread = float(raw.std())
     if spread <= 1e-9 * max(1.0, float(np.abs(raw).max())):
-        raise NothingLearntError("calibration: every validation row has the same logit; train longer or on other messages")
+        raise NothingLearntError(
+            "calibration: every validation row has the same logit; train longer or on other messages"
+        )
     centre, spam, rest = float(raw.mean()), int(truth.sum()), int((~truth).sum())
     unit = (raw - centre) / spread  # (N,) well conditioned whatever the scale of the logits
     target = np.where(truth, (spam + 1) / (spam + 2), 1 / (rest + 2))  # (N,)

@@ -44,7 +44,7 @@ def compare(is_spam: ArrayLike, challenger: ArrayLike, champion: ArrayLike, what
             "score both models on the same test rows"
         )
     gained, lost = int(((new == truth) & (old != truth)).sum()), int(((new != truth) & (old == truth)).sum())
-    difference, p_value = _difference(gained, lost, truth.size), _mcnemar(gained, lost)
+    difference, p_value = paired_difference(gained, lost, truth.size), mcnemar(gained, lost)
     return Decision(
         not_worse=gained >= lost,
         reason=_reason(gained - lost, f"{truth.size} {what}", difference, p_value),
@@ -55,7 +55,7 @@ def compare(is_spam: ArrayLike, challenger: ArrayLike, champion: ArrayLike, what
     )
 
 
-def _difference(gained: int, lost: int, rows: int) -> Interval:
+def paired_difference(gained: int, lost: int, rows: int) -> Interval:
     """Return the paired difference of accuracies; one row more in each cell keeps the interval from having no width."""
     from scipy.stats import norm
 
@@ -64,7 +64,7 @@ def _difference(gained: int, lost: int, rows: int) -> Interval:
     return Interval(value=(gained - lost) / rows, low=max(-1.0, up - down - reach), high=min(1.0, up - down + reach))
 
 
-def _mcnemar(gained: int, lost: int) -> float:
+def mcnemar(gained: int, lost: int) -> float:
     """Return the two-sided exact p-value of rows that only one of the two models gets right."""
     from scipy.stats import binomtest
 

@@ -1,18 +1,25 @@
-"""Let a version that learnt from labelled answers lead only if it forgot nothing and is better at what is new."""
+"""Let a version that learnt from labelled answers lead only if it forgot nothing and is better at what is new.
+
+What leads is decided on recall and on the false-positive rate apart: `model/rates.py`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spamctl.data.looks import Side, looks
 from spamctl.errors import SpamctlError
+from spamctl.message import SPAM
+from spamctl.model import registry
 from spamctl.model.champion import Decision, compare
 from spamctl.model.engine import Engine
-from spamctl.model.registry import TestRows, called_spam, champion_files, enter
+from spamctl.model.rates import ENOUGH, Rates, doubts, rates, sentence, worse
+from spamctl.model.registry import TestRows, called_spam, champion_files, enter, over_budget
 from spamctl.model.score import proportion
 from spamctl.model.succession import CHALLENGER, CHAMPION
 
@@ -22,15 +29,21 @@ if TYPE_CHECKING:
 TOLERANCE = 0.01  # of accuracy on the frozen test part
 LEAST_RECENT = 20  # rows; on fewer, being better is luck
 MOST_DOUBT = 0.1  # share of labels: above it nothing can be concluded from the others either
+WHAT = {"test": "test messages", "recent": "recent messages"}
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Hold what a challenger made of the frozen test part and of the recent rows, and the share of doubtful labels."""
+    """Hold what a challenger made of the frozen test part and of the recent rows, and the share of doubtful labels.
+
+    `budget` is the false-positive rate that it was given, and `sides` are the looks of which it learnt one class.
+    """
 
     test: TestRows
     recent: TestRows
     doubt: float
+    budget: float
+    sides: Sequence[Side] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +55,52 @@ class Promotion:
     comparison: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Hold how both versions did on one part: on all its rows, and on spam and the rest apart."""
+
+    decision: Decision
+    rates: Rates
+
+    @classmethod
+    def of(cls, rows: TestRows, theirs: Sequence[bool], what: str) -> Part:
+        """Compare the verdicts of both versions on the same rows."""
+        mine = rows.called_spam
+        return cls(compare(rows.is_spam, mine, theirs, what), rates(rows.is_spam, mine, theirs, what))
+
+    @property
+    def words(self) -> str:
+        """Say how both did."""
+        return f"{self.decision.reason}; {sentence(self.rates)}"
+
+
+def settle(client: MlflowClient, name: str, version: str, run: Mapping[str, Any], budget: float) -> dict[str, Any]:
+    """Give a version that a training has made (`run`) its alias; return that, the reason, and what was compared."""
+    threshold, told = run["evaluation"]["score"]["threshold"], run["feedback"]
+    test = TestRows.of(run["parts"]["test"], run["evaluation"]["probabilities"], threshold)
+    if "store" not in told:
+        alias, reason = registry.promote(client, name, version, test, budget)
+        return {"alias": alias, "reason": reason}
+    recent = TestRows.of(run["recent"], run["recent_probabilities"], threshold)
+    sides = tuple(Side(**side) for side in told["one_sided"])
+    found = promote(client, name, version, Evidence(test, recent, told["doubt"], budget, sides))
+    return {"alias": found.alias, "reason": found.reason, "comparison": found.comparison}
+
+
 def promote(client: MlflowClient, name: str, version: str, evidence: Evidence) -> Promotion:
     """Make a version champion if `judge` says so, or if there is none yet; else challenger.
 
-    A champion that cannot be scored keeps its place.
+    A champion that cannot be scored keeps its place, and so does none where the other class of what was learnt cannot
+    be measured.
     """
+    unknown = "; ".join(unmeasured(evidence))
     found = champion_files(client, name)
     if not found:
-        promotion = Promotion(CHAMPION, f"the first version of {name}", {})
+        first = f"the first version of {name}{over_budget(evidence.test, evidence.budget)}"
+        promotion = Promotion(CHALLENGER, unknown, {}) if unknown else Promotion(CHAMPION, first, {})
     else:
         try:
-            promotion = _compared(*found, evidence)
+            promotion = _compared(*found, evidence, unknown)
         except SpamctlError as error:
             reason = f"the champion, version {found[0]}, cannot be scored: {error}"
             promotion = Promotion(CHALLENGER, reason, {})
@@ -60,49 +108,98 @@ def promote(client: MlflowClient, name: str, version: str, evidence: Evidence) -
     return promotion
 
 
-def judge(test: Decision, recent: Decision | None, rows: int, doubt: float) -> tuple[bool, str]:
-    """Tell whether a challenger leads from now on, and why, given both comparisons and the number of recent rows.
+def judge(parts: Mapping[str, Part], evidence: Evidence, unknown: str = "") -> tuple[bool, str]:
+    """Tell whether a challenger leads from now on, and why, given the comparisons on `test` and, if any, on `recent`.
 
-    It must not be worse than the champion by more than a point of accuracy on the frozen test part, and right on more
-    of the recent rows, whose labels must be credible; their order in time makes them a test of today. Being better by
-    a few rows may be chance: the p-value says how likely, and a person can go back (`spamctl rollback`).
+    It must not be worse than the champion by more than a point of accuracy on the frozen test part, nor credibly in
+    recall or false-positive rate on any part, and right on more of the recent rows, whose labels must be credible;
+    their order in time makes them a test of today. `unknown` says what nobody can tell of it. Being better by a few
+    rows may be chance: the p-value says how likely, and a person can go back (`spamctl rollback`).
     """
-    if test.accuracy_difference.value < -TOLERANCE - 1e-9:  # else 9 fewer of 900 would be more than a point
-        return False, f"worse by more than a point on the frozen test part: {test.reason}"
-    if recent is None or rows < LEAST_RECENT:
+    if fault := _fault(parts, evidence, unknown):
+        return False, fault
+    unsure = [f"; {doubt}" for name in WHAT for doubt in doubts(parts[name].rates, evidence.budget)]
+    return True, f"{parts['recent'].words}; on the frozen test part {parts['test'].words}{''.join(unsure)}"
+
+
+def _fault(parts: Mapping[str, Part], evidence: Evidence, unknown: str) -> str:
+    """Return why a challenger does not lead, or nothing."""
+    test, recent, rows = parts["test"], parts.get("recent"), len(evidence.recent.texts)
+    fault = ""
+    if test.decision.accuracy_difference.value < -TOLERANCE - 1e-9:  # else 9 fewer of 900 would be more than a point
+        fault = f"worse by more than a point on the frozen test part: {test.words}"
+    elif faults := [fault for part in parts.values() for fault in worse(part.rates, evidence.budget)]:
+        fault = f"worse where accuracy does not show it: {'; '.join(faults)}"
+    elif unknown:
+        fault = unknown
+    elif recent is None or rows < LEAST_RECENT:
         few = f"{rows:,} labelled messages were held out as recent, and fewer than {LEAST_RECENT} cannot show it better"
-        return False, f"{few}: label more with spamctl label, or raise --recent-share"
-    if doubt > MOST_DOUBT:
-        return False, (
-            f"{doubt:.0%} of the labels are doubtful, so that the others prove nothing: "
+        fault = f"{few}: label more with spamctl label, or raise --recent-share"
+    elif evidence.doubt > MOST_DOUBT:
+        fault = (
+            f"{evidence.doubt:.0%} of the labels are doubtful, so that the others prove nothing: "
             "look at them with spamctl label --source review --suspects"
         )
-    if recent.only_challenger_right <= recent.only_champion_right:
-        return False, f"not better on what is new: {recent.reason}"
-    return True, f"{recent.reason}; on the frozen test part {test.reason}"
+    elif recent.decision.only_challenger_right <= recent.decision.only_champion_right:
+        fault = f"not better on what is new: {recent.words}"
+    return fault
 
 
-def _compared(champion: str, folder: Path, evidence: Evidence) -> Promotion:
-    """Score the champion on both parts, and judge."""
+def unmeasured(evidence: Evidence) -> Iterator[str]:
+    """Yield which looks were learnt from one class of which too few rows of the other one can be measured.
+
+    A look that the dataset knew as well of this class is none: its test part says what was learnt.
+    """
+    for side in evidence.sides:
+        rows = len(_counterparts(evidence, side).texts)
+        if side.new and rows < ENOUGH:
+            yield (
+                f"{side.answers:,} answers {side.look} were learnt, labelled {side.label}, and the test part and the "
+                f"recent messages hold {rows:,} such messages labelled {side.other}, fewer than {ENOUGH}: what it does "
+                f"to those cannot be measured; label some {side.other} ones too, with spamctl label"
+            )
+
+
+def _counterparts(evidence: Evidence, side: Side) -> TestRows:
+    """Return the rows of both parts that look like what was learnt and are of the other class."""
+    rows = [
+        row
+        for part in (evidence.test, evidence.recent)
+        for row in zip(part.texts, part.is_spam, part.called_spam, strict=True)
+        if row[1] == (side.other == SPAM) and side.look in looks(row[0])
+    ]
+    return TestRows([text for text, _, _ in rows], [spam for _, spam, _ in rows], [called for _, _, called in rows])
+
+
+def _compared(champion: str, folder: Path, evidence: Evidence, unknown: str) -> Promotion:
+    """Score the champion on both parts and on the counterparts of what was learnt, and judge."""
     engine = Engine(folder)
-    parts: dict[str, dict[str, Any]] = {}
-    decisions: dict[str, Decision] = {}
-    for part, rows, what in (
-        ("test", evidence.test, "test messages"),
-        ("recent", evidence.recent, "recent messages"),
-    ):
+    given = {"test": (evidence.test, WHAT["test"]), "recent": (evidence.recent, WHAT["recent"])}
+    for side in evidence.sides:
+        what = f"messages {side.look}, of which only {side.label} was learnt"
+        given[side.look] = (_counterparts(evidence, side), what)
+    parts: dict[str, Part] = {}
+    told: dict[str, dict[str, Any]] = {}
+    for name, (rows, what) in given.items():
         if rows.texts:
             theirs = called_spam(engine, rows.texts)
-            decision = decisions[part] = compare(rows.is_spam, rows.called_spam, theirs, what)
-            parts[part] = {
-                "rows": len(rows.texts),
-                "spam": sum(rows.is_spam),
-                "challenger": scores(rows.is_spam, rows.called_spam),
-                "champion": scores(rows.is_spam, theirs),
-                **{name: value for name, value in decision.as_dict().items() if name not in {"reason", "not_worse"}},
-            }
-    promoted, reason = judge(decisions["test"], decisions.get("recent"), len(evidence.recent.texts), evidence.doubt)
-    return Promotion(CHAMPION if promoted else CHALLENGER, reason, {"champion": champion, "parts": parts})
+            parts[name] = part = Part.of(rows, theirs, what)
+            told[name] = _told(rows, theirs, part)
+    promoted, reason = judge(parts, evidence, unknown)
+    return Promotion(CHAMPION if promoted else CHALLENGER, reason, {"champion": champion, "parts": told})
+
+
+def _told(rows: TestRows, theirs: Sequence[bool], part: Part) -> dict[str, Any]:
+    """Return how both versions did on a part as plain JSON."""
+    compared = part.decision.as_dict()
+    return {
+        "rows": len(rows.texts),
+        "spam": sum(rows.is_spam),
+        "challenger": scores(rows.is_spam, rows.called_spam),
+        "champion": scores(rows.is_spam, theirs),
+        **{name: value for name, value in compared.items() if name not in {"reason", "not_worse"}},
+        **part.rates.as_dict(),
+    }
 
 
 def scores(is_spam: Any, called: Any) -> dict[str, dict[str, float]]:

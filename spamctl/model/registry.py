@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 import spamctl
 from spamctl.errors import ArtefactError, SpamctlError
 from spamctl.message import SPAM
-from spamctl.model import artefact
+from spamctl.model import artefact, rates
 from spamctl.model.artefact import MANIFEST, PACKAGE, Files
-from spamctl.model.champion import Decision, compare
+from spamctl.model.champion import compare
 from spamctl.model.engine import Engine
 from spamctl.model.runtime import ONNX
+from spamctl.model.score import proportion
 from spamctl.model.succession import CHALLENGER, CHAMPION, crown
 from spamctl.model.tracking import experiment_id
 
@@ -180,18 +181,19 @@ def champion_files(client: MlflowClient, name: str) -> tuple[str, Path] | None:
     return str(version), _package_of(f"models:/{name}/{version}")
 
 
-def promote(client: MlflowClient, name: str, version: str, test: TestRows) -> tuple[str, str]:
+def promote(client: MlflowClient, name: str, version: str, test: TestRows, budget: float) -> tuple[str, str]:
     """Make a version champion if it is the first, or not worse than the champion on the same rows; else challenger.
 
-    Returns the alias and the reason in one line. A champion that cannot be scored keeps its place, and so does one that
-    learnt from labelled answers: this version did not, and the frozen test rows say nothing of what is new.
+    Not worse is who is right on as many rows, and credibly worse neither in recall nor in false-positive rate, for
+    which `budget` was given. Returns the alias and the reason in one line. A champion that cannot be scored keeps its
+    place, and so does one that learnt from labelled answers: this version did not, and the frozen test rows say nothing
+    of what is new.
     """
-    alias, reason = CHAMPION, f"the first version of {name}"
+    alias, reason = CHAMPION, f"the first version of {name}{over_budget(test, budget)}"
     if found := champion_files(client, name):
         champion, folder = found
         try:
-            decision = _compare(folder, test)
-            alias, reason = (CHAMPION if decision.not_worse else CHALLENGER), decision.reason
+            alias, reason = _beside(called_spam(Engine(folder), test.texts), test, budget)
         except SpamctlError as error:
             alias, reason = CHALLENGER, f"the champion, version {champion}, cannot be scored: {error}"
         if client.get_model_version(name, champion).tags.get(FEEDBACK_TAG):
@@ -199,6 +201,13 @@ def promote(client: MlflowClient, name: str, version: str, test: TestRows) -> tu
             reason = f"the champion, version {champion}, learnt from labelled answers and this one did not: --feedback"
     enter(client, name, alias, version)
     return alias, reason
+
+
+def over_budget(test: TestRows, budget: float) -> str:
+    """Return a warning, if test rows show credibly more false positives than the budget allows; else nothing."""
+    good = [called for is_spam, called in zip(test.is_spam, test.called_spam, strict=True) if not is_spam]
+    rate = proportion(sum(good), len(good))
+    return f"; its false-positive rate {rates.above(rate, budget)}" if rate.low > budget else ""
 
 
 def enter(client: MlflowClient, name: str, alias: str, version: str) -> None:
@@ -209,9 +218,16 @@ def enter(client: MlflowClient, name: str, alias: str, version: str) -> None:
         client.set_registered_model_alias(name, alias, version)
 
 
-def _compare(folder: Path, test: TestRows) -> Decision:
-    """Score the champion's package on the challenger's test rows and compare the verdicts, row by row."""
-    return compare(test.is_spam, test.called_spam, called_spam(Engine(folder), test.texts))
+def _beside(theirs: Sequence[bool], test: TestRows, budget: float) -> tuple[str, str]:
+    """Compare a version with the champion's verdicts on the same test rows."""
+    what = "test messages"
+    decision = compare(test.is_spam, test.called_spam, theirs, what)
+    apart = rates.rates(test.is_spam, test.called_spam, theirs, what)
+    if not decision.not_worse:
+        return CHALLENGER, f"{decision.reason}; {rates.sentence(apart)}"
+    if faults := "; ".join(rates.worse(apart, budget)):
+        return CHALLENGER, f"worse where accuracy does not show it: {faults}"
+    return CHAMPION, "; ".join([decision.reason, rates.sentence(apart), *rates.doubts(apart, budget)])
 
 
 def called_spam(engine: Engine, texts: Sequence[str]) -> list[bool]:

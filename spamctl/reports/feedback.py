@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from spamctl.message import NOT_SPAM, SPAM
 from spamctl.reports.scores import Measure, Score, interval, number, winner
 
 PARTS = {"test": "frozen test part", "recent": "recent messages"}
@@ -29,6 +30,20 @@ def notes(told: Mapping[str, Any]) -> Iterator[str]:
         first = ", ".join(row["uuid"] for row in told["set_aside"][:3]) + (", …" if told["doubtful"] > 3 else "")  # noqa: PLR2004 - as many as fit a line
         yield f"feedback set aside: {_rows(told['doubtful'], 'doubtful label')}, {told['doubt']:.0%} of them ({first})"
 
+    yield from map(_one_sided, told.get("one_sided", ()))
+
+
+def _one_sided(side: Mapping[str, Any]) -> str:
+    """Say of a look whose answers are of one class what evens them out."""
+    other = NOT_SPAM if side["label"] == SPAM else SPAM
+    learnt = f"{_rows(side['answers'], 'answer')} {side['look']} labelled {side['label']}, and none labelled {other}"
+    if not side["counterparts"]:
+        return f"feedback of one class: {learnt}: the dataset has no such message either, so each counts for 1"
+    return (
+        f"feedback of one class: {learnt}: evened out by {_rows(side['counterparts'], 'message')} of the dataset "
+        f"(counting {side['counterpart_weight']:.3g} each, the answers {side['answer_weight']:.3g} each)"
+    )
+
 
 def warnings(told: Mapping[str, Any]) -> Iterator[str]:
     """Yield what may mislead: labels of one kind alone, and labels made from verdicts."""
@@ -51,8 +66,9 @@ def summary(told: Mapping[str, Any]) -> str:
 
 def comparison_rows(comparison: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str, str, str, str]]:
     """Yield the cells of the table of both versions on both parts, and which of them is better."""
-    for part, title in PARTS.items():
-        if found := comparison.get("parts", {}).get(part):
+    for part, found in comparison.get("parts", {}).items():
+        title = PARTS.get(part, f"{part}, of the class not learnt")
+        if found:
             for index, measure in enumerate(SHOWN):
                 new: Score = found["challenger"][measure.key]
                 old: Score = found["champion"][measure.key]

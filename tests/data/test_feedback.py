@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from spamctl.data.duplicates import leakage, seen_key
 from spamctl.data.feedback import Answer, Feedback, balance, carve, distinct, merge, weights, without
+from spamctl.data.looks import sides
 from spamctl.data.parts import Split, digest
 from spamctl.data.split import split
 from spamctl.message import NOT_SPAM, SPAM, Message
@@ -135,3 +136,12 @@ def test_an_answer_counts_for_so_many_messages_of_the_dataset():
     }
     assert heavy == set(texts(carved.train))
     assert set(weights(merged, carved, 5.0)) == {1.0, 5.0}
+
+
+def test_answers_of_one_class_weigh_as_much_as_what_evens_them_out():
+    carved = carve([answer(words(number), number) for number in range(40)], 0.3)
+    merged, found = merge(FROZEN, carved), sides([one.message for one in carved.train], FROZEN.train, 5.0)
+    evened = list(zip(merged.train, weights(merged, carved, 5.0, found), strict=True))
+    learnt = sum(weight for message, weight in evened if message.text in set(texts(carved.train)))
+    against = sum(weight for message, weight in evened if not message.is_spam)
+    assert learnt == pytest.approx(against)

@@ -19,6 +19,7 @@ from spamctl.store.database import open_store
 from spamctl.store.rows import CapturedRow, row_uuid, values
 from tests import tiny_models
 from tests.flows.test_train import ALIASES, OWN
+from tests.made_once import lay_store
 
 CORPUS = tiny_models.messages(200)
 FROZEN = split(CORPUS)
@@ -185,3 +186,31 @@ def test_a_version_that_learnt_what_is_new_takes_the_lead(lay):
     assert len(of_recent) == parts["recent"]["rows"] > 20
     assert "part" not in before["rows"][0]
     assert len(desk.ask(ALIASES)["runs"]) == 2
+
+
+GREEKS = [
+    Message(message.text.translate(str.maketrans("aeoiu", "аеоіυ")), SPAM)
+    for message in tiny_models.messages(300)[200:]
+    if message.is_spam
+]
+
+
+def test_spam_in_look_alike_letters_alone_is_evened_out_and_does_not_lead(lay):
+    desk = lay("one-class", covered=False)
+    lay_store(desk.folder)
+    assert desk.ended(desk.train(*OWN, *QUICK)) == 0, desk.err
+    fill(desk.path("spam.db"), [Given(message) for message in GREEKS])
+    assert desk.ended(desk.train(*OWN, *QUICK, "--feedback", "spam.db")) == 3, desk.err + desk.out
+    (result,) = desk.told("result")
+    assert (result["registered"], result["alias"]) == (True, "challenger")
+    (side,) = [side for side in result["feedback"]["one_sided"] if "alphabets" in side["look"]]
+    assert (side["answers"], side["counterparts"], side["answer_weight"]) == (
+        result["feedback"]["train"]["rows"],
+        0,
+        1.0,
+    )
+    assert "feedback of one class: " in desk.out
+    last = desk.err.splitlines()[-1]
+    assert "answers in letters of other alphabets were learnt, labelled spam" in last
+    assert "hold 0 such messages labelled not spam" in last
+    assert desk.ask(REFERENCE)["champions"] == ["1"]

@@ -48,7 +48,11 @@ def run():
             "probabilities": [0.9, 0.1],
             "parity": {"rows": 2, "max_delta": 0.0, "changed": 0},
         },
-        "baseline": {"score": {"metrics": metrics(accuracy=0.97, roc_auc=0.98)}, "probabilities": [0.8, 0.2], "notes": []},
+        "baseline": {
+            "score": {"metrics": metrics(accuracy=0.97, roc_auc=0.98)},
+            "probabilities": [0.8, 0.2],
+            "notes": [],
+        },
         "leakage": {"exact": 0, "masked": 0},
         "losses": {"training": [(1, 0.5), (2, 0.4)], "validation": [(2, 0.45)]},
         "depth_scores": [{"block": 1, "log_loss": 0.3}, {"block": 12, "log_loss": 0.1}],

@@ -213,16 +213,19 @@ ROWS = tiny_models.messages(60, seed=9)
 
 
 def test_the_first_version_is_champion(client, version_of, name):
-    assert registry.promote(client, name, version_of(), called(ROWS, 0)) == (CHAMPION, f"the first version of {name}")
+    assert registry.promote(client, name, version_of(), called(ROWS, 0), 0.05) == (
+        CHAMPION,
+        f"the first version of {name}",
+    )
     assert str(client.get_model_version_by_alias(name, CHAMPION).version) == "1"
 
 
 def test_an_equal_takes_over_and_a_worse_one_does_not(client, version_of, name):
-    registry.promote(client, name, version_of(), called(ROWS, 0))
+    registry.promote(client, name, version_of(), called(ROWS, 0), 0.05)
     champion = registry.TestRows([m.text for m in ROWS], [m.is_spam for m in ROWS], champions_verdicts())
-    alias, reason = registry.promote(client, name, version_of(), champion)
+    alias, reason = registry.promote(client, name, version_of(), champion, 0.05)
     assert (alias, "as many" in reason) == (CHAMPION, True)
-    alias, reason = registry.promote(client, name, version_of(), called(ROWS, 30))
+    alias, reason = registry.promote(client, name, version_of(), called(ROWS, 30), 0.05)
     assert (alias, "fewer" in reason) == (CHALLENGER, True)
     aliases = {str(v): k for k, v in client.get_registered_model(name).aliases.items()}
     assert aliases == {"2": CHAMPION, "3": CHALLENGER}
@@ -233,19 +236,19 @@ def champions_verdicts():
 
 
 def test_a_champion_that_learnt_from_answers_keeps_its_place_before_one_that_did_not(client, version_of, name):
-    registry.promote(client, name, version_of(), called(ROWS, 0))
+    registry.promote(client, name, version_of(), called(ROWS, 0), 0.05)
     client.set_model_version_tag(name, "1", registry.FEEDBACK_TAG, "spam.db")
-    alias, reason = registry.promote(client, name, version_of(), called(ROWS, 0))
+    alias, reason = registry.promote(client, name, version_of(), called(ROWS, 0), 0.05)
     assert (alias, "learnt from labelled answers and this one did not" in reason) == (CHALLENGER, True)
     assert str(client.get_model_version_by_alias(name, CHAMPION).version) == "1"
 
 
 @pytest.mark.parametrize("damage", ["model.bin", "manifest.json"])
 def test_a_champion_that_cannot_be_scored_keeps_its_place(client, version_of, name, damage):
-    registry.promote(client, name, version_of(), called(ROWS, 0))
+    registry.promote(client, name, version_of(), called(ROWS, 0), 0.05)
     stored = folder_of(f"models:/{name}/1") / "artifacts" / PACKAGE / damage
     stored.write_bytes(stored.read_bytes()[:-1])
-    alias, reason = registry.promote(client, name, version_of(), called(ROWS, 0))
+    alias, reason = registry.promote(client, name, version_of(), called(ROWS, 0), 0.05)
     assert alias == CHALLENGER
     assert "the champion, version 1, cannot be scored" in reason
     assert damage in reason
@@ -253,12 +256,12 @@ def test_a_champion_that_cannot_be_scored_keeps_its_place(client, version_of, na
 
 
 def test_a_champion_whose_files_are_gone_keeps_its_place(client, version_of, name):
-    registry.promote(client, name, version_of(), called(ROWS, 0))
+    registry.promote(client, name, version_of(), called(ROWS, 0), 0.05)
     folder = folder_of(f"models:/{name}/1") / "artifacts" / PACKAGE
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()
-    alias, reason = registry.promote(client, name, version_of(), called(ROWS, 0))
+    alias, reason = registry.promote(client, name, version_of(), called(ROWS, 0), 0.05)
     assert (alias, "version 1, cannot be scored" in reason) == (CHALLENGER, True)
 
 

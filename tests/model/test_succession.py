@@ -130,9 +130,9 @@ def drifted():
 
 
 def test_after_feedback_the_better_leads_and_both_are_told_on_both_parts(client, name):
-    first = promote(client, name, "1", Evidence(called(0, 5), called(0, 5), 0.0))
+    first = promote(client, name, "1", Evidence(called(0, 5), called(0, 5), 0.0, 0.05))
     assert (first.alias, first.reason, first.comparison) == (CHAMPION, f"the first version of {name}", {})
-    second = promote(client, name, "2", Evidence(champions_rows(), drifted(), 0.0))
+    second = promote(client, name, "2", Evidence(champions_rows(), drifted(), 0.0, 0.05))
     assert second.alias == CHAMPION, second.reason
     assert champions(client, name) == ["1", "2"]
     parts = second.comparison["parts"]
@@ -144,15 +144,15 @@ def test_after_feedback_the_better_leads_and_both_are_told_on_both_parts(client,
 
 
 def test_after_feedback_a_version_that_forgot_stays_challenger(client, name):
-    promote(client, name, "1", Evidence(called(0, 0), called(0, 0), 0.0))
-    found = promote(client, name, "2", Evidence(called(0, 60), called(0, 0), 0.0))
+    promote(client, name, "1", Evidence(called(0, 0), called(0, 0), 0.0, 0.05))
+    found = promote(client, name, "2", Evidence(called(0, 60), called(0, 0), 0.0, 0.05))
     assert (found.alias, leads(client, name)) == (CHALLENGER, "1")
     assert found.reason.startswith("worse by more than a point")
     assert champions(client, name) == ["1"]
 
 
 def test_after_feedback_nothing_recent_is_told_without_its_part(client, name):
-    promote(client, name, "1", Evidence(called(0, 0), called(0, 0), 0.0))
+    promote(client, name, "1", Evidence(called(0, 0), called(0, 0), 0.0, 0.05))
     nothing = registry.TestRows([], [], [])
-    found = promote(client, name, "2", Evidence(champions_rows(), nothing, 0.0))
+    found = promote(client, name, "2", Evidence(champions_rows(), nothing, 0.0, 0.05))
     assert (found.alias, list(found.comparison["parts"])) == (CHALLENGER, ["test"])
