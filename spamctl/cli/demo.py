@@ -139,13 +139,14 @@ def _round(play: Play, sending: Mapping[str, object], what: str, *, failing: boo
 
 
 def _train(play: Play, chosen: Mapping[str, object]) -> tuple[Result, str, str]:
+    from spamctl.reports.scores import three
     from spamctl.reports.terminal import show
 
     result = play.verb(TrainOptions, **chosen)
     show(result, play.console)
     if not result["registered"]:
         raise GateRefusedError(str(result["reason"]))
-    figure = f"version {result['model_version']}, accuracy {result['scores']['accuracy']['value']:.3f} on its test part"
+    figure = f"version {result['model_version']}, on its test part {three(result['scores'])}"
     return result, figure, "" if result["alias"] == "champion" else str(result["reason"])
 
 
@@ -177,10 +178,11 @@ def _label(play: Play) -> tuple[Result, str, str]:
 def _watch(play: Play, samples: int, *, failing: bool | None) -> tuple[Result, str, str]:
     from spamctl.cli.monitor import with_causes
     from spamctl.reports.monitoring import show
+    from spamctl.reports.scores import three
 
     result = with_causes(play.verb(MonitorOptions, samples=samples))
     show(result, play.console)
-    figure = f"{result['verdict']}; accuracy {_accuracy(result):.3f} of {result['quality']['rows']:,} labelled"
+    figure = f"{result['verdict']}; {three(result['quality'])} of {result['quality']['rows']:,} labelled"
     wrong = failing is not None and (result["verdict"] == "failed") != failing
     return result, figure, f"the verdict is {result['verdict']}" if wrong else ""
 

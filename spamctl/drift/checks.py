@@ -96,7 +96,7 @@ def quality(outcomes: Sequence[Outcome], found: Mapping[str, Any] | None, *, ali
         return Check("quality", "ok", "not measured: no message of the window has a trusted label")
     rows, right = found["rows"], found["accuracy"]
     says = f"{right['value']:.1%} of {messages(rows)} with a trusted label are right"
-    says += f" (95 % interval {right['low']:.1%} to {right['high']:.1%})"
+    says += f" (95 % interval {right['low']:.1%} to {right['high']:.1%}{_apart(found)})"
     if not alike:
         return Check(
             "quality",
@@ -109,6 +109,12 @@ def quality(outcomes: Sequence[Outcome], found: Mapping[str, Any] | None, *, ali
             "quality", "ok", f"{says}; {FEWEST_LABELS} different ones are needed to compare it with the test part"
         )
     return Check("quality", "ok", f"{says}, no worse than on the test part")
+
+
+def _apart(found: Mapping[str, Any]) -> str:
+    """Say recall and false-positive rate, those that labelled rows tell: accuracy hides one behind the other."""
+    names = {"recall": "recall", "false_positive_rate": "false-positive rate"}
+    return "".join(f"; {words} {found[name]['value']:.1%}" for name, words in names.items() if found.get(name))
 
 
 def estimate(found: Mapping[str, Any]) -> Check:

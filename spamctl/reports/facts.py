@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from spamctl.reports import feedback
-from spamctl.reports.scores import number, percent
+from spamctl.reports.scores import number, percent, three
 
 Outcome = Literal["champion", "challenger", "refused"]
 
@@ -27,11 +27,19 @@ def verdict(result: Mapping[str, Any]) -> tuple[Outcome, str]:
     """Return the outcome of a run and the sentence that tells it."""
     reason = result.get("reason", "")
     if not result["registered"]:
-        return "refused", f"Not registered: {reason or _gate(result)}"
+        return "refused", f"Not registered: {reason or _gate(result)}{_scores(result)}"
     name = f"Registered as {result['model_name']} version {result['model_version']}"
     if result["alias"] == "champion":
-        return "champion", f"{name}, now the champion" + (f": {reason}" if reason else "")
-    return "challenger", f"{name}, as a challenger: " + (reason or "the champion is better on the same test part")
+        return "champion", f"{name}, now the champion{_scores(result)}" + (f": {reason}" if reason else "")
+    return "challenger", f"{name}, as a challenger{_scores(result)}: " + (
+        reason or "the champion is better on the same test part"
+    )
+
+
+def _scores(result: Mapping[str, Any]) -> str:
+    """Say, in brackets, how good the model is: accuracy alone says little where few messages are spam."""
+    told = three(result.get("scores", {}))
+    return f" ({told})" if told else ""
 
 
 def fallback(result: Mapping[str, Any]) -> str:

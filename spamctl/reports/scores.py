@@ -36,6 +36,8 @@ MEASURES = (
     Measure("ece", "calibration error", lower_is_better=True),
 )
 
+THREE = ("accuracy", "recall", "false_positive_rate")  # which are told together: each hides what another shows
+
 
 def number(value: float | None) -> str:
     """Write one score with four decimals."""
@@ -45,6 +47,12 @@ def number(value: float | None) -> str:
 def percent(value: float | None) -> str:
     """Write a share as a percentage with two decimals."""
     return UNDEFINED if value is None or math.isnan(value) else f"{100 * value:.2f} %"
+
+
+def three(scores: Mapping[str, Score | None]) -> str:
+    """Write accuracy, recall and false-positive rate, those that are known, in one line."""
+    known = ((measure, scores.get(measure.key)) for measure in MEASURES if measure.key in THREE)
+    return ", ".join(f"{measure.name} {number(score['value'])}" for measure, score in known if score)
 
 
 def interval(score: Score) -> str:

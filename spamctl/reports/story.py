@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from spamctl.reports import escape
 from spamctl.reports.page import Column, Markup, beside, document, element, link, pictures, table
 
 _COLUMNS = (Column("act", "number"), Column("what"), Column("typed", "faint"), Column("came of it"))
+_RATES = {"accuracy": "accuracy", "recall": "recall", "false_positive_rate": "false-positive rate"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def show(acts: Sequence[Act], seconds: float, page: str, console: Console) -> No
         grid.add_row(*(_text(cell, console) for cell in cells))
     console.print()
     console.print(grid)
-    console.print(_text(sentence(acts), console, "bold green"))
+    console.print(_text(sentence(acts), console, "bold green" if is_good(acts) else "bold yellow"))
     console.print(_text(f" {seconds:.0f} s in all; nothing is left running", console, "dim"))
     console.print()
     console.print(Text.assemble(("Next: ", "bold"), _text(f"open {page}", console, "bold cyan")), soft_wrap=True)
@@ -54,11 +55,25 @@ def show(acts: Sequence[Act], seconds: float, page: str, console: Console) -> No
 
 def sentence(acts: Sequence[Act]) -> str:
     """Tell the story in one sentence of figures."""
-    before, after, again = [_accuracy(act) for act in _watches(acts)]
-    return (
-        f"Drift took accuracy from {before['value']:.3f} to {after['value']:.3f}; "
-        f"learning from the labels brought it back to {again['value']:.3f}"
-    )
+    told = {name: [_rate(act, key) for act in _watches(acts)] for key, name in _RATES.items()}
+    before, after, again = (f"{value:.3f}" for value in told.pop("accuracy"))
+    more = ", ".join(f"{name} {_path(values)}" for name, values in told.items())
+    return f"Drift took accuracy from {before} to {after}; learning from the labels took it to {again} ({more})"
+
+
+def is_good(acts: Sequence[Act]) -> bool:
+    """Tell whether learning from the labels made no rate worse than drift had left it."""
+    kept = []
+    for key in _RATES:
+        _, after, again = (_rate(act, key) for act in _watches(acts))
+        if after is not None and again is not None:
+            kept.append(again <= after if key == "false_positive_rate" else again >= after)
+    return all(kept)
+
+
+def _path(values: Iterable[float | None]) -> str:
+    """Write a rate at each watch; one that no row told is unknown."""
+    return " → ".join("n/a" if value is None else f"{value:.3f}" for value in values)
 
 
 def page(acts: Sequence[Act], cards: Sequence[Path]) -> str:
@@ -67,7 +82,7 @@ def page(acts: Sequence[Act], cards: Sequence[Path]) -> str:
 
 
 def _parts(acts: Sequence[Act], cards: Sequence[Path]) -> Iterator[Markup]:
-    yield element("h1", sentence(acts), "verdict good")
+    yield element("h1", sentence(acts), "verdict good" if is_good(acts) else "verdict fair")
     yield pictures({"the_story": _plot(acts)})
     yield element("h2", "What was done")
     rows = ((number, act.title, act.command, act.figure) for number, act in enumerate(acts, start=1))
@@ -90,6 +105,11 @@ def _watches(acts: Sequence[Act]) -> list[Act]:
 def _accuracy(act: Act) -> Mapping[str, float]:
     accuracy: Mapping[str, float] = act.result["quality"]["accuracy"]
     return accuracy
+
+
+def _rate(act: Act, key: str) -> float | None:
+    found = act.result["quality"].get(key)
+    return None if found is None else float(found["value"])
 
 
 def _plot(acts: Sequence[Act]) -> bytes:

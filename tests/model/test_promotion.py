@@ -12,8 +12,6 @@ from tests.model.test_champion import verdicts
 
 RECENT = registry.TestRows(["text"] * 100, [True] * 100, [True] * 100)
 EVIDENCE = Evidence(registry.TestRows([], [], []), RECENT, 0.0, 0.005)
-    registry.TestRows([], [], []), registry.TestRows(["text"] * 100, [True] * 100, [True] * 100), 0.0, 0.005
-)
 
 
 def part(gained, lost, rows=100, what="rows"):

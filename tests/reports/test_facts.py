@@ -7,21 +7,29 @@ from spamctl.reports.facts import facts, fallback, verdict, without_password
 
 def test_a_champion_a_challenger_and_a_refusal_read_differently(result):
     refused = {"registered": False, "alias": "", "gate": {"threshold": 0.9999, "mode": "point", "accuracy": 0.9956}}
+    three = "(accuracy 0.9956, recall 0.9754, false-positive rate 0.0013)"
     low = {"threshold": 0.99, "mode": "lower-bound", "accuracy": 0.9956, "low": 0.9887}
-    assert verdict(result()) == ("champion", "Registered as spam version 3, now the champion")
+    assert verdict(result()) == ("champion", f"Registered as spam version 3, now the champion {three}")
     assert verdict(result(alias="challenger", reason="version 2 is better")) == (
         "challenger",
-        "Registered as spam version 3, as a challenger: version 2 is better",
+        f"Registered as spam version 3, as a challenger {three}: version 2 is better",
     )
     assert verdict(result(**refused)) == (
         "refused",
-        "Not registered: accuracy 0.9956 is below --accuracy-threshold 0.9999",
+        f"Not registered: accuracy 0.9956 is below --accuracy-threshold 0.9999 {three}",
     )
     assert verdict(result(registered=False, gate=low)) == (
         "refused",
-        "Not registered: the lower bound of accuracy, 0.9887, is below --accuracy-threshold 0.99",
+        f"Not registered: the lower bound of accuracy, 0.9887, is below --accuracy-threshold 0.99 {three}",
     )
-    assert verdict(result(registered=False, reason="parity failed")) == ("refused", "Not registered: parity failed")
+    assert verdict(result(registered=False, reason="parity failed")) == (
+        "refused",
+        f"Not registered: parity failed {three}",
+    )
+    assert verdict(result(registered=False, reason="parity failed", scores={})) == (
+        "refused",
+        "Not registered: parity failed",
+    )
 
 
 def test_a_fallback_is_loud_and_names_both_models(result):

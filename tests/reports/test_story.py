@@ -16,7 +16,8 @@ from tests.reports.test_cards import calm_title
 def watch(title, accuracy, drift, verdict):
     span = {"value": accuracy, "low": accuracy - 0.02, "high": min(1.0, accuracy + 0.02)}
     checks = [{"name": "drift", "status": verdict, "sentence": "the words moved", "advice": "spamctl train"}]
-    result = {"quality": {"accuracy": span}, "checks": checks, "drift_score": drift}
+    rates = {"recall": {"value": accuracy - 0.1}, "false_positive_rate": {"value": 1 - accuracy}}
+    result = {"quality": {"accuracy": span, **rates}, "checks": checks, "drift_score": drift}
     return Act(f"Watch: {title}", "spamctl monitor", verdict, 9.4, result)
 
 
@@ -30,10 +31,27 @@ def acts():
     ]
 
 
-def test_the_sentence_has_the_three_accuracies(acts):
+def test_the_sentence_has_three_rates_at_each_watch(acts):
     assert story.sentence(acts) == (
-        "Drift took accuracy from 0.985 to 0.810; learning from the labels brought it back to 0.970"
+        "Drift took accuracy from 0.985 to 0.810; learning from the labels took it to 0.970 "
+        "(recall 0.885 → 0.710 → 0.870, false-positive rate 0.015 → 0.190 → 0.030)"
     )
+
+
+@pytest.mark.parametrize(
+    ("rate", "value", "good"),
+    [
+        ("recall", 0.7, False),
+        ("recall", None, True),
+        ("recall", 0.72, True),
+        ("false_positive_rate", 0.2, False),
+    ],
+)
+def test_a_rate_that_fell_is_no_good_end_though_accuracy_rose(acts, rate, value, good):
+    acts[-1].result["quality"][rate] = None if value is None else {"value": value}
+    assert story.is_good(acts) is good
+    assert ('class="verdict good"' in story.page(acts, [])) is good
+    assert value is not None or "→ n/a" in story.sentence(acts)
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -11,7 +11,8 @@ from rich.console import Console
 from spamctl.reports.terminal import show
 
 CHAMPION = """
-✔ Registered as spam version 3, now the champion
+✔ Registered as spam version 3, now the champion (accuracy 0.9956, recall
+0.9754, false-positive rate 0.0013)
 
  test score           this model  95 % interval  baseline  95 % interval
  ────────────────────────────────────────────────────────────────────────
@@ -66,7 +67,9 @@ def test_colour_adds_nothing_but_colour(result):
 def test_a_refusal_says_why_and_what_next(result):
     gate = {"threshold": 0.9999, "mode": "point", "accuracy": 0.9956, "low": 0.98}
     text = shown(result(registered=False, alias="", gate=gate, mlflow={}, next="spamctl train --epochs 4"))
-    assert text.startswith("\n✘ Not registered: accuracy 0.9956 is below --accuracy-threshold 0.9999\n")
+    assert text.startswith(
+        "\n✘ Not registered: accuracy 0.9956 is below --accuracy-threshold 0.9999 (accuracy\n0.9956, recall 0.9754,"
+    )
     assert text.endswith("\nNext: spamctl train --epochs 4\n")
     assert "MLflow run" not in text
 
