@@ -73,7 +73,7 @@ record-tour: .venv/.set-up ## serve, send and label where the demo was trained, 
 
 record-demo: .venv/.set-up ## play the demo, and keep its output and the picture of its page for README.md
 	.venv/bin/python .ci/docs.py --record demo spamctl demo --folder demo
-	.venv/bin/python .ci/picture.py demo demo/reports/index.html
+	.venv/bin/python .ci/picture.py demo demo/reports/demo.html
 
 record-bench: .venv/.set-up ## run a benchmark where the demo was trained, and keep its tables for README.md: NAME=serve
 	.venv/bin/python .ci/docs.py --record bench-$(NAME) python tests/bench/$(NAME).py $(ARGS)

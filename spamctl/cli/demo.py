@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from spamctl.reports.story import Act
 
 MARK = ".spamctl-demo"  # in a folder that may be cleared, since a demo made it
-PAGE = Path("reports", "index.html")
+PAGE = Path("reports", "demo.html")
 SECONDS_TO_START, SECONDS_TO_FOLLOW = 120.0, 60.0
 THRESHOLD, LEAST_RECOVERY = 0.7, 0.5
 
@@ -71,7 +71,7 @@ def demo(flags: Flags, *, debug: Debug = False) -> int:
     from rich.console import Console
 
     from spamctl.config.resolve import resolve
-    from spamctl.reports import story
+    from spamctl.reports import monitoring_files, story
 
     settled = resolve(DemoOptions, flags, config=None, environ=os.environ, folder=Path.cwd())
     options, console = settled.options, Console(highlight=False)
@@ -80,6 +80,8 @@ def demo(flags: Flags, *, debug: Debug = False) -> int:
     with contextlib.chdir(folder):
         _play(play, options, settled.variables)
         _gather(settled.variables)
+        PAGE.touch()  # which the list of all pages names, and which names the list
+        monitoring_files.list_pages(PAGE.parent)
         PAGE.write_text(story.page(play.acts, sorted(PAGE.parent.rglob("*.html"))), encoding="utf-8")
         story.show(play.acts, time.monotonic() - began, str(Path(options.folder, PAGE)), console)
         if options.open and _has_screen(os.environ):

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from spamctl.drift.alarm import FEWEST, FEWEST_LABELS, MOST_OF_A_SIDE, Outcome
 
-Status = Literal["ok", "warning", "failed"]
+Status = Literal["ok", "warning", "failed", "not done"]
 REPEATED = 0.5  # of the rows: campaigns and retries repeat messages every day, but not most of them
 
 NEXT = "look at the causes, label what is doubtful with `spamctl label --source review`, then `spamctl train`"
@@ -48,7 +48,7 @@ class Check:
 
 
 def verdict(checks: Sequence[Check]) -> Status:
-    """Return the worst status."""
+    """Return the worst status; a check that was not done finds nothing wrong, and vouches for nothing."""
     found = {check.status for check in checks}
     return "failed" if "failed" in found else "warning" if "warning" in found else "ok"
 
@@ -72,7 +72,7 @@ def too_few(reference: int, current: int) -> Check:
 
 def volume(reference: int, current: int) -> Check:
     """Say how many distinct rows were compared."""
-    sentence = f"{current:,} different messages are compared with {reference:,} of the test part"
+    sentence = f"{current:,} different messages are compared with {reference:,} different ones of the test part"
     if max(reference, current) > MOST_OF_A_SIDE:
         sentence += f"; texts and features in a random {MOST_OF_A_SIDE:,} of either side"
     return Check("volume", "ok", sentence)
@@ -93,7 +93,7 @@ def quality(outcomes: Sequence[Outcome], found: Mapping[str, Any] | None, *, ali
     if alarms:
         return Check("quality", "failed", f"verdicts are worse: {'; '.join(map(changed, alarms))}", NEXT)
     if found is None:
-        return Check("quality", "ok", "not measured: no message of the window has a trusted label")
+        return Check("quality", "not done", "not measured: no message of the window has a trusted label")
     rows, right = found["rows"], found["accuracy"]
     says = f"{right['value']:.1%} of {messages(rows)} with a trusted label are right"
     says += f" (95 % interval {right['low']:.1%} to {right['high']:.1%}{_apart(found)})"
@@ -106,7 +106,9 @@ def quality(outcomes: Sequence[Outcome], found: Mapping[str, Any] | None, *, ali
         )
     if not any(one.kind == "quality" for one in outcomes):
         return Check(
-            "quality", "ok", f"{says}; {FEWEST_LABELS} different ones are needed to compare it with the test part"
+            "quality",
+            "not done",
+            f"{says}; not compared: {FEWEST_LABELS} different ones are needed to compare it with the test part",
         )
     return Check("quality", "ok", f"{says}, no worse than on the test part")
 

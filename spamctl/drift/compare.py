@@ -4,33 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spamctl.drift.descriptors import describe
 from spamctl.drift.evidently_page import Page, Part, compose, quiet, run, text_auc
+from spamctl.drift.evidently_quality import classification, words
 from spamctl.drift.harmless import OTHERS, safe_names, word_ranks
 from spamctl.drift.sample import Sample
-from spamctl.message import NOT_SPAM, SPAM
 
 MOST_ROWS = 20_000  # of each sample; more would make the pages slow and their numbers no truer
 MOST_TEXTS = 1_000  # of each sample, from which Evidently's classifier of texts learns
 MOST_EMBEDDED = 200  # of each sample: Evidently draws them by t-SNE, whose time grows with their square
-FEWEST_LABELS = 10
 COMPONENTS = 4
 
 PROBABILITY = "probability"
 SPAM_SHARE = "spam_share"
 TEXT = "domain classifier"
 EMBEDDING = "embedding"
-# How far a quality may fall, and how far it may rise: one side each, never both, as the thresholds of `judge` say.
-MAY_FALL = {"accuracy": "accuracy_tests"}
-MAY_RISE = {"false_positive_rate": "fpr_tests"}
 TEXT_DEALS = 19  # of the texts of both samples: in one window of twenty without change the real one is the extreme
 
-_NOISE = 1e-9  # of rounding: a statistic that equals its threshold rings in `judge`
 _KINDS = {"version": "versions", "source": "sources", "family": "families"}
 
 
@@ -44,24 +38,28 @@ class _Pair:
     names: dict[str, str] = field(default_factory=dict)
 
 
-def evidently_pages(reference: Sample, current: Sample, thresholds: Mapping[str, float], seed: int) -> dict[str, Page]:
+def evidently_pages(
+    reference: Sample, current: Sample, thresholds: Mapping[str, float], seed: int, labelled: Sample | None = None
+) -> dict[str, Page]:
     """Return Evidently's pages data_quality, drift and classification; one that cannot be made says why.
 
     `thresholds` are those of `judge`, by test name: a column without one is not tested. They were calibrated on rows
-    of which near duplicates count once, and so are compared here. Of more than 20,000 rows a random 20,000 are taken,
-    and the summary says so. What Evidently sees of a text are ranks of its words, and of a name only harmless
-    characters (methods: https://docs.evidentlyai.com/metrics/customize_data_drift).
+    of which near duplicates count once, and so are compared here. Where `current` is a sample of a larger window,
+    `labelled` is one of its rows with a trusted label, and the page of classification is of that. Of more than 20,000
+    rows a random 20,000 are taken, and the summary says so. What Evidently sees of a text are ranks of its words, and
+    of a name only harmless characters (methods: https://docs.evidentlyai.com/metrics/customize_data_drift).
     """
     chance = np.random.default_rng(seed)
     pair = _bounded(reference, current, chance)
     if not len(pair.reference) or not len(pair.current):
         return dict.fromkeys(("data_quality", "drift", "classification"), _missing("one of the two samples has no row"))
+    known = pair if labelled is None else _bounded(reference, labelled, chance)
     once = _Pair(pair.reference.distinct(), pair.current.distinct(), pair.rows)
     with quiet():
         return {
             "data_quality": _data_quality(pair),
             "drift": _drift(once, thresholds, chance),
-            "classification": _classification(once, thresholds),
+            "classification": classification(known.reference, known.current, thresholds, known.rows),
         }
 
 
@@ -137,7 +135,7 @@ def _categories(pair: _Pair) -> dict[str, list[list[str]]]:
     """Return columns of harmless categories by name, reference and current; what was renamed is kept in the pair."""
     sides = (pair.reference, pair.current)
     columns = {
-        "verdict": [_words(sample.called_spam) for sample in sides],
+        "verdict": [words(sample.called_spam) for sample in sides],
         "label": [[str(label) or "no label" for label in sample.truth] for sample in sides],
     }
     for kind, plural in _KINDS.items():
@@ -219,76 +217,12 @@ def _embedding_drift(pair: _Pair, chance: np.random.Generator) -> Part:
         return run([EmbeddingsDrift(embeddings_name=EMBEDDING, drift_method=method)], frames, definition)
 
 
-def _classification(pair: _Pair, thresholds: Mapping[str, float]) -> Page:
-    """Return the page of how right the verdicts are, on rows with a label that measures."""
-    import pandas as pd
-    from evidently import BinaryClassification, DataDefinition
-    from evidently.presets.classification import ClassificationQuality
-
-    labelled = [sample.take(np.flatnonzero(sample.trusted)) for sample in (pair.reference, pair.current)]
-    if reason := _unmeasurable(labelled[1]):
-        return _missing(reason)
-    frames = [
-        pd.DataFrame(
-            {
-                "label": list(each.truth),
-                "verdict": _words(each.called_spam),
-                PROBABILITY: np.asarray(each.probabilities),
-            }
-        )
-        for each in labelled
-    ]
-    roles = BinaryClassification(
-        target="label", prediction_labels="verdict", prediction_probas=PROBABILITY, pos_label=SPAM
-    )
-    definition = DataDefinition(
-        numerical_columns=[PROBABILITY], categorical_columns=["label", "verdict"], classification=[roles]
-    )
-    quality = ClassificationQuality(
-        conf_matrix=True, pr_curve=True, include_tests=True, **_limits(labelled[0], thresholds)
-    )
-    reference = frames[:1] if not _unmeasurable(labelled[0]) else []
-    part = run([quality], [*reference, frames[1]], definition)
-    rows = {
-        side: {"of": of["of"], "compared": len(each)}
-        for (side, of), each in zip(pair.rows.items(), labelled, strict=True)
-    }
-    return compose("Classification", [part], rows, {})
-
-
-def _limits(reference: Sample, thresholds: Mapping[str, float]) -> dict[str, list[Any]]:
-    """Return the tests of quality: how far from the reference's each may be on its bad side, from `judge`."""
-    from evidently.tests import gt, lt
-
-    right = reference.called_spam == reference.is_spam
-    rates = {"accuracy": right} | {"false_positive_rate": reference.called_spam[~reference.is_spam]}
-    known = {name: float(hits.mean()) for name, hits in rates.items() if len(hits) and name in thresholds}
-    falls = {slot: [gt(known[name] - thresholds[name] + _NOISE)] for name, slot in MAY_FALL.items() if name in known}
-    rises = {slot: [lt(known[name] + thresholds[name] - _NOISE)] for name, slot in MAY_RISE.items() if name in known}
-    return falls | rises
-
-
 def _rows(pair: _Pair) -> dict[str, dict[str, int]]:
-    """Count how many rows of each sample are compared once near duplicates count as one."""
+    """Count how many different rows of each sample are compared: near duplicates count as one."""
     sizes = zip(pair.rows.items(), (pair.reference, pair.current), strict=True)
-    return {side: {"of": counts["of"], "compared": len(sample)} for (side, counts), sample in sizes}
-
-
-def _unmeasurable(sample: Sample) -> str:
-    """Return why quality cannot be measured on rows, or nothing."""
-    rows, spam = len(sample.truth), sum(label == SPAM for label in sample.truth)
-    if rows < FEWEST_LABELS:
-        return f"{rows} rows have a trusted label, fewer than {FEWEST_LABELS}"
-    if spam in {0, rows}:
-        return f"all {rows} labelled rows are {NOT_SPAM if not spam else SPAM}"
-    return ""
+    return {side: {**counts, "different": len(sample)} for (side, counts), sample in sizes}
 
 
 def _missing(reason: str) -> Page:
     """Return a page that could not be made."""
     return Page("", {"missing": reason})
-
-
-def _words(called_spam: NDArray[np.bool_]) -> list[str]:
-    """Return verdicts in words."""
-    return [SPAM if spam else NOT_SPAM for spam in called_spam]

@@ -98,7 +98,8 @@ def text_auc(before: Sequence[str], now: Sequence[str]) -> float:
 def compose(title: str, parts: Iterable[Part], rows: Mapping[str, Mapping[str, int]], told: Mapping[str, Any]) -> Page:
     """Return one page of several parts: their figures, their tests, and what is told beside them.
 
-    `rows` says for each sample how many rows there are and how many were compared.
+    `rows` says for each sample how many rows there are (`of`), how many of them were compared, and, where near
+    duplicates count once, how many of these are `different`.
     """
     from evidently.core.metric_types import metric_tests_widget, render_widgets
     from evidently.core.report import metric_tests_stats
@@ -167,14 +168,19 @@ def _filled(widget: Any) -> Any:
 
 def _about(rows: Mapping[str, Mapping[str, int]]) -> str:
     """Say what the page compares, and on whose thresholds."""
-    said = [
-        f"{counts['compared']:,} {side} rows" + (f" of {counts['of']:,}" if counts["of"] > counts["compared"] else "")
-        for side, counts in rows.items()
-    ]
+    said = [f"{counts['compared']:,} {side} rows{_brackets(counts)}" for side, counts in rows.items()]
     return (
         f"Drawn by Evidently from {' and '.join(said)}. Tests use the thresholds that spamctl calibrated "
         "for a window of this size."
     )
+
+
+def _brackets(counts: Mapping[str, int]) -> str:
+    """Say of how many rows these are, and how many of them are different, where that is another number."""
+    of, compared = counts["of"], counts["compared"]
+    different = counts.get("different", compared)
+    told = [*([f"of {of:,}"] if of > compared else []), *([f"{different:,} different"] if different < compared else [])]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _digest(script: str) -> str:

@@ -80,7 +80,7 @@ class MonitorFlow(base.VerbFlow):
             if quality := judgement["quality"]:
                 quality["coverage"] = self.window["trusted"] / self.window["rows"]  # of all rows, not of those drawn
             thresholds = {test["name"]: test["threshold"] for test in judgement["tests"]}
-            self.evidently = self._pages(options, measured, seen, thresholds)
+            self.evidently = self._pages(options, (measured, seen, labelled), thresholds)
             self.result = self._result(options, judgement)
             self.plots = monitoring_plots.monitoring_plots(
                 self.result, measured.probabilities.tolist(), seen.probabilities.tolist()
@@ -173,13 +173,14 @@ class MonitorFlow(base.VerbFlow):
         }
 
     def _pages(
-        self, options: MonitorOptions, measured: Any, seen: Any, thresholds: Mapping[str, float]
+        self, options: MonitorOptions, samples: tuple[Any, Any, Any], thresholds: Mapping[str, float]
     ) -> dict[str, dict[str, Any]]:
         """Return Evidently's pages, and hang each on its card."""
         from spamctl.drift import compare
         from spamctl.reports.page import document, element
 
-        pages = compare.evidently_pages(measured, seen, thresholds, options.seed)
+        measured, seen, labelled = samples
+        pages = compare.evidently_pages(measured, seen, thresholds, options.seed, labelled)
         for name in PAGES:
             why = pages[name].summary.get("missing", "there is nothing to show")
             empty = document(name, [element("p", why)])

@@ -34,7 +34,11 @@ def headline(result: Mapping[str, Any]) -> str:
         wrong.sort(key=lambda check: check["name"] != "quality")  # what labels say counts most
         others = f" (and {count(len(wrong) - 1, 'other check')})" if len(wrong) > 1 else ""
         return f"{verdict.upper()}: {_brief(wrong[0]['sentence'].rstrip('.'))}{others}"
-    return f"OK: {count(rows, 'message')} {'look' if rows != 1 else 'looks'} like the test part, and no test rings"
+    undone = ", ".join(plain(each["name"]) for each in result["checks"] if each["status"] == "not done")
+    unsaid = f"; not checked: {undone}" if undone else ""
+    return (
+        f"OK: {count(rows, 'message')} {'look' if rows != 1 else 'looks'} like the test part, and no test rings{unsaid}"
+    )
 
 
 def loud(result: Mapping[str, Any]) -> Iterator[str]:
@@ -51,6 +55,15 @@ def loud(result: Mapping[str, Any]) -> Iterator[str]:
         )
     if result["estimate"] and not result["estimate"]["trustworthy"]:
         yield "The accuracy estimated without labels is not to be trusted on this window"
+
+
+def told_apart(classifier: Mapping[str, float]) -> str:
+    """Say whether a classifier tells the window from the reference; what it reaches below chance means nothing."""
+    chance = f"{number(classifier['threshold'])} that chance reaches here"
+    if classifier["auc"] <= classifier["threshold"]:
+        return f"A classifier cannot tell current from reference messages: its AUC is not above the {chance}."
+    told = f"A classifier tells current from reference messages with an AUC of {number(classifier['auc'])}"
+    return f"{told}, above the {chance}."
 
 
 def advised(checks: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], str]]:

@@ -28,9 +28,9 @@ from spamctl.reports.monitored import (
 )
 from spamctl.reports.monitored import trust as trusted
 
-_STYLES = {"ok": "bold green", "warning": "bold yellow", "failed": "bold red"}
-_MARKS = {"ok": "✔", "warning": "!", "failed": "✘"}
-_MARKS_ASCII = {"ok": "OK", "warning": "!!", "failed": "NO"}
+_STYLES = {"ok": "bold green", "warning": "bold yellow", "failed": "bold red", "not done": "dim"}
+_MARKS = {"ok": "✔", "warning": "!", "failed": "✘", "not done": "-"}
+_MARKS_ASCII = {"ok": "OK", "warning": "!!", "failed": "NO", "not done": "--"}
 _TESTS = ("test", "reference", "current", "thresholds", "")
 _QUALITY = ("quality", "measured", "95 % interval", "estimated", "95 % interval")
 _GROUPS = ("rows", "accuracy", "recall", "FPR")

@@ -18,7 +18,7 @@ from spamctl.errors import UsageError
 from spamctl.reports import escape
 from spamctl.reports.monitored import SIDES
 from spamctl.reports.monitoring_page import index, page
-from spamctl.reports.page import line, link
+from spamctl.reports.page import beside, line, link
 
 _RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _JSON = "monitor.json"
@@ -45,14 +45,26 @@ def write(
     told = {**result, "files": {**(result.get("files") or {}), **places}}
     further = {f"{name}.html": _with_way_back(html) for name, html in pages.items() if html}
     tables = {"tests.csv": _csv(_TESTS, told["tests"]), "words.csv": _csv(("side", *_TERMS), _terms(told))}
-    beside = [*further, *tables, _JSON]
-    texts = {_INDEX: page(told, plots, beside), **further, **tables, _JSON: _json(told)}
+    texts = {_INDEX: page(told, plots, [*further, *tables, _JSON]), **further, **tables, _JSON: _json(told)}
     try:
         _write_run(folder, run, texts)
-        _replace(folder / _INDEX, index(list(kept(folder))))
+        list_pages(folder)
     except OSError as error:
         raise UsageError(f"cannot write reports: {error}; choose another folder with --report-dir") from error
     return places
+
+
+def list_pages(folder: Path) -> Path:
+    """Write the list of what lies in a folder of reports anew, runs and pages of other makers; return where it is."""
+    _replace(folder / _INDEX, index(list(kept(folder)), list(_others(folder))))
+    return folder / _INDEX
+
+
+def _others(folder: Path) -> Iterator[str]:
+    """Yield the pages of other makers, such as a demonstration's and its cards; odd names are passed over."""
+    for pattern in ("*.html", "cards/*.html"):
+        places = (path.relative_to(folder).as_posix() for path in sorted(folder.glob(pattern)))
+        yield from (place for place in places if place != _INDEX and beside(place))
 
 
 def kept(folder: Path) -> Iterator[dict[str, Any]]:

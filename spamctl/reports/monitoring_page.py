@@ -24,14 +24,20 @@ from spamctl.reports.monitored import (
     plain,
     quality_rows,
     terms,
+    told_apart,
     trust,
     value,
 )
 from spamctl.reports.page import Column, Markup, document, element, folded, line, link, pictures, strong, table
-from spamctl.reports.scores import number, percent
+from spamctl.reports.scores import THREE, number, percent
 
 KINDS = {"ok": "verdict good", "warning": "verdict fair", "failed": "verdict bad"}
-_MARKS = {"ok": ("calm", "✔ ok"), "warning": ("unsure", "! warning"), "failed": ("alarm", "✘ failed")}
+_MARKS = {
+    "ok": ("calm", "✔ ok"),
+    "warning": ("unsure", "! warning"),
+    "failed": ("alarm", "✘ failed"),
+    "not done": ("faint", "- not done"),
+}
 _PAIRS = (Column("fact"), Column("value"))
 _CHECKS = (Column("", "faint"), Column("check", "name"), Column("finding"), Column("what to do"))
 _TESTS = (
@@ -80,6 +86,8 @@ _RUNS = (
     Column("drift", "number"),
     Column("spam", "number"),
     Column("accuracy", "number"),
+    Column("recall", "number"),
+    Column("false-positive rate", "number"),
     Column("version"),
 )
 _INDEX = "../index.html"
@@ -99,14 +107,21 @@ def page(result: Mapping[str, Any], plots: Mapping[str, bytes], beside: Iterable
     return document(headline(result), _parts(result, plots, list(beside)))
 
 
-def index(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Return the page that lists the runs of a folder, as given: {"folder", "result"} or {"folder", "fault"} each."""
+def index(runs: Sequence[Mapping[str, Any]], others: Sequence[str] = ()) -> str:
+    """Return the page that lists the runs of a folder, as given: {"folder", "result"} or {"folder", "fault"} each.
+
+    `others` are pages of other makers in that folder, by their places below it.
+    """
     title = "Monitoring runs"
     newest = next((run["result"] for run in runs if "result" in run), None)
     told, kind = (f"Newest run: {headline(newest)}", KINDS[newest["verdict"]]) if newest else (title, "")
     parts = [element("h1", told, kind)]
     parts.append(element("p", f"{count(len(runs), 'run')} kept here, the newest first.", "quiet"))
-    return document(title, [*parts, table(_RUNS, map(_run_row, runs))])
+    parts.append(table(_RUNS, map(_run_row, runs)))
+    if others:
+        parts.append(element("h2", "Other pages"))
+        parts.append(table((Column("page"),), ((link(place.removesuffix(".html"), place),) for place in others)))
+    return document(title, parts)
 
 
 def _parts(result: Mapping[str, Any], plots: Mapping[str, bytes], beside: Sequence[str]) -> Iterator[Markup]:
@@ -142,12 +157,7 @@ def _tests(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> Iterator[Ma
         )
         yield table(_TESTS, map(_test_row, ordered(result["tests"])))
     if classifier := result["domain_classifier"]:
-        yield element(
-            "p",
-            f"A classifier tells current from reference messages with an AUC of {number(classifier['auc'])} "
-            f"(0.5 is chance; its threshold here is {number(classifier['threshold'])}).",
-            "quiet",
-        )
+        yield element("p", told_apart(classifier), "quiet")
 
 
 def _quality(result: Mapping[str, Any]) -> Iterator[Markup]:
@@ -213,9 +223,10 @@ def _test_row(test: Mapping[str, Any]) -> Sequence[object]:
 def _run_row(run: Mapping[str, Any]) -> Sequence[object]:
     """Return one run of the list; one that cannot be read says why."""
     if "fault" in run:
-        return "", run["folder"], run["fault"], "", "", "", "", ""
+        return ("", run["folder"], run["fault"], *[""] * (len(_RUNS) - 3))
     result, folder = run["result"], run["folder"]
-    accuracy = value(result["quality"]["accuracy"]) if result["quality"] else "not measured"
+    quality = result["quality"]
+    rates = [value(quality[name]) for name in THREE] if quality else ["not measured", "", ""]
     share = (result["history"] or [{}])[-1].get("spam_share")
     version = result["reference"]["model_version"]
     when = str(run["date"])[:16].replace("T", " ")
@@ -228,7 +239,7 @@ def _run_row(run: Mapping[str, Any]) -> Sequence[object]:
         f"{result['window']['rows']:,}",
         drift,
         percent(share),
-        accuracy,
+        *rates,
         version,
     )
 

@@ -45,7 +45,8 @@ class Reasons:
         """Load a version; what the store calls it must be a name before it may be part of a path."""
         if not (NAME.fullmatch(name) and _VERSION.fullmatch(version)):
             return ""
-        copies = sorted((self._cache / name).glob(f"{version}-*"))
+        # What a monitor has computed of a version lies beside its copy, as files of nearly the same name.
+        copies = sorted(path for path in (self._cache / name).glob(f"{version}-*") if path.is_dir())
         if not copies:
             return ""
         from spamctl.model.engine import Engine  # which takes a while to load, and may not be needed

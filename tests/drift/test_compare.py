@@ -12,6 +12,7 @@ from spamctl.drift import compare, harmless
 from spamctl.drift.compare import MOST_ROWS, evidently_pages
 from spamctl.drift.evidently_page import quiet, safe, text_auc
 from spamctl.drift.judge import Plan, judge
+from spamctl.drift.quality import measured
 from spamctl.errors import ArtefactError
 from spamctl.message import NOT_SPAM, SPAM
 from tests import chromium
@@ -84,7 +85,12 @@ def test_messages_that_repeat_count_once_in_both():
     found, thresholds = judged(reference, again)
     page = evidently_pages(reference, again, thresholds, seed=0)["drift"]
     agree(found, page)
-    assert page.summary["rows"]["current"] == {"of": 240, "compared": len(current.distinct())}
+    assert page.summary["rows"]["current"] == {
+        "of": 240,
+        "compared": 240,
+        "different": len(current.distinct()),
+    }
+    assert f"240 current rows ({len(current.distinct())} different)" in page.html
 
 
 @pytest.mark.slow
@@ -96,6 +102,35 @@ def test_evidently_fails_quality_where_the_alarm_rings(drifted):
         "FPR": "FAIL" if found["false_positive_rate"]["alarm"] else "SUCCESS",
     }
     assert found["accuracy"]["alarm"]
+
+
+def figures(page):
+    """Return the figures of a page of classification by Evidently's names."""
+    return {metric["metric"]: metric["value"] for metric in page.summary["metrics"]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("repeats", [1, 3])
+@pytest.mark.parametrize("threshold", [0.03, 0.97])
+def test_evidently_measures_the_verdicts_that_were_served_as_our_own_page_does(threshold, repeats):
+    reference, current = made(120, width=0), made(80, seed=1, moved=0.5, width=0).take(np.arange(80).repeat(repeats))
+    served = dataclasses.replace(current, called_spam=current.probabilities >= threshold)
+    ours = measured(served, np.random.default_rng(0))
+    told = figures(evidently_pages(reference, served, {"accuracy": 0.2}, seed=0)["classification"])
+    names = {"Accuracy": "accuracy", "Recall": "recall", "Precision": "precision", "FPR": "false_positive_rate"}
+    for theirs, name in names.items():
+        assert told[theirs] == pytest.approx(ours[name]["value"]), name
+    assert {"RocAuc", "LogLoss"} <= told.keys()
+
+
+@pytest.mark.slow
+def test_of_a_sampled_window_all_labelled_rows_are_measured_and_the_reference_is_counted_alike():
+    reference, labelled = made(60).take(np.arange(60).repeat(2)), made(90, seed=6, moved=0.4)
+    pages = evidently_pages(reference, labelled.take(range(40)), {"accuracy": 0.2}, seed=0, labelled=labelled)
+    assert figures(pages["classification"])["Accuracy"] == pytest.approx(
+        float((labelled.called_spam == labelled.is_spam).mean())
+    )
+    assert {page.summary["rows"]["reference"]["compared"] for page in pages.values()} == {120}
 
 
 @pytest.mark.slow
@@ -205,7 +240,7 @@ def test_more_rows_than_a_page_can_show_are_drawn_by_lot(monkeypatch):
         "reference": {"of": 90, "compared": 50},
         "current": {"of": 40, "compared": 40},
     }
-    assert "50 reference rows of 90 and 40 current rows" in pages["data_quality"].html
+    assert "50 reference rows (of 90) and 40 current rows" in pages["data_quality"].html
 
 
 @pytest.mark.slow

@@ -40,6 +40,7 @@ def test_a_calm_window_without_labels_is_ok(reference):
     assert [one["name"] for one in found["checks"]] == ["volume", "inputs", "outputs", "quality", "estimate", "repeats"]
     assert all(one["advice"] == "" for one in found["checks"])
     assert "no message of the window has a trusted label" in check(found, "quality")["sentence"]
+    assert check(found, "quality")["status"] == "not done"
     assert found["quality"] is None
     assert found["drift_score"] < 1
     assert found["estimate"]["trustworthy"]

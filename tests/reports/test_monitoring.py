@@ -8,6 +8,7 @@ from rich.console import Console
 
 from spamctl.reports.monitored import facts, following, headline, probability, times
 from spamctl.reports.monitoring import show
+from spamctl.reports.monitoring_page import page
 from tests.hostile import PAYLOADS
 from tests.monitored import CALM, DRIFTED, EVERY, TOO_FEW, check, hostile, outcome
 
@@ -83,6 +84,29 @@ def test_nothing_rings_and_nothing_is_wrong_in_a_calm_window():
     assert "ALARM" not in text
     assert "NO ACCURACY" not in text
     assert text.endswith("Next: spamctl cards monitor\n")
+
+
+def test_a_check_that_was_not_done_has_no_tick_and_the_verdict_says_so():
+    undone = CALM | {"checks": [*CALM["checks"], check("quality", "not done", "not measured")], "quality": None}
+    text = shown(undone)
+    assert (
+        words(text)
+        .lstrip()
+        .startswith("✔ OK: 415 messages look like the test part, and no test rings; not checked: quality")
+    )
+    (line,) = [line for line in text.splitlines() if "not measured" in line]
+    assert line.split()[:2] == ["-", "quality"]
+    told = page(undone, {})
+    assert '<span class="faint">- not done</span>' in told
+    assert told.count("✔ ok") == len(CALM["checks"])
+
+
+@pytest.mark.parametrize(("auc", "told"), [(0.1434, "cannot tell"), (0.6, "cannot tell"), (0.71, "an AUC of 0.7100")])
+def test_what_a_classifier_reaches_by_chance_is_no_figure(auc, told):
+    card = page(CALM | {"domain_classifier": {"auc": auc, "threshold": 0.6}}, {})
+    assert told in card
+    assert "0.6000 that chance reaches here" in card
+    assert "0.1434" not in card
 
 
 def test_too_few_rows_are_no_ok():

@@ -8,7 +8,7 @@ import pytest
 
 from spamctl.errors import UsageError
 from spamctl.reports import monitoring_files
-from spamctl.reports.monitoring_files import kept, write
+from spamctl.reports.monitoring_files import kept, list_pages, write
 from tests.hostile import PAYLOADS
 from tests.monitored import CALM, DRIFTED, hostile
 from tests.reports.test_page import Outline
@@ -54,6 +54,20 @@ def test_the_newest_run_comes_first(tmp_path):
         "18/index.html",
         "17/index.html",
     ]
+
+
+def test_the_list_names_the_pages_of_a_demonstration_too_and_overwrites_none(tmp_path):
+    (tmp_path / "cards").mkdir()
+    for name in ("demo.html", "cards/train-1-evaluation.html", "my notes.html", "cards/<b>.html", "notes.txt"):
+        (tmp_path / name).write_text("theirs")
+    write(tmp_path, DRIFTED, {}, {})
+    write(tmp_path, CALM, {}, {})
+    named = Outline((tmp_path / "index.html").read_text(encoding="utf-8")).addresses
+    assert named == ["18/index.html", "17/index.html", "demo.html", "cards/train-1-evaluation.html"]
+    assert (tmp_path / "demo.html").read_text() == "theirs"
+    (tmp_path / "18" / "monitor.json").write_text("broken")
+    assert list_pages(tmp_path) == tmp_path / "index.html"
+    assert "demo.html" in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
 def test_figures_are_json_that_every_reader_takes(tmp_path):

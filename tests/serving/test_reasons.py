@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from spamctl.model.reference import beside
+from spamctl.model.versions import Found
 from spamctl.serving.reasons import MOST_WORDS, Reasons
 from tests import tiny_packages
 
@@ -25,6 +27,13 @@ def test_words_that_push_either_way_are_told_with_their_push(cache):
     spam, rest = known(1)[0], known(-1)[0]
     told = dict(pair.rsplit(" ", 1) for pair in Reasons(cache).words("spam", "1", f"{spam} {rest}").split(", "))
     assert float(told[spam]) > 0 > float(told[rest])
+
+
+def test_what_a_monitor_left_beside_a_copy_is_none(cache):
+    found = Found("spam", "1", "", str(cache / "spam" / "1-abc"))
+    for name in ("features.npz", "test_part.json"):
+        beside(found, name).write_bytes(b"no model")
+    assert re.fullmatch(r"\S.* \+\d+\.\d\d", Reasons(cache).words("spam", "1", known(1)[0]))
 
 
 def test_a_few_words_are_enough(cache):
