@@ -9,10 +9,12 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from spamctl.cli.app import main
+from spamctl.flows import viewer
 
 
 @pytest.fixture
@@ -130,6 +132,31 @@ def test_cards_are_shown_to_this_machine_only(run, page, port):
     assert process.returncode == 130
     assert err == ""
     assert listening(port) == set()
+
+
+@pytest.mark.parametrize(
+    ("given", "opened"),
+    [
+        (["evaluation", "loss", "depth"], "evaluation"),  # the last step first, as Metaflow gives them
+        (["loss", "depth"], "loss"),
+        (["classification", "monitor", "drift", "data_quality"], "monitor"),
+        ([], None),
+    ],
+)
+def test_the_viewer_opens_on_the_result(given, opened):
+    cards = [(f"step/{name}", SimpleNamespace(id=name)) for name in given]
+    shown = list(viewer._result_first(lambda *_, **__: iter(cards))("store", max_cards=9))
+    assert sorted(place for place, _ in shown) == sorted(place for place, _ in cards)
+    on_the_page = [card.id for _, card in reversed(shown)]  # which the page of the viewer does before it opens one
+    assert on_the_page[:1] == ([opened] if opened else [])
+
+
+def test_the_viewers_page_still_turns_the_cards_round_and_opens_the_first():
+    from metaflow.plugins.cards import card_server
+
+    page = Path(card_server.VIEWER_PATH).read_text()
+    assert "cards.reverse().forEach" in page
+    assert "handleLoadCard(runInfo.cards[0].label" in page
 
 
 @pytest.mark.slow

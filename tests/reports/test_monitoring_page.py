@@ -72,7 +72,7 @@ def test_the_list_names_each_run_with_its_verdict_the_given_order_kept():
     order = [
         "Newest run: FAILED: accuracy fell",
         "4 runs kept here",
-        "2026-03-12 10:00 17 ✘ failed 415 2.31 24.03 % 0.9400 3",
+        "2026-03-12 10:00 17 ✘ failed 415 2.31 24.03 % 0.9400 0.8182 0.0128 3",
         "2026-03-11 10:00 18 ✔ ok 415 0.5",
         "2026-03-10 10:00 19 ! warning 415 n/a 15.40 % not measured 3",
         "old cannot be read: &lt;b&gt;",
