@@ -67,6 +67,20 @@ def stage(name: str, title: str, *, index: int, of: int) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def ending_run(flow: Any) -> Iterator[None]:
+    """End the run in MLflow that a flow has opened, `mlflow_run`, if its step fails."""
+    try:
+        yield
+    except BaseException as error:
+        if run_id := getattr(flow, "mlflow_run", ""):
+            from spamctl.model import journal
+
+            stopped = not isinstance(error, Exception)
+            journal.end_run(run_id, interrupted=stopped, reason=str(error) if isinstance(error, SpamctlError) else "")
+        raise
+
+
 class Progress:
     """Count the items of one long task, and tell it a few times a second."""
 

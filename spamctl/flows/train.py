@@ -19,6 +19,7 @@ from spamctl.flows import base
 from spamctl.message import SPAM
 
 if TYPE_CHECKING:
+    from spamctl.model.journal import Live
     from spamctl.model.workbench import Workbench
     from spamctl.reports.live import LossCard
 
@@ -80,7 +81,7 @@ class TrainFlow(base.VerbFlow):
     def choose_depth(self) -> None:
         """Find the base model, and how many of its blocks are worth keeping."""
         with self.part() as options:
-            from spamctl.model import backbone, depth
+            from spamctl.model import backbone, depth, journal, record
             from spamctl.reports import cards, plots
 
             found = backbone.find_base_model(options.base_model, options.fallback_base_model)
@@ -89,6 +90,12 @@ class TrainFlow(base.VerbFlow):
             self.chosen_model = {"name": found.name, "requested": found.requested, "origin": found.origin}
             bench = self._workbench(options)
             self.blocks = bench.trunk.depth
+            # As soon as nothing that was asked for can be refused any more.
+            begun = record.opening(
+                options.recorded(),
+                self._values() | {"began": self.began, "origin_run_id": str(current.origin_run_id or "")},
+            )
+            self.mlflow_run = journal.begin(options.experiment, begun)
             self.depth_scores: list[dict[str, float]] = []
             self.more_pictures: dict[str, bytes] = {}
             if options.depth != "auto":
@@ -115,7 +122,7 @@ class TrainFlow(base.VerbFlow):
         """Train the weights that learn; the frozen blocks run once."""
         with self.part() as options:
             from spamctl.data import parts
-            from spamctl.model import checkpoint, loop, tuning
+            from spamctl.model import checkpoint, journal, loop, tuning
             from spamctl.reports import plots
             from spamctl.reports.live import LossCard
 
@@ -132,8 +139,10 @@ class TrainFlow(base.VerbFlow):
             )
             chart = LossCard(current.card["loss"], steps=plan.steps(len(train)))
             training = tuning.tune(bench.classifier(self.chosen_depth), lesson, recipe, checkpoints)
-            self.learnt, history = base.follow(training, lambda tick: _show(tick, chart))
+            with journal.live(self.mlflow_run) as told:
+                self.learnt, history = base.follow(training, lambda tick: _show(tick, chart, told))
             chart.draw()
+            base.tell([], [f"MLflow took no more losses while training: {told.fault}"] if told.fault else [])
             self.losses = {"training": history.training, "validation": history.validation}
             epoch, sizes = plan.steps_per_epoch(len(train)), (len(train), len(validation))
             self.more_pictures |= {"loss_curve": plots.loss_curve(**self.losses, steps_per_epoch=epoch, rows=sizes)}
@@ -196,7 +205,7 @@ class TrainFlow(base.VerbFlow):
         """Log the run; register the package if it passes the gate."""
         with self.part() as options:
             from spamctl.data import parts
-            from spamctl.model import gate, promotion, record, registry, tracking, versions
+            from spamctl.model import gate, journal, promotion, record, registry, tracking, versions
             from spamctl.reports import cards, plots
 
             parts.require_frozen(parts.from_rows(self.parts["test"]), self.corpus["test_sha256"])
@@ -214,7 +223,8 @@ class TrainFlow(base.VerbFlow):
             uri = tracking.tracking_uri()
             with tracking.open_tracking(uri) as client:
                 noted = record.record(wanted, self._values(), pictures)
-                run_id = registry.log_run(client, options.experiment, uri, noted)
+                run_id = self.mlflow_run
+                journal.close_run(client, run_id, noted)
                 if answer.passed:
                     model_uri = registry.log_model(run_id, self.files)
                     version = registry.register(client, options.model_name, model_uri, run_id, noted.tags)
@@ -242,7 +252,8 @@ class TrainFlow(base.VerbFlow):
         """Announce this step, give its options, and keep how many seconds it took."""
         name, title = STEPS[current.step_name]
         started = time.monotonic()
-        with base.stage(name, title, index=list(STEPS).index(current.step_name) + 1, of=len(STEPS)):
+        number = list(STEPS).index(current.step_name) + 1
+        with base.ending_run(self), base.stage(name, title, index=number, of=len(STEPS)):
             yield self.options(TrainOptions)
         self.seconds = {**self.seconds, name: time.monotonic() - started}
         self.peak_memory = max(self.peak_memory, base.peak_memory())
@@ -273,9 +284,10 @@ def _refuse_to_forget_feedback() -> None:
         raise UsageError("--resume: the run had not read its messages yet; begin it anew with its options")
 
 
-def _show(tick: Any, chart: LossCard) -> None:
+def _show(tick: Any, *charts: LossCard | Live) -> None:
     """Draw a tick of fine-tuning, and tell what is worth a line."""
-    chart.watch(tick)
+    for chart in charts:
+        chart.watch(tick)
     if progress := getattr(tick, "progress", None):
         base.tell(filter(None, [progress.note]), filter(None, [progress.warning]))
         if progress.validation_loss is not None:

@@ -10,6 +10,7 @@ from typing import Any
 from spamctl import __version__
 from spamctl.message import SPAM
 from spamctl.model.gate import Gate
+from spamctl.model.journal import Opening
 from spamctl.model.registry import FEEDBACK_TAG, Record, git_commit
 
 Values = Mapping[str, Any]
@@ -58,6 +59,25 @@ def summary(options: Values, run: Values, gate: Gate) -> dict[str, Any]:
         "metaflow": {"run_id": run["run_id"]},
         "next": "spamctl cards train",
     }
+
+
+def opening(options: Values, run: Values) -> Opening:
+    """Return what a training's run in MLflow is called and described as when it begins."""
+    base_model, dataset = without_folder(run["chosen_model"]["name"]), without_folder(options["dataset"])
+    told = run.get("feedback", {})
+    learnt = f" and labelled answers from {without_folder(told['store'])}" if "store" in told else ""
+    sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in run["parts"].items())
+    return Opening(
+        name=f"{options['model_name']}: {base_model} on {dataset}{' + feedback' if learnt else ''}",
+        description=(
+            f"Training of the spam filter {options['model_name']}: {base_model}, {options['tune']} tuned, on "
+            f"{without_folder(run['corpus']['origin'])}{learnt} ({sizes} messages). Metaflow run {run['run_id']}."
+        ),
+        began=run["began"],
+        metaflow_runs=(run["run_id"], run["origin_run_id"]),
+        params=options,
+        tags={"spamctl.version": __version__, "mlflow.source.git.commit": git_commit()},
+    )
 
 
 def record(options: Values, run: Values, pictures: Mapping[str, bytes]) -> Record:

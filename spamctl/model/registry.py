@@ -34,6 +34,14 @@ SERVING_NEEDS = (
     "annotated-types", "mlflow", "numpy", "pandas", "psycopg[binary]", "pydantic", "pyyaml", "sqlalchemy", "tokenizers",
 )  # fmt: skip
 EXAMPLE = "You are a winner, you have been specially selected to receive $1000 cash or a $2000 award."
+ANSWER = {
+    "classification": "string",
+    "probability": "double",
+    "uuid": "string",
+    "model_version": "string",
+    "captured": "boolean",
+    "truncated": "boolean",
+}  # what `serving/pyfunc.py` answers a row, in MLflow's types
 FEEDBACK_TAG = "data.feedback"  # of a version that learnt from labelled answers: the store that held them
 PACKAGE_FOLDER = Path(spamctl.__file__).parent
 
@@ -67,10 +75,16 @@ class Record:
 
 def log_run(client: MlflowClient, experiment: str, uri: str, record: Record) -> str:
     """Write a record as a finished MLflow run and return the run's id."""
+    run_id: str = client.create_run(experiment_id(client, experiment, uri)).info.run_id
+    finish_run(client, run_id, record)
+    return run_id
+
+
+def finish_run(client: MlflowClient, run_id: str, record: Record) -> None:
+    """Write a record into a run that has begun, and end it."""
     from mlflow.entities import Dataset as DatasetEntity
     from mlflow.entities import DatasetInput, Metric, Param, RunTag
 
-    run_id: str = client.create_run(experiment_id(client, experiment, uri)).info.run_id
     now = int(time.time() * 1000)
     points = [Metric(name, value, now, 0) for name, value in record.metrics.items()]
     points += [Metric(name, value, now, step) for name, curve in record.curves.items() for step, value in curve]
@@ -91,7 +105,6 @@ def log_run(client: MlflowClient, experiment: str, uri: str, record: Record) -> 
             target.write_bytes(content)
         client.log_artifacts(run_id, scratch)
     client.set_terminated(run_id)
-    return run_id
 
 
 def log_model(run_id: str, files: Files) -> str:
@@ -106,6 +119,7 @@ def log_model(run_id: str, files: Files) -> str:
 
     signature = ModelSignature(
         inputs=Schema([ColSpec("string", "text")]),
+        outputs=Schema([ColSpec(kind, name) for name, kind in ANSWER.items()]),
         params=ParamSchema([ParamSpec("data_capture", "boolean", default=True)]),
     )
     with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch, mlflow.start_run(run_id=run_id):

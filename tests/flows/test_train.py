@@ -25,7 +25,8 @@ client = MlflowClient("sqlite:///mlflow.db")
 models = [] if not client.search_registered_models() else client.get_registered_model("spam").aliases
 runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
 print(json.dumps({"aliases": models, "runs": [{"id": r.info.run_id, "tags": r.data.tags, "params": r.data.params,
-    "metrics": r.data.metrics, "files": [f.path for f in client.list_artifacts(r.info.run_id, "plots")],
+    "metrics": r.data.metrics, "name": r.info.run_name, "status": r.info.status,
+    "lasted": (r.info.end_time or 0) - r.info.start_time, "files": [f.path for f in client.list_artifacts(r.info.run_id, "plots")],
     "losses": len(client.get_metric_history(r.info.run_id, "train_loss"))} for r in runs]}))
 """
 ANSWERS = """
@@ -120,7 +121,8 @@ def test_a_fallback_is_said_loudly_everywhere(resumed):
     (result,) = desk.told("result")
     assert (result["fallback"], result["base_model"]) == (True, "./tiny-gpt2")
     assert "gpt2" in desk.out.partition("FALLBACK")[2]
-    assert desk.ask(ALIASES)["runs"][0]["tags"]["fallback_for"] == "gpt2"
+    (run,) = desk.ask(ALIASES)["runs"]  # the killed training's, in which the resumed one went on
+    assert (run["tags"]["fallback_for"], run["status"]) == ("gpt2", "FINISHED")
     assert desk.ask(ANSWERS.replace("TEXTS", "['ok']"))["metadata"]["fallback"] is True
     run = desk.ask(CARDS.replace("RUN", result["metaflow"]["run_id"]))
     assert "FALLBACK" in run["cards"]["register"]["evaluation"].upper()
@@ -192,6 +194,10 @@ def test_the_run_in_mlflow_holds_parameters_curves_plots_and_where_it_comes_from
     (result,) = registered.told("result")
     (run,) = store["runs"]
     assert run["id"] == result["mlflow"]["run_id"]
+    assert (run["name"], run["status"]) == ("spam: tiny-gpt2 on messages.csv", "FINISHED")
+    assert run["lasted"] >= 1000 * sum(result["seconds"][step] for step in STEPS[:-1])
+    assert run["tags"]["mlflow.source.name"] == "spamctl train"
+    assert "tiny-gpt2, last-block tuned, on messages.csv (200 rows)" in run["tags"]["mlflow.note.content"]
     assert run["params"]["depth"] == "auto"
     assert run["params"]["used_depth"] == str(result["depth"])
     assert run["tags"]["metaflow.run_id"] == result["metaflow"]["run_id"]

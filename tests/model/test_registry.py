@@ -154,6 +154,7 @@ def test_a_logged_model_says_what_it_was_made_of(run_id):
     assert told.metadata == {"base_model": "tiny"}
     assert told.signature.inputs.to_dict() == [{"type": "string", "name": "text", "required": True}]
     assert told.signature.params.to_dict()[0]["name"] == "data_capture"
+    assert {column["name"]: column["type"] for column in told.signature.outputs.to_dict()} == registry.ANSWER
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +190,17 @@ def test_a_registered_model_answers_the_seeds_request(loaded, request_, params):
     assert offer["model_version"] == plain["model_version"] == "1"
     assert offer["captured"] is plain["captured"] is (params != {"data_capture": False})
     assert offer["uuid"] != plain["uuid"]
+
+
+def test_the_answer_is_what_the_signature_says(loaded):
+    schema = loaded.metadata.get_output_schema()
+    answers = pd.DataFrame(loaded.predict([{"text": OFFER}, {"text": "ok"}], {"data_capture": False}))
+    assert list(answers.columns) == schema.input_names()
+    kinds = {"string": str, "double": float, "boolean": bool}
+    for answer in answers.to_dict("records"):
+        assert {name: type(value) for name, value in answer.items()} == {
+            name: kinds[kind] for name, kind in registry.ANSWER.items()
+        }
 
 
 def test_a_message_may_come_alone(loaded):

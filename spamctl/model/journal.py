@@ -1,0 +1,174 @@
+"""Keep a training's run in MLflow open while it goes on: its true duration, its losses as they come, how it ended."""
+
+from __future__ import annotations
+
+import queue
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from spamctl.errors import UnavailableError
+from spamctl.model.registry import Record, finish_run
+from spamctl.model.tracking import experiment_id, open_tracking, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+SECONDS = 2.0  # between two tellings of losses
+PATIENCE = 15.0  # seconds, for the last losses, when training is over
+RUN_TAG = "metaflow.run_id"
+FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
+_RUN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Hold what a run is called and described as when it begins, and when that was, in seconds since 1970."""
+
+    name: str
+    description: str
+    began: float
+    metaflow_runs: tuple[str, str]  # this one, and the one that it goes on with, or nothing
+    params: Mapping[str, object] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def begin(experiment: str, opening: Opening) -> str:
+    """Open a run in the store that is in use, and return its id."""
+    uri = tracking_uri()
+    with open_tracking(uri) as client:
+        return open_run(client, experiment, uri, opening)
+
+
+def open_run(client: MlflowClient, experiment: str, uri: str, opening: Opening) -> str:
+    """Begin a run, or go on with the one of the same Metaflow run; return its id."""
+    where = experiment_id(client, experiment, uri)
+    tags = {
+        **opening.tags,
+        RUN_TAG: opening.metaflow_runs[0],
+        "mlflow.source.name": "spamctl train",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.note.content": opening.description,
+    }
+    if found := _begun(client, where, opening.metaflow_runs[1]):
+        client.update_run(found, status="RUNNING")
+        return found
+    begun = client.create_run(
+        where, start_time=int(opening.began * 1000), tags={k: v for k, v in tags.items() if v}, run_name=opening.name
+    )
+    run_id: str = begun.info.run_id
+    for name, value in opening.params.items():
+        client.log_param(run_id, name, str(value))
+    return run_id
+
+
+def _begun(client: MlflowClient, experiment: str, metaflow_run: str) -> str:
+    """Return the id of the run that a training opened before it was cut short, or nothing.
+
+    MLflow's filters are text without parameters: what could end the quoted name in it has no run.
+    """
+    if not _RUN.fullmatch(metaflow_run):
+        return ""
+    runs = client.search_runs([experiment], f"tags.`{RUN_TAG}` = '{metaflow_run}'", max_results=1)
+    return str(runs[0].info.run_id) if runs else ""
+
+
+def close_run(client: MlflowClient, run_id: str, record: Record) -> None:
+    """Add what a training leaves to its open run, and end it; losses that were told live are not told again."""
+    told = {name: _last_step(client, run_id, name) for name in record.curves}
+    rest = {
+        name: [(step, value) for step, value in curve if step > told[name]] for name, curve in record.curves.items()
+    }
+    finish_run(client, run_id, Record(record.params, record.metrics, rest, record.tags, record.files, record.dataset))
+
+
+def end_run(run_id: str, *, interrupted: bool, reason: str = "") -> None:
+    """End the run of a training that did not reach its end; a store that does not answer leaves it open."""
+    from mlflow.exceptions import MlflowException
+
+    with suppress(UnavailableError, MlflowException), open_tracking(tracking_uri()) as client:
+        if reason:
+            client.set_tag(run_id, "refusal", reason)
+        client.set_terminated(run_id, KILLED if interrupted else FAILED)
+
+
+class Live:
+    """Tell losses to a run from a thread of its own, so that no slow store slows a training.
+
+    `fault` says in the end why the store took no more; what it missed is told by `close_run`.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        self._client, self._run_id = client, run_id
+        self._points: queue.SimpleQueue[Metric | None] = queue.SimpleQueue()
+        self._last = {name: _last_step(client, run_id, name) for name in ("train_loss", "validation_loss")}
+        self._thread = threading.Thread(target=self._tell, name="live metrics", daemon=True)
+        self.fault = ""
+
+    def watch(self, tick: Any) -> None:
+        """Take a tick of `model.tuning.tune`; steps that were told before a training was cut short are passed over."""
+        if progress := getattr(tick, "progress", None):
+            self._take("train_loss", progress.loss, progress.step)
+            if progress.validation_loss is not None:
+                self._take("validation_loss", progress.validation_loss, progress.step)
+
+    def _take(self, name: str, value: float, step: int) -> None:
+        from mlflow.entities import Metric
+
+        if value == value and step > self._last[name]:  # noqa: PLR0124 - a loss that is no number was not measured
+            self._last[name] = step
+            self._points.put(Metric(name, value, int(time.time() * 1000), step))
+
+    def _tell(self) -> None:
+        """Send what has come, until nothing more will."""
+        from mlflow.exceptions import MlflowException
+
+        over = False
+        while not over:
+            batch = []
+            point = self._points.get()
+            until = time.monotonic() + SECONDS
+            while point is not None:
+                batch.append(point)
+                try:
+                    point = self._points.get(timeout=max(0.0, until - time.monotonic()))
+                except queue.Empty:
+                    break
+            over = point is None
+            try:
+                for start in range(0, len(batch), 1000):
+                    self._client.log_batch(self._run_id, metrics=batch[start : start + 1000])
+            except MlflowException as error:
+                self.fault = str(error).splitlines()[0][:300]
+                return
+
+    def __enter__(self) -> Self:
+        """Begin to tell."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Tell what is left, and wait for that no longer than PATIENCE."""
+        self._points.put(None)
+        self._thread.join(PATIENCE)
+        if self._thread.is_alive():
+            self.fault = f"the store takes longer than {PATIENCE:g} s"
+
+
+@contextmanager
+def live(run_id: str) -> Iterator[Live]:
+    """Tell losses to a run, which may have been cut short before, while the block runs."""
+    with open_tracking(tracking_uri()) as client:
+        client.update_run(run_id, status="RUNNING")
+        with Live(client, run_id) as told:
+            yield told
+
+
+def _last_step(client: MlflowClient, run_id: str, name: str) -> int:
+    """Return the last step of a curve that a run holds, -1 if it has none."""
+    return max((point.step for point in client.get_metric_history(run_id, name)), default=-1)
