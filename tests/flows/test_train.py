@@ -26,7 +26,8 @@ models = [] if not client.search_registered_models() else client.get_registered_
 runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
 print(json.dumps({"aliases": models, "runs": [{"id": r.info.run_id, "tags": r.data.tags, "params": r.data.params,
     "metrics": r.data.metrics, "name": r.info.run_name, "status": r.info.status,
-    "lasted": (r.info.end_time or 0) - r.info.start_time, "files": [f.path for f in client.list_artifacts(r.info.run_id, "plots")],
+    "lasted": (r.info.end_time or 0) - r.info.start_time,
+    "files": [f.path for f in client.list_artifacts(r.info.run_id, "plots")],
     "losses": len(client.get_metric_history(r.info.run_id, "train_loss"))} for r in runs]}))
 """
 ANSWERS = """
