@@ -1,4 +1,4 @@
-"""Tell messages apart by how they look before a word is read, and even out what was learnt of one class in a look.
+"""Tell messages apart by how they look, and even out a look of which only one class was learnt.
 
 Spam in look-alike letters, learnt without a good message in such letters, teaches that the letters are spam.
 """
