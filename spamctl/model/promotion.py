@@ -82,7 +82,7 @@ def settle(client: MlflowClient, name: str, version: str, run: Mapping[str, Any]
         alias, reason = registry.promote(client, name, version, test, budget)
         return {"alias": alias, "reason": reason}
     recent = TestRows.of(run["recent"], run["recent_probabilities"], threshold)
-    sides = tuple(Side(**side) for side in told["one_sided"])
+    sides = tuple(Side(**side) for side in told.get("one_sided", ()))
     found = promote(client, name, version, Evidence(test, recent, told["doubt"], budget, sides))
     return {"alias": found.alias, "reason": found.reason, "comparison": found.comparison}
 
