@@ -64,12 +64,24 @@ class LabelOptions(Options):
     delay: str = option("0s", "Age that a row must have before its truth is revealed.", group="From truth")
 
     labels: str = option(
-        "none", "File with a column uuid, or with exact texts: csv, tsv, jsonl or parquet.", group="From a file"
+        "none", "File with a column uuid, or with texts: csv, tsv, json, jsonl or parquet.", group="From a file"
     )
-    text_column: str = option("text", "Column of your file that holds the message.", group="From a file")
+    text_column: str = option(
+        "text", "Column of your file that holds the message; message.text is text inside message.", group="From a file"
+    )
     label_column: str = option("label", "Column of your file that holds the label.", group="From a file")
     spam_label: str = option(
-        "spam", "Label that means spam; not spam, ham, legit, 0, no and false mean the rest.", group="From a file"
+        "spam",
+        "Label that means spam, or several by commas; not spam, ham, legit, 0, no and false mean the rest.",
+        group="From a file",
+    )
+    header: bool = option(
+        True,
+        "The first line of your csv or tsv file names its columns; else they are called 1, 2, 3.",
+        group="From a file",
+    )
+    encoding: str = option(
+        "auto", "How your file spells characters, such as cp1252; auto finds out and says so.", group="From a file"
     )
     bad_rows: Literal["refuse", "skip"] = option(
         "refuse",

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from spamctl.data.files import Columns, Row, read_rows, shown
+from spamctl.data.files import read_rows
+from spamctl.data.rows import Columns, Row, shown
 from spamctl.errors import DataError
 
 ROWS = [("hello, you", "ham"), ('say "WIN" £5 😀', "spam"), ("two\u2028parts", "ham")]
