@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
+from spamctl.config.encodings import encoding_faults
 from spamctl.config.moments import is_duration
 from spamctl.config.options import Fault, Options, option
 from spamctl.config.words import shown
@@ -112,6 +113,7 @@ class LabelOptions(Options):
             yield Fault(("delay",), f"must be a time such as 30s, 45m, 12h or 7d, got {shown(self.delay)}")
         if len(self.annotator) > _LONGEST_NAME or not self.annotator.isprintable():
             yield Fault(("annotator",), f"must be at most {_LONGEST_NAME} printable characters")
+        yield from encoding_faults("encoding", self.encoding)
         yield from self._idle()
         if self.source == "file" and self.labels == "none" and self.export == "none":
             yield Fault(("source",), "file needs a file: name it with --labels")

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt, Le
 
+from spamctl.config.encodings import encoding_faults
 from spamctl.config.options import Fault, Options, option
 from spamctl.config.words import shown
 
@@ -116,6 +117,7 @@ class TrafficOptions(Options):
         """Yield what a type and a range cannot say."""
         if wrong := _fault_of(self.target_uri):
             yield Fault(("target_uri",), wrong)
+        yield from encoding_faults("encoding", self.encoding)
         if self.replay != "none" and self.drift_type != "none":
             yield Fault(("drift_type",), "cannot be given with --replay, which sends messages as they are; drop one")
         if self.replay != "none" and self.preview:

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from spamctl.config.encodings import encoding_faults
 from spamctl.config.models import experiment_faults, name_faults
 from spamctl.config.moments import is_duration
 from spamctl.config.options import Fault, Options, option
@@ -155,6 +156,7 @@ class TrainOptions(Options):
 
     def faults(self) -> Iterator[Fault]:
         """Yield what a type and a range cannot say."""
+        yield from encoding_faults("encoding", self.encoding)
         yield from self._faults_of_feedback()
         if not re.fullmatch(r"auto|full|[1-9]\d{0,3}", self.depth):
             yield Fault(("depth",), f"must be auto, full or a whole number of at least 1, got {shown(self.depth)}")

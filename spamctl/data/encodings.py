@@ -31,6 +31,7 @@ _MOST_LINES = 5_000
 _LARGEST_SAMPLE = 2**15
 _BY_CHANCE = 0.1  # of lines in another encoding are UTF-8 too, at most: short Chinese ones
 _AS_GOOD = 0.1
+_LEAST_BYTES = 4  # that are not ASCII, for a guess: fewer fit everywhere
 _TYPICAL = 0.95
 # What people still save in, by how often: the first that fits as well as the best is taken.
 _LEGACY = ["cp1252", "cp1251", "koi8_r", "cp1250", "cp1253", "cp1254", "cp1255", "cp1256", "gb18030", "big5"]
@@ -43,7 +44,7 @@ _WESTERN = frozenset(
             *range(0xC0, 256),
         ]
     )
-    .translate(None, b"\xc3\xd0\xd7\xdd\xde\xf0\xf7\xfd\xfe")
+    .translate(None, b"\xc3\xd0\xd7\xdd\xde\xf0\xf7\xfd\xfe\xff")
     .decode("cp1252")
 )
 
@@ -66,7 +67,8 @@ def find_writing(path: Path, asked: str = "auto") -> Writing:
         head = file.read(_HEAD)
         marked = next((codec for mark, codec in _MARKS.items() if head.startswith(mark)), "")
         if asked != "auto":
-            codec = marked if codecs.lookup(asked).name in marked else asked
+            codec = codecs.lookup(asked).name
+            codec = marked if marked.startswith(codec[:6]) else codec
             return Writing(codec, packed, note=f"read as {codec} (--encoding)")
         if marked and marked != "utf-8-sig":
             return Writing(marked, packed)
@@ -185,4 +187,4 @@ def _guess(sample: bytes) -> str:
         foreign = [letter for letter in str(western) if not letter.isascii()]
         if sum(letter in _WESTERN for letter in foreign) >= _TYPICAL * len(foreign):
             return "cp1252"
-    return "" if best is None else best.encoding
+    return "" if best is None or sum(byte > 127 for byte in sample) < _LEAST_BYTES else best.encoding  # noqa: PLR2004
