@@ -63,7 +63,8 @@ def find_dialect(read: Callable[[], Iterator[str]], columns: Columns, usual: str
     sample = sample[1:] if named else sample
     delimiter = named[1] if named else _delimiter(sample, columns, usual)
     found = Dialect(delimiter, first_line=named is not None)
-    width = len(next(csv.reader(_records(sample), delimiter=delimiter), []))
+    widths = [len(cells) for cells in csv.reader(sample, delimiter=delimiter)]
+    width = max(set(widths), key=widths.count, default=0)
 
     def marks(dialect: Dialect) -> _Marks:
         lines = read()
@@ -98,7 +99,7 @@ def _delimiter(sample: Sequence[str], columns: Columns, usual: str) -> str:
     candidates = [usual, *(mark for mark in NAMES if mark != usual)]
     if columns.header:
         for mark in candidates:
-            header = next(csv.reader(_records(sample), delimiter=mark), [])
+            header = next(csv.reader(sample, delimiter=mark), [])
             if {name for _, name in columns.asked()} <= set(header):
                 return mark
     steadiness = [_steadiness(sample, mark) for mark in candidates]
@@ -108,14 +109,9 @@ def _delimiter(sample: Sequence[str], columns: Columns, usual: str) -> str:
 
 def _steadiness(sample: Sequence[str], mark: str) -> float:
     """Return the share of sampled records that have the commonest number of cells, if that is more than one."""
-    widths = [len(cells) for cells in csv.reader(_records(sample), delimiter=mark) if cells]
+    widths = [len(cells) for cells in csv.reader(sample, delimiter=mark) if cells]
     wide = [width for width in widths if width > 1]
     return max((widths.count(width) for width in set(wide)), default=0) / max(1, len(widths))
-
-
-def _records(sample: Sequence[str]) -> Iterator[str]:
-    """Yield sampled lines for a reader that must not fail; what an open quotation mark swallows is its own."""
-    yield from sample
 
 
 def _marks(dialect: Dialect, lines: Iterator[str], width: int) -> _Marks:

@@ -105,8 +105,13 @@ def lines_of(path: Path, file: TextIO) -> Iterator[str]:
                 raise DataError(f"{path}, line {number}: longer than {LONGEST_LINE:,} characters: split or remove it")
             yield line
     except UnicodeError as error:
-        reason = f"{getattr(error, 'encoding', 'utf-16')}, as its first bytes say"
-        raise DataError(f"{path} is not {reason} ({getattr(error, 'reason', error)}): save it as UTF-8") from error
+        raise refuse_encoding(path, error) from error
+
+
+def refuse_encoding(path: Path, error: UnicodeError) -> DataError:
+    """Return the refusal of a file whose bytes are not what its first ones say."""
+    reason = f"{getattr(error, 'encoding', 'utf-16')}, as its first bytes say"
+    return DataError(f"{path} is not {reason} ({getattr(error, 'reason', error)}): save it as UTF-8")
 
 
 @contextmanager

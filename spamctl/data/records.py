@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TextIO
 
-from spamctl.data.encodings import Writing, lines_of, open_bytes, open_text
+from spamctl.data.encodings import Writing, lines_of, open_bytes, open_text, refuse_encoding
 from spamctl.data.rows import LONGEST_LINE, UNREADABLE, Columns, Row, is_undecoded, refuse_column, typed_row
 from spamctl.errors import DataError
 
@@ -91,12 +91,20 @@ def read_parquet(path: Path, columns: Columns) -> Iterator[Row]:
 def _is_lines(path: Path, writing: Writing) -> bool:
     """Tell whether a file has a JSON value a line; else it is an array, or objects of several lines."""
     with open_text(path, writing) as file:
-        lines = (line.strip() for line in lines_of(path, file) if not line.isspace())
-        first = next(lines, "")
+        lines = (line.strip() for line in _beginnings(path, file))
+        first = next(filter(None, lines), "")
         if not first.startswith("["):
             return first != "{"
         # Arrays a line are no objects, and are told so line by line; one array is the whole file.
-        return next(lines, None) is not None and _is_json(first)
+        return next(filter(None, lines), None) is not None and _is_json(first)
+
+
+def _beginnings(path: Path, file: TextIO) -> Iterator[str]:
+    """Yield lines, of one that is too long for a message only as much as tells that."""
+    try:
+        yield from iter(lambda: file.readline(LONGEST_LINE), "")
+    except UnicodeError as error:
+        raise refuse_encoding(path, error) from error
 
 
 def _is_json(text: str) -> bool:
@@ -120,7 +128,7 @@ def _values_by_line(path: Path, file: TextIO) -> Iterator[_Value]:
 
 def _values_of_stream(path: Path, file: TextIO) -> Iterator[_Value]:
     """Yield each item of an array, or each of several values behind one another, without reading all at once."""
-    stream = _Stream(file)
+    stream = _Stream(path, file)
     is_array = stream.skip() == "["
     if is_array:
         stream.at += 1
@@ -145,6 +153,7 @@ def _values_of_stream(path: Path, file: TextIO) -> Iterator[_Value]:
 class _Stream:
     """Read JSON values from a file, a few in memory at a time."""
 
+    path: Path
     file: TextIO
     text: str = ""
     at: int = 0
@@ -156,7 +165,7 @@ class _Stream:
             if found:
                 self.at = found.start()
                 return found[0]
-            self.text, self.at = self.file.read(_CHUNK), 0
+            self.text, self.at = self._read(_CHUNK), 0
             if not self.text:
                 return ""
 
@@ -170,12 +179,18 @@ class _Stream:
                 is_whole = False
                 if len(self.text) - self.at > LONGEST_LINE:
                     raise
-            if not is_whole and (more := self.file.read(max(_CHUNK, len(self.text) - self.at))):
+            if not is_whole and (more := self._read(max(_CHUNK, len(self.text) - self.at))):
                 self.text, self.at = self.text[self.at :] + more, 0
                 continue
             value, end = _DECODER.raw_decode(self.text, self.at)
             length, self.at = end - self.at, end
             return value, length
+
+    def _read(self, size: int) -> str:
+        try:
+            return self.file.read(size)
+        except UnicodeError as error:
+            raise refuse_encoding(self.path, error) from error
 
 
 def _json_row(value: _Value, columns: Columns, seen: _Seen) -> Row:

@@ -92,7 +92,8 @@ def label_word(label: object) -> str | None:
 def refuse_column(path: Path, header: Sequence[str], asked: tuple[str, str]) -> DataError:
     """Return the refusal of a column that is not there, which names those there are and the nearest."""
     option, column = asked
-    names = {name.strip().casefold(): name for name in reversed(header)}
+    names = {name.rpartition(".")[2].casefold(): name for name in reversed(header)}  # what is inside others, too
+    names |= {name.strip().casefold(): name for name in reversed(header)}
     nearest = [names[match] for match in get_close_matches(column.casefold(), names, n=1)]
     found = ", ".join(map(shown, header[:_MOST_COLUMNS_SHOWN])) + (", …" if len(header) > _MOST_COLUMNS_SHOWN else "")
     return DataError(
