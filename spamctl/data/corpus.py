@@ -76,11 +76,11 @@ def _corpus(rows: Iterable[Row], request: CorpusRequest, origin: str) -> Corpus:
     """Make a corpus of rows: set unusable ones aside, name the labels, keep each text once."""
     table = _sorted_out(rows)
     if request.bad_rows == "refuse":
-        table.left_out.settle(origin, "refuse", Counter(), lambda _: None)
+        table.left_out.refuse(origin, usable=len(table.rows))
     labels = _label_of_words(table.rows, request, origin)
     kept = Counter(labels[word.casefold()] for _, word in table.rows)
     meanings: dict[str, Label] = {**dict.fromkeys(NOT_SPAM_WORDS, NOT_SPAM), **labels}
-    notes = table.left_out.settle(origin, request.bad_rows, kept, meanings.get)
+    notes = table.left_out.settle(origin, kept, meanings.get)
     distinct = keep_distinct([Message(text, labels[word.casefold()]) for text, word in table.rows])
     if distinct.repeated:
         notes.append(f"left out: {distinct.repeated:,} exact {'copy' if distinct.repeated == 1 else 'copies'}")
@@ -111,8 +111,8 @@ def _label_of_words(rows: Sequence[tuple[str, str]], request: CorpusRequest, ori
     if not words:
         raise DataError(f"{origin} has no usable row: give --dataset a file with a row for each message")
     if absent := _absent(words, request):
-        found = listed(others) or listed(sorted(words))
-        raise DataError(f"{origin}: no row is labelled {absent}, only {found}: name one with --spam-label")
+        found = [word for word, _ in words.most_common()]
+        raise DataError(f"{origin}: no row is labelled {absent}, only {listed(found)}: name one with --spam-label")
     if not others:
         raise DataError(f"{origin}: every row is labelled {spam_shown}: add messages that are not spam")
     if len(others) > 1 and not NOT_SPAM_WORDS.issuperset(others):
@@ -130,5 +130,5 @@ def _absent(words: Counter[str], request: CorpusRequest) -> str:
     """Name the words for spam that no row has: a misspelt one would leave its rows among the others."""
     if request.spam_label.strip().casefold() in words:
         return ""
-    absent = [word for word in map(str.strip, request.spam_label.split(",")) if not words.keys() & spam_words(word)]
-    return " or ".join(map(shown, absent))
+    asked = [word.strip() for word in request.spam_label.split(",") if word.strip()] or [request.spam_label]
+    return " or ".join(shown(word) for word in asked if not words.keys() & spam_words(word))

@@ -74,11 +74,13 @@ def find_dialect(read: Callable[[], Iterator[str]], columns: Columns, usual: str
 
     if delimiter == "\t":
         return found if _encloses(marks(found), sample[:1]) else replace(found, quoted=False)
-    if not escapes and not re.search(rf"{re.escape(delimiter)} +\"", "".join(sample[:1])):
-        return found
-    escape = "mark" if any(_LONE_BACKSLASH.search(line) for line in read()) else "all"
-    others = [replace(found, spaced=True), replace(found, escape=escape), replace(found, spaced=True, escape=escape)]
-    return min([found, *(others if escapes else others[:1])], key=lambda dialect: marks(dialect).broken)
+    candidates = [found]
+    if escapes:
+        escape = "mark" if any(_LONE_BACKSLASH.search(line) for line in read()) else "all"
+        candidates.append(replace(found, escape=escape))
+    if re.search(rf"{re.escape(delimiter)} +\"", "".join(sample[:1])):
+        candidates += [replace(candidate, spaced=True) for candidate in candidates]
+    return found if candidates == [found] else min(candidates, key=lambda dialect: marks(dialect).broken)
 
 
 def told(dialect: Dialect, usual: str) -> list[str]:

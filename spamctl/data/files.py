@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from spamctl.data.columnar import read_parquet
 from spamctl.data.encodings import find_writing
-from spamctl.data.records import read_json, read_parquet
+from spamctl.data.records import read_json
 from spamctl.data.rows import Columns, Row
 from spamctl.data.tables import find_table
 from spamctl.errors import DataError

@@ -103,7 +103,9 @@ class LabelFile:
             known.append(self._digest(given.key) | (given.label == SPAM))
             kept[given.label] += 1
         self.notes = list(reading.notes)
-        self.notes += left_out.settle(self.request.labels, self.request.bad_rows, kept, _meanings(self.request).get)
+        if self.request.bad_rows == "refuse":
+            left_out.refuse(self.request.labels, usable=len(known))
+        self.notes += left_out.settle(self.request.labels, kept, _meanings(self.request).get)
         if not known:
             raise DataError(f"{self.request.labels} has no usable row: give --labels a file with a row for each label")
         self.rows, self._known = len(known), np.unique(np.frombuffer(known, np.uint64))

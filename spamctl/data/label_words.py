@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from spamctl.data.rows import Row, label_word, shown
 from spamctl.errors import DataError
@@ -45,22 +44,21 @@ class LeftOut:
         self.faults.setdefault(fault, []).append(row.place)
         self.words[(row.label or "").casefold()] += 1
 
-    def settle(
-        self,
-        where: str,
-        bad_rows: Literal["refuse", "skip"],
-        kept: Counter[Label],
-        meaning: Callable[[str], Label | None],
-    ) -> list[str]:
-        """Say what was left out, and how much of each label that is; raise DataError where it may not be left out.
+    @property
+    def _named(self) -> list[str]:
+        return [named(fault, places) for fault, places in self.faults.items()]
+
+    def refuse(self, where: str, usable: int) -> None:
+        """Raise DataError if any row is set aside; to leave all of them out would help nobody."""
+        if self.faults:
+            advice = ", or leave them out with --bad-rows skip" if usable else ""
+            raise DataError(f"{where}: {'; '.join(self._named)}: mend these rows{advice}")
+
+    def settle(self, where: str, kept: Counter[Label], meaning: Callable[[str], Label | None]) -> list[str]:
+        """Say what was left out, and how much of each label; raise DataError where that is too much of one.
 
         `meaning` tells what a word means, None if that is not known.
         """
-        left_out = [named(fault, places) for fault, places in self.faults.items()]
-        if not left_out:
-            return []
-        if bad_rows == "refuse":
-            raise DataError(f"{where}: {'; '.join(left_out)}: mend these rows, or leave them out with --bad-rows skip")
         lost: Counter[Label] = Counter()
         for word, count in self.words.items():
             if label := meaning(word):
@@ -72,10 +70,10 @@ class LeftOut:
         ]
         if too_many:
             raise DataError(
-                f"{where}: {'; '.join(left_out)}: --bad-rows skip would leave out {' and '.join(too_many)}, more than "
-                f"{_MOST_LEFT_OUT:.0%} of a label, and what is left would not be the file's mixture: mend these rows"
+                f"{where}: {'; '.join(self._named)}: --bad-rows skip would leave out {' and '.join(too_many)}, more "
+                f"than {_MOST_LEFT_OUT:.0%} of a label, and what is left would be another mixture: mend these rows"
             )
-        told = [f"left out: {fault}" for fault in left_out]
+        told = [f"left out: {fault}" for fault in self._named]
         return told + ([f"left out by label: {', '.join(shares.values())}"] if shares else [])
 
 

@@ -50,13 +50,13 @@ def read_replay(request: ReplayRequest) -> Replay:
             usable.append(row)
     where = f"--replay {path}"
     if request.bad_rows == "refuse":
-        left_out.settle(where, "refuse", Counter(), lambda _: None)
+        left_out.refuse(where, usable=len(usable))
     if not usable:
         raise DataError(f"{where} has no usable row: give it a file with a row for each message")
     meanings = _meanings(usable, request) if request.truth else {}
     rows = [(row.text or "", meanings.get((row.label or "").casefold())) for row in usable]
     kept = Counter(label for _, label in rows if label)
-    notes = left_out.settle(where, request.bad_rows, kept, meanings.get)
+    notes = left_out.settle(where, kept, meanings.get)
     return Replay(tuple(rows), (*reading.notes, *notes))
 
 

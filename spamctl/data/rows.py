@@ -16,7 +16,7 @@ TEXT, LABEL = "text", "label"
 LONGEST_LINE = 8 * 2**20  # characters; as many bytes as the server takes in one request
 UNREADABLE = "unreadable bytes (save the file as UTF-8)"
 _UNDECODED = re.compile("[\udc80-\udcff]")  # what the handler `surrogateescape` makes of bytes of another encoding
-_WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0+")  # as pandas and spreadsheets write 0 and 1 beside cells that are empty
+_WHOLE_NUMBER = re.compile(r"([+-]?\d+)[.,]0+")  # as pandas and spreadsheets write 0 and 1 beside cells that are empty
 _LONGEST_SHOWN = 40
 _MOST_COLUMNS_SHOWN = 10
 

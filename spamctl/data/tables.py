@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from spamctl.data.dialects import SAMPLED_LINES, Dialect, find_dialect, told
+from spamctl.data.dialects import NAMES, SAMPLED_LINES, Dialect, find_dialect, told
 from spamctl.data.encodings import Writing, lines_of, open_text
-from spamctl.data.rows import LONGEST_LINE, UNREADABLE, Columns, Row, is_undecoded, label_word, refuse_column
+from spamctl.data.rows import LONGEST_LINE, UNREADABLE, Columns, Row, is_undecoded, label_word, refuse_column, shown
 from spamctl.errors import DataError
 
 EXPORTED = ("text", "label", "uuid", "source", "date")  # the columns of an export, which `unguarded` reads back
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that begins so, quoted or not
 GUARD = "'"
 BROKEN = "quotation marks that do not match"
+_USUAL_NAMES = {"text", "label", "message", "body", "content", "sms", "class", "category", "target", "v1", "v2", "type"}
 _LONGEST_NAME = 60
 _MOST_WORDS = 4
 _LONGEST_LABEL = 20
@@ -67,8 +68,9 @@ def find_table(path: Path, writing: Writing, columns: Columns, usual: str) -> Ta
     if columns.header:
         table = replace(table, row_names=_has_row_names(header, values))
         _refuse_no_header(table, values)
-    elif columns.are_default:
-        table = _numbered(table, [list(first), *values])
+    else:
+        table = _numbered(table, [list(first), *values]) if columns.are_default else table
+        _refuse_header(table, first)
     return replace(table, notes=tuple(filter(None, table.notes)))
 
 
@@ -127,7 +129,14 @@ def _position(table: Table, asked: tuple[str, str]) -> int:
     if table.header.count(column) == 1:
         return table.header.index(column)
     if column in table.header:
-        raise DataError(f"{table.path} has more than one column {column!r} ({option}): rename all but one of them")
+        raise DataError(f"{table.path} has more than one column {shown(column)} ({option}): rename all but one of them")
+    if len(table.header) == 1 and all(
+        name.casefold() in table.header[0].casefold() for _, name in table.columns.asked()
+    ):
+        raise DataError(
+            f"{table.path}: its first line, {shown(table.header[0])}, is one cell: separate the columns by "
+            f"{', '.join(NAMES.values())}"
+        )
     raise refuse_column(table.path, table.header, asked)
 
 
@@ -155,6 +164,13 @@ def _refuse_no_header(table: Table, values: Sequence[Sequence[str]]) -> None:
         )
 
 
+def _refuse_header(table: Table, first: Sequence[str]) -> None:
+    """Refuse a file whose first line names its columns, if it was said to have no such line."""
+    named = {first[int(name) - 1].strip().casefold() for _, name in table.columns.asked() if name in table.header}
+    if named and named <= _USUAL_NAMES:
+        raise DataError(f"--no-header: the first line of {table.path} names its columns: leave --no-header out")
+
+
 def _numbered(table: Table, values: Sequence[Sequence[str]]) -> Table:
     """Find the columns of a file without a header, where nobody has named them, and say which they are."""
     wants_label = table.columns.text != table.columns.label
@@ -165,9 +181,6 @@ def _numbered(table: Table, values: Sequence[Sequence[str]]) -> Table:
             "clear: number them, such as --text-column 2 --label-column 1"
         )
     text, label = map(str, found)
-    names = {value.strip().casefold() for value in values[0]} if values else set()
-    if names & {"text", "label", "message", "class", "category"}:
-        raise DataError(f"--no-header: the first line of {table.path} names its columns: leave --no-header out")
     note = f"column {text} holds the messages" + (f", column {label} the labels" if wants_label else "")
     columns = replace(table.columns, text=text, label=label if wants_label else text)
     return replace(table, columns=columns, notes=(*table.notes, note))

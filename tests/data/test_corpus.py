@@ -101,8 +101,10 @@ def test_the_spam_label_is_spam_and_the_other_is_not(corpus_of, rows, spam_label
         (("a,spam", "b,Spam"), "every row is labelled 'spam': add messages that are not spam"),
         (
             ("a,spam", "b,promo", "c,ham"),
-            "2 labels beside 'spam' ('promo', 'ham'): name every one that means spam, such as "
-            "--spam-label 'spam,promo', write 'not spam' where that is meant",
+            (
+                "2 labels beside 'spam' ('promo', 'ham'): name every one that means spam, such as "
+                "--spam-label 'spam,promo', write 'not spam' where that is meant"
+            ),
         ),
         (tuple(f"a,{n}" for n in "12345678"), "no row is labelled 'spam', only '1', '2', '3', '4', '5', …"),
         ((), "own.csv has no usable row"),
@@ -120,7 +122,9 @@ def test_one_column_cannot_be_both(corpus_of):
 
 
 def test_a_misspelt_word_for_spam_is_refused(corpus_of):
-    with pytest.raises(DataError, match=r"no row is labelled 'phising', only 'phishing': name one with --spam-label"):
+    with pytest.raises(
+        DataError, match=r"no row is labelled 'phising', only 'spam', 'phishing': name one with --spam-label"
+    ):
         corpus_of("a,spam", "b,phishing", spam_label="spam,phising")
 
 

@@ -90,7 +90,7 @@ WAYS = {
         (),
     ),
     "gzip": ("a.csv.gz", gzip.compress(written().encode()), ()),
-    "gzip under another name": ("a.tsv", gzip.compress(written(delimiter="\t").encode()), ("quotation marks enclose cells",)),
+    "gzip under another name": ("a.csv", gzip.compress(written().encode()), ()),
     "unpacked on its way": ("a.csv.gz", written(), ()),
 }  # fmt: skip
 
@@ -189,6 +189,8 @@ def test_a_first_line_that_is_a_message_is_no_header(tmp_path, content, numbers)
     [
         ("text,spam\nsee you later,0\nwin a cruise,1\n", "has no column 'label' (--label-column), but 'text', 'spam'"),
         ("v1,v2,,,\nham,see you later,,,\n", "has no column 'text' (--text-column), but 'v1', 'v2'"),
+        ('"text,label"\n"hello,ham"\n', "its first line, 'text,label', is one cell: separate the columns by commas"),
+        ("text^label\nhello^ham\n", "its first line, 'text^label', is one cell: separate the columns by commas"),
         ("subject line,spam?\na,0\nb,0\n", "but 'subject line', 'spam?'"),
     ],
 )

@@ -185,7 +185,7 @@ def test_a_missing_column_is_refused_by_those_there_are(tmp_path, name, columns,
         (
             "a.xlsx",
             "PK",
-            "is neither sms-spam nor a file of a known kind: convert it to .csv, .tsv, .jsonl, .ndjson, .json, .parquet",
+            "neither sms-spam nor a file of a known kind: convert it to .csv, .tsv, .jsonl, .ndjson, .json, .parquet",
         ),
         ("messages", "text,label", "is neither sms-spam nor a file of a known kind"),
     ],

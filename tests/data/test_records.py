@@ -70,7 +70,7 @@ def test_what_is_not_inside_is_no_text(tmp_path):
         (
             lines(NESTED),
             {},
-            "has no column 'text' (--text-column), but 'message.text', 'message.n', 'meta.label': try --text-column 'message.text'",
+            "no column 'text' (--text-column), but 'message.text', 'message.n', 'meta.label': try --text-column 'mess",
         ),
         (lines(NESTED), {"text": "message", "label": "meta.label"}, "a text that is not a string"),
         (json.dumps(FLAT)[:-1], {}, "ends within its JSON array"),
@@ -78,7 +78,8 @@ def test_what_is_not_inside_is_no_text(tmp_path):
         (json.dumps(FLAT) + json.dumps(FLAT), {}, "has more behind its JSON array"),
         (json.dumps(FLAT, indent=1) + "\n[]", {}, "has more behind its JSON array"),
         ('{\n"text": "a"\n}\n{\n"text": }', {}, "object 2 cannot be read"),
-        (json.dumps({"data": FLAT}), {}, "has no column 'text' (--text-column), but 'data'"),
+        (json.dumps({"data": FLAT}), {}, "is one JSON object, not one for each message: write one a line"),
+        (json.dumps({"body": "a"}), {}, "has no column 'text' (--text-column), but 'body'"),
     ],
 )
 def test_json_that_holds_no_messages_is_told(tmp_path, content, columns, words):

@@ -33,6 +33,7 @@ FILE = {
     "standing": 3,
     "replaced": 0,
     "unknown": 1,
+    "first_unknown": ["row\x1b[31m 7"],
     "conflicts": 2,
     "first_conflicts": [{"uuid": "u1", "label": "spam", "source": "oracle\x1b[31m", "given": "not spam"}],
 }
