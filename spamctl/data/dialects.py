@@ -7,16 +7,19 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from spamctl.data.rows import LONGEST_LINE, Columns
 
 NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 SAMPLED_LINES = 200
+_LARGEST_SAMPLE = 2**20
 _STEADY = 0.8  # of the sampled records have as many cells as the most, if they are separated so
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's own first line, which is no data
+_SEPARATOR_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?\s*', re.IGNORECASE)  # Excel's own first line, which is no data
 _ESCAPED = re.compile(r'\\(["\\\r\n])')
 _LONE_BACKSLASH = re.compile(r'(?<!\\)(?:\\\\)*\\(?!["\\\r\n])')
+
+Sized = TypeVar("Sized", str, list[str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,12 @@ def find_dialect(read: Callable[[], Iterator[str]], columns: Columns, usual: str
     `usual` is the separator that the file's name promises. The whole file is looked at only where quotation marks make
     a doubt: cells of a file with tabs may be enclosed, as pandas writes them, or hold marks of their own.
     """
-    sample = list(islice((line for line in read() if not line.isspace()), SAMPLED_LINES))
+    sample = list(sampled(line for line in read() if not line.isspace()))
     named = _SEPARATOR_LINE.fullmatch(sample[0]) if sample else None
     sample = sample[1:] if named else sample
     delimiter = named[1] if named else _delimiter(sample, columns, usual)
     found = Dialect(delimiter, first_line=named is not None)
-    widths = [len(cells) for cells in csv.reader(sample, delimiter=delimiter)]
+    widths = [len(cells) for cells in _cells(sample, delimiter)]
     width = max(set(widths), key=widths.count, default=0)
 
     def marks(dialect: Dialect) -> _Marks:
@@ -101,7 +104,7 @@ def _delimiter(sample: Sequence[str], columns: Columns, usual: str) -> str:
     candidates = [usual, *(mark for mark in NAMES if mark != usual)]
     if columns.header:
         for mark in candidates:
-            header = next(csv.reader(sample, delimiter=mark), [])
+            header = next(_cells(sample, mark), [])
             if {name for _, name in columns.asked()} <= set(header):
                 return mark
     steadiness = [_steadiness(sample, mark) for mark in candidates]
@@ -111,9 +114,27 @@ def _delimiter(sample: Sequence[str], columns: Columns, usual: str) -> str:
 
 def _steadiness(sample: Sequence[str], mark: str) -> float:
     """Return the share of sampled records that have the commonest number of cells, if that is more than one."""
-    widths = [len(cells) for cells in csv.reader(sample, delimiter=mark) if cells]
+    widths = [len(cells) for cells in _cells(sample, mark)]
     wide = [width for width in widths if width > 1]
     return max((widths.count(width) for width in set(wide)), default=0) / max(1, len(widths))
+
+
+def sampled(things: Iterable[Sized]) -> Iterator[Sized]:
+    """Yield the first lines, or records, of a file: a few screens, however long each is."""
+    size = 0
+    for thing in islice(things, SAMPLED_LINES):
+        yield thing
+        size += sum(map(len, thing))
+        if size > _LARGEST_SAMPLE:
+            return
+
+
+def _cells(sample: Sequence[str], mark: str) -> Iterator[list[str]]:
+    """Yield the records of sampled lines; an open quotation mark swallows what follows."""
+    try:
+        yield from filter(None, csv.reader(sample, delimiter=mark))
+    except csv.Error:
+        return
 
 
 def _marks(dialect: Dialect, lines: Iterator[str], width: int) -> _Marks:

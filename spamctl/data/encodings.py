@@ -36,11 +36,12 @@ _TYPICAL = 0.95
 # What people still save in, by how often: the first that fits as well as the best is taken.
 _LEGACY = ["cp1252", "cp1251", "koi8_r", "cp1250", "cp1253", "cp1254", "cp1255", "cp1256", "gb18030", "big5"]
 _LEGACY += ["cp932", "euc_jp", "cp949", "cp1257", "cp874", "mac_roman", "cp850", "cp866"]
+_LATIN = {"cp1250", "cp1252", "cp1254", "cp1257", "mac_roman", "cp850"}
 # Letters of Western Europe's languages, currencies and the marks that word processors put.
 _WESTERN = frozenset(
     bytes(
         [
-            *b"\x80\x85\x8c\x91\x92\x93\x94\x95\x96\x97\x99\x9c\xa0\xa1\xa3\xa7\xa9\xab\xae\xb0\xb4\xb7\xbb\xbf",
+            *b"\x80\x85\x86\x89\x8b\x8c\x91\x92\x93\x94\x95\x96\x97\x99\x9b\x9c\xa0\xa1\xa3\xa7\xa9\xab\xae\xb0\xb4\xb7\xbb\xbf",
             *range(0xC0, 256),
         ]
     )
@@ -187,9 +188,9 @@ def _guess(sample: bytes) -> str:
 
     best = from_bytes(sample, cp_isolation=_LEGACY).best()
     western = from_bytes(sample, cp_isolation=["cp1252"]).best()
-    # In Western Europe's letters several encodings are as good as another, and the library takes one by its name.
-    if western is not None and (best is None or western.chaos <= best.chaos + _AS_GOOD):
-        foreign = [letter for letter in str(western) if not letter.isascii()]
+    # Of encodings of Latin letters several fit as well, and the library takes one by its name.
+    if best is None or best.encoding in _LATIN or (western and western.chaos <= best.chaos + _AS_GOOD):
+        foreign = [letter for letter in sample.decode("cp1252", "replace") if not letter.isascii()]
         if sum(letter in _WESTERN for letter in foreign) >= _TYPICAL * len(foreign):
             return "cp1252"
     return "" if best is None or sum(byte > 127 for byte in sample) < _LEAST_BYTES else best.encoding  # noqa: PLR2004

@@ -70,6 +70,8 @@ def _open(path: Path, columns: Columns) -> Reading:
     _refuse_other(path, kind)
     if kind not in _SEPARATORS and not columns.header:
         raise DataError(f"--no-header: {path} names its columns in each row: leave --no-header out")
+    if kind == ".parquet" and columns.encoding != "auto":
+        raise DataError(f"--encoding: {path} says itself how it spells characters: leave --encoding out")
     if kind == ".parquet":
         return Reading(read_parquet(path, columns))
     writing = find_writing(path, columns.encoding)

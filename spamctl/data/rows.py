@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,7 +81,7 @@ def label_word(label: object) -> str | None:
         return None
     if isinstance(label, bool):
         return str(label).lower()
-    if isinstance(label, Real) and math.isnan(float(label)):
+    if isinstance(label, Real) and label != label:  # noqa: PLR0124 - NaN; a float cannot hold every whole number
         return None
     word = str(label).strip()
     whole = _WHOLE_NUMBER.fullmatch(word)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
-from spamctl.data.dialects import NAMES, SAMPLED_LINES, Dialect, find_dialect, told
+from spamctl.data.dialects import NAMES, Dialect, find_dialect, sampled, told
 from spamctl.data.encodings import Writing, lines_of, open_text
 from spamctl.data.rows import LONGEST_LINE, UNREADABLE, Columns, Row, is_undecoded, label_word, refuse_column, shown
 from spamctl.errors import DataError
@@ -61,8 +60,8 @@ def find_table(path: Path, writing: Writing, columns: Columns, usual: str) -> Ta
 
     dialect = find_dialect(read, columns, usual, escapes=writing.escapes)
     records = _records(path, writing, dialect)
-    sample = [fields for _, fields in islice((one for one in records if one[1] != []), SAMPLED_LINES)]
-    first, values = tuple(sample[0] or ()) if sample else (), [fields for fields in sample[1:] if fields]
+    sample = list(sampled(fields for _, fields in records if fields))
+    first, values = tuple(sample[0]) if sample else (), sample[1:]
     header = first if columns.header else tuple(str(number) for number in range(1, len(first) + 1))
     table = Table(path, writing, dialect, header, columns, notes=(writing.note, *told(dialect, usual)))
     if columns.header:
@@ -148,7 +147,7 @@ def _has_row_names(header: Sequence[str], values: Sequence[Sequence[str]]) -> bo
 
 def _refuse_no_header(table: Table, values: Sequence[Sequence[str]]) -> None:
     """Refuse a file whose first line is a message, if it lacks a column that was asked for."""
-    if {name for _, name in table.columns.asked()} <= set(table.header):
+    if {name for _, name in table.columns.asked()} <= set(table.header) or _names_columns(table.header):
         return
     repeated = (
         any(fields[at : at + 1] == [cell] for fields in values) for at, cell in enumerate(table.header) if cell.strip()
@@ -164,10 +163,14 @@ def _refuse_no_header(table: Table, values: Sequence[Sequence[str]]) -> None:
         )
 
 
+def _names_columns(cells: Sequence[str]) -> bool:
+    """Tell whether a cell is what people call a column of messages or labels."""
+    return any(cell.strip().casefold() in _USUAL_NAMES for cell in cells)
+
+
 def _refuse_header(table: Table, first: Sequence[str]) -> None:
     """Refuse a file whose first line names its columns, if it was said to have no such line."""
-    named = {first[int(name) - 1].strip().casefold() for _, name in table.columns.asked() if name in table.header}
-    if named and named <= _USUAL_NAMES:
+    if _names_columns([first[int(name) - 1] for _, name in table.columns.asked() if name in table.header]):
         raise DataError(f"--no-header: the first line of {table.path} names its columns: leave --no-header out")
 
 

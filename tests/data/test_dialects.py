@@ -187,6 +187,7 @@ def test_a_first_line_that_is_a_message_is_no_header(tmp_path, content, numbers)
 @pytest.mark.parametrize(
     ("content", "words"),
     [
+        ("message,spam\nsee you,spam\nbye,ham\n", "has no column 'text' (--text-column), but 'message', 'spam'"),
         ("text,spam\nsee you later,0\nwin a cruise,1\n", "has no column 'label' (--label-column), but 'text', 'spam'"),
         ("v1,v2,,,\nham,see you later,,,\n", "has no column 'text' (--text-column), but 'v1', 'v2'"),
         ('"text,label"\n"hello,ham"\n', "its first line, 'text,label', is one cell: separate the columns by commas"),
@@ -205,6 +206,7 @@ def test_short_names_of_columns_are_no_message(tmp_path, content, words):
     [
         ("a.csv", "a,b\nc,d\n", "which of the 2 columns of .* is not clear: number them, such as --text-column 2"),
         ("a.csv", "text,label\nhello you,ham\nbye you,ham\n", "names its columns: leave --no-header out"),
+        ("a.csv", "body,spam\nhello you,ham\nbye you,spam\n", "names its columns: leave --no-header out"),
         ("a.jsonl", '{"text": "a"}', "names its columns in each row: leave --no-header out"),
     ],
 )
@@ -235,3 +237,18 @@ def test_what_is_no_table_is_told(tmp_path, head, words):
         read(tmp_path, head)
     assert words in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_the_first_lines_are_looked_at_however_long_they_are(tmp_path):
+    content = "text;label\n" + ('"' + ("a" * 100_000 + "\n") * 70 + '";ham\n') * 3
+    rows, notes = read(tmp_path, content)
+    assert [len(text) for text, _ in rows] == [7_000_070] * 3
+    assert notes == ("columns are separated by semicolons",)
+    with pytest.raises(DataError, match="the row that begins in line 2: field larger than field limit"):
+        read(tmp_path, "text;label\n" + '"' + ("a" * 100_000 + "\n") * 90)
+
+
+def test_a_separator_that_cannot_be_one_is_a_line(tmp_path):
+    for line in ('sep="', "sep=a", "sep=", "sep=\r"):
+        with pytest.raises(DataError, match=r"has no column 'text'|looks like a message|is one cell"):
+            read(tmp_path, f"{line}\ntext,label\nhi,ham\n")

@@ -32,6 +32,7 @@ def read(tmp_path, texts, codec, name="a.csv", mark=b"", **columns):
     [
         (POUNDS, "cp1252"),
         (POUNDS[:1], "cp1252"),
+        (["São João não é bom, coração", "¿Dónde estás? ¡Mañana!"], "cp1252"),
         (RUSSIAN, "cp1251"),
         (RUSSIAN, "koi8_r"),
         (POLISH * 5, "cp1250"),

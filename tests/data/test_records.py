@@ -131,6 +131,17 @@ def test_a_number_of_a_label_column_is_read_as_one_would_type_it(tmp_path, label
     assert [row.label for row in rows] == words
 
 
+def test_a_parquet_file_needs_no_encoding(tmp_path):
+    path = tmp_path / "a.parquet"
+    pd.DataFrame(FLAT).to_parquet(path)
+    with pytest.raises(DataError, match="says itself how it spells characters: leave --encoding out"):
+        open_rows(path, Columns(encoding="cp1252"))
+
+
+def test_a_whole_number_of_any_size_is_a_label(tmp_path):
+    assert read(tmp_path, f'{{"text": "a", "label": {10**400}}}')[0].label == str(10**400)
+
+
 def test_columns_inside_others_are_read_and_named(tmp_path):
     path = tmp_path / "a.parquet"
     pd.DataFrame(NESTED).to_parquet(path)

@@ -76,7 +76,8 @@ def test_truth_then_verdicts_then_an_export_that_training_reads(desk):
     with desk.path("labelled.csv").open(newline="", encoding="utf-8") as file:
         exported = list(csv.DictReader(file))
     corpus = read_corpus(CorpusRequest(str(desk.path("labelled.csv"))))
-    assert {(one.text, one.label) for one in corpus.messages} == {(one["text"], one["label"]) for one in exported}
+    assert all(one["text"].startswith("'=") for one in exported)
+    assert {(one.text, one.label) for one in corpus.messages} == {(one["text"][1:], one["label"]) for one in exported}
     assert {one["source"] for one in exported} == {"oracle"}
 
     code, _, err = label(desk, "--export", "labelled.csv")

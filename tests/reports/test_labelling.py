@@ -99,6 +99,17 @@ def test_conflicts_are_named_harmlessly():
         assert "\x1b" not in page
 
 
+@pytest.mark.parametrize(
+    ("unknown", "words"), [(1, "1 label of labels.csv is for"), (9, "9 labels of labels.csv are for")]
+)
+def test_labels_for_no_row_are_named_harmlessly(unknown, words):
+    told = result(**FILE | {"unknown": unknown, "first_unknown": ["row\x1b[31m 7"]})
+    for page in (shown(told, width=300), labelling.page(told)):
+        assert rf"{words} no row that was asked for: row\x1b[31m 7{', …' if unknown == 9 else ''}" in page
+        assert "\x1b" not in page
+    assert "for no row that was asked for" not in shown(result(**FILE | {"unknown": 0, "first_unknown": []}))
+
+
 def test_noise_is_told():
     assert "2.00 % of the revealed labels are wrong on purpose" in shown(
         result(action="truth", known=5, noise=0.02, labelled=5)
