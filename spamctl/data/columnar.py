@@ -31,7 +31,7 @@ def read_parquet(path: Path, columns: Columns) -> Iterator[Row]:
             schema = file.schema_arrow
             for option, column in columns.asked():
                 if _field(schema, column) is None:
-                    raise refuse_column(path, list(_leaves(schema)), (option, column))
+                    raise refuse_column(path, list(_leaves(schema)), columns, (option, column))
             places = count(1)
             for batch in file.iter_batches(columns=[columns.text, columns.label]):
                 values = (_plain(_column(batch, column)) for _, column in columns.asked())

@@ -61,7 +61,7 @@ def read_json(path: Path, columns: Columns, writing: Writing) -> Iterator[Row]:
             if not found and seen.records == 1 and seen.lists:
                 raise DataError(f"{path} is one JSON object, not one for each message: write one a line, or an array")
             if not found:
-                raise refuse_column(path, list(seen.names), asked)
+                raise refuse_column(path, list(seen.names), columns, asked)
 
 
 def _is_lines(path: Path, writing: Writing) -> bool:

@@ -88,11 +88,13 @@ def label_word(label: object) -> str | None:
     return (whole[1] if whole else word) or None
 
 
-def refuse_column(path: Path, header: Sequence[str], asked: tuple[str, str]) -> DataError:
+def refuse_column(path: Path, header: Sequence[str], columns: Columns, asked: tuple[str, str]) -> DataError:
     """Return the refusal of a column that is not there, which names those there are and the nearest."""
     option, column = asked
     names = {name.rpartition(".")[2].casefold(): name for name in reversed(header)}  # what is inside others, too
     names |= {name.strip().casefold(): name for name in reversed(header)}
+    others = {name for _, name in columns.asked()}
+    names = {known: name for known, name in names.items() if name not in others}
     nearest = [names[match] for match in get_close_matches(column.casefold(), names, n=1)]
     found = ", ".join(map(shown, header[:_MOST_COLUMNS_SHOWN])) + (", …" if len(header) > _MOST_COLUMNS_SHOWN else "")
     return DataError(

@@ -136,7 +136,7 @@ def _position(table: Table, asked: tuple[str, str]) -> int:
             f"{table.path}: its first line, {shown(table.header[0])}, is one cell: separate the columns by "
             f"{', '.join(NAMES.values())}"
         )
-    raise refuse_column(table.path, table.header, asked)
+    raise refuse_column(table.path, table.header, table.columns, asked)
 
 
 def _has_row_names(header: Sequence[str], values: Sequence[Sequence[str]]) -> bool:

@@ -187,6 +187,7 @@ def test_a_first_line_that_is_a_message_is_no_header(tmp_path, content, numbers)
 @pytest.mark.parametrize(
     ("content", "words"),
     [
+        ("text;label\nsee you;spam\n", "but 'text', 'label': name one of them with --text-column"),
         ("message,spam\nsee you,spam\nbye,ham\n", "has no column 'text' (--text-column), but 'message', 'spam'"),
         ("text,spam\nsee you later,0\nwin a cruise,1\n", "has no column 'label' (--label-column), but 'text', 'spam'"),
         ("v1,v2,,,\nham,see you later,,,\n", "has no column 'text' (--text-column), but 'v1', 'v2'"),
@@ -197,7 +198,7 @@ def test_a_first_line_that_is_a_message_is_no_header(tmp_path, content, numbers)
 )
 def test_short_names_of_columns_are_no_message(tmp_path, content, words):
     with pytest.raises(DataError) as refusal:
-        read(tmp_path, content)
+        read(tmp_path, content, text="text;label" if ";" in content else "text")
     assert words in str(refusal.value)
 
 
