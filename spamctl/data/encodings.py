@@ -139,7 +139,7 @@ def _without_mark(head: bytes) -> str:
         return ""
     codec = "utf-16-le" if odd > even else "utf-16-be"
     text = head[: len(head) & ~1].decode(codec, "ignore")
-    return codec if any(mark in text for mark in "\n\r") and "\0" not in text else ""
+    return codec if any(mark in text for mark in "\n\r{[") and "\0" not in text else ""
 
 
 def _scan(head: bytes, file: IO[bytes]) -> tuple[bool, bool, bool]:

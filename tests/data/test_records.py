@@ -39,6 +39,7 @@ SHAPES = {
     "objects of several lines": lambda values: "\n".join(json.dumps(value, indent=2) for value in values),
     "an array with a mark": lambda values: "\ufeff  " + json.dumps(values),
     "an array in UTF-16": lambda values: json.dumps(values, ensure_ascii=False, indent=1).encode("utf-16"),
+    "an array in UTF-16 without a mark": lambda values: json.dumps(values).encode("utf-16-be"),
     "packed": lambda values: gzip.compress(lines(values).encode()),
 }
 
