@@ -33,6 +33,7 @@ class Table:
     header: tuple[str, ...]
     columns: Columns
     row_names: bool = False
+    trailing: bool = False
     notes: tuple[str, ...] = ()
 
     def rows(self) -> Iterator[Row]:
@@ -46,7 +47,8 @@ class Table:
             elif header_due:
                 header_due = False
             elif fields:
-                row = _row(place, fields[self.row_names :], len(self.header), positions)
+                end = -1 if self.trailing and not fields[-1] else None
+                row = _row(place, fields[self.row_names : end], len(self.header), positions)
                 yield replace(row, text=unguarded(row.text)) if exported and row.text else row
 
 
@@ -65,7 +67,10 @@ def find_table(path: Path, writing: Writing, columns: Columns, usual: str) -> Ta
     header = first if columns.header else tuple(str(number) for number in range(1, len(first) + 1))
     table = Table(path, writing, dialect, header, columns, notes=(writing.note, *told(dialect, usual)))
     if columns.header:
-        table = replace(table, row_names=_has_row_names(header, values))
+        wider = len(values) > 0 and all(len(fields) == len(header) + 1 for fields in values)
+        numbered = wider and [fields[0] for fields in values] == [str(number + 1) for number in range(len(values))]
+        # R writes the number of each row and no name above it; others end each row, but the first, in a separator.
+        table = replace(table, row_names=numbered, trailing=wider and not any(fields[-1] for fields in values))
         _refuse_no_header(table, values)
     else:
         table = _numbered(table, [list(first), *values]) if columns.are_default else table
@@ -137,12 +142,6 @@ def _position(table: Table, asked: tuple[str, str]) -> int:
             f"{', '.join(NAMES.values())}"
         )
     raise refuse_column(table.path, table.header, table.columns, asked)
-
-
-def _has_row_names(header: Sequence[str], values: Sequence[Sequence[str]]) -> bool:
-    """Tell whether each row begins with its number, which R writes without a name above it."""
-    wider = len(values) > 0 and all(len(fields) == len(header) + 1 for fields in values)
-    return wider and [fields[0] for fields in values] == [str(number) for number in range(1, len(values) + 1)]
 
 
 def _refuse_no_header(table: Table, values: Sequence[Sequence[str]]) -> None:

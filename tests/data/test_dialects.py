@@ -103,6 +103,12 @@ def test_each_way_gives_the_messages_as_they_were(tmp_path, way):
     assert read(tmp_path, content, name) == (list(zip(TEXTS, LABELS, strict=True)), notes)
 
 
+def test_rows_may_end_in_a_separator_as_long_as_nothing_follows_it(tmp_path):
+    content = "text,label\n" + "see you,ham,\n" * 250
+    assert read(tmp_path, content)[0] == [("see you", "ham")] * 250
+    assert read(tmp_path, content + "win,spam,now\n")[0][-1] == "more or fewer fields than the header"
+
+
 def test_spark_leaves_backslashes_alone_but_before_a_mark(tmp_path):
     texts = ['say \\"hi\\", then', "C:\\new", 'it is \\"so\\"', "plain"]
     content = "text,label\n" + "".join(f'"{text}",ham\n' for text in texts)
