@@ -111,7 +111,7 @@ def test_labels_by_text_meet_their_rows_whatever_a_spreadsheet_did_and_the_other
     told = " ".join(out.split())
     assert "2 rows labelled from given.csv" in told
     assert "7 labels of given.csv are for no row that was asked for: row 5, row 6, row 7, row 8, row 9, …" in told
-    assert "columns are separated by semicolons" in told
+    assert "columns are separated by semicolons" in err
     with open_store(str(desk.path("spam.db"))) as store:
         assert queries.count(store, Window(labelled=True)) == 2
     desk.path("given.csv").write_text("uuid,label\n00000000-0000-4000-8000-000000000007,ham\n")
