@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
+from spamctl.config.encodings import encoding_faults
 from spamctl.config.moments import is_duration
 from spamctl.config.options import Fault, Options, option
 from spamctl.config.words import shown
@@ -64,12 +65,24 @@ class LabelOptions(Options):
     delay: str = option("0s", "Age that a row must have before its truth is revealed.", group="From truth")
 
     labels: str = option(
-        "none", "File with a column uuid, or with exact texts: csv, tsv, jsonl or parquet.", group="From a file"
+        "none", "File with a column uuid, or with texts: csv, tsv, json, jsonl or parquet.", group="From a file"
     )
-    text_column: str = option("text", "Column of your file that holds the message.", group="From a file")
+    text_column: str = option(
+        "text", "Column of your file that holds the message; message.text is text inside message.", group="From a file"
+    )
     label_column: str = option("label", "Column of your file that holds the label.", group="From a file")
     spam_label: str = option(
-        "spam", "Label that means spam; not spam, ham, legit, 0, no and false mean the rest.", group="From a file"
+        "spam",
+        "Label that means spam, or several by commas; not spam, ham, legit, 0, no and false mean the rest.",
+        group="From a file",
+    )
+    header: bool = option(
+        True,
+        "The first line of your csv or tsv file names its columns; else they are called 1, 2, 3.",
+        group="From a file",
+    )
+    encoding: str = option(
+        "auto", "How your file spells characters, such as cp1252; auto finds out and says so.", group="From a file"
     )
     bad_rows: Literal["refuse", "skip"] = option(
         "refuse",
@@ -100,6 +113,7 @@ class LabelOptions(Options):
             yield Fault(("delay",), f"must be a time such as 30s, 45m, 12h or 7d, got {shown(self.delay)}")
         if len(self.annotator) > _LONGEST_NAME or not self.annotator.isprintable():
             yield Fault(("annotator",), f"must be at most {_LONGEST_NAME} printable characters")
+        yield from encoding_faults("encoding", self.encoding)
         yield from self._idle()
         if self.source == "file" and self.labels == "none" and self.export == "none":
             yield Fault(("source",), "file needs a file: name it with --labels")

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt, Le
 
+from spamctl.config.encodings import encoding_faults
 from spamctl.config.options import Fault, Options, option
 from spamctl.config.words import shown
 
@@ -42,9 +43,21 @@ class TrafficOptions(Options):
         "Where real messages come from, as in training: only its test part is sent, never what a model learnt from.",
         group="Messages",
     )
-    text_column: str = option("text", "Column of your file that holds the message.", group="Messages")
+    text_column: str = option(
+        "text", "Column of your file that holds the message; message.text is text inside message.", group="Messages"
+    )
     label_column: str = option("label", "Column of your file that holds the label.", group="Messages")
-    spam_label: str = option("spam", "Label that means spam; any other means not spam.", group="Messages")
+    spam_label: str = option(
+        "spam", "Label that means spam, or several by commas; any other means not spam.", group="Messages"
+    )
+    header: bool = option(
+        True,
+        "The first line of your csv or tsv file names its columns; else they are called 1, 2, 3.",
+        group="Messages",
+    )
+    encoding: str = option(
+        "auto", "How your file spells characters, such as cp1252; auto finds out and says so.", group="Messages"
+    )
     bad_rows: Literal["refuse", "skip"] = option(
         "refuse", "Stop at rows of your file that cannot be used, or leave them out and count them.", group="Messages"
     )
@@ -104,6 +117,7 @@ class TrafficOptions(Options):
         """Yield what a type and a range cannot say."""
         if wrong := _fault_of(self.target_uri):
             yield Fault(("target_uri",), wrong)
+        yield from encoding_faults("encoding", self.encoding)
         if self.replay != "none" and self.drift_type != "none":
             yield Fault(("drift_type",), "cannot be given with --replay, which sends messages as they are; drop one")
         if self.replay != "none" and self.preview:

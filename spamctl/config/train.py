@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from spamctl.config.encodings import encoding_faults
 from spamctl.config.models import experiment_faults, name_faults
 from spamctl.config.moments import is_duration
 from spamctl.config.options import Fault, Options, option
@@ -28,11 +29,23 @@ class TrainOptions(Options):
     example: ClassVar[str] = "spamctl train --dataset mine.csv --spam-label junk --accuracy-threshold 0.95"
 
     dataset: str = option(
-        "sms-spam", "Messages to learn from: sms-spam, or the path of a csv, tsv, jsonl or parquet file.", group="Data"
+        "sms-spam",
+        "Messages to learn from: sms-spam, or the path of a csv, tsv, json, jsonl or parquet file, or one in gzip.",
+        group="Data",
     )
-    text_column: str = option("text", "Column of your file that holds the message.", group="Data")
+    text_column: str = option(
+        "text", "Column of your file that holds the message; message.text is text inside message.", group="Data"
+    )
     label_column: str = option("label", "Column of your file that holds the label.", group="Data")
-    spam_label: str = option("spam", "Label that means spam; any other means not spam.", group="Data")
+    spam_label: str = option(
+        "spam", "Label that means spam, or several by commas; any other means not spam.", group="Data"
+    )
+    header: bool = option(
+        True, "The first line of your csv or tsv file names its columns; else they are called 1, 2, 3.", group="Data"
+    )
+    encoding: str = option(
+        "auto", "How your file spells characters, such as cp1252; auto finds out and says so.", group="Data"
+    )
     bad_rows: Literal["refuse", "skip"] = option(
         "refuse", "Stop at rows of your file that cannot be used, or leave them out and count them.", group="Data"
     )
@@ -143,6 +156,7 @@ class TrainOptions(Options):
 
     def faults(self) -> Iterator[Fault]:
         """Yield what a type and a range cannot say."""
+        yield from encoding_faults("encoding", self.encoding)
         yield from self._faults_of_feedback()
         if not re.fullmatch(r"auto|full|[1-9]\d{0,3}", self.depth):
             yield Fault(("depth",), f"must be auto, full or a whole number of at least 1, got {shown(self.depth)}")

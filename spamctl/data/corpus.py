@@ -9,13 +9,12 @@ from typing import Literal
 
 from spamctl.data.cleaning import clean
 from spamctl.data.duplicates import keep_distinct
-from spamctl.data.files import Columns, Row, read_rows, shown
+from spamctl.data.files import open_rows
+from spamctl.data.label_words import NOT_SPAM_WORDS, LeftOut, listed, spam_words
+from spamctl.data.rows import LABEL, TEXT, Columns, Row, shown
 from spamctl.data.sms_spam import SMS_SPAM, find_sms_spam
 from spamctl.errors import DataError
 from spamctl.message import NOT_SPAM, SPAM, Label, Message
-
-NOT_SPAM_WORDS = frozenset({"not spam", "not-spam", "not_spam", "notspam", "ham", "legit", "0", "false", "no"})
-_MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +22,11 @@ class CorpusRequest:
     """Say which messages to read: `sms-spam`, or a file and what its columns and its spam label are called."""
 
     dataset: str = SMS_SPAM
-    text_column: str = "text"
-    label_column: str = "label"
+    text_column: str = TEXT
+    label_column: str = LABEL
     spam_label: str = "spam"
+    header: bool = True
+    encoding: str = "auto"
     bad_rows: Literal["refuse", "skip"] = "refuse"
 
 
@@ -42,10 +43,10 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """Hold usable rows as (clean text, label), and the places of the others by their fault."""
+    """Hold usable rows as (clean text, label), and what was left out."""
 
     rows: list[tuple[str, str]]
-    faults: dict[str, list[int]]
+    left_out: LeftOut
 
 
 def read_corpus(request: CorpusRequest) -> Corpus:
@@ -53,8 +54,8 @@ def read_corpus(request: CorpusRequest) -> Corpus:
     if request.dataset == SMS_SPAM:
         if replace(request, bad_rows="refuse") != CorpusRequest():
             raise DataError(
-                "--text-column, --label-column and --spam-label describe a file, and --dataset is sms-spam: "
-                "leave them out, or give --dataset a file"
+                "--text-column, --label-column, --spam-label, --no-header and --encoding describe a file, and "
+                "--dataset is sms-spam: leave them out, or give --dataset a file"
             )
         copy = find_sms_spam()
         corpus = _corpus(copy.rows(), request, copy.origin)
@@ -63,20 +64,24 @@ def read_corpus(request: CorpusRequest) -> Corpus:
     path = Path(request.dataset)
     if request.text_column == request.label_column:
         raise DataError(f"--text-column and --label-column are both {shown(request.text_column)}: name two columns")
-    corpus = _corpus(read_rows(path, Columns(request.text_column, request.label_column)), request, str(path))
+    columns = Columns(request.text_column, request.label_column, request.header, request.encoding)
+    reading = open_rows(path, columns)
+    corpus = _corpus(reading.rows, request, str(path))
     with path.open("rb") as file:
-        return replace(corpus, sha256=hashlib.file_digest(file, "sha256").hexdigest())
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return replace(corpus, sha256=sha256, notes=reading.notes + corpus.notes)
 
 
 def _corpus(rows: Iterable[Row], request: CorpusRequest, origin: str) -> Corpus:
     """Make a corpus of rows: set unusable ones aside, name the labels, keep each text once."""
     table = _sorted_out(rows)
-    left_out = [named(fault, places) for fault, places in table.faults.items()]
-    if left_out and request.bad_rows == "refuse":
-        raise DataError(f"{origin}: {'; '.join(left_out)}: mend these rows, or leave them out with --bad-rows skip")
+    if request.bad_rows == "refuse":
+        table.left_out.refuse(origin, usable=len(table.rows))
     labels = _label_of_words(table.rows, request, origin)
+    kept = Counter(labels[word.casefold()] for _, word in table.rows)
+    meanings: dict[str, Label] = {**dict.fromkeys(NOT_SPAM_WORDS, NOT_SPAM), **labels}
+    notes = table.left_out.settle(origin, kept, meanings.get)
     distinct = keep_distinct([Message(text, labels[word.casefold()]) for text, word in table.rows])
-    notes = [f"left out: {fault}" for fault in left_out]
     if distinct.repeated:
         notes.append(f"left out: {distinct.repeated:,} exact {'copy' if distinct.repeated == 1 else 'copies'}")
     if distinct.disputed:
@@ -87,39 +92,43 @@ def _corpus(rows: Iterable[Row], request: CorpusRequest, origin: str) -> Corpus:
 
 def _sorted_out(rows: Iterable[Row]) -> _Table:
     """Clean each row's text, and sort the rows that have text and label from those that do not."""
-    table = _Table([], {})
+    table = _Table([], LeftOut())
     for row in rows:
         text = clean(row.text or "")
         fault = row.fault or ("" if text.strip() else "no text") or ("no label" if row.label is None else "")
         if fault or row.label is None:
-            table.faults.setdefault(fault, []).append(row.place)
+            table.left_out.add(row, fault)
         else:
             table.rows.append((text, row.label))
     return table
 
 
-def named(fault: str, places: Sequence[int]) -> str:
-    """Say how many rows have a fault, and which come first."""
-    first = ", ".join(map(str, places[:_MOST_NAMED])) + (", …" if len(places) > _MOST_NAMED else "")
-    return f"{len(places):,} {'row' if len(places) == 1 else 'rows'} with {fault} ({first})"
-
-
 def _label_of_words(rows: Sequence[tuple[str, str]], request: CorpusRequest, origin: str) -> dict[str, Label]:
     """Tell which label each word of the label column means, whatever its case; refuse to guess."""
     words = Counter(word.casefold() for _, word in rows)
-    spam, spam_shown = request.spam_label.strip().casefold(), shown(request.spam_label)
-    others = [word for word, _ in words.most_common() if word != spam]
-    found = ", ".join(map(shown, others[:_MOST_NAMED])) + (", …" if len(others) > _MOST_NAMED else "")
+    spam, spam_shown = spam_words(request.spam_label), shown(request.spam_label)
+    others = [word for word, _ in words.most_common() if word not in spam]
     if not words:
         raise DataError(f"{origin} has no usable row: give --dataset a file with a row for each message")
-    if spam not in words:
-        raise DataError(f"{origin}: no row is labelled {spam_shown}, only {found}: name one with --spam-label")
+    if absent := _absent(words, request):
+        found = [word for word, _ in words.most_common()]
+        raise DataError(f"{origin}: no row is labelled {absent}, only {listed(found)}: name one with --spam-label")
     if not others:
         raise DataError(f"{origin}: every row is labelled {spam_shown}: add messages that are not spam")
     if len(others) > 1 and not NOT_SPAM_WORDS.issuperset(others):
+        unknown = [word for word in others if word not in NOT_SPAM_WORDS]
         raise DataError(
-            f"{origin}: {len(others):,} labels beside {spam_shown} ({found}): "
-            f"write 'not spam' where that is meant, or name another column with --label-column"
+            f"{origin}: {len(others):,} labels beside {spam_shown} ({listed(others)}): name every one that means spam, "
+            f"such as --spam-label {shown(f'{request.spam_label},{unknown[0]}')}, write 'not spam' where that is "
+            f"meant, or name another column with --label-column"
         )
     labels: dict[str, Label] = dict.fromkeys(others, NOT_SPAM)
-    return labels | {spam: SPAM}
+    return labels | dict.fromkeys(spam, SPAM)
+
+
+def _absent(words: Counter[str], request: CorpusRequest) -> str:
+    """Name the words for spam that no row has: a misspelt one would leave its rows among the others."""
+    if request.spam_label.strip().casefold() in words:
+        return ""
+    asked = [word.strip() for word in request.spam_label.split(",") if word.strip()] or [request.spam_label]
+    return " or ".join(shown(word) for word in asked if not words.keys() & spam_words(word))

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -16,11 +15,9 @@ from pathlib import Path
 from typing import IO
 
 from spamctl.data.cleaning import clean
-from spamctl.data.files import EXTENSIONS
+from spamctl.data.tables import GUARD, guarded
 from spamctl.errors import DataError
 from spamctl.message import Label
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that begins so, quoted or not
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,7 @@ class LabelledRow:
         return [self.text, self.label, self.uuid, self.source, self.date.isoformat()]
 
 
-_BREAKS = re.compile("[\t\n\r]")
+_TABLES, _JSON = {".csv", ".tsv"}, {".jsonl", ".ndjson"}
 COLUMNS = LabelledRow.__slots__
 Write = Callable[[Sequence[LabelledRow]], None]
 
@@ -50,7 +47,7 @@ class Exported:
     rows: int = 0
     empty: int = 0  # left out: training refuses a message without text
     halves: int = 0  # texts with halves of surrogate pairs, which no UTF-8 file can hold
-    formulas: int = 0  # texts that a spreadsheet would take for a formula
+    guarded: int = 0  # rows with cells that a spreadsheet would take for formulas
 
     @property
     def notes(self) -> list[str]:
@@ -60,8 +57,8 @@ class Exported:
             f"{self.halves:,} messages hold halves of characters, written as U+FFFD, as training reads them": (
                 self.halves
             ),
-            f"{self.formulas:,} messages begin like a formula: import the file as text, do not open it in a "
-            "spreadsheet": self.formulas,
+            f"{self.guarded:,} messages begin like a formula, and have a {GUARD} before it, so that no spreadsheet "
+            "computes them: spamctl takes it off again": self.guarded,
         }
         return [note for note, count in told.items() if count]
 
@@ -69,7 +66,7 @@ class Exported:
 def check_target(path: Path, *, overwrite: bool) -> None:
     """Refuse a file that cannot be made, before anything is read; raise DataError."""
     if path.suffix.lower() not in _WRITERS:
-        raise DataError(f"--export {path}: not a file of a known kind: let its name end in {', '.join(EXTENSIONS)}")
+        raise DataError(f"--export {path}: not a file of a known kind: let its name end in {', '.join(_WRITERS)}")
     if path.is_dir() or not path.parent.is_dir():
         what = "is a folder" if path.is_dir() else "its folder does not exist"
         raise DataError(f"--export {path}: {what}: name a file in a folder that is there")
@@ -81,13 +78,13 @@ def export(path: Path, pages: Iterable[Sequence[LabelledRow]]) -> Iterator[Expor
     """Write pages of rows to a file whose extension tells its format, and yield the counts after each page.
 
     The file appears under its name when all of it is on the disk, with at least one row; raise DataError if it cannot
-    be written, or its format cannot hold a message.
+    be written.
     """
     counts = Exported()
     try:
-        with _appearing(path, counts) as file, _WRITERS[path.suffix.lower()](path, file) as write:
+        with _appearing(path, counts) as file, _WRITERS[path.suffix.lower()](file) as write:
             for page in pages:
-                write(_fit(path, page, counts))
+                write(_fit(path.suffix.lower(), page, counts))
                 yield counts
     except OSError as error:
         raise DataError(f"--export {path}: cannot be written ({error.strerror}): make room, or mend it") from error
@@ -108,7 +105,7 @@ def _appearing(path: Path, counts: Exported) -> Iterator[IO[bytes]]:
         scratch.unlink(missing_ok=True)
 
 
-def _fit(path: Path, page: Sequence[LabelledRow], counts: Exported) -> list[LabelledRow]:
+def _fit(kind: str, page: Sequence[LabelledRow], counts: Exported) -> list[LabelledRow]:
     """Leave out what has no text, count what is odd, and make each text one that the format can hold."""
     fitting = []
     for row in page:
@@ -116,44 +113,28 @@ def _fit(path: Path, page: Sequence[LabelledRow], counts: Exported) -> list[Labe
             counts.empty += 1
             continue
         text = row.text
-        if path.suffix.lower() != ".jsonl" and not text.isascii():  # JSON escapes what UTF-8 cannot hold
+        if kind not in _JSON and not text.isascii():  # JSON escapes what UTF-8 cannot hold
             text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
             counts.halves += text != row.text
-        counts.formulas += path.suffix.lower() in {".csv", ".tsv"} and text.startswith(_FORMULA)
+        fit = LabelledRow(text, row.label, row.uuid, row.source, row.date)
+        counts.guarded += kind in _TABLES and any(cell != guarded(cell) for cell in fit.cells())
         counts.rows += 1
-        fitting.append(LabelledRow(text, row.label, row.uuid, row.source, row.date))
+        fitting.append(fit)
     return fitting
 
 
 @contextmanager
-def _csv(path: Path, file: IO[bytes]) -> Iterator[Write]:  # noqa: ARG001 - the others name it in a refusal
-    """Write as RFC 4180 says, every cell quoted."""
+def _table(file: IO[bytes], delimiter: str) -> Iterator[Write]:
+    """Write every cell in quotation marks, as RFC 4180 says, and none that a spreadsheet would compute."""
     lines = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-    writer = csv.writer(lines, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer = csv.writer(lines, delimiter=delimiter, quoting=csv.QUOTE_ALL, lineterminator="\n")
     writer.writerow(COLUMNS)
-    yield lambda rows: writer.writerows(row.cells() for row in rows)
+    yield lambda rows: writer.writerows(map(guarded, row.cells()) for row in rows)
     lines.detach()
 
 
 @contextmanager
-def _tsv(path: Path, file: IO[bytes]) -> Iterator[Write]:
-    """Write cells as they are, which is all that the format knows."""
-
-    def write(rows: Sequence[LabelledRow]) -> None:
-        broken = [row.uuid for row in rows if _BREAKS.search(row.text + row.source)]
-        if broken:
-            raise DataError(
-                f"--export {path}: tsv cannot hold tabs or line ends, which message {broken[0]} has: "
-                "let its name end in .csv, .jsonl or .parquet"
-            )
-        file.writelines("\t".join(row.cells()).encode() + b"\n" for row in rows)
-
-    file.write("\t".join(COLUMNS).encode() + b"\n")
-    yield write
-
-
-@contextmanager
-def _jsonl(path: Path, file: IO[bytes]) -> Iterator[Write]:  # noqa: ARG001 - the others name it in a refusal
+def _jsonl(file: IO[bytes]) -> Iterator[Write]:
     """Write an object a line, in ASCII."""
     yield lambda rows: file.writelines(
         json.dumps(dict(zip(COLUMNS, row.cells(), strict=True))).encode() + b"\n" for row in rows
@@ -161,7 +142,7 @@ def _jsonl(path: Path, file: IO[bytes]) -> Iterator[Write]:  # noqa: ARG001 - th
 
 
 @contextmanager
-def _parquet(path: Path, file: IO[bytes]) -> Iterator[Write]:  # noqa: ARG001 - the others name it in a refusal
+def _parquet(file: IO[bytes]) -> Iterator[Write]:
     """Write columns of strings, and the moment as one."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -174,9 +155,10 @@ def _parquet(path: Path, file: IO[bytes]) -> Iterator[Write]:  # noqa: ARG001 - 
         )
 
 
-_WRITERS: dict[str, Callable[[Path, IO[bytes]], AbstractContextManager[Write]]] = {
-    ".csv": _csv,
-    ".tsv": _tsv,
+_WRITERS: dict[str, Callable[[IO[bytes]], AbstractContextManager[Write]]] = {
+    ".csv": lambda file: _table(file, ","),
+    ".tsv": lambda file: _table(file, "\t"),
     ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
     ".parquet": _parquet,
 }

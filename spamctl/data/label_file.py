@@ -1,4 +1,6 @@
-"""Read labels that somebody gave in a file, each for a uuid or for an exact text.
+"""Read labels that somebody gave in a file, each for a uuid or for a text.
+
+Spreadsheets write other line ends than they read, and people add spaces around a cell: neither makes another text.
 
 The file is read twice: first to refuse what cannot be used, and to keep 8 bytes of each label; then, if it names uuids,
 to hand them out. So a file of millions of labels needs little memory.
@@ -6,8 +8,10 @@ to hand them out. So a file of millions of labels needs little memory.
 
 from __future__ import annotations
 
+import re
 import secrets
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -17,14 +21,16 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from spamctl.data.corpus import NOT_SPAM_WORDS, named
-from spamctl.data.files import EXTENSIONS, Columns, Row, read_rows, shown
+from spamctl.data.files import KINDS, Reading, is_known, open_rows
+from spamctl.data.label_words import NOT_SPAM_WORDS, LeftOut, named, spam_words
+from spamctl.data.rows import LABEL, TEXT, Columns, Row, shown
 from spamctl.errors import DataError
 from spamctl.message import NOT_SPAM, SPAM, Label, canonical_uuid
 
 UUID_COLUMN = "uuid"
 Key = Literal["uuid", "text"]
 _CHUNK = 5_000
+_LINE_END = re.compile(r"[ \t]*(?:\r\n|\r|\n)[ \t]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +38,11 @@ class LabelRequest:
     """Say which file to read, and what its columns and its spam label are called."""
 
     labels: str
-    text_column: str = "text"
-    label_column: str = "label"
+    text_column: str = TEXT
+    label_column: str = LABEL
     spam_label: str = "spam"
+    header: bool = True
+    encoding: str = "auto"
     bad_rows: Literal["refuse", "skip"] = "refuse"
 
 
@@ -54,19 +62,15 @@ class LabelFile:
     request: LabelRequest
     key: Key
     rows: int = 0
-    faults: dict[str, list[int]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     _salt: bytes = field(default_factory=lambda: secrets.token_bytes(16))  # nobody can choose texts that collide
     _known: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
-
-    @property
-    def notes(self) -> list[str]:
-        """Say what was left out."""
-        return [f"left out: {named(fault, places)}" for fault, places in self.faults.items()]
+    _met: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))  # labels that a message has
 
     def chunks(self) -> Iterator[dict[str, Label]]:
         """Yield the labels by their key, a few thousand at a time; equal rows of one chunk count once."""
         chunk: dict[str, Label] = {}
-        for given in _usable(self.request, self.key, {}):
+        for given in _usable(self.request, self.key, LeftOut()):
             chunk[given.key] = given.label
             if len(chunk) == _CHUNK:
                 yield chunk
@@ -80,25 +84,37 @@ class LabelFile:
         places = np.minimum(np.searchsorted(self._known, asked), len(self._known) - 1)
         found = self._known[places]
         is_known, is_spam = found >> np.uint64(1) == asked >> np.uint64(1), found != asked
+        self._met[places[is_known]] = True
         return [(SPAM if spam else NOT_SPAM) if known else None for known, spam in zip(is_known, is_spam, strict=True)]
+
+    def unmet(self) -> list[int]:
+        """Return the places of the rows whose text nobody has asked for."""
+        if self._met.all():
+            return []
+        unmet = set(self._known[~self._met].tolist())
+        rows = _usable(self.request, self.key, LeftOut())
+        return [given.place for given in rows if self._digest(given.key) | (given.label == SPAM) in unmet]
 
     def learn(self) -> None:
         """Read the whole file; raise DataError where it cannot be used as asked, or contradicts itself."""
-        known = array("Q")
-        for given in _usable(self.request, self.key, self.faults):
+        known, left_out, kept = array("Q"), LeftOut(), Counter[Label]()
+        reading = _open(self.request, self.key)
+        for given in _usable(self.request, self.key, left_out, reading):
             known.append(self._digest(given.key) | (given.label == SPAM))
-        if self.faults and self.request.bad_rows == "refuse":
-            left_out = "; ".join(named(fault, places) for fault, places in self.faults.items())
-            raise DataError(
-                f"{self.request.labels}: {left_out}: mend these rows, or leave them out with --bad-rows skip"
-            )
+            kept[given.label] += 1
+        self.notes = list(reading.notes)
+        if self.request.bad_rows == "refuse":
+            left_out.refuse(self.request.labels, usable=len(known))
+        self.notes += left_out.settle(self.request.labels, kept, _meanings(self.request).get)
         if not known:
             raise DataError(f"{self.request.labels} has no usable row: give --labels a file with a row for each label")
         self.rows, self._known = len(known), np.unique(np.frombuffer(known, np.uint64))
+        self._met = np.zeros(len(self._known), np.bool_)
         self._refuse_contradictions()
 
     def _digest(self, key: str) -> int:
         """Return 63 bits of a key, and a bit that is free for its label."""
+        key = _LINE_END.sub("\n", key).strip() if self.key == "text" else key
         digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8, key=self._salt).digest()
         return int.from_bytes(digest) & ~1
 
@@ -107,7 +123,7 @@ class LabelFile:
         twice = self._known[:-1][self._known[1:] ^ self._known[:-1] == 1]
         if twice.size:
             both = {int(digest) for digest in twice}
-            rows = _usable(self.request, self.key, {})
+            rows = _usable(self.request, self.key, LeftOut())
             places = [given.place for given in rows if self._digest(given.key) in both]
             raise DataError(
                 f"{self.request.labels}: {named(f'a {self.key} that has both labels', places)}: keep the true ones"
@@ -117,11 +133,11 @@ class LabelFile:
 def read_label_file(request: LabelRequest) -> LabelFile:
     """Read a file of labels, by its column uuid if it has one, else by exact text; raise DataError if it cannot be."""
     path = Path(request.labels)
-    if path.suffix.lower() not in EXTENSIONS:
-        raise DataError(f"--labels {path} is not a file of a known kind: convert it to {', '.join(EXTENSIONS)}")
+    if not is_known(path):
+        raise DataError(f"--labels {path} is not a file of a known kind: convert it to {KINDS}")
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        raise DataError(f"--labels {path} {what}: give it a file that ends in {', '.join(EXTENSIONS)}")
+        raise DataError(f"--labels {path} {what}: give it a file that ends in {KINDS}")
     if path.stat().st_size == 0:
         raise DataError(f"--labels {path} is empty: give it a file with a row for each label")
     found = LabelFile(request, "uuid" if _names_uuids(request) else "text")
@@ -132,23 +148,36 @@ def read_label_file(request: LabelRequest) -> LabelFile:
 def _names_uuids(request: LabelRequest) -> bool:
     """Tell whether the file has a column of uuids; whatever else is wrong with it is told when it is read."""
     try:
-        rows = read_rows(Path(request.labels), Columns(UUID_COLUMN, request.label_column))
+        rows = _open(request, "uuid").rows
         first = next((row for row in rows if not row.fault), None)
     except DataError:
         return False
+    if not request.header:  # a column of uuids is known by what it holds
+        return first is not None and canonical_uuid(first.text or "") is not None
     return first is not None and first.text is not None
 
 
-def _usable(request: LabelRequest, key: Key, faults: dict[str, list[int]]) -> Iterator[Given]:
+def _open(request: LabelRequest, key: Key) -> Reading:
+    """Look at the file again, for a column of uuids or of texts."""
+    column = UUID_COLUMN if key == "uuid" and request.header else request.text_column
+    columns = Columns(column, request.label_column, request.header, request.encoding)
+    return open_rows(Path(request.labels), columns)
+
+
+def _meanings(request: LabelRequest) -> dict[str, Label]:
+    """Return the words of a label column that are known."""
+    known: dict[str, Label] = dict.fromkeys(NOT_SPAM_WORDS, NOT_SPAM)
+    return known | dict.fromkeys(spam_words(request.spam_label), SPAM)
+
+
+def _usable(request: LabelRequest, key: Key, left_out: LeftOut, reading: Reading | None = None) -> Iterator[Given]:
     """Yield the usable rows of a file, and sort the places of the others by their fault."""
-    column = UUID_COLUMN if key == "uuid" else request.text_column
-    spam = request.spam_label.strip().casefold()
-    for row in read_rows(Path(request.labels), Columns(column, request.label_column)):
+    meanings = _meanings(request)
+    for row in (reading or _open(request, key)).rows:
         name = _key(row, key)
-        word = None if row.label is None else row.label.casefold()
-        label: Label | None = SPAM if word == spam else NOT_SPAM if word in NOT_SPAM_WORDS else None
-        if name is None or label is None:
-            faults.setdefault(row.fault or _fault(row, key, name, request), []).append(row.place)
+        label = None if row.label is None else meanings.get(row.label.casefold())
+        if row.fault or name is None or label is None:
+            left_out.add(row, row.fault or _fault(row, key, name, request))
         else:
             yield Given(row.place, name, label)
 

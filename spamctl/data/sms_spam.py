@@ -14,7 +14,7 @@ from typing import Final
 
 from spamctl.data.cache import cache_folder
 from spamctl.data.download import FEW_SECONDS, Limits, fetch
-from spamctl.data.files import Row
+from spamctl.data.rows import Row
 from spamctl.errors import DataError, UnavailableError
 
 SMS_SPAM: Final = "sms-spam"

@@ -146,6 +146,8 @@ class LabelFlow(base.VerbFlow):
         else:
             work = assign.by_text(store, window, given.labels_of, assignment)
         base.follow(work)
+        if given.key == "text":
+            assignment.miss([f"row {place}" for place in given.unmet()])
         return {"labelled": assignment.written, "file": options.labels, **asdict(assignment)}
 
     def _compare(self, options: LabelOptions, store: Store) -> dict[str, Any]:  # noqa: ARG002 - all have the same

@@ -78,3 +78,14 @@ class MessageTokenizer:
     def to_json(self) -> str:
         """Return the tokenizer as the text of a `tokenizer.json`."""
         return str(self._tokenizer.to_str())
+
+
+def unknown_ids(tokenizer: Tokenizer, empty_id: int, embeddings: int) -> list[int]:
+    """Return the ids that a message may be turned into, and that a model with so many embeddings does not know.
+
+    Special tokens are none of them, unless the tokenizer puts them around every message: inside a text they stay text.
+    """
+    added = tokenizer.get_added_tokens_decoder()
+    ids = {empty_id, *tokenizer.get_vocab(with_added_tokens=False).values(), *tokenizer.encode("a").ids}
+    ids |= {one for one, token in added.items() if not token.special}
+    return sorted(one for one in ids if one >= embeddings)

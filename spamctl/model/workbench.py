@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from tokenizers import Tokenizer
 
 from spamctl.errors import DataError
 from spamctl.model.backbone import BaseModel, load_tokenizer, load_trunk
 from spamctl.model.classifier import SpamClassifier
 from spamctl.model.features import frozen_dtype
-from spamctl.model.tokens import MessageTokenizer, TokenRow
+from spamctl.model.tokens import MessageTokenizer, TokenRow, unknown_ids
 from spamctl.model.trunk import Trunk
 
 KERNELS_KEPT = 128  # of oneDNN's, one for each shape of a product: the 1,024 that it keeps take up to half a GiB
@@ -56,9 +57,20 @@ def open_workbench(
     if max_tokens > window:
         raise DataError(f"--max-tokens {max_tokens}: {base_model.name} reads at most {window}")
     backend, empty_id = load_tokenizer(base_model.folder)
-    if backend.get_vocab_size(with_added_tokens=False) > trunk.config.vocab_size:
+    _refuse_unknown_tokens(base_model, backend, empty_id, trunk.model.get_input_embeddings().weight.shape[0])
+    tokenizer = MessageTokenizer.of_base(backend, max_tokens=max_tokens, empty_id=empty_id)
+    return Workbench(trunk.to(where), tokenizer, where, frozen_dtype(precision, where))
+
+
+def _refuse_unknown_tokens(base_model: BaseModel, tokenizer: Tokenizer, empty_id: int, embeddings: int) -> None:
+    """Refuse a tokenizer with tokens that the model has no embedding for, before a message holds one of them."""
+    if tokenizer.get_vocab_size(with_added_tokens=False) > embeddings:
         raise DataError(
             f"{base_model.folder}: the tokenizer knows more tokens than the model; they belong to two models"
         )
-    tokenizer = MessageTokenizer.of_base(backend, max_tokens=max_tokens, empty_id=empty_id)
-    return Workbench(trunk.to(where), tokenizer, where, frozen_dtype(precision, where))
+    if unknown := unknown_ids(tokenizer, empty_id, embeddings):
+        raise DataError(
+            f"{base_model.folder}: the tokenizer has {len(unknown)} tokens that the model does not know (ids "
+            f"{unknown[0]} to {unknown[-1]}, embeddings {embeddings}): save it without the tokens that were added, or "
+            f"the model after resize_token_embeddings({unknown[-1] + 1})"
+        )

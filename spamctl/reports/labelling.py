@@ -49,6 +49,13 @@ def warnings(result: Mapping[str, Any]) -> Iterator[str]:
         )
     if result.get("noise"):
         yield f"{percent(result['noise'])} of the revealed labels are wrong on purpose (--noise)"
+    if result.get("unknown"):
+        more = ", …" if result["unknown"] > len(result["first_unknown"]) else ""
+        yield (
+            f"{result['unknown']:,} {'label' if result['unknown'] == 1 else 'labels'} of {result['file']} "
+            f"{'is' if result['unknown'] == 1 else 'are'} for no row that was asked for: "
+            f"{', '.join(result['first_unknown'])}{more}"
+        )
     if result.get("conflicts"):
         yield (
             f"{_rows(result['conflicts'])} kept a label that is not the file's, such as "
@@ -62,7 +69,7 @@ def facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "rows asked for", f"{result['rows']:,}, {result['found']:,} of them without a label at first"
     if result["action"] == "file":
         yield "labels in the file", f"{result['standing']:,} stood already, {result['replaced']:,} replaced others"
-        yield "of unknown rows", f"{result['unknown']:,}"
+        yield "for no row asked for", f"{result['unknown']:,}"
     if result["action"] == "truth":
         yield "truth known", f"{result['known']:,} rows old enough"
     for pair in result.get("agreements", ()):

@@ -39,6 +39,7 @@ class Assignment:
     conflicts: int = 0  # rows that have another, and keep it
     unknown: int = 0  # labels for rows that are not in the store, or not in the window
     first_conflicts: list[Conflict] = field(default_factory=list)
+    first_unknown: list[str] = field(default_factory=list)
 
     @property
     def written(self) -> int:
@@ -61,6 +62,11 @@ class Assignment:
         self.labelled += labels.set_labels(store, self._allowed(new), FILE)
         self.replaced += labels.set_labels(store, self._allowed(other), FILE, overwrite=True)
 
+    def miss(self, unknown: Sequence[str]) -> None:
+        """Count labels that are for no row of the window, each by the name that the file gives it."""
+        self.unknown += len(unknown)
+        self.first_unknown += unknown[: _MOST_NAMED - len(self.first_unknown)]
+
     def _note(self, conflict: Conflict) -> None:
         self.conflicts += 1
         if len(self.first_conflicts) < _MOST_NAMED:
@@ -77,7 +83,7 @@ def by_uuid(
     done = 0
     for chunk in chunks:
         rows = queries.standing(store, list(chunk), window)
-        assignment.unknown += len(chunk) - len(rows)
+        assignment.miss(list(chunk.keys() - {row.uuid for row in rows}) if len(rows) < len(chunk) else [])
         assignment.give(store, [(row, chunk[row.uuid]) for row in rows])
         done += len(chunk)
         yield Tick(_TASK, done, total, _UNIT)
@@ -87,7 +93,7 @@ def by_uuid(
 def by_text(
     store: Store, window: Window, labels_of: Callable[[Sequence[str]], list[Label | None]], assignment: Assignment
 ) -> Ticking[Assignment]:
-    """Label every row of a window whose exact text a file names; the store is read once, in pages."""
+    """Label every row of a window whose text a file names; the store is read once, in pages."""
     done, total = 0, queries.count(store, window)
     for page in queries.standing_texts(store, window):
         found = zip(page, labels_of([text for _, text in page]), strict=True)

@@ -25,6 +25,7 @@ SPECIAL = {
     "shadow": ["challenger", "3", "latest", "12"],
     "feedback_max_age": ["1d", "2d", "3d", "4d"],
     "feedback_sources": ["review", "file,user", "simulated", "user,file"],
+    "encoding": ["cp1252", "utf-16", "auto", "gb18030"],
     "depth": ["full", "1", "7", "12"],
     "target_uri": [f"http://127.0.0.1:{port}/x" for port in range(8081, 8085)],
     "threads": ["1", "0"],

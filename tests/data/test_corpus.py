@@ -49,9 +49,25 @@ def test_bad_rows_are_refused_all_at_once_by_number(corpus_of):
 
 
 def test_bad_rows_can_be_left_out_and_are_counted(corpus_of):
-    corpus = corpus_of("ok,ham", ",ham", "win,spam", "what,", bad_rows="skip")
-    assert len(corpus.messages) == 2
-    assert corpus.notes == ("left out: 1 row with no text (3)", "left out: 1 row with no label (5)")
+    rest = [f"{letter} ok,ham" for letter in "abcdefghijklmnopqrst"]
+    corpus = corpus_of("ok,ham", ",ham", "win,spam", "what,", *rest, bad_rows="skip")
+    assert len(corpus.messages) == 22
+    assert corpus.notes == (
+        "left out: 1 row with no text (3)",
+        "left out: 1 row with no label (5)",
+        "left out by label: 1 of 22 rows that are not spam (4.5%)",
+    )
+
+
+@pytest.mark.parametrize("kept", [18, 19])
+def test_no_label_may_lose_more_than_one_row_in_twenty(corpus_of, kept):
+    rows = ["ok,ham", ",SPAM", *(f"win {'ab'[n % 2] * n},spam" for n in range(kept))]
+    if kept == 19:
+        assert corpus_of(*rows, bad_rows="skip").notes[1] == "left out by label: 1 of 20 rows that are spam (5.0%)"
+        return
+    words = r"skip would leave out 1 of 19 rows that are spam \(5.3%\), more than 5% of a label, .*: mend these rows"
+    with pytest.raises(DataError, match=words):
+        corpus_of(*rows, bad_rows="skip")
 
 
 @pytest.mark.parametrize(
@@ -61,6 +77,12 @@ def test_bad_rows_can_be_left_out_and_are_counted(corpus_of):
         (("a,0", "b,1"), "1"),
         (("a,fine", "b,JUNK"), " junk "),
         (("a,ham", "c,not spam", "b,spam"), "spam"),
+        (("a,ham", "b,Phishing", "b,spam", "a,ham"), "spam, phishing"),
+        (('a,"spam, maybe"', "b,other"), "other"),
+        (('b,"junk, sure"', "a,other"), "Junk, sure"),
+        (("a,0.0", "b,1.0"), "1"),
+        (("a,0", "b,1"), "1.0"),
+        (("a,False", "b,True"), "true"),
     ],
 )
 def test_the_spam_label_is_spam_and_the_other_is_not(corpus_of, rows, spam_label):
@@ -77,7 +99,13 @@ def test_the_spam_label_is_spam_and_the_other_is_not(corpus_of, rows, spam_label
     [
         (("a,junk", "b,ham", "c,ham"), "no row is labelled 'spam', only 'ham', 'junk': name one with --spam-label"),
         (("a,spam", "b,Spam"), "every row is labelled 'spam': add messages that are not spam"),
-        (("a,spam", "b,promo", "c,ham"), "2 labels beside 'spam' ('promo', 'ham'): write 'not spam' where"),
+        (
+            ("a,spam", "b,promo", "c,ham"),
+            (
+                "2 labels beside 'spam' ('promo', 'ham'): name every one that means spam, such as "
+                "--spam-label 'spam,promo', write 'not spam' where that is meant"
+            ),
+        ),
         (tuple(f"a,{n}" for n in "12345678"), "no row is labelled 'spam', only '1', '2', '3', '4', '5', …"),
         ((), "own.csv has no usable row"),
     ],
@@ -93,7 +121,16 @@ def test_one_column_cannot_be_both(corpus_of):
         corpus_of("a,ham", label_column="text")
 
 
-@pytest.mark.parametrize("request_of_a_file", [{"text_column": "sms"}, {"label_column": "class"}, {"spam_label": "1"}])
+def test_a_misspelt_word_for_spam_is_refused(corpus_of):
+    with pytest.raises(
+        DataError, match=r"no row is labelled 'phising', only 'spam', 'phishing': name one with --spam-label"
+    ):
+        corpus_of("a,spam", "b,phishing", spam_label="spam,phising")
+
+
+@pytest.mark.parametrize(
+    "request_of_a_file", [{"text_column": "sms"}, {"label_column": "class"}, {"spam_label": "1"}, {"header": False}]
+)
 def test_sms_spam_has_no_columns_to_name(request_of_a_file):
     with pytest.raises(DataError, match=r"describe a file, and --dataset is sms-spam"):
         read_corpus(CorpusRequest(**request_of_a_file))

@@ -7,12 +7,15 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from spamctl.data.files import Columns, Row, read_rows, shown
+from spamctl.data.files import read_rows
+from spamctl.data.rows import Columns, Row, shown
 from spamctl.errors import DataError
 
 ROWS = [("hello, you", "ham"), ('say "WIN" £5 😀', "spam"), ("two\u2028parts", "ham")]
 FRAME = pd.DataFrame({"id": [1, 2, 3], "text": [text for text, _ in ROWS], "label": [label for _, label in ROWS]})
 UNREADABLE = "unreadable bytes (save the file as UTF-8)"
+BROKEN = "quotation marks that do not match"
+FIELDS = "more or fewer fields than the header"
 
 
 def read(path, text="text", label="label"):
@@ -64,14 +67,22 @@ def test_quotation_marks_of_a_tsv_are_text(write):
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("a.csv", b"text,label\nfree \xa35,spam\nok,ham\n", [Row(2, fault=UNREADABLE), Row(3, "ok", "ham")]),
+        ("a.csv", b"text,label\nfree \xff5,spam\nok,ham\n", [Row(2, None, "spam", UNREADABLE), Row(3, "ok", "ham")]),
         ("a.tsv", b"text\tlabel\nok\tham\xff\n", [Row(2, fault=UNREADABLE)]),
-        ("a.jsonl", b'{"text":"\xff","label":"ham"}\n', [Row(1, fault=UNREADABLE)]),
+        ("a.jsonl", b'{"text":"\xff","label":"ham"}\n', [Row(1, None, "ham", UNREADABLE)]),
+        ("a.jsonl", b'{"text":"a","label":"\xff"}\n', [Row(1, fault=UNREADABLE)]),
+        ("a.csv", 'text,label\n"a" b,ham\nok,ham\n', [Row(2, fault=BROKEN), Row(3, "ok", "ham")]),
+        (
+            "a.csv",
+            'text,label\n"a\nb" c,ham\nok,ham\n',
+            [Row(2, fault=BROKEN), Row(3, fault=BROKEN), Row(4, "ok", "ham")],
+        ),
+        ("a.csv", "text,label\na,1.0\nb,0.00\nc,0.5\n", [Row(2, "a", "1"), Row(3, "b", "0"), Row(4, "c", "0.5")]),
         ("a.csv", b"text,label,n\nok,ham,\xff\n", [Row(2, "ok", "ham")]),
         (
             "a.csv",
             "text,label\nwin, now,spam\nok\n",
-            [Row(n, fault="more or fewer fields than the header") for n in (2, 3)],
+            [Row(2, label="spam", fault=FIELDS), Row(3, fault=FIELDS)],
         ),
         ("a.csv", "text,label\nok,\n,ham\n a , b \n", [Row(2, "ok"), Row(3, "", "ham"), Row(4, " a ", "b")]),
         ("a.csv", "text,label\na\x00b,ham\n", [Row(2, "a\x00b", "ham")]),
@@ -93,8 +104,8 @@ def test_what_a_row_lacks_is_told(write, name, content, expected):
         ("[" * 100_000, "no valid JSON"),
         ("9" * 5000, "no valid JSON"),
         ('["a", "ham"]', "JSON that is no object"),
-        ('{"text": 5, "label": "ham"}', "a text that is not a string"),
-        ('{"text": ["a"], "label": "ham"}', "a text that is not a string"),
+        ('{"text": 5, "label": null}', "a text that is not a string"),
+        ('{"text": ["a"], "label": null}', "a text that is not a string"),
         ('{"text": "a", "label": ["ham"]}', "a label that is neither string nor number"),
     ],
 )
@@ -123,7 +134,7 @@ def test_labels_of_a_parquet_file_are_read_as_a_user_would_type_them(tmp_path, l
 def test_unreadable_texts_of_a_parquet_file_are_named(tmp_path):
     texts = pa.array([b"ok", b"\xff", None]).view(pa.string())
     parquet.write_table(pa.table({"text": texts, "label": ["ham"] * 3}), tmp_path / "a.parquet")
-    assert read(tmp_path / "a.parquet") == [Row(1, "ok", "ham"), Row(2, fault=UNREADABLE), Row(3, None, "ham")]
+    assert read(tmp_path / "a.parquet") == [Row(1, "ok", "ham"), Row(2, None, "ham", UNREADABLE), Row(3, None, "ham")]
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.parquet"])
@@ -158,9 +169,7 @@ def test_a_missing_column_is_refused_by_those_there_are(tmp_path, name, columns,
         ("a.jsonl", "", "is empty: give --dataset"),
         ("a.csv", "\n\n", "no column 'text' (--text-column), but none"),
         ("a.csv", "text,text,label\na,b,ham\n", "more than one column 'text' (--text-column)"),
-        ("a.csv", "text;label\na;ham\n", "but 'text;label'"),
         ("a.csv", 'text,label\nok,ham\n"open,ham\nok,ham\n', "the row that begins in line 3: unexpected end of data"),
-        ("a.csv", 'text,label\n"a" b,ham\n', "the row that begins in line 2: ',' expected after '\"'"),
         ("a.csv", b"\xff\xfet\x00e", "is not utf-16"),
         ("a.csv", "text,label\n" + "a" * (8 * 2**20 + 1), "line 2: longer than 8,388,608 characters"),
         ("a.jsonl", '{"text": "' + "a" * (8 * 2**20), "line 1: longer than 8,388,608 characters"),
@@ -173,7 +182,11 @@ def test_a_missing_column_is_refused_by_those_there_are(tmp_path, name, columns,
         ("a.csv", "te\x1b[2Jxt,label\n", r"'te\x1b[2Jxt'"),
         ("a.parquet", "no parquet", "is no parquet file that can be read"),
         ("a.parquet", b"PAR1\x00\x00\x00\x00PAR1", "read"),
-        ("a.xlsx", "PK", "is neither sms-spam nor a file of a known kind: convert it to .csv, .tsv, .jsonl, .parquet"),
+        (
+            "a.xlsx",
+            "PK",
+            "neither sms-spam nor a file of a known kind: convert it to .csv, .tsv, .jsonl, .ndjson, .json, .parquet",
+        ),
         ("messages", "text,label", "is neither sms-spam nor a file of a known kind"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A file of labels is read by uuid or by exact text, and refused before anything is labelled."""
+"""A file of labels is read by uuid or by text, and refused before anything is labelled."""
 
 import json
 import uuid
@@ -55,13 +55,21 @@ def test_every_kind_of_file_is_read(tmp_path, kind):
     assert chunks(read_label_file(request)) == {FIRST: SPAM, SECOND: NOT_SPAM}
 
 
-def test_texts_are_looked_up_exactly(write):
-    found = read_label_file(LabelRequest(write('text,label\nWin!,spam\n"Bring\nmilk",0\nWin! ,no\n')))
+def test_texts_are_looked_up_whatever_their_line_ends_and_outer_spaces(write):
+    found = read_label_file(LabelRequest(write('text,label\nWin!,spam\n"Bring \n milk\n",0\nwin! ,no\n')))
     assert (found.key, found.rows) == ("text", 3)
-    assert found.labels_of(["Win!", "win!", "Win! ", "Bring\nmilk", "Bring\r\nmilk", "", "Win!"]) == [
-        SPAM, None, NOT_SPAM, NOT_SPAM, None, None, SPAM,
-    ]  # fmt: skip
+    asked = ["Win!", "win!", " Win! \r\n", "Bring\nmilk", "Bring\r\nmilk", "Bring\rmilk", "", "Bring milk", "Win !"]
+    assert found.labels_of(asked) == [SPAM, NOT_SPAM, SPAM, NOT_SPAM, NOT_SPAM, NOT_SPAM, None, None, None]
     assert found.labels_of([]) == []
+
+
+def test_labels_whose_text_nobody_asked_for_are_named_by_their_rows(write):
+    found = read_label_file(LabelRequest(write('text,label\na,spam\n"b\nb",ham\nc,ham\n"b\nb",ham\nd,spam\n')))
+    assert found.unmet() == [2, 3, 5, 6, 8]
+    found.labels_of(["c", "nobody", "a"])
+    assert found.unmet() == [3, 6, 8]
+    found.labels_of(["d", "b\r\nb"])
+    assert found.unmet() == []
 
 
 def test_many_texts_are_told_apart(write):
@@ -77,15 +85,35 @@ def test_columns_and_the_label_for_spam_may_be_named(write):
 
 
 BAD = f"uuid,label\n{FIRST},spam\nnone,spam\n{SECOND},maybe\n,spam\n{SECOND},\n"
+ENOUGH = "".join(f"{uuid.UUID(int=number)},spam\n" for number in range(100, 140))
 
 
 def test_rows_that_cannot_be_used_are_counted_and_named(write):
     words = r"1 row with a uuid that is none \(3\); 1 row with a label that is neither .*\(4\); .*no uuid.*; .*no label"
     with pytest.raises(DataError, match=words):
         read_label_file(LabelRequest(write(BAD)))
-    found = read_label_file(LabelRequest(write(BAD), bad_rows="skip"))
-    assert chunks(found) == {FIRST: SPAM}
+    with pytest.raises(DataError, match=r"skip would leave out 2 of 3 rows that are spam \(66.7%\)"):
+        read_label_file(LabelRequest(write(BAD), bad_rows="skip"))
+    found = read_label_file(LabelRequest(write(BAD + ENOUGH), bad_rows="skip"))
+    assert chunks(found)[FIRST] == SPAM
+    assert SECOND not in chunks(found)
     assert found.notes[0] == "left out: 1 row with a uuid that is none (3)"
+    assert found.notes[-1] == "left out by label: 2 of 43 rows that are spam (4.7%)"
+
+
+def test_several_words_mean_spam_and_numbers_may_have_decimals(write):
+    found = read_label_file(LabelRequest(write("text,label\na,junk\nb,Phish\nc,ham\n"), spam_label="junk,phish"))
+    assert found.labels_of(["a", "b", "c"]) == [SPAM, SPAM, NOT_SPAM]
+    found = read_label_file(LabelRequest(write("text,label\na,1.0\nb,0.0\n"), spam_label="1"))
+    assert found.labels_of(["a", "b"]) == [SPAM, NOT_SPAM]
+
+
+def test_without_a_header_uuids_are_known_by_what_they_are(write):
+    found = read_label_file(LabelRequest(write(f"{FIRST},spam\n{SECOND},ham\n"), header=False))
+    assert (found.key, chunks(found)) == ("uuid", {FIRST: SPAM, SECOND: NOT_SPAM})
+    assert found.notes == ["column 1 holds the messages, column 2 the labels"]
+    found = read_label_file(LabelRequest(write("spam,Win!\nham,Hi there\nham,Bye\n"), header=False))
+    assert (found.key, found.labels_of(["Win!", "Bye"])) == ("text", [SPAM, NOT_SPAM])
 
 
 @pytest.mark.parametrize(

@@ -55,19 +55,34 @@ def test_labels_that_are_not_are_not_guessed(words, tmp_path):
     content = "text,label\n" + "".join(f"m,{word}\n" for word in words.split("\n"))
     assert "which labels mean spam is not clear" in (said := refusal(tmp_path, content))
     assert "'junk'" in said
-    assert "--spam-label, or send them without truth: --no-truth" in said
+    assert "--spam-label, all of them by commas, or send them without truth: --no-truth" in said
 
 
 def test_rows_that_cannot_be_sent_are_refused_or_left_out_and_counted(tmp_path):
-    content = "text,label\nhello,ham\nno label,\nfree,spam\none,too,many\n"
+    content = "text,label\nhello,ham\nno label,\nfree,spam\none,too,many\n" + "bye,ham\n" * 20 + '"x" y,ham\n'
     said = refusal(tmp_path, content)
     assert "1 row with no label (3)" in said
     assert "1 row with more or fewer fields than the header (5)" in said
     assert "--bad-rows skip" in said
     replay = read(tmp_path, content, bad_rows="skip")
-    assert replay.rows == (("hello", "not spam"), ("free", "spam"))
-    (note,) = replay.notes
-    assert note.startswith("left out: 1 row with no label (3)")
+    assert replay.rows == (("hello", "not spam"), ("free", "spam"), *[("bye", "not spam")] * 20)
+    assert replay.notes == (
+        "left out: 1 row with no label (3)",
+        "left out: 1 row with more or fewer fields than the header (5)",
+        "left out: 1 row with quotation marks that do not match (26)",
+    )
+
+
+def test_a_replay_without_half_of_its_spam_is_refused(tmp_path):
+    content = b"text\tlabel\n" + b"fr\xffee\tspam\n" + "free £\tspam\nbye £\tham\n".encode() * 2
+    words = "skip would leave out 1 of 3 rows that are spam (33.3%), more than 5% of a label"
+    assert words in refusal(tmp_path, content, "mine.tsv", bad_rows="skip")
+    assert len(read(tmp_path, content, "mine.tsv", bad_rows="skip", truth=False).rows) == 4
+
+
+def test_several_words_mean_spam(tmp_path):
+    replay = read(tmp_path, "text,label\na,spam\nb,Phishing\nc,news\n", spam_label="spam,phishing")
+    assert [label for _, label in replay.rows] == ["spam", "spam", "not spam"]
 
 
 def test_an_empty_message_is_a_message(tmp_path):
@@ -77,7 +92,7 @@ def test_an_empty_message_is_a_message(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("mine.txt", "x", "is not of a known kind: convert it to .csv, .tsv, .jsonl, .parquet"),
+        ("mine.txt", "x", "is not of a known kind: convert it to .csv, .tsv, .jsonl, .ndjson, .json, .parquet"),
         ("mine.csv", "text,label\n", "has no usable row"),
     ],
 )

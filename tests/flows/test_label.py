@@ -76,7 +76,8 @@ def test_truth_then_verdicts_then_an_export_that_training_reads(desk):
     with desk.path("labelled.csv").open(newline="", encoding="utf-8") as file:
         exported = list(csv.DictReader(file))
     corpus = read_corpus(CorpusRequest(str(desk.path("labelled.csv"))))
-    assert {(one.text, one.label) for one in corpus.messages} == {(one["text"], one["label"]) for one in exported}
+    assert all(one["text"].startswith("'=") for one in exported)
+    assert {(one.text, one.label) for one in corpus.messages} == {(one["text"][1:], one["label"]) for one in exported}
     assert {one["source"] for one in exported} == {"oracle"}
 
     code, _, err = label(desk, "--export", "labelled.csv")
@@ -99,6 +100,25 @@ def test_a_file_labels_by_uuid_and_its_card_tells_of_conflicts(desk):
         assert queries.find(store, [first])[first].ground_truth == SPAM
     pages = sorted(desk.path(".metaflow/mf.cards").rglob("*.html"), key=lambda path: path.stat().st_mtime)
     assert "kept a label that is not the file" in pages[-1].read_text()
+
+
+def test_labels_by_text_meet_their_rows_whatever_a_spreadsheet_did_and_the_others_are_named(desk):
+    lost = "".join(f"nobody sent {n};spam\r\n" for n in range(7))
+    known = "".join(f'" =3 message ddd ";ham\r\n"=4 message {"e" * 4}\r\n";junk\r\n')
+    desk.path("given.csv").write_bytes(f"text;label\r\n{known}{lost}".encode("utf-16"))
+    code, out, err = label(desk, "--source", "file", "--labels", "given.csv", "--spam-label", "spam,junk")
+    assert code == 0, err
+    told = " ".join(out.split())
+    assert "2 rows labelled from given.csv" in told
+    assert "7 labels of given.csv are for no row that was asked for: row 5, row 6, row 7, row 8, row 9, …" in told
+    assert "columns are separated by semicolons" in err
+    with open_store(str(desk.path("spam.db"))) as store:
+        assert queries.count(store, Window(labelled=True)) == 2
+    desk.path("given.csv").write_text("uuid,label\n00000000-0000-4000-8000-000000000007,ham\n")
+    code, out, err = label(desk, "--source", "file", "--labels", "given.csv")
+    assert code == 0, err
+    words = "1 label of given.csv is for no row that was asked for: 00000000-0000-4000-8000-000000000007"
+    assert words in " ".join(out.split())
 
 
 @pytest.mark.postgres

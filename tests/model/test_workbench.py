@@ -80,3 +80,29 @@ def test_the_tokenizer_of_another_model_is_refused(tiny_gpt2, tmp_path):
     )
     with pytest.raises(DataError, match="the tokenizer knows more tokens than the model; they belong to two models"):
         open_workbench(base_model(folder), max_tokens=8)
+
+
+@pytest.mark.parametrize("special", [False, True])
+def test_a_token_that_was_added_and_has_no_embedding_is_refused_unless_no_text_becomes_it(tiny_gpt2, tmp_path, special):
+    from tokenizers import AddedToken
+    from transformers import AutoTokenizer
+
+    folder = shutil.copytree(tiny_gpt2, tmp_path / "added")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    size = len(tokenizer)
+    tokenizer.add_tokens([AddedToken("free cruise", special=special), AddedToken("tok3", special=special)])
+    tokenizer.save_pretrained(folder)
+    found = base_model(folder)
+    if special:
+        bench = open_workbench(found, max_tokens=32)
+        (row,) = bench.tokenize([("Get a free cruise, tok3", "spam")])
+        assert max(row.ids) < size
+        return
+    known = rf"2 tokens that the model does not know \(ids {size} to {size + 1}, embeddings {size}\): save it without"
+    with pytest.raises(DataError, match=known):
+        open_workbench(found, max_tokens=32)
+    model = tiny_models.causal_model(tiny_models.gpt2_config())
+    model.resize_token_embeddings(size + 2)
+    model.save_pretrained(folder)
+    (row,) = open_workbench(found, max_tokens=32).tokenize([("Get a free cruise, tok3", "spam")])
+    assert max(row.ids) == size + 1

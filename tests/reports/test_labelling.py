@@ -33,6 +33,7 @@ FILE = {
     "standing": 3,
     "replaced": 0,
     "unknown": 1,
+    "first_unknown": ["row\x1b[31m 7"],
     "conflicts": 2,
     "first_conflicts": [{"uuid": "u1", "label": "spam", "source": "oracle\x1b[31m", "given": "not spam"}],
 }
@@ -96,6 +97,17 @@ def test_conflicts_are_named_harmlessly():
         assert "2 rows kept a label that is not the file" in page
         assert r"u1 (spam by oracle\x1b[31m, not spam in the file)" in page
         assert "\x1b" not in page
+
+
+@pytest.mark.parametrize(
+    ("unknown", "words"), [(1, "1 label of labels.csv is for"), (9, "9 labels of labels.csv are for")]
+)
+def test_labels_for_no_row_are_named_harmlessly(unknown, words):
+    told = result(**FILE | {"unknown": unknown, "first_unknown": ["row\x1b[31m 7"]})
+    for page in (shown(told, width=300), labelling.page(told)):
+        assert rf"{words} no row that was asked for: row\x1b[31m 7{', …' if unknown == 9 else ''}" in page
+        assert "\x1b" not in page
+    assert "for no row that was asked for" not in shown(result(**FILE | {"unknown": 0, "first_unknown": []}))
 
 
 def test_noise_is_told():

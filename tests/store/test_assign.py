@@ -53,6 +53,7 @@ def test_rows_are_labelled_by_uuid_and_conflicts_reported(store, made):
     outcome, ticks = done(assign.by_uuid(store, Window(), given(made), Assignment(100, overwrite=False), 5))
     assert counts(outcome) == (2, 0, 1, 1, 1)
     assert outcome.first_conflicts == [Conflict(made[1].uuid, NOT_SPAM, "oracle", SPAM)]
+    assert outcome.first_unknown == [NOWHERE]
     assert [found(store, one) for one in made[:4]] == [
         (SPAM, "oracle"), (NOT_SPAM, "oracle"), (SPAM, "file"), (NOT_SPAM, "file"),
     ]  # fmt: skip
