@@ -19,9 +19,8 @@ from spamctl.model import artefact
 from spamctl.model.artefact import Manifest
 from spamctl.model.calibration import Calibration
 from spamctl.model.runtime import Infer, Inputs, Terms, default_threads, runtime_of
-from spamctl.model.tokens import MessageTokenizer, TokenRow
+from spamctl.model.tokens import TOKENIZER, MessageTokenizer, TokenRow
 
-TOKENIZER = "tokenizer.json"
 TOKENS_PER_BATCH = 256
 MOST_STREAMS = 4
 STEP = 8  # tokens: rows of one such class of lengths share a batch, so that little of it is padding

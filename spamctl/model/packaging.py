@@ -12,7 +12,7 @@ import numpy as np
 
 from spamctl.model import artefact, calibration, parity, threshold
 from spamctl.model.artefact import Files, Golden, Manifest
-from spamctl.model.engine import TOKENIZER, Engine, Logits
+from spamctl.model.engine import Engine, Logits
 from spamctl.model.export import FLOAT32, INT8, INT8_WEIGHTS, Distance, distance
 from spamctl.model.exporters import exporter
 from spamctl.model.golden import GOLDEN
@@ -71,7 +71,7 @@ def package(
     by the engine that serves.
     """
     draft = Manifest(FLOAT32, PRECISION, tokenizer.max_tokens, tokenizer.empty_id, 1.0, 0.0, 0.5, (), about)
-    parts = {TOKENIZER: tokenizer.to_json().encode()}
+    parts = tokenizer.files()
     yield Tick("export", 0, 4, "parts")
     export = exporter(classifier, train, tokenizer.max_tokens)
     yield Tick("export", 1, 4, "parts")
