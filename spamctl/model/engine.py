@@ -84,7 +84,7 @@ class Engine:
     def logits(
         self, rows: Sequence[TokenRow], *, batches: Batches | None = None, pad: int = 0, fill: int = 0
     ) -> Logits:
-        """Return raw logits (rows,), in the order of `rows`.
+        """Return raw logits (rows,) in the order of `rows`: the language model's, and each row's margin added to it.
 
         `batches` says which rows go together (default: rows of similar length); `pad` pads each batch to at least so
         many tokens, with the token `fill`. None of them changes a score: they are for `model.parity`, which proves it.
@@ -92,7 +92,8 @@ class Engine:
         logits = np.empty(len(rows), dtype=np.float64)
         for index, inputs in self._filled(rows, batches, pad, fill):
             logits[index] = self._run(inputs)[0]  # (B,)
-        return logits
+        margins: Logits = np.array([row.margin for row in rows], dtype=np.float64)
+        return np.add(logits, margins, dtype=np.float64)
 
     def _filled(
         self, rows: Sequence[TokenRow], batches: Batches | None = None, pad: int = 0, fill: int = 0

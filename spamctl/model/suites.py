@@ -85,9 +85,11 @@ def _line(suite: str, name: str, messages: Sequence[Message], verdicts: Mapping[
     share = proportion(sum(verdicts[message] for message in messages), len(messages))
     fault = ""
     if not messages[0].is_spam and share.low > MOST_FLAGGED:
-        fault = f"calls {share.value:.0%} of {suite}, {name}, spam (95 % sure: over {share.low:.1%}; {MOST_FLAGGED:.0%} is allowed)"
+        fault = f"{share.value:.0%} of {suite}, {name}, is called spam (at least {share.low:.1%}; {MOST_FLAGGED:.0%} may be)"
     if messages[0].is_spam and share.high < LEAST_CAUGHT:
-        fault = f"catches {share.value:.0%} of {suite}, {name} (95 % sure: under {share.high:.1%}; {LEAST_CAUGHT:.0%} is needed)"
+        fault = (
+            f"{share.value:.0%} of {suite}, {name}, is caught (at most {share.high:.1%}; {LEAST_CAUGHT:.0%} must be)"
+        )
     return Line(suite, name, len(messages), share, fault)
 
 

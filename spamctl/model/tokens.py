@@ -13,12 +13,14 @@ from tokenizers import Regex, Tokenizer, normalizers
 from spamctl.data.cleaning import UNSEEN, clean
 from spamctl.data.lookalikes import fold
 from spamctl.errors import ArtefactError
+from spamctl.model.ngrams import NgramExpert
 
 # A token seldom spans more characters; text beyond this is cut before it is tokenised: 10 MB cost no more than a page.
 # Of a long text, what is drawn as nothing goes before it is cut: else enough of it would push all words out of sight.
 CHARACTERS_PER_TOKEN = 32
 TOKENIZER = "tokenizer.json"
 LOOKALIKES = "lookalikes.json"
+NGRAMS = "ngrams.bin"
 NO_TWINS: Mapping[str, str] = MappingProxyType({})
 # `cleaning.UNSEEN` as the tokenizer's library writes it.
 _UNSEEN = (
@@ -30,10 +32,14 @@ _UNSEEN = (
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """Hold one message's token ids (at least one) and whether its text was cut to the window."""
+    """One message's token ids (at least one), whether its text was cut to the window, and what n-grams say of it.
+
+    `margin` is added to the language model's logit; it is 0 where there is no second expert, as while training.
+    """
 
     ids: list[int]
     truncated: bool
+    margin: float = 0.0
 
 
 class MessageTokenizer:
@@ -49,6 +55,7 @@ class MessageTokenizer:
         self.max_tokens = max_tokens
         self.empty_id = empty_id
         self.lookalikes = lookalikes
+        self.expert: NgramExpert | None = None
 
     @classmethod
     def of_base(
@@ -70,9 +77,10 @@ class MessageTokenizer:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
             raise ArtefactError(f"{path.name} is not a tokenizer: {error}") from error
-        return cls(
-            tokenizer, max_tokens=max_tokens, empty_id=empty_id, lookalikes=_read_twins(path.with_name(LOOKALIKES))
-        )
+        twins, ngrams = _read_twins(path.with_name(LOOKALIKES)), path.with_name(NGRAMS)
+        found = cls(tokenizer, max_tokens=max_tokens, empty_id=empty_id, lookalikes=twins)
+        found.expert = NgramExpert.from_bytes(ngrams.read_bytes()) if ngrams.is_file() else None
+        return found
 
     def encode(self, texts: Sequence[str]) -> list[TokenRow]:
         """Return one TokenRow a text, in order; a text without tokens becomes the end-of-text token alone."""
@@ -84,15 +92,18 @@ class MessageTokenizer:
             TokenRow(
                 encoding.ids or [self.empty_id],
                 bool(encoding.overflowing) or len(text) > limit or len(whole) > 2 * limit,
+                self.expert.margin(text) if self.expert else 0.0,
             )
             for encoding, text, whole in zip(encodings, cleaned, texts, strict=True)
         ]
 
     def files(self) -> dict[str, bytes]:
-        """Return the tokenizer as the files of a package: `tokenizer.json`, and the look-alikes if it folds any."""
+        """Return the files of a package that hold this: `tokenizer.json`, look-alikes and n-grams if there are any."""
         found = {TOKENIZER: str(self._tokenizer.to_str()).encode()}
         if self.lookalikes:
             found[LOOKALIKES] = json.dumps(dict(self.lookalikes)).encode()
+        if self.expert:
+            found[NGRAMS] = self.expert.to_bytes()
         return found
 
 
