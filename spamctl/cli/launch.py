@@ -85,7 +85,8 @@ def train(
     origin = run_id if run_id is not None else "" if resume else None
     _, result = run_verb(TrainOptions, flags, Start(config, origin, debug))
     show(result, Console(highlight=False))
-    stays_behind = result["alias"] != "champion" and "store" in result.get("feedback", {})
+    judged = "store" in result.get("feedback", {}) or (result["suites"].get("decide") and result["suites"]["faults"])
+    stays_behind = result["alias"] != "champion" and judged
     if not result["registered"] or stays_behind:
         raise GateRefusedError(str(result["reason"]))
     return 0

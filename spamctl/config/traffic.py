@@ -39,7 +39,7 @@ class TrafficOptions(Options):
         0, "Seed of every random choice; the same seed sends the same messages.", group="Messages"
     )
     dataset: str = option(
-        "sms-spam",
+        "sms-spam,everyday",
         "Where real messages come from, as in training: only its test part is sent, never what a model learnt from.",
         group="Messages",
     )

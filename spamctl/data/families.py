@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from spamctl.data.duplicates import key_hash
-from spamctl.data.split import position
+from spamctl.data.split import in_hash_order, position
 from spamctl.message import Message
 
 FOLDS: Final = 5
@@ -18,6 +18,17 @@ def fold_of(family: str) -> int:
 def in_folds(messages: Sequence[Message], folds: Sequence[int]) -> list[bool]:
     """Tell which messages belong to families of these folds; one without a family belongs to none."""
     return [bool(message.traits.family) and fold_of(message.traits.family) in folds for message in messages]
+
+
+def hold_out(messages: Sequence[Message], folds: int) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+    """Return messages without the families of the first `folds` folds, and the natural rows of those families.
+
+    Their border rows are in neither: they would teach what is to be unseen, and nobody receives them.
+    """
+    outside = in_folds(messages, range(folds))
+    kept = tuple(message for message, held in zip(messages, outside, strict=True) if not held)
+    unseen = (message for message, held in zip(messages, outside, strict=True) if held and not message.traits.border)
+    return kept, in_hash_order(unseen)
 
 
 def groups(messages: Sequence[Message]) -> list[str]:

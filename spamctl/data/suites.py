@@ -7,7 +7,8 @@ from typing import Final
 
 from spamctl.data.cleaning import clean
 from spamctl.data.everyday import FOLDER
-from spamctl.data.files import Columns, read_rows
+from spamctl.data.files import open_rows
+from spamctl.data.rows import Columns
 from spamctl.errors import DataError
 from spamctl.message import NOT_SPAM, SPAM, Label, Message, Traits
 
@@ -43,7 +44,7 @@ def _bundled(suite: str) -> Iterator[Message]:
 def _own(suite: str, path: Path) -> Iterator[Message]:
     """Yield the messages of a user's file, whatever its labels say; all of them must be readable."""
     try:
-        rows = list(read_rows(path, Columns("text", "text")))
+        rows = list(open_rows(path, Columns("text", "text")).rows)
     except DataError as error:
         raise DataError(f"--{suite} {path}: {error}".replace(f"--dataset {path} ", "")) from error
     for row in rows:

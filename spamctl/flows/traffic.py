@@ -97,11 +97,11 @@ class TrafficFlow(base.VerbFlow):
 
     def _draw(self, options: TrafficOptions) -> Drawn:
         """Return messages of the dataset's test part, a share of them drifted; for a preview, the pairs instead."""
-        from spamctl.data import corpus, parts, split
+        from spamctl.data import corpus, datasets, parts, split
         from spamctl.simulate import drift
 
         asked = {name: getattr(options, name) for name in corpus.CorpusRequest.__slots__}
-        found = corpus.read_corpus(corpus.CorpusRequest(**asked))
+        found = datasets.read_datasets(corpus.CorpusRequest(**asked))
         base.tell([f"messages from {found.origin}", *found.notes], found.warnings)
         test = split.split(found.messages, options.balance).test
         source = {"origin": found.origin, "sha256": found.sha256, "test_sha256": parts.digest(test), "test": len(test)}

@@ -135,6 +135,10 @@ class Engine:
         rows = self.tokenize(texts)
         return self.verdicts(rows, self.logits(rows))
 
+    def calls_spam(self, texts: Sequence[str]) -> list[bool]:
+        """Tell which texts are called spam, in order."""
+        return [verdict.classification == SPAM for verdict in self.classify(texts)]
+
     def verdicts(self, rows: Sequence[TokenRow], logits: Logits) -> list[Verdict]:
         """Return one verdict a row for its raw logit, in order."""
         return [self.verdict(row, logit) for row, logit in zip(rows, logits.tolist(), strict=True)]

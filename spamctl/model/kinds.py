@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from spamctl.message import Message
 from spamctl.model.calibration import Bools, Floats
+from spamctl.model.engine import Engine
 from spamctl.model.score import Interval, proportion, roc_auc
 
 VIEWS: Final[Mapping[str, Callable[[Message], str]]] = MappingProxyType(
@@ -55,6 +56,26 @@ def by_kind(messages: Sequence[Message], probabilities: ArrayLike, threshold: fl
         ordered = sorted(sizes, key=lambda one: (-sizes[one], one))
         found += [group_score(view, name, truth[names == name], p[names == name], threshold) for name in ordered]
     return tuple(found)
+
+
+def side_by_side(
+    messages: Sequence[Message], measured: Mapping[str, Mapping[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return `by_kind` of each filter as plain JSON, from its `probabilities` (N,) and the threshold of its `score`."""
+    return {
+        name: [one.as_dict() for one in by_kind(messages, found["probabilities"], found["score"]["threshold"])]
+        for name, found in measured.items()
+    }
+
+
+def held_out(messages: Sequence[Message], engine: Engine) -> list[dict[str, Any]]:
+    """Return `by_kind` of messages of families that were held out whole, as plain JSON; nothing if none were."""
+    if not messages:
+        return []
+    p = engine.probabilities(engine.logits(engine.tokenize([message.text for message in messages])))
+    truth = np.array([message.is_spam for message in messages], bool)
+    whole = group_score("held out", "kinds never seen", truth, p, engine.threshold)
+    return [one.as_dict() for one in (whole, *by_kind(messages, p, engine.threshold))]
 
 
 def group_score(view: str, name: str, truth: Bools, probabilities: Floats, threshold: float) -> GroupScore:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spamctl.message import Message
 from spamctl.model.calibration import Bools
 from spamctl.model.ngrams import BUCKETS, NgramExpert, count
+from spamctl.model.packaging import Validation
 
 COST = 1.0  # of LinearSVC; the best of .1, .3, 1 and 3 on families that were held out whole
 
@@ -38,6 +41,15 @@ def fit(counts: Any, is_spam: Bools, weights: Sequence[float] = ()) -> NgramExpe
     seen = np.asarray(counts.getnnz(axis=0)).ravel() > 0  # (BUCKETS,)
     frequencies = np.where(seen, scale.idf_, 0.0).astype(np.float32)
     return NgramExpert(frequencies, model.coef_[0].astype(np.float32), float(model.intercept_[0]))
+
+
+def beside(
+    validation: Validation, train: Sequence[Message], texts: Sequence[str], weights: Sequence[float]
+) -> Validation:
+    """Return validation rows with an expert that has learnt from `train`, and what it says of their `texts` (rows,)."""
+    is_spam = np.array([message.is_spam for message in train], bool)
+    expert = fit(counts_of([message.text for message in train]), is_spam, weights)
+    return replace(validation, expert=expert, margins=margins(expert, texts).tolist())
 
 
 def margins(expert: NgramExpert, texts: Sequence[str]) -> NDArray[np.float64]:

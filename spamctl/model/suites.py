@@ -58,7 +58,7 @@ class SuiteReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain JSON."""
-        return asdict(self)
+        return asdict(self) | {"faults": list(self.faults)}
 
 
 def check(suites: Mapping[str, Sequence[Message]], calls_spam: CallsSpam, *, seed: int = 0) -> SuiteReport:
@@ -80,16 +80,22 @@ def check(suites: Mapping[str, Sequence[Message]], calls_spam: CallsSpam, *, see
     return SuiteReport(tuple(lines), tuple(invariances))
 
 
+def faults_that_decide(report: Mapping[str, Any]) -> Sequence[str]:
+    """Return why a filter cannot lead, from a report as plain JSON; nothing where its suites were only to be shown."""
+    found: Sequence[str] = report["faults"] if report.get("decide") else ()
+    return found
+
+
 def _line(suite: str, name: str, messages: Sequence[Message], verdicts: Mapping[Message, bool]) -> Line:
     """Sum up one line of a suite, and say if a filter that does this to it cannot lead."""
     share = proportion(sum(verdicts[message] for message in messages), len(messages))
     fault = ""
     if not messages[0].is_spam and share.low > MOST_FLAGGED:
-        fault = f"{share.value:.0%} of {suite}, {name}, is called spam (at least {share.low:.1%}; {MOST_FLAGGED:.0%} may be)"
-    if messages[0].is_spam and share.high < LEAST_CAUGHT:
         fault = (
-            f"{share.value:.0%} of {suite}, {name}, is caught (at most {share.high:.1%}; {LEAST_CAUGHT:.0%} must be)"
+            f"{share.value:.0%} of {suite}, {name}, is called spam (at least {share.low:.1%}, not {MOST_FLAGGED:.0%})"
         )
+    if messages[0].is_spam and share.high < LEAST_CAUGHT:
+        fault = f"{share.value:.0%} of {suite}, {name}, is caught (at most {share.high:.1%}, not {LEAST_CAUGHT:.0%})"
     return Line(suite, name, len(messages), share, fault)
 
 

@@ -15,7 +15,7 @@ from spamctl.model.checkpoint import Checkpoints
 from spamctl.model.classifier import SpamClassifier, Tune
 from spamctl.model.features import HiddenStates, TokenIds, frozen, frozen_pass, length_batches
 from spamctl.model.loop import Part, Plan, Progress, fine_tune
-from spamctl.model.probe import fit_probe
+from spamctl.model.probe import fit_probe, out_of_fold
 from spamctl.model.tick import Tick, Ticking, ticks
 from spamctl.model.trunk import pool
 
@@ -25,9 +25,10 @@ MOST_SCORES = 2**21  # of attention, a head, in one batch: 32 rows of 256 tokens
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Hold token ids and labels of the rows to learn from and of those that stop it.
+    """Token ids and labels of the rows to learn from and of those that stop it.
 
-    `train_weights` says how much each row to learn from counts; without any, all count the same.
+    `train_weights` says how much each row to learn from counts; without any, all count the same. `train_groups` names
+    the family of kinds of each, where kinds are known: what is right on unseen kinds is then measured, too.
     """
 
     train: Rows
@@ -35,6 +36,7 @@ class Lesson:
     validation: Rows
     validation_is_spam: Sequence[bool]
     train_weights: Sequence[float] = ()
+    train_groups: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,10 @@ class Recipe:
 
 @dataclass(slots=True)
 class History:
-    """Hold what training measured: (step, loss in nats a row)."""
+    """What training measured: (step, loss in nats a row), and logits (rows,) of probes that never saw a family."""
 
     steps: int = 0
+    unseen: list[float] = field(default_factory=list)
     training: list[tuple[int, float]] = field(default_factory=list)
     validation: list[tuple[int, float]] = field(default_factory=list)
 
@@ -76,10 +79,12 @@ def tune(
         inputs.append((yield from _inputs(classifier, rows, still, recipe, name)))
     classifier.trunk.window(still, classifier.trunk.depth)
     features = yield from _pooled(classifier, inputs[0], recipe.frozen_dtype)
-    classifier.start_head(*fit_probe(features, np.array(lesson.train_is_spam), lesson.train_weights))
+    history, truth = History(), np.array(lesson.train_is_spam)
+    if lesson.train_groups:
+        history.unseen = out_of_fold(features, truth, lesson.train_groups, recipe.plan.seed).tolist()
+    classifier.start_head(*fit_probe(features, truth, lesson.train_weights))
     train = Part(inputs[0], lesson.train_is_spam, lesson.train_weights)
     validation = Part(inputs[1], lesson.validation_is_spam)
-    history = History()
     plan = replace(recipe.plan, bfloat16=recipe.frozen_dtype == torch.bfloat16)
     reached = 0  # what was found out before a training went on is told again, of earlier steps
     for progress in fine_tune(classifier, train, validation, plan, checkpoints):
