@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "spamctl" / "data" / "bundled"
-KEYS = ("text", "label", "kind", "family", "medium", "language", "style")
+KEYS = ("text", "label", "kind", "family", "medium", "language", "style", "chunk")
 
 
 def main() -> None:
