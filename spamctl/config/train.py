@@ -135,6 +135,9 @@ class TrainOptions(Options):
         "auto", "Numbers to multiply in while training; auto takes bf16 where the processor has it.", group="Training"
     )
 
+    head_units: Annotated[int, Ge(0), Le(4096)] = option(
+        256, "Units of the hidden layer of the head; 0 makes the head linear.", group="Model"
+    )
     second_expert: Literal["ngrams", "none"] = option(
         "ngrams", "Judge together with a linear model over n-grams, or by the language model alone.", group="Model"
     )

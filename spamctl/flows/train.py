@@ -148,7 +148,7 @@ class TrainFlow(base.VerbFlow):
                 checkpoint.folder_of(options.recorded(), self.corpus, learnt_from, self.chosen_model, self.chosen_depth)
             )
             chart = LossCard(current.card["loss"], steps=plan.steps(len(train)))
-            training = tuning.tune(bench.classifier(self.chosen_depth), lesson, recipe, checkpoints)
+            training = tuning.tune(bench.classifier(self.chosen_depth, options.head_units), lesson, recipe, checkpoints)
             with journal.live(self.mlflow_run) as told:
                 self.learnt, history = base.follow(training, lambda tick: _show(tick, chart, told))
             chart.draw()
@@ -167,7 +167,7 @@ class TrainFlow(base.VerbFlow):
             from spamctl.model import packaging, record, tuning
 
             bench = self._workbench(options)
-            classifier = bench.classifier(self.chosen_depth)
+            classifier = bench.classifier(self.chosen_depth, options.head_units)
             tuning.restore(classifier, options.tune, options.lora_rank, self.learnt)
             package = base.follow(
                 packaging.package(

@@ -11,15 +11,18 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load, save
 
+from spamctl.model import head, probe
 from spamctl.model.checkpoint import Checkpoints
 from spamctl.model.classifier import SpamClassifier, Tune
 from spamctl.model.features import HiddenStates, TokenIds, frozen, frozen_pass, length_batches
 from spamctl.model.loop import Part, Plan, Progress, fine_tune
-from spamctl.model.probe import fit_probe, out_of_fold
+from spamctl.model.probe import fit_probe
 from spamctl.model.tick import Tick, Ticking, ticks
 from spamctl.model.trunk import pool
 
 Rows = Sequence[Sequence[int]]
+Features = NDArray[np.float32]
+Bools = NDArray[np.bool_]
 MOST_SCORES = 2**21  # of attention, a head, in one batch: 32 rows of 256 tokens
 
 
@@ -80,9 +83,12 @@ def tune(
     classifier.trunk.window(still, classifier.trunk.depth)
     features = yield from _pooled(classifier, inputs[0], recipe.frozen_dtype)
     history, truth = History(), np.array(lesson.train_is_spam)
+    yield Tick("head", 0, 2, "parts")
     if lesson.train_groups:
-        history.unseen = out_of_fold(features, truth, lesson.train_groups, recipe.plan.seed).tolist()
-    classifier.start_head(*fit_probe(features, truth, lesson.train_weights))
+        history.unseen = _out_of_fold(classifier, features, truth, lesson.train_groups, recipe.plan.seed)
+    yield Tick("head", 1, 2, "parts")
+    _start(classifier, features, truth, lesson.train_weights, recipe.plan.seed)
+    yield Tick("head", 2, 2, "parts")
     train = Part(inputs[0], lesson.train_is_spam, lesson.train_weights)
     validation = Part(inputs[1], lesson.validation_is_spam)
     plan = replace(recipe.plan, bfloat16=recipe.frozen_dtype == torch.bfloat16)
@@ -99,6 +105,23 @@ class Training(Tick):
     """Tell a step of training, with its loss."""
 
     progress: Progress | None = None
+
+
+def _start(classifier: SpamClassifier, features: Features, truth: Bools, weights: Sequence[float], seed: int) -> None:
+    """Start the head from what is best on the features of the frozen model."""
+    if classifier.hidden is None:
+        classifier.start_head(*fit_probe(features, truth, weights))
+    else:
+        classifier.start_hidden(head.fit(features, truth, classifier.hidden.out_features, seed=seed, weights=weights))
+
+
+def _out_of_fold(
+    classifier: SpamClassifier, features: Features, truth: Bools, groups: Sequence[str], seed: int
+) -> list[float]:
+    """Return the logits (rows,) of heads like the classifier's that never saw the family of a row."""
+    if classifier.hidden is None:
+        return list(map(float, probe.out_of_fold(features, truth, groups, seed)))
+    return list(map(float, head.out_of_fold(features, truth, groups, classifier.hidden.out_features, seed)))
 
 
 def restore(classifier: SpamClassifier, recipe_tune: Tune, lora_rank: int, learnt: bytes) -> None:

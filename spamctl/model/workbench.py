@@ -33,10 +33,10 @@ class Workbench:
         """Return the token ids of [text, label] rows."""
         return self.tokenizer.encode([text for text, _ in rows])
 
-    def classifier(self, depth: int) -> SpamClassifier:
-        """Cut the trunk to `depth` blocks and put a head on it."""
+    def classifier(self, depth: int, units: int = 0) -> SpamClassifier:
+        """Cut the trunk to `depth` blocks and put a head on it, with a hidden layer of so many units."""
         self.trunk.cut(depth)
-        return SpamClassifier(self.trunk).to(self.device)
+        return SpamClassifier(self.trunk, units).to(self.device)
 
 
 def open_workbench(

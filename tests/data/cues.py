@@ -8,8 +8,11 @@ import numpy as np
 from spamctl.message import Message
 from spamctl.model.score import roc_auc
 
-_LINK = re.compile(r"https?://|www\.|\b[\w-]+(?:\.[\w-]+)*\.(?:[a-z]{2,6})/\S|\b[\w-]+\.(?:com|net|org|info|biz|io|co|uk|in|de|me|shop|xyz|app)\b")
-_AMOUNT = re.compile(r"[$£€¥₹₦]|\b(?:rs|inr|usd|eur|ksh|kes|php|idr|rp|rm|aed|zar|ngn|tl|kr|zł|chf)\b\.?\s?\d", re.IGNORECASE)
+_LINK = re.compile(
+    r"https?://|www\.|\b[\w-]+(?:\.[\w-]+)*\.[a-z]{2,6}/\S|\b[\w-]+\.(?:com|net|org|info|co|in|de|io|app|shop)\b"
+)
+_MONEY = "rs|inr|usd|eur|ksh|kes|php|idr|rp|rm|aed|zar|ngn|tl|kr|zł|chf"
+_AMOUNT = re.compile(rf"[$£€¥₹₦]|\b(?:{_MONEY})\b\.?\s?\d", re.IGNORECASE)
 _TLD = re.compile(r"\b[\w-]+\.([a-z]{2,6})(?:/|\b)")
 
 NUMBERS: Mapping[str, Callable[[str], float]] = {

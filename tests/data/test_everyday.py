@@ -68,8 +68,7 @@ def test_no_two_messages_are_near_duplicates(messages):
         text = re.sub(r"\d", "0", " ".join(message.text.lower().split()))
         sketch = MinHash(num_perm=64, seed=1)
         sketch.update_batch([text[start : start + 5].encode() for start in range(max(1, len(text) - 4))])
-        for other in index.query(sketch):
-            found.append((messages[other].text, message.text))
+        found += [(messages[other].text, message.text) for other in index.query(sketch)]
         index.insert(place, sketch)
     assert found == []
 
@@ -84,10 +83,10 @@ def test_no_cue_decides(natural):
 
 
 def test_telephone_numbers_are_masked_or_reserved(messages):
-    whole = re.compile(r"(?<![\dX*x•])\+?\d{2,3}[ -]?\d{3,4}[ -]?\d{4,6}(?![\dX*x•])")
-    reserved = re.compile(r"555|07700 ?900|1800|0800|1-800|0000|1234|98\d{4}00")
-    suspects = [found[0] for message in messages for found in whole.finditer(message.text) if len(re.sub(r"\D", "", found[0])) in {10, 12} and found[0].startswith("+")]
-    assert [one for one in suspects if not reserved.search(one)] == []
+    whole = re.compile(r"(?<![\dX*x•])\+\d{2,3}[ -]?\d{3,4}[ -]?\d{4,6}(?![\dX*x•])")
+    reserved = re.compile(r"555|7700[ -]?900|1632|0000")
+    found = [match[0] for message in messages for match in whole.finditer(message.text)]
+    assert [number for number in found if not reserved.search(number)] == []
 
 
 def test_a_damaged_corpus_is_refused(tmp_path, monkeypatch):
