@@ -15,6 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from spamctl.model.probe import folds
 
 EPOCHS, BATCH, RATE, DECAY = 8, 64, 1e-3, 0.1
+LEAST_STEPS = 500  # fewer leave the hidden layer as chance drew it
 DROPOUT = 0.3
 
 Features = NDArray[np.float32]
@@ -40,9 +41,10 @@ def fit(
     _start(out, chance)
     learning = [*hidden.parameters(), *out.parameters()]
     optimizer = torch.optim.AdamW(learning, lr=RATE, weight_decay=DECAY)
-    steps = EPOCHS * -(-len(targets) // BATCH)
-    step = 0
-    for _ in range(EPOCHS):
+    a_pass = -(-len(targets) // BATCH)
+    passes = max(EPOCHS, -(-LEAST_STEPS // a_pass))
+    steps, step = passes * a_pass, 0
+    for _ in range(passes):
         for batch in torch.randperm(len(targets), generator=chance).split(BATCH):
             raised = torch.relu(hidden(_dropped(rows[batch], chance)))  # (B, U)
             logits = out(_dropped(raised, chance)).squeeze(-1)  # (B,)
