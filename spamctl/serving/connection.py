@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import deque
 from typing import Any
 
 import httptools
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from spamctl.serving.door import NO_HTTP, Door
+from spamctl.serving.door import NO_HTTP, Door, Flow
 from spamctl.serving.guard import HEADERS
 from spamctl.serving.refusal import Refusal, answer, of_status
 
@@ -27,19 +25,6 @@ FREE = 8  # bytes of chunk sizes and their like that a byte of a body may bring 
 _UPGRADE = frozenset({b"upgrade", b"http2-settings"})
 
 
-class _Flow(FlowControl):
-    """Read nothing more from a client as long as requests of it are waiting for their turn."""
-
-    def __init__(self, transport: asyncio.Transport, queue: deque[Any]) -> None:
-        super().__init__(transport)
-        self._queue = queue
-
-    def resume_reading(self) -> None:
-        """Read on, if nothing waits."""
-        if not self._queue:
-            super().resume_reading()
-
-
 class Connection(HttpToolsProtocol):
     """Speak HTTP as uvicorn does, which waits for ever for a client, and keeps as much of a head or a trailer as comes.
 
@@ -50,7 +35,7 @@ class Connection(HttpToolsProtocol):
     * it does not take its answer: `answer_s`;
     * it has been refused, and may read that: `last_s`.
 
-    While a route reads a body or makes an answer the route keeps the time.
+    While a route reads a body or makes an answer, the route keeps the time.
     """
 
     def __init__(self, door: Door, **more: Any) -> None:
@@ -72,7 +57,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Begin to wait for a request."""
         super().connection_made(transport)
-        self.flow = _Flow(transport, self.pipeline)
+        self.flow = Flow(transport, self.pipeline)
         self._since = self.loop.time()
         self._door.enter(self, self.loop)
 
@@ -111,6 +96,13 @@ class Connection(HttpToolsProtocol):
         """Go on with the answer."""
         self._stalled = None
         super().resume_writing()
+
+    def shutdown(self) -> None:
+        """End as soon as what was asked is answered."""
+        if self._deaf and not self._is_at_work():
+            self.abort()
+        else:
+            super().shutdown()
 
     # What the door asks
 
