@@ -10,9 +10,10 @@ import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from spamctl.serving.door import NO_HTTP, Door, Flow
+from spamctl.serving.door import NO_HTTP, Door
 from spamctl.serving.guard import HEADERS
 from spamctl.serving.refusal import Refusal, answer, of_status
+from spamctl.serving.wire import Flow, OnePiece
 
 MOST_BYTES = 64 * 1024
 MOST_LINES = 200  # of a head: each costs many times its length
@@ -177,6 +178,7 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Begin with the request that waits next, or wait for one."""
         self.server_state.total_requests += 1
+        self._piece.flush()
         self._since = self.loop.time()
         if self.transport.is_closing():
             return
@@ -233,7 +235,8 @@ class Connection(HttpToolsProtocol):
         self._unparsed = memoryview(b"\r\n".join([*lines, b"", rest]) + bytes(self._unparsed))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        self._running = cycle
+        self._running, self._piece = cycle, OnePiece(self.transport, self.loop)
+        cycle.transport = self._piece  # type: ignore[assignment]  # all that it uses of one
         super()._start_asgi_task(cycle, app)
 
     def _is_at_work(self) -> bool:

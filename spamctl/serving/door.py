@@ -7,9 +7,7 @@ import heapq
 import resource
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-from uvicorn.protocols.http.flow_control import FlowControl
+from typing import Protocol
 
 from spamctl.serving.telling import Occasions
 
@@ -113,16 +111,3 @@ def most_connections() -> int:
     if files == resource.RLIM_INFINITY:
         return MOST_CONNECTIONS
     return max(LEAST_CONNECTIONS, min(MOST_CONNECTIONS, files - OTHER_FILES - SPARE))
-
-
-class Flow(FlowControl):
-    """Read nothing more from a client as long as requests of it are waiting for their turn."""
-
-    def __init__(self, transport: asyncio.Transport, queue: deque[Any]) -> None:
-        super().__init__(transport)
-        self._queue = queue
-
-    def resume_reading(self) -> None:
-        """Read on, if nothing waits."""
-        if not self._queue:
-            super().resume_reading()

@@ -257,6 +257,15 @@ def test_a_client_that_says_no_more_gets_its_answers(port):
             assert whole(line).count(b"HTTP/1.1 200 ") == answers
 
 
+def test_an_answer_comes_in_one_piece(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as line:
+        for _ in range(50):
+            line.sendall(GET % b"/soon")
+            assert line.recv(65536).endswith(b"\r\n\r\n/soon")
+        line.sendall(b"HEAD /soon HTTP/1.1\r\nhost: x\r\n\r\n" + b"noise\r\n\r\n")
+        assert [piece[:3] for piece in whole(line).split(b"HTTP/1.1 ")[1:]] == [b"200", b"400"]
+
+
 # Pipelining, and other versions
 
 
