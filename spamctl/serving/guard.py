@@ -22,6 +22,7 @@ from spamctl.serving.refusal import CLOSE, Refusal, of_status, quoted
 
 OPEN = frozenset({"/ping", "/health"})  # they need no token
 ANY_HOST = "*"
+OLD_HOST = "localhost"
 ELSEWHERE = "other"  # the route of a request that no route answers
 CHALLENGE = {"www-authenticate": 'Basic realm="spamctl", Bearer realm="spamctl"'}
 HEADERS = {
@@ -29,6 +30,7 @@ HEADERS = {
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
+    "cross-origin-resource-policy": "same-origin",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
 }
 
@@ -61,8 +63,10 @@ class Access:
             return False
         name = (found[1] or found[2]).rstrip(".")
         address = _address(name)
-        if name == "localhost" or (address is not None and address.is_loopback):
+        if _is_loopback(name, address):
             return True
+        if address is not None and address.is_unspecified and any(map(_is_loopback_name, self.hosts)):
+            return True  # http://0.0.0.0:8080 leads here, too
         return any(_matches(name, address, allowed.lower()) for allowed in self.hosts)
 
     def allows_credentials(self, authorization: str) -> bool:
@@ -116,6 +120,8 @@ class Guard:
     def _admit(self, scope: Scope) -> None:
         """Raise Refusal if the request is not for this server, or not from one who may use it."""
         hosts = list(_values(scope, b"host"))
+        if not hosts and scope.get("http_version") == "1.0":
+            hosts = [OLD_HOST]  # it had none, and no browser speaks it
         if len(hosts) != 1 or not self._access.allows_host(hosts[0]):
             told = f"the Host {quoted(hosts[0])} is not allowed" if hosts else "the request has no Host"
             raise of_status(403, f"{told}: use the server's own name, or start it with --allowed-hosts", _close(scope))
@@ -215,6 +221,14 @@ def _address(name: str) -> Address | None:
         return None
 
 
+def _is_loopback(name: str, address: Address | None) -> bool:
+    return name == "localhost" or (address is not None and address.is_loopback)
+
+
+def _is_loopback_name(host: str) -> bool:
+    return _is_loopback(host.lower(), _address(host))
+
+
 def _matches(name: str, address: Address | None, allowed: str) -> bool:
     """Tell whether an allowed host is meant; who listens on all addresses is meant by each of them."""
     if allowed.startswith("*."):
@@ -231,4 +245,5 @@ def _log(scope: Scope, error: BaseException) -> None:
     while chain is not None:
         told += [f"{type(chain).__module__}.{type(chain).__qualname__} at", *traceback.format_tb(chain.__traceback__)]
         chain = chain.__cause__ or (None if chain.__suppress_context__ else chain.__context__)
-    logger.error("request %s: %s", scope["state"]["request_id"], "\n".join(line.rstrip() for line in told))
+    trace = "\n".join(line.rstrip() for line in told)
+    logger.error("request %s: %s", scope["state"]["request_id"], trace, extra={"kind": trace})

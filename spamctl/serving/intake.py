@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 
-from spamctl.serving.refusal import CLOSE, Refusal, of_status
+from spamctl.serving.refusal import CLOSE, Refusal, of_status, quoted
 
 MIB = 2**20
 SOON = {"retry-after": "1"}
 FREE_BYTES = 2**16  # of each body are not counted: slow senders of long bodies must not shut out short ones
 _HEARING_OUT_S = 1.0
+_PLAIN = {"content-encoding": {"", "identity"}, "transfer-encoding": {"", "identity", "chunked"}}
 
 
 @dataclass(slots=True)
@@ -49,12 +50,13 @@ class Intake:
     async def body(self, request: Request) -> AsyncIterator[bytes]:
         """Lend the body of a request, counted until it is given back.
 
-        Raises Refusal: 413 if it is too long, by its Content-Length or as it comes, 429 if the other bodies leave no
-        room for it, 408 if it comes too slowly. Raises ClientDisconnect if the client has gone.
+        Raises Refusal: 415 if it is compressed, 413 if it is too long, by its Content-Length or as it comes, 429 if the
+        other bodies leave no room for it, 408 if it comes too slowly. Raises ClientDisconnect if the client has gone.
         """
         share = _Share()
         try:
             try:
+                _refuse_encoded(request)
                 async with asyncio.timeout(self._patience_s):
                     body = await self._whole(request, share)
             except TimeoutError:
@@ -108,6 +110,15 @@ async def _next(request: Request) -> tuple[bytes, bool]:
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
     return message.get("body", b""), message.get("more_body", False)
+
+
+def _refuse_encoded(request: Request) -> None:
+    """Refuse a body that would have to be decoded first, naming how it is encoded."""
+    for header, plain in _PLAIN.items():
+        for given in ",".join(request.headers.getlist(header)).split(","):
+            if given.strip().lower() not in plain:
+                told = f"the body is encoded as {quoted(given.strip())}: send it as it is, without {header.title()}"
+                raise of_status(415, told)
 
 
 def _announced(request: Request) -> int:

@@ -20,7 +20,7 @@ REASONS: Final = {
     405: "The route does not answer this method; `Allow` names those that it does.",
     408: "The body came too slowly.",
     413: "The body is too long, or has too many rows.",
-    415: "The Content-Type is missing, or not read here.",
+    415: "The Content-Type is missing, or not read here, or the body is compressed.",
     429: "Too many requests are being answered; try again after `Retry-After` seconds.",
     500: "Something is wrong with the server; its log says what, under the request id.",
     503: "Not ready, or the answer could not be stored; try again after `Retry-After` seconds.",

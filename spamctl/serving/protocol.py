@@ -28,6 +28,7 @@ _VALUES_A_ROW = 8  # no spelling needs more
 _LONG = 2**16  # shorter bodies fill nothing
 # So many values of JSON, and one cell of a table with what ends it; possessive, so that no input makes them backtrack.
 _MORE_VALUES = r'(?s:(?:[^",]++|"(?:[^"\\]++|\\.)*+"?)*+,){%d}+'
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _EMPTY_LINES = re.compile(r"[\r\n]*+")
 _CELL = re.compile(r'(?:"((?:[^"]++|"")*+)"|([^,"\r\n][^,\r\n]*+)?)(,|\r\n|\n|\r|\Z)')
 
@@ -90,6 +91,9 @@ def _decoded(body: bytes) -> str:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
+        for start, encoding in _COMPRESSED.items():
+            if body.startswith(start):
+                raise of_status(415, f"the body is compressed by {encoding}: send it as it is") from None
         raise of_status(400, f"the body is not UTF-8 at byte {error.start}: send it as UTF-8") from None
     return text.removeprefix("\ufeff")
 

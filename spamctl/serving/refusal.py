@@ -55,6 +55,16 @@ def body(refusal: Refusal, request_id: str) -> bytes:
     return written
 
 
+def answer(refusal: Refusal, request_id: str, headers: Mapping[str, str]) -> bytes:
+    """Return a whole answer as HTTP spells it, after which the connection ends, for a request that no route sees."""
+    text = body(refusal, request_id)
+    lines = [f"HTTP/1.1 {refusal.status} {refusal.code.replace('_', ' ').title()}"]
+    every = {**headers, **refusal.headers, **CLOSE, "x-request-id": request_id}
+    every |= {"content-type": "application/json", "content-length": str(len(text))}
+    lines += [f"{name}: {value}" for name, value in every.items()]
+    return "\r\n".join((*lines, "", "")).encode("ascii") + text
+
+
 def quoted(text: str) -> str:
     """Repeat a piece of the input: escaped, in quotes, and cut to 40 characters."""
     return f"'{visible(text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + '...')}'"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import os
 import signal
@@ -17,15 +18,16 @@ import uvicorn
 from spamctl.errors import ArtefactError, UsageError
 from spamctl.serving import siblings
 from spamctl.serving.app import create_app
+from spamctl.serving.connection import Connection
 from spamctl.serving.deployment import Deployments
+from spamctl.serving.door import Door
 from spamctl.serving.follow import read_releases
 from spamctl.serving.guard import Access
-from spamctl.serving.head import BoundedHead
 from spamctl.serving.metrics import Metrics, shared_folder
 from spamctl.serving.recent import Figures
 from spamctl.serving.service import Archive, Service
 from spamctl.serving.settings import Settings
-from spamctl.serving.telling import Tell
+from spamctl.serving.telling import Tell, sparing_log
 from spamctl.store.capture import Capture
 from spamctl.store.database import open_store
 
@@ -114,11 +116,12 @@ class Server(uvicorn.Server):
     def __init__(self, service: Service, settings: Settings, tell: Tell, ready: Callable[[], None]) -> None:
         self._service, self._settings, self._tell, self._ready = service, settings, tell, ready
         self.stopped_by = signal.SIGTERM
+        self._door = Door()
         app = create_app(service, Access(settings.token, settings.hosts))
         super().__init__(
             uvicorn.Config(
                 app,
-                http=BoundedHead,
+                http=functools.partial(Connection, self._door),  # type: ignore[arg-type]  # it makes one
                 loop="none",  # ours already runs
                 lifespan="off",
                 ws="none",
@@ -126,7 +129,6 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 backlog=BACKLOG,
-                timeout_keep_alive=75,
                 timeout_graceful_shutdown=max(1, round(settings.limits.drain_s)),
             )
         )
@@ -136,7 +138,8 @@ class Server(uvicorn.Server):
         folder, recent = self._service.siblings, self._service.recent
         beside = siblings.answering(folder, lambda: recent.activity().to_json()) if folder else contextlib.nullcontext()
         async with beside:
-            await self.serve(sockets=[listener])
+            with sparing_log(self._door.occasions):
+                await self.serve(sockets=[listener])
 
     @property
     def patience_s(self) -> float:
@@ -208,10 +211,12 @@ class Server(uvicorn.Server):
             self._tell(f"version {current.version} stays: another one cannot be served: {fault}")
 
     async def _log(self) -> None:
-        """Say once a second what was done in it, if anything was."""
+        """Say once a second what was done in it, if anything was, and what was refused before any route."""
         told = self._service.recent.rows
         while True:
             await asyncio.sleep(TICK_S)
+            for line in self._door.occasions.lines():
+                self._tell(line)
             rows, figures = self._service.recent.rows, Figures.of([self._service.recent.activity(TICK_S)])
             if rows != told and figures.p50_ms is not None and figures.p99_ms is not None:
                 share = f"{figures.spam_share:.0%} spam, " if figures.spam_share is not None else ""

@@ -1,9 +1,20 @@
-"""Tell an operator who may have stopped listening, and go on."""
+"""Tell an operator what happens, who may have stopped listening, and never more often than anyone could read."""
+
+from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TextIO
 
 Tell = Callable[[str], object]
+
+EVERY_S = 10.0
+MOST_KINDS = 50
+MOST_SHOWN = 120
+OTHERS = "other log records left out"
 
 
 def heard_or_not(tell: Tell) -> Tell:
@@ -17,3 +28,66 @@ def heard_or_not(tell: Tell) -> Tell:
             tell(text)
 
     return told
+
+
+class Occasions:
+    """Count what anyone may bring about as often as they like, and tell of each kind once in a while."""
+
+    def __init__(self, every_s: float = EVERY_S, clock: Callable[[], float] = time.monotonic) -> None:
+        """Tell of a kind at most every `every_s` seconds."""
+        self._every_s, self._clock = every_s, clock
+        self._counts: Counter[str] = Counter()
+        self._told: dict[str, float] = {}  # when each kind was told of
+
+    def count(self, kind: str) -> None:
+        """Count one more of a kind, whose name says what it is in the plural."""
+        self._counts[kind] += 1
+
+    def lines(self) -> Iterator[str]:
+        """Yield a line for each kind that has not been told of for long, and begin its count anew."""
+        now = self._clock()
+        for kind, number in list(self._counts.items()):
+            told = self._told.get(kind)
+            if told is None or now - told >= self._every_s:
+                del self._counts[kind]
+                self._told[kind] = now
+                yield f"{kind}: {number:,}" + (f" in {now - told:.0f} s" if told is not None else "")
+        for kind, told in list(self._told.items()):
+            if now - told > self._every_s and kind not in self._counts:
+                del self._told[kind]
+
+
+class SparingLog(logging.StreamHandler[TextIO]):
+    """Write the first record of a kind to standard error, and count those that follow within seconds.
+
+    A kind is the place in the code that logs; a record names a finer one by `extra={"kind": ...}`.
+    """
+
+    def __init__(self, occasions: Occasions, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self.setLevel(logging.WARNING)
+        self._occasions, self._clock = occasions, clock
+        self._written: dict[tuple[str, str], tuple[float, str]] = {}  # when, and how it began
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, or count it."""
+        now, kind = self._clock(), (record.name, str(getattr(record, "kind", record.msg)))
+        self._written = {kind: first for kind, first in self._written.items() if now - first[0] < EVERY_S}
+        if kind in self._written:
+            self._occasions.count(f"more log records like: {self._written[kind][1]}")
+        elif len(self._written) >= MOST_KINDS:
+            self._occasions.count(OTHERS)
+        else:
+            self._written[kind] = now, self.format(record).partition("\n")[0][:MOST_SHOWN]
+            super().emit(record)
+
+
+@contextlib.contextmanager
+def sparing_log(occasions: Occasions) -> Iterator[None]:
+    """Log by `SparingLog` while the block lasts."""
+    handler, root = SparingLog(occasions), logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)

@@ -28,7 +28,8 @@ from sqlalchemy.exc import DBAPIError
 from spamctl.errors import SpamctlError, UnavailableError
 from spamctl.store.address import parse
 from spamctl.store.database import open_store
-from spamctl.store.faults import Fault, fault_behind
+from spamctl.store.faults import Fault, fault_behind, is_of_values
+from spamctl.store.inspection import Inspector
 from spamctl.store.rows import CapturedRow, ShadowVerdict
 from spamctl.store.sink import Group, Sink
 from spamctl.store.waiting import Waiting
@@ -71,6 +72,7 @@ class Capture:
         """
         open_store(address, create=True).close()
         self._sink = Sink(parse(address))
+        self._inspector = Inspector(parse(address))
         self._mode = mode
         self._timeout_s = timeout_s
         self._most_waiting = most_waiting
@@ -113,7 +115,9 @@ class Capture:
         """Return the counts so far; `reachable` is False once the store has failed for a second."""
         with self._lock:
             counts = {name: self._counts[name] for name in ("stored", "repeated", "failed", "late", "waiting")}
-            return CaptureStats(**counts, reachable=self._failing_s() < _UNREADY_S, fault=self._fault)
+            unsound = self._inspector.fault
+            reachable = self._failing_s() < _UNREADY_S and not unsound
+            return CaptureStats(**counts, reachable=reachable, fault=unsound or self._fault)
 
     def close(self, timeout_s: float = 30.0) -> bool:
         """Take no more, write what waits, and let the store go; return whether the writer came to its end.
@@ -121,6 +125,7 @@ class Capture:
         All futures are settled when it returns. It lasts no longer than `timeout_s`, in seconds: a database that hangs
         is left to hang. Calling it again is harmless.
         """
+        self._inspector.close()
         with self._lock:
             self._closing = True
             self._lock.notify_all()
@@ -186,19 +191,21 @@ class Capture:
         try:
             new = self._sink.write(claim)
         except Exception as error:
-            if not _is_of_values(error):
+            if not is_of_values(error):
                 self._put_back(group)
                 raise
-            self._part(group, type(error).__name__)
+            self._part(group, error)
             return False
         self._acknowledge(claimed, new)
         return bool(claimed)
 
-    def _part(self, group: list[Waiting], kind: str) -> None:
+    def _part(self, group: list[Waiting], error: Exception) -> None:
         """Find the request whose values are refused, so that it fails alone; the error itself would show its text."""
         if len(group) == 1:
-            logger.error("%s: the store refuses the values of a request of %d rows", kind, group[0].rows)
-            self._fail(group, Fault.REFUSED.words)
+            fault = fault_behind(error) or Fault.REFUSED
+            told = f"{type(error).__name__}: the store refuses the values" if fault is Fault.REFUSED else str(error)
+            logger.error("%s of a request of %d rows", told, group[0].rows)
+            self._fail(group, fault.words)
             self._put_back(group)
             return
         for waiting in group:
@@ -264,8 +271,8 @@ class Capture:
 
     def _refusal(self, rows: int) -> str:
         """Say why no more is taken, if that is so."""
-        if self._closing:
-            return "capture is closing"
+        if unready := "capture is closing" if self._closing else self._inspector.fault:
+            return unready
         return "too many rows wait for the store" if self._counts["waiting"] + rows > self._most_waiting else ""
 
     def _fail(self, requests: list[Waiting], words: str) -> None:
@@ -290,10 +297,3 @@ class Capture:
     def _patience_s(self) -> float:
         """Say how long a request may wait: only for a moment if the store is known to be down."""
         return min(_MOMENT_S, self._timeout_s) if self._failing_s() > self._timeout_s else self._timeout_s
-
-
-def _is_of_values(error: Exception) -> bool:
-    """Tell whether the values are at fault, and not the store: waiting would not help."""
-    if isinstance(error, DBAPIError | SpamctlError | OSError):
-        return fault_behind(error) is Fault.REFUSED
-    return True

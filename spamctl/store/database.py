@@ -100,7 +100,7 @@ def open_address(
     """Open the store at an address that was read before; raise as `open_store` does."""
     try:
         if where.file and where.file.exists():
-            _examine(where, patience_s, create=create, check_pages=check_pages)
+            examine(where, patience_s, create=create, check_pages=check_pages)
         elif where.file:
             _make_private(where.file)
         engine = _sqlite(where, patience_s, pool_size) if where.file else _postgresql(where, patience_s, pool_size)
@@ -123,7 +123,7 @@ def _make_private(file: Path) -> None:
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
-def _examine(where: Address, patience_s: float, *, create: bool, check_pages: bool) -> None:
+def examine(where: Address, patience_s: float, *, create: bool, check_pages: bool) -> None:
     """Refuse a SQLite file that is no store of ours, or a damaged one, by reading it only.
 
     Never read it by other means: closing a plain file would drop the locks that this process holds on the database.

@@ -7,6 +7,12 @@ import errno
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 
+from spamctl.errors import SpamctlError, UnavailableError
+
+
+class NotKeptError(UnavailableError):
+    """The database took rows without an error, and they are not there."""
+
 
 class Fault(enum.Enum):
     """Name what can be wrong with a database, each with what to do about it."""
@@ -21,6 +27,7 @@ class Fault(enum.Enum):
     ABSENT = ("it does not answer", "start it, or correct the address")
     UNKNOWN = ("there is no such database", "create it, or correct the address")
     REFUSED = ("it refused the values", "report this as a bug of spamctl")
+    NOT_KEPT = ("it takes rows and does not keep them", "remove the trigger or the rule that another program made")
     OTHER = ("it refused the statement", "look at its own log")
 
     @property
@@ -87,8 +94,17 @@ def fault_behind(error: BaseException) -> Fault | None:
     """Tell what an error means that is a database's own, or was raised because of one; None if it is neither."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return Fault.FULL
+    if isinstance(error, NotKeptError):
+        return Fault.NOT_KEPT
     cause = error if isinstance(error, DBAPIError) else error.__cause__
     return fault_of(cause) if isinstance(cause, DBAPIError) else None
+
+
+def is_of_values(error: Exception) -> bool:
+    """Tell whether the values are at fault, and not the store: waiting would not help."""
+    if isinstance(error, DBAPIError | SpamctlError | OSError):
+        return fault_behind(error) in {Fault.REFUSED, Fault.NOT_KEPT}
+    return True
 
 
 def _connection_fault(words: str) -> Fault:

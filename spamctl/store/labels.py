@@ -13,6 +13,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from spamctl.message import NOT_SPAM, SPAM, Label, canonical_uuid
 from spamctl.store.database import Store
+from spamctl.store.keeping import not_kept
 from spamctl.store.queries import among
 from spamctl.store.tables import data, labels
 
@@ -71,9 +72,11 @@ def feedback(store: Store, uuid: str, label: Label, *, source: str = "user", ann
             return "unchanged"
         now = datetime.now(UTC)
         values = {"ground_truth": label, "label_source": source, "labeled_at": now}
-        connection.execute(update(data).where(data.c.uuid == row).values(values))
+        written = connection.execute(update(data).where(data.c.uuid == row).values(values)).rowcount
         entry = {"uuid": row, "date": now, "label": label, "source": source, "annotator": annotator}
-        connection.execute(insert(labels).values(entry))
+        logged = connection.execute(insert(labels).execution_options(preserve_rowcount=True), [entry]).rowcount
+        if written != 1 or logged != 1:
+            raise not_kept(labels if written else data, 1)
     return "recorded"
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from spamctl.store.database import Store
+from spamctl.store.keeping import not_kept
 from spamctl.store.tables import monitoring
 
 Verdict = Literal["ok", "warning", "failed"]
@@ -42,7 +43,11 @@ def append(store: Store, finding: Finding) -> bool:
     values = asdict(finding) | {"figures": json.dumps(finding.figures, allow_nan=False)}
     statement = insert(monitoring).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
     with store.writing() as connection:
-        return bool(connection.execute(statement, [values]).rowcount)
+        if new := bool(connection.execute(statement, [values]).rowcount):
+            return new
+        if connection.scalar(select(monitoring.c.run_id).where(monitoring.c.run_id == finding.run_id)) is None:
+            raise not_kept(monitoring, 1)
+        return new
 
 
 def history(store: Store, model_name: str, most: int = _NEWEST) -> list[Finding]:

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, and_, case, delete, exists, func, insert, 
 
 from spamctl.message import Label
 from spamctl.store.database import Store
+from spamctl.store.keeping import not_kept
 from spamctl.store.queries import Window
 from spamctl.store.rows import StoredRow
 from spamctl.store.tables import data, labels
@@ -100,7 +101,10 @@ def decide(store: Store, uuids: Sequence[str], label: Label, annotator: str, *, 
             values = {"ground_truth": label, "label_source": REVIEW, "labeled_at": now}
             connection.execute(update(data).where(data.c.uuid.in_([row.uuid for row in before])).values(values))
             entry = {"date": now, "label": label, "source": REVIEW, "annotator": annotator}
-            connection.execute(insert(labels), [entry | {"uuid": row.uuid} for row in before])
+            entries = [entry | {"uuid": row.uuid} for row in before]
+            statement = insert(labels).execution_options(preserve_rowcount=True)
+            if (written := connection.execute(statement, entries).rowcount) != len(entries):
+                raise not_kept(labels, len(entries) - written)
     return Decision(label, annotator, now, before)
 
 

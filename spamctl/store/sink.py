@@ -19,7 +19,8 @@ from spamctl.errors import UnavailableError
 from spamctl.store import tables
 from spamctl.store.address import Address
 from spamctl.store.database import WAL_LIMIT, Store, open_address
-from spamctl.store.faults import Fault, fault_of
+from spamctl.store.faults import Fault, NotKeptError, fault_of
+from spamctl.store.keeping import Row, has_triggers, require_kept
 from spamctl.store.rows import CapturedRow, ShadowVerdict, values
 
 # A lock that another program holds is waited for in slices, so that between two of them deadlines are looked at.
@@ -50,6 +51,7 @@ class Sink:
         self._paths = (str(address.file), self._wal) if address.file else ()
         self._files: tuple[tuple[int, int], ...] = ()
         self._tidy_from = 0.0
+        self._triggered = False  # another program runs something when we write
 
     def write(self, claim: Callable[[], Group]) -> int:
         """Write, in one transaction, what `claim` hands over once the lock is held; return how many rows were new.
@@ -61,16 +63,27 @@ class Sink:
         try:
             with connection.begin():
                 group = claim()
-                new = 0
-                if group.rows:
-                    new = connection.execute(self._rows, [values(row) for row in group.rows]).rowcount
-                if group.shadows:
-                    connection.execute(self._shadows, [values(shadow) for shadow in group.shadows])
+                new = self._insert(self._rows, [values(row) for row in group.rows])
+                self._insert(self._shadows, [values(shadow) for shadow in group.shadows])
             self._check_files()
+        except NotKeptError:
+            self._triggered = True
+            raise
         except DBAPIError as error:
             if fault_of(error) not in {Fault.LOCKED, Fault.REFUSED}:
                 self.close()
             raise
+        return new
+
+    def _insert(self, statement: Insert, rows: Sequence[Row]) -> int:
+        """Insert rows and return how many were new; raise NotKeptError if one is not there afterwards."""
+        if not rows:
+            return 0
+        assert self._connection  # noqa: S101 - for the type checker
+        new = self._connection.execute(statement, rows).rowcount
+        if new < len(rows) or self._triggered:
+            assert isinstance(statement.table, Table)  # noqa: S101 - for the type checker
+            require_kept(self._connection, statement.table, rows)
         return new
 
     def probe(self) -> None:
@@ -128,6 +141,7 @@ class Sink:
                     if self._wal:
                         connection.exec_driver_sql("PRAGMA wal_autocheckpoint = 0")  # `tidy` does it, after the answer
                     self._files = self._identities()
+                    self._triggered = has_triggers(connection, tables.data, tables.shadow_verdicts)
             except BaseException:
                 self.close()
                 raise
@@ -148,6 +162,8 @@ class Sink:
     def _check_files(self) -> None:
         """Refuse a commit that went into a file which is not there any more: SQLite would not notice."""
         if self._files == self._identities():
+            if self._paths and not _size(self._paths[0]):  # what the log holds is not enough to make it whole
+                raise UnavailableError("the store's file was emptied")
             return
         logger.warning("the store's file was moved, deleted or replaced; capture goes on in the one at its address")
         self._rescue()

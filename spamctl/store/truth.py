@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from spamctl.message import NOT_SPAM, SPAM, Label, canonical_uuid
 from spamctl.store.database import Store
+from spamctl.store.keeping import require_kept
 from spamctl.store.queries import ALL, PAGE, Window
 from spamctl.store.tables import data, truth
 
@@ -89,7 +90,7 @@ class TruthBook:
 def remember(store: Store, rows: Sequence[TrueRow]) -> int:
     """Write true rows in one transaction, and return how many were new: what is known of a uuid already stays.
 
-    Raises UnavailableError if the database fails; then none of them is written.
+    Raises UnavailableError if the database fails, or does not keep one of them; then none of them is written.
     """
     if not rows:
         return 0
@@ -97,7 +98,10 @@ def remember(store: Store, rows: Sequence[TrueRow]) -> int:
     insert = sqlite.insert if store.address.file else postgresql.insert
     statement = insert(truth).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
     with store.writing() as connection:
-        return connection.execute(statement, [asdict(row) | {"date": now} for row in rows]).rowcount
+        values = [asdict(row) | {"date": now} for row in rows]
+        if (new := connection.execute(statement, values).rowcount) < len(rows):
+            require_kept(connection, truth, values)
+        return new
 
 
 def find(store: Store, uuids: Sequence[str]) -> dict[str, TrueRow]:

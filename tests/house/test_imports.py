@@ -30,7 +30,6 @@ AT_THE_TOP = {
 }
 DECLARED_AND_NEVER_IMPORTED = {
     "gguf": "transformers reads GGUF files through it",
-    "httptools": "uvicorn parses HTTP with it",
     "metaflow-card-html": "Metaflow finds the html card in it",
     "onnxscript": "torch.onnx needs it",
     "psycopg": "SQLAlchemy reaches PostgreSQL through it",

@@ -53,7 +53,7 @@ MALFORMED = {
     "an overlong slash": (JSON, b'{"inputs": ["\xc0\xaf"]}', 400),
     "a cut character": (JSON, b'{"inputs": ["\xf0\x9f\x98"]}', 400),
     "0xff": (JSON, b"\xff\xfe\xfd", 400),
-    "gzip": (JSON, b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03", 400),
+    "gzip": (JSON, b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03", 415),
     "a form": (JSON, b"text=my+secret", 400),
     "XML": (JSON, b"<text>my secret</text>", 400),
     "deep lists": (JSON, b'{"inputs": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400),

@@ -161,6 +161,7 @@ FOREIGN = [
     "::1",
     "0x7f.1",
 ]
+OTHER_SPELLINGS = ["0.0.0.0", "0.0.0.0:8080", "[::]:8080"]
 OWN = ["localhost", "LOCALHOST", "localhost.", "localhost:8080", "127.0.0.1", "127.0.0.1:8080", "127.1.2.3", "[::1]:80"]
 
 
@@ -178,9 +179,22 @@ def test_a_loopback_host_is_our_own_on_every_route(service, routes, host):
         assert answer.status_code not in {403, 500}
 
 
+@pytest.mark.parametrize("bound", ["127.0.0.1", "localhost", "::1"])
+@pytest.mark.parametrize("host", OTHER_SPELLINGS)
+def test_on_a_loopback_address_the_spelling_of_all_addresses_is_our_own(service, routes, host, bound):
+    for method, path in routes:
+        answer = client(service, hosts=(bound,)).request(method, path, headers={"host": host})
+        assert answer.status_code not in {403, 500}
+
+
 @pytest.mark.parametrize(
     ("hosts", "host", "allowed"),
     [
+        (("10.0.0.1",), "0.0.0.0:8080", False),
+        (("filter.example",), "0.0.0.0:8080", False),
+        (("127.0.0.1", "filter.example"), "0.0.0.1", False),
+        (("127.0.0.1",), "10.0.0.1", False),
+        (("0.0.0.0",), "0.0.0.0:8080", True),
         (("filter.example",), "filter.example", True),
         (("Filter.Example",), "filter.EXAMPLE:8080", True),
         (("filter.example",), "other.example", False),
@@ -212,7 +226,16 @@ def test_a_request_with_two_hosts_or_none_is_refused(service):
     assert sent[0]["status"] == 403
 
 
-def ask(app, sent, *, headers=((b"host", b"localhost"),), kind="http", path="/"):
+@pytest.mark.parametrize(("version", "status"), [("1.0", 200), ("1.1", 403), ("2", 403)])
+def test_a_request_of_the_first_version_needs_no_host(service, version, status):
+    sent = []
+    ask(create_app(service, Access()), sent, headers=[], path="/version", http_version=version)
+    assert sent[0]["status"] == status
+    ask(create_app(service, Access()), sent, headers=[(b"host", b"evil.example")], http_version=version)
+    assert sent[2]["status"] == 403
+
+
+def ask(app, sent, *, headers=((b"host", b"localhost"),), kind="http", path="/", http_version="1.1"):
     """Speak ASGI to an application, and collect what it sends."""
     import asyncio
 
@@ -222,7 +245,14 @@ def ask(app, sent, *, headers=((b"host", b"localhost"),), kind="http", path="/")
     async def send(message):
         sent.append(message)
 
-    scope = {"type": kind, "method": "GET", "path": path, "headers": list(headers), "query_string": b""}
+    scope = {
+        "type": kind,
+        "http_version": http_version,
+        "method": "GET",
+        "path": path,
+        "headers": list(headers),
+        "query_string": b"",
+    }
     asyncio.run(app(scope, receive, send))
 
 

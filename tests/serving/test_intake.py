@@ -103,6 +103,24 @@ def test_a_body_that_does_not_come_is_refused_in_time():
     assert time.monotonic() - began < 2
 
 
+@pytest.mark.parametrize("header", ["Content-Encoding", "Transfer-Encoding"])
+@pytest.mark.parametrize(
+    ("given", "named"), [("gzip", "gzip"), ("BR", "BR"), ("identity, zstd", "zstd"), ("x" * 99, "x")]
+)
+def test_a_body_that_must_be_decoded_is_refused_by_the_name_of_its_encoding(header, given, named):
+    refusal = refused(intake(), b"{}", headers=[(header.lower().encode(), given.encode())])
+    assert refusal.status == 415
+    assert f"is encoded as '{named}" in refusal.message
+    assert f"without {header}" in refusal.message
+
+
+@pytest.mark.parametrize(
+    "given", [(b"content-encoding", b"identity"), (b"content-encoding", b""), (b"transfer-encoding", b"chunked")]
+)
+def test_a_body_that_is_as_it_is_may_say_so(given):
+    assert read(intake(), b"{}", headers=[given]) == b"{}"
+
+
 def test_drops_do_not_win_time():
     async def drop():
         await asyncio.sleep(0.05)

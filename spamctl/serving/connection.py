@@ -1,0 +1,296 @@
+"""Bound what comes on a connection outside of our routes: how long it is, and how long it may take."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+import httptools
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from spamctl.serving.door import NO_HTTP, Door
+from spamctl.serving.guard import HEADERS
+from spamctl.serving.refusal import Refusal, answer, of_status
+from spamctl.serving.wire import Flow, OnePiece
+
+MOST_BYTES = 64 * 1024
+MOST_LINES = 200  # of a head: each costs many times its length
+MOST_LEFT_BYTES = 64 * 2**20  # of a body that comes after its answer; a connection that brings more ends
+PIECE = 4096
+BREATH_S = 0.05  # between two looks at what a client sends that has been refused
+MOST_QUEUED = 16  # requests that wait for the answer to an earlier one, before the rest is left unread
+FREE = 8  # bytes of chunk sizes and their like that a byte of a body may bring with it
+
+_UPGRADE = frozenset({b"upgrade", b"http2-settings"})
+
+
+class Connection(HttpToolsProtocol):
+    """Speak HTTP as uvicorn does, which waits for ever for a client, and keeps as much of a head or a trailer as comes.
+
+    The door times each state in which the client has something to do:
+
+    * it has not asked, or it has been answered: `idle_s`, whatever comes that is no request;
+    * it has begun a head, or has been answered before the end of its body: `request_s`;
+    * it does not take its answer: `answer_s`;
+    * it has been refused, and may read that: `last_s`.
+
+    While a route reads a body or makes an answer, the route keeps the time.
+    """
+
+    def __init__(self, door: Door, **more: Any) -> None:
+        super().__init__(**more)
+        self._door = door
+        self._since = 0.0  # when the present state began
+        self._stalled: float | None = None  # since when the client takes nothing of its answer
+        self._running: RequestResponseCycle | None = None  # `cycle` is the newest, this one is being answered
+        self._in_head = self._in_body = self._upgrading = False
+        self._around = 0  # bytes of a head, or of all that is no body since the last of it
+        self._body = 0  # bytes of the body in the piece that is being parsed
+        self._left = 0  # bytes of the body that came after the answer
+        self._unparsed = memoryview(b"")
+        self._deaf = self._ended = False  # we read no more; the client says no more
+        self._last_words: Refusal | None = None
+
+    # What the loop tells
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self.flow = Flow(transport, self.pipeline)
+        self._since = self.loop.time()
+        self._door.enter(self, self.loop)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._door.leave(self)
+        self._deaf, self._unparsed = True, memoryview(b"")
+        self._disconnect(self._running)  # uvicorn tells the newest only
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came, a small piece after the other, so that no count goes far over its bound."""
+        if self._deaf:
+            self.flow.pause_reading()
+            self.loop.call_later(BREATH_S, self.flow.resume_reading)
+        elif len(data) <= PIECE and not self._unparsed:
+            self._parse(data)
+            self._parse_on()
+        else:
+            self._unparsed = memoryview(bytes(self._unparsed) + data if self._unparsed else data)
+            self._parse_on()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
+        """Answer what was asked in full before the client said that it says no more."""
+        self._ended = True
+        if self._in_body and self.pipeline:
+            self.pipeline.popleft()  # this one will never be whole
+        return self._is_at_work() and not self._awaits_body()
+
+    def pause_writing(self) -> None:
+        """Begin to wait for the client to take its answer."""
+        self._stalled = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Go on with the answer."""
+        self._stalled = None
+        super().resume_writing()
+
+    def shutdown(self) -> None:
+        """End as soon as what was asked is answered."""
+        if self._deaf and not self._is_at_work():
+            self.abort()
+        else:
+            super().shutdown()
+
+    # What the door asks
+
+    def waiting_since(self) -> float | None:
+        """Return since when the client is waited for, by the loop's clock; None while it waits for us."""
+        if self._stalled is not None:
+            return self._stalled
+        return None if self._is_at_work() and not self._awaits_body() else self._since
+
+    def look(self, now: float) -> bool:
+        """Hang up if the client took too long; tell whether it did so over a request or an answer."""
+        term = self._term()
+        if term is None or now - term[0] <= term[1]:
+            return False
+        overdue = not self._deaf and (self._in_head or self._in_body or self._stalled is not None)
+        if self._in_head and not self._deaf and self._stalled is None and not self.transport.is_closing():
+            self._refuse(of_status(408, "the head of the request did not come in time"))
+        else:
+            self.abort()
+        return overdue
+
+    def _term(self) -> tuple[float, float] | None:
+        """Return since when the client is waited for, and for how many seconds it may be; None while it waits."""
+        patience = self._door.patience
+        if self._stalled is not None:
+            return self._stalled, patience.answer_s
+        if self._deaf and self._last_words is None:
+            return self._since, patience.last_s
+        if self._is_at_work():
+            return None
+        if self.transport.is_closing():
+            return self._since, patience.answer_s
+        return self._since, patience.request_s if self._in_head or self._in_body else patience.idle_s
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._deaf = True
+        self.transport.abort()
+
+    # What the parser tells
+
+    def on_message_begin(self) -> None:
+        """Wait for the end of the head that has begun."""
+        super().on_message_begin()
+        self._in_head, self._around, self._since = True, 0, self.loop.time()
+
+    def on_headers_complete(self) -> None:
+        """Leave the rest to the routes, which bound the body."""
+        if self.parser.should_upgrade():
+            self._upgrading = True
+            return
+        self._in_head, self._around, self._left, self._since = False, 0, 0, self.loop.time()
+        super().on_headers_complete()
+        self._in_body = True
+        self.headers = []  # trailers go there, and from there nowhere: whoever let the request through saw none of them
+
+    def on_body(self, body: bytes) -> None:
+        """Count what the routes will not hear of."""
+        self._body += len(body)
+        if self.cycle.response_complete:
+            self._left += len(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Wait for the answer, or for the next request."""
+        if self._upgrading:
+            return
+        self._in_body, self._around = False, 0
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Begin with the request that waits next, or wait for one."""
+        self.server_state.total_requests += 1
+        self._piece.flush()
+        self._since = self.loop.time()
+        if self.transport.is_closing():
+            return
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._last_words is not None:
+            self._say(self._last_words)
+            return
+        if not self.pipeline and self._unparsed:
+            self._parse_on()
+        self.flow.resume_reading()
+        if self._ended and not self._is_at_work():
+            self.transport.close()
+
+    # The parsing itself
+
+    def _parse_on(self) -> None:
+        """Parse piece after piece of what came, as long as few requests wait."""
+        while self._unparsed and len(self.pipeline) <= MOST_QUEUED:
+            piece, self._unparsed = self._unparsed[:PIECE], self._unparsed[PIECE:]
+            self._parse(piece)
+
+    def _parse(self, piece: bytes | memoryview) -> None:
+        """Parse a piece, and refuse what is no HTTP, or brings too much that is no body."""
+        self._body = 0
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(bytes(piece[upgrade.args[0] :]))
+            return
+        except httptools.HttpParserError:
+            self._refuse_noise("this is no HTTP that is read here: send HTTP/1.1")
+            return
+        self._around = max(0, self._around + len(piece) - (1 + FREE) * self._body)
+        if self._around > MOST_BYTES:
+            what = "what is around the body" if self._in_body else "the head of the request"
+            self._refuse_noise(f"{what} is longer than {MOST_BYTES >> 10} KiB")
+        elif len(self.headers or ()) > MOST_LINES and (self._in_head or self._in_body):
+            self._refuse_noise(f"the request has more than {MOST_LINES} header lines")
+        elif self._left > MOST_LEFT_BYTES:
+            self._leave()
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Parse a head anew without its wish for another protocol: the parser would take the body for that protocol."""
+        self._upgrading = False
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode("ascii")
+        if method == b"CONNECT":
+            self._refuse_noise("this is no proxy: send GET or POST", 405)
+            return
+        lines = [method + b" " + self.url + b" HTTP/" + version]
+        lines += [name + b": " + value for name, value in self.headers if name not in _UPGRADE]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        self._unparsed = memoryview(b"\r\n".join([*lines, b"", rest]) + bytes(self._unparsed))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running, self._piece = cycle, OnePiece(self.transport, self.loop)
+        cycle.transport = self._piece  # type: ignore[assignment]  # all that it uses of one
+        super()._start_asgi_task(cycle, app)
+
+    def _is_at_work(self) -> bool:
+        """Tell whether an answer is being made."""
+        return self._running is not None and not self._running.response_complete
+
+    def _awaits_body(self) -> bool:
+        """Tell whether the request that is being answered has not come in full."""
+        return self._in_body and self._running is self.cycle
+
+    # The end
+
+    def _refuse_noise(self, message: str, status: int = 400) -> None:
+        """Refuse what no route could answer; it is counted, and not logged each time."""
+        self._door.occasions.count(NO_HTTP)
+        self._refuse(of_status(status, message))
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer a request that cannot go on, after all that came before it, and read no more."""
+        self._deaf, self._unparsed = True, memoryview(b"")
+        if self.transport.is_closing():
+            return
+        if self._in_body and self._running is not self.cycle:
+            self.pipeline.popleft()
+        if self._awaits_body():
+            self._disconnect(self.cycle)
+            if self.cycle.response_started:
+                self._leave()
+                return
+        elif self._is_at_work():
+            self._last_words = refusal
+            return
+        self._say(refusal)
+
+    def _disconnect(self, cycle: RequestResponseCycle | None) -> None:
+        """Let a route know that nothing more comes, and that nobody will hear it."""
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+
+    def _say(self, refusal: Refusal) -> None:
+        """Write a refusal, and hang up."""
+        self._last_words = None
+        self.transport.write(answer(refusal, str(uuid.uuid4()), HEADERS))
+        self._leave()
+
+    def _leave(self) -> None:
+        """End our side, and listen for a little while, slowly, without hearing anything.
+
+        If we ended at once, what the client is still sending would make its system throw our last words away.
+        """
+        self._deaf, self._unparsed, self._since = True, memoryview(b""), self.loop.time()
+        if self._ended:
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self.flow.resume_reading()
+            self.transport.write_eof()

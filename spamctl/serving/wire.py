@@ -1,0 +1,54 @@
+"""Read from a client no faster than it is answered, and write an answer in one piece."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from uvicorn.protocols.http.flow_control import FlowControl
+
+
+class Flow(FlowControl):
+    """Read nothing more from a client as long as requests of it are waiting for their turn."""
+
+    def __init__(self, transport: asyncio.Transport, queue: deque[Any]) -> None:
+        super().__init__(transport)
+        self._queue = queue
+
+    def resume_reading(self) -> None:
+        """Read on, if nothing waits."""
+        if not self._queue:
+            super().resume_reading()
+
+
+class OnePiece:
+    """Be the transport of one answer: uvicorn writes the head alone, and each write would be a packet of its own."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._held: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        """Write the head with what comes after it, or soon if nothing comes."""
+        if self._held is None:
+            self._held = data
+            self._loop.call_soon(self.flush)
+        else:
+            self._held, held = b"", self._held
+            self._transport.write(held + data if held else data)
+
+    def flush(self) -> None:
+        """Write what is held back."""
+        if self._held:
+            self._held, held = b"", self._held
+            self._transport.write(held)
+
+    def close(self) -> None:
+        """End the connection after what was written."""
+        self.flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Tell whether the connection has ended, or will."""
+        return self._transport.is_closing()
