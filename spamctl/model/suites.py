@@ -21,6 +21,8 @@ MOST_FLAGGED: Final = (
 )
 LEAST_CAUGHT: Final = 0.70  # of a line of must-catch: less, at the upper end of the interval
 
+MOST_CHANGED: Final = 240  # messages, drawn at random, that each harmless change is tried on: seconds, not a minute
+
 CallsSpam = Callable[[Sequence[str]], Sequence[bool]]
 
 
@@ -62,7 +64,7 @@ class SuiteReport:
 
 
 def check(suites: Mapping[str, Sequence[Message]], calls_spam: CallsSpam, *, seed: int = 0) -> SuiteReport:
-    """Score every message of the suites, by name, and every changed form of it, with the function that serves."""
+    """Score every message of the suites, by name, and changed forms of some, with the function that serves."""
     every = [message for messages in suites.values() for message in messages]
     verdicts = dict(zip(every, calls_spam([message.text for message in every]), strict=True))
     lines = [
@@ -71,9 +73,12 @@ def check(suites: Mapping[str, Sequence[Message]], calls_spam: CallsSpam, *, see
         for name in dict.fromkeys(message.traits.kind for message in messages)
     ]
     chance = random.Random(seed)
+    drawn = chance.sample(every, min(MOST_CHANGED, len(every)))
     invariances = []
     for change, applied in CHANGES.items():
-        pairs = [(message, changed) for message in every if (changed := applied(message.text, chance)) != message.text]
+        pairs = [(message, changed) for message in drawn if (changed := applied(message.text, chance)) != message.text]
+        if not pairs:
+            continue
         now = calls_spam([changed for _, changed in pairs])
         same = sum(verdicts[message] == flagged for (message, _), flagged in zip(pairs, now, strict=True))
         invariances.append(Invariance(change, len(pairs), proportion(same, len(pairs))))

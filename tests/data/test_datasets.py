@@ -19,7 +19,10 @@ def both():
 
 def own_file(folder, rows=40):
     path = folder / "mine, and more.csv"
-    lines = [f"{'spam' if n % 2 else 'ham'},message {'abcdefghij'[n % 10]}{'klmnopqrst'[n // 10]} of mine" for n in range(rows)]
+    lines = [
+        f"{'spam' if n % 2 else 'ham'},message {'abcdefghij'[n % 10]}{'klmnopqrst'[n // 10]} of mine"
+        for n in range(rows)
+    ]
     path.write_text("\n".join(["label,text", *lines]), encoding="utf-8")
     return path
 
@@ -30,7 +33,9 @@ def test_a_path_with_a_comma_is_one_dataset(tmp_path):
     assert names("sms-spam, everyday") == ("sms-spam", "everyday")
 
 
-@pytest.mark.parametrize(("dataset", "said"), [("sms-spam,", "a name is missing"), ("everyday,everyday", "named twice")])
+@pytest.mark.parametrize(
+    ("dataset", "said"), [("sms-spam,", "a name is missing"), ("everyday,everyday", "named twice")]
+)
 def test_a_list_that_cannot_be_meant_is_refused(dataset, said):
     with pytest.raises(DataError, match=said):
         names(dataset)
@@ -58,7 +63,9 @@ def test_where_all_rows_are_alike_none_has_a_weight():
 
 def test_what_describes_a_file_is_said_of_the_files_alone(tmp_path):
     path = tmp_path / "mail.csv"
-    path.write_text("kind,body\n" + "\n".join(f"{'junk' if n % 2 else 'ham'},{'xyz'[n % 3]}{chr(97 + n)} text" for n in range(24)))
+    path.write_text(
+        "kind,body\n" + "\n".join(f"{'junk' if n % 2 else 'ham'},{'xyz'[n % 3]}{chr(97 + n)} text" for n in range(24))
+    )
     request = CorpusRequest(f"sms-spam,{path}", text_column="body", label_column="kind", spam_label="junk")
     assert sum(message.traits.dataset == OWN for message in read_datasets(request).messages) == 24
     with pytest.raises(DataError, match="describe a file"):

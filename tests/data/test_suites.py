@@ -21,7 +21,9 @@ def test_every_line_has_forty_messages_and_one_label():
 
 def test_no_message_of_a_suite_stands_in_the_corpus():
     corpus = {seen_key(message.text) for message in read_everyday()[1]}
-    assert not [message for messages in read_suites().values() for message in messages if seen_key(message.text) in corpus]
+    assert not [
+        message for messages in read_suites().values() for message in messages if seen_key(message.text) in corpus
+    ]
 
 
 def test_a_file_of_ones_own_becomes_a_line(tmp_path):
@@ -32,7 +34,9 @@ def test_a_file_of_ones_own_becomes_a_line(tmp_path):
     assert {message.traits.kind for message in own} == {"club mails (yours)"}
 
 
-@pytest.mark.parametrize(("content", "said"), [("words\nhello\n", "text"), ("text\n", "no message"), ("text\n \n", "row")])
+@pytest.mark.parametrize(
+    ("content", "said"), [("words\nhello\n", "text"), ("text\n", "no message"), ("text\n \n", "row")]
+)
 def test_a_file_that_cannot_be_used_is_refused_by_its_option(tmp_path, content, said):
     path = tmp_path / "own.csv"
     path.write_text(content, encoding="utf-8")

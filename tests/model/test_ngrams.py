@@ -49,7 +49,9 @@ def test_it_learns_and_comes_back_the_same(expert):
     assert expert.margin("\U0001f600\U0001f680") == pytest.approx(expert.bias, abs=1)
 
 
-@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: b"\xff" * len(content), lambda _: b""])
+@pytest.mark.parametrize(
+    "damage", [lambda content: content[:-1], lambda content: b"\xff" * len(content), lambda _: b""]
+)
 def test_bytes_that_hold_no_expert_are_refused(expert, damage):
     with pytest.raises(ArtefactError):
         NgramExpert.from_bytes(damage(expert.to_bytes()))
@@ -61,7 +63,9 @@ def test_the_fused_score_is_what_the_scaled_expert_adds(expert):
     said = margins(expert, SPAM + GOOD)
     scaled, fused = fusion.fuse(TRUTH, logits, said, expert)
     assert np.allclose(fused, logits + margins(scaled, SPAM + GOOD), atol=1e-3)
-    assert (fused[TRUTH].min() > fused[~TRUTH].max()) or (fused - logits)[TRUTH].mean() > (fused - logits)[~TRUTH].mean()
+    assert (fused[TRUTH].min() > fused[~TRUTH].max()) or (fused - logits)[TRUTH].mean() > (fused - logits)[
+        ~TRUTH
+    ].mean()
 
 
 def test_an_expert_that_ranks_the_wrong_way_round_is_refused(expert):
