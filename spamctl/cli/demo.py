@@ -105,7 +105,7 @@ def prepare(folder: Path) -> Path:
 
 def _play(play: Play, options: DemoOptions, variables: Mapping[str, str]) -> None:
     """Play all acts; a server runs beside all but the first, and is stopped whatever happens."""
-    # What drifts must be new to the filter: a fifth of the kinds of messages is held out for that, where kinds are known.
+    # What drifts must be new to the filter: a fifth of the kinds is held out for that, where kinds are known.
     new_kinds = "everyday" in options.dataset.split(",")
     sources: dict[str, object] = {"dataset": options.dataset} | ({"hold_out_kinds": 1} if new_kinds else {})
     words = " --hold-out-kinds 1" if new_kinds else ""

@@ -111,7 +111,7 @@ class TrafficFlow(base.VerbFlow):
             return [], source, [asdict(change) for change in drift.preview(test, count=options.preview, **dose)]
         if options.samples > len(test):
             base.note(f"the test part holds {len(test):,} messages: some are sent more than once")
-        asked_for = {"samples": options.samples, "proportion": options.drift_proportion}
+        asked_for: dict[str, Any] = {"samples": options.samples, "proportion": options.drift_proportion}
         if dose.pop("drift_type") == drift.NEW_KINDS:
             staged = drift.stream_of_new_kinds(test, unseen, **asked_for, **dose)
         else:
