@@ -28,8 +28,8 @@ from sqlalchemy.exc import DBAPIError
 from spamctl.errors import SpamctlError, UnavailableError
 from spamctl.store.address import parse
 from spamctl.store.database import open_store
-from spamctl.store.faults import Fault, fault_behind
-from spamctl.store.rows import CapturedRow, ShadowVerdict
+from spamctl.store.faults import Fault, fault_behind, is_of_values
+from spamctl.store.rows import CapturedRow, Earlier, ShadowVerdict
 from spamctl.store.sink import Group, Sink
 from spamctl.store.waiting import Waiting
 
@@ -88,14 +88,18 @@ class Capture:
         self._writer.start()
         self._clock.start()
 
-    def submit(self, rows: Sequence[CapturedRow], shadows: Sequence[ShadowVerdict] = ()) -> Future[bool]:
+    def submit(
+        self, rows: Sequence[CapturedRow], shadows: Sequence[ShadowVerdict] = (), earlier: Earlier | None = None
+    ) -> Future[bool]:
         """Hand over the rows of one request; the future is True once all of them are on the disk.
 
+        A request that is sent again finds its rows there: what was answered is told to `earlier` by then.
         If they are not by the timeout, or too many rows wait, or capture is closing, the future raises
         UnavailableError (mode required; its words may be shown to anyone) or is False (best-effort). It cannot be
         cancelled. Never blocks.
         """
-        waiting = Waiting(Group(tuple(rows), tuple(shadows)), time.monotonic() + self._patience_s())
+        group, deadline = Group(tuple(rows), tuple(shadows)), time.monotonic() + self._patience_s()
+        waiting = Waiting(group, deadline, {} if earlier is None else earlier)
         waiting.future.set_running_or_notify_cancel()
         with self._lock:
             refusal = self._refusal(waiting.rows)
@@ -184,14 +188,14 @@ class Capture:
             )
 
         try:
-            new = self._sink.write(claim)
+            new, earlier = self._sink.write(claim)
         except Exception as error:
-            if not _is_of_values(error):
+            if not is_of_values(error):
                 self._put_back(group)
                 raise
             self._part(group, type(error).__name__)
             return False
-        self._acknowledge(claimed, new)
+        self._acknowledge(claimed, new, earlier)
         return bool(claimed)
 
     def _part(self, group: list[Waiting], kind: str) -> None:
@@ -211,7 +215,7 @@ class Capture:
             self._writing.clear()
             self._queue.extendleft(waiting for waiting in reversed(group) if not waiting.settled)
 
-    def _acknowledge(self, claimed: list[Waiting], new: int) -> None:
+    def _acknowledge(self, claimed: list[Waiting], new: int, earlier: Earlier) -> None:
         """Answer what was committed in time; count what was not."""
         with self._lock:
             self._writing.clear()
@@ -225,6 +229,7 @@ class Capture:
                     waiting.settled = True
                     answered.append(waiting)
         for waiting in answered:
+            waiting.earlier.update({row.uuid: earlier[row.uuid] for row in waiting.group.rows if row.uuid in earlier})
             waiting.future.set_result(True)
 
     def _recovered(self) -> None:
@@ -290,10 +295,3 @@ class Capture:
     def _patience_s(self) -> float:
         """Say how long a request may wait: only for a moment if the store is known to be down."""
         return min(_MOMENT_S, self._timeout_s) if self._failing_s() > self._timeout_s else self._timeout_s
-
-
-def _is_of_values(error: Exception) -> bool:
-    """Tell whether the values are at fault, and not the store: waiting would not help."""
-    if isinstance(error, DBAPIError | SpamctlError | OSError):
-        return fault_behind(error) is Fault.REFUSED
-    return True

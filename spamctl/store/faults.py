@@ -7,6 +7,8 @@ import errno
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 
+from spamctl.errors import SpamctlError
+
 
 class Fault(enum.Enum):
     """Name what can be wrong with a database, each with what to do about it."""
@@ -89,6 +91,13 @@ def fault_behind(error: BaseException) -> Fault | None:
         return Fault.FULL
     cause = error if isinstance(error, DBAPIError) else error.__cause__
     return fault_of(cause) if isinstance(cause, DBAPIError) else None
+
+
+def is_of_values(error: Exception) -> bool:
+    """Tell whether the values are at fault, and not the store: waiting would not help."""
+    if isinstance(error, DBAPIError | SpamctlError | OSError):
+        return fault_behind(error) is Fault.REFUSED
+    return True
 
 
 def _connection_fault(words: str) -> Fault:
