@@ -208,7 +208,9 @@ class Server(uvicorn.Server):
         if current != before or not fault:
             metrics.serve(current.name, current.version)
             beside = f", version {shadow.release.version} shadows it" if shadow else ""
-            self._tell(f"now serving {current.name} version {current.version} (before: {before.version}){beside}")
+            again = before != current and before.version == current.version
+            was = "another package of this number" if again else before.version
+            self._tell(f"now serving {current.name} version {current.version} (before: {was}){beside}")
             if (took := time.monotonic() - began) > LATE_S:
                 self._tell(f"loading version {current.version} took {took:.0f} s: this machine is busy")
             if not current.sealed:
