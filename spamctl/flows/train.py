@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metaflow import card, current, step
@@ -184,12 +182,12 @@ class TrainFlow(base.VerbFlow):
         """Score the package on the untouched test part, prove that batching changes nothing, and measure a baseline."""
         with self.part() as options:
             from spamctl.data import parts
-            from spamctl.model import artefact, baseline, evaluation
+            from spamctl.model import artefact, baseline, evaluation, scratch
             from spamctl.model.engine import Engine
 
             train, validation, test = (parts.from_rows(self.parts[name]) for name in ("train", "validation", "test"))
-            with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch:
-                engine = Engine(artefact.write(self.files, Path(scratch)))
+            with scratch.folder() as place:
+                engine = Engine(artefact.write(self.files, place))
                 found = base.follow(evaluation.evaluate(engine, test, seed=options.seed))
                 self.recent_probabilities = evaluation.probabilities(engine, [text for text, _ in self.recent])
             self.evaluation = asdict(found)

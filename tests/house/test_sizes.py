@@ -4,7 +4,7 @@ import ast
 import re
 import statistics
 
-MODULE_LINES = 300
+MODULE_LINES = 500
 BODY_LINES = 40
 LONG_BODY_LINES = 60
 PARAMETERS = 6
