@@ -73,8 +73,8 @@ def parts(flaw: str = "", scale: float = 4.0) -> Files:
 
 
 def manifest(*golden: str, scale: float = 4.0, **changes) -> Manifest:
-    """Return a manifest; each golden text has the probability that arithmetic on paper gives it."""
-    rows = tuple(Golden(text, probability(text, scale)) for text in golden)
+    """Return a manifest; each golden text, one word if none is given, has the probability of arithmetic on paper."""
+    rows = tuple(Golden(text, probability(text, scale)) for text in golden or ("ok",))
     use = {"max_tokens": WINDOW, "empty_id": 0, "slope": 1.0, "intercept": 0.0, "threshold": 0.5, "about": {}}
     return Manifest(**({"engine": "float32", "precision": "f32", "golden": rows} | use | changes))
 

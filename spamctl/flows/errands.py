@@ -60,7 +60,7 @@ def trace(asked: Asked) -> dict[str, Any]:
         (row,) = found
         name = store.address.name
     with _registry() as client:
-        origin = lineage.lineage(client, row.model_name, row.model_version)
+        origin = lineage.lineage(client, row.model_name, row.model_version, row.package_sha256 or "")
     label = f"{row.ground_truth} (from {row.label_source})" if row.ground_truth else "none yet"
     return {
         "chain": {
@@ -69,6 +69,7 @@ def trace(asked: Asked) -> dict[str, Any]:
             "verdict": f"{row.classification}, probability {row.probability:.4f}, threshold {row.threshold:.4f}",
             "label": label,
             "model version": f"{row.model_name} {row.model_version}",
+            "package sha256": row.package_sha256 or "unknown (stored before packages were told apart)",
             **origin,
         },
         "text": row.text if asked["text"] else None,

@@ -45,7 +45,7 @@ class MonitorFlow(base.VerbFlow):
         """Find the version and its reference, read the window, and see both as the model does."""
         self.began = datetime.now(UTC).isoformat()
         with self.part() as options:
-            from spamctl.model import reference, versions
+            from spamctl.model import artefact, reference, versions
             from spamctl.store.database import open_store
 
             _require_writable(Path(options.report_dir))
@@ -56,6 +56,8 @@ class MonitorFlow(base.VerbFlow):
                         f"the registry does not answer: judging version {found.version}, "
                         f"which was {options.model_version} when it did"
                     )
+                if not found.sealed:
+                    base.warning(f"{found.name} version {found.version}: {artefact.UNSEALED}")
                 measured = reference.fetch(found)
                 survey = self._read(options, store, found)
                 self.store_name = store.address.name
@@ -114,7 +116,7 @@ class MonitorFlow(base.VerbFlow):
 
         began = datetime.fromisoformat(self.began)
         since = None if options.since == "always" else began - duration(options.since)
-        return Window(since, began, found.version, model_name=found.name)
+        return Window(since, began, found.version, model_name=found.name, package=found.digest)
 
     def _read(self, options: MonitorOptions, store: Store, found: Found) -> Survey:
         """Read the window, and keep its figures."""
@@ -126,6 +128,11 @@ class MonitorFlow(base.VerbFlow):
         survey = base.follow(window.survey(store, chosen, wish))
         sampled = survey.rows > len(survey.sample)
         of = f" of {there:,}, the newest (--samples)" if there > survey.rows else ""
+        others = window.count_others(store, chosen)
+        if others.of_another:
+            base.warning(f"{others.of_another:,} answers of another package that had this number are left out")
+        if others.of_unknown:
+            base.note(f"{others.of_unknown:,} rows do not say which package answered: taken as this version's")
         base.note(f"{survey.rows:,} rows{of} of {found.name} version {found.version} in {store.address.name}")
         if sampled:
             base.note(f"figures are over all of them; tests judge {len(survey.sample):,} that were drawn evenly")
@@ -150,7 +157,7 @@ class MonitorFlow(base.VerbFlow):
 
         folder = Path(found.folder)
         embedder = embedding.Embedder(folder, threads=options.threads)
-        key = f"{embedding.package_digest(folder)} {measured.digest}"
+        key = f"{embedder.digest} {measured.digest}"
         kept = reference.beside(found, "features.npz")
         texts = [row.text for row in measured.rows]
         features = base.follow(embedding.reference_features(embedder, texts, key, kept))

@@ -147,7 +147,7 @@ class Desk:
             "of": self.asked,
             "copies": len(question.uuids) - 1,
             "twins": question.twins,
-            "words": self._reasons.words(row.model_name, row.model_version, row.text),
+            "words": self._reasons.words(row.model_name, row.model_version, row.text, row.package_sha256 or ""),
             "stands": f"{row.ground_truth} by {row.label_source}" if stands else "",
         }
 

@@ -21,6 +21,7 @@ class ServeFlow(base.VerbFlow):
         """Find and fetch the version in the registry, and what shadows it."""
         with base.stage("fetch", "Find the version and fetch it", index=1, of=2):
             options = self.options(ServeOptions)
+            from spamctl.model.artefact import UNSEALED
             from spamctl.serving import follow
 
             wish = follow.Wish(
@@ -36,6 +37,9 @@ class ServeFlow(base.VerbFlow):
                     f"the registry does not answer: serving version {served.version}, "
                     f"which was {options.model_version} when it did"
                 )
+            for one in filter(None, (served, shadow)):
+                if not one.sealed:
+                    base.warning(f"{one.name} version {one.version}: {UNSEALED}")
             if options.shadow != follow.NONE and shadow is None:
                 base.note(
                     f"there is no {options.shadow} beside version {served.version} yet: nothing shadows it so far"

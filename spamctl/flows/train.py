@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metaflow import card, current, step
@@ -196,12 +194,12 @@ class TrainFlow(base.VerbFlow):
         with self.part() as options:
             from spamctl.data import parts
             from spamctl.data import suites as written
-            from spamctl.model import artefact, baseline, evaluation, kinds, suites, unseen
+            from spamctl.model import artefact, baseline, evaluation, kinds, scratch, suites, unseen
             from spamctl.model.engine import Engine
 
             train, validation, test = map(self._messages, PARTS)
-            with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch:
-                engine = Engine(artefact.write(self.files, Path(scratch)))
+            with scratch.folder() as place:
+                engine = Engine(artefact.write(self.files, place))
                 found = base.follow(evaluation.evaluate(engine, test, seed=options.seed))
                 self.recent_probabilities = evaluation.probabilities(engine, [text for text, _ in self.recent])
                 self.held_out_kinds = kinds.held_out(parts.from_rows(self.held_out, self.held_out_traits), engine)

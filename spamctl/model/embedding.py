@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spamctl.model.artefact import MANIFEST
 from spamctl.model.engine import Engine
 from spamctl.model.tick import Tick, Ticking
 
@@ -58,11 +56,6 @@ def reference_features(embedder: Embedder, texts: Sequence[str], key: str, path:
         np.savez(file, key=np.array(key), features=found)
     draft.replace(path)
     return found
-
-
-def package_digest(folder: Path) -> str:
-    """Return the sha256 of a package's manifest, which names that of every file in it."""
-    return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
 
 
 def _kept(path: Path, key: str) -> Features | None:

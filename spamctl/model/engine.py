@@ -18,13 +18,14 @@ from spamctl.message import NOT_SPAM, SPAM, Verdict
 from spamctl.model import artefact
 from spamctl.model.artefact import Manifest
 from spamctl.model.calibration import Calibration
+from spamctl.model.golden import MARGIN
 from spamctl.model.runtime import Infer, Inputs, Terms, default_threads, runtime_of
 from spamctl.model.tokens import TOKENIZER, MessageTokenizer, TokenRow
 
 TOKENS_PER_BATCH = 256
 MOST_STREAMS = 4
 STEP = 8  # tokens: rows of one such class of lengths share a batch, so that little of it is padding
-GOLDEN_TOLERANCE = 0.02  # of probability, on another processor; the verdict must be the same
+GOLDEN_TOLERANCE = MARGIN  # of probability, on another processor; the verdict must be the same
 
 Logits = NDArray[np.float64]
 Batches = Sequence[Sequence[int]]
@@ -40,12 +41,14 @@ class Engine:
 
     with_features = False
 
-    def __init__(self, folder: Path, *, threads: int = 0) -> None:
+    def __init__(self, folder: Path, *, threads: int = 0, registered: str = "") -> None:
         """Verify and compile the package in `folder`; raise ArtefactError if it is damaged.
 
-        `threads` bounds the processor threads; 0 takes OMP_NUM_THREADS, or every core.
+        `threads` bounds the processor threads; 0 takes OMP_NUM_THREADS, or every core. `registered` is the digest that
+        the registry knows, if it does: then another package is refused.
         """
-        self.manifest: Manifest = artefact.verify(folder)
+        self.manifest: Manifest = artefact.verify(folder, registered)
+        self.digest = artefact.digest(folder)
         self.tokenizer = MessageTokenizer.from_file(
             folder / TOKENIZER, max_tokens=self.manifest.max_tokens, empty_id=self.manifest.empty_id
         )

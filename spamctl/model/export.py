@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spamctl.errors import DataError
+from spamctl.model import scratch
 from spamctl.model.artefact import Files
 from spamctl.model.attention import EAGER, FOLDED, register
 from spamctl.model.calibration import sigmoid
@@ -86,8 +86,8 @@ def through_onnx(classifier: SpamClassifier) -> openvino.Model:
     """Export what PyTorch proves to do with rows of any length; raise DataError if it cannot."""
     import openvino
 
-    with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch:
-        path = Path(scratch) / "model.onnx"
+    with scratch.folder() as place:
+        path = place / "model.onnx"
         to_onnx(classifier, path)
         return openvino.Core().read_model(path)
 
@@ -224,8 +224,8 @@ def to_files(model: openvino.Model) -> Files:
     """Return a graph as the bytes of an .xml and a .bin file."""
     import openvino
 
-    with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch:
-        path = Path(scratch) / XML
+    with scratch.folder() as place:
+        path = place / XML
         openvino.save_model(model, path, compress_to_fp16=False)
         return {part.name: part.read_bytes() for part in (path, path.with_suffix(".bin"))}
 

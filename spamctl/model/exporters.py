@@ -5,17 +5,15 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spamctl.model import artefact, blueprint, rounding
+from spamctl.model import artefact, blueprint, rounding, scratch
 from spamctl.model.artefact import Files
 from spamctl.model.blueprint import Blueprint
 from spamctl.model.export import (
@@ -117,5 +115,5 @@ class _OnnxRuntime(_OpenVino):
 @contextmanager
 def _running(files: Files) -> Iterator[Run]:
     """Open a graph in ONNX Runtime, and return what gives its named outputs."""
-    with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch:
-        yield session(artefact.write(files, Path(scratch)) / ONNX, default_threads()).run
+    with scratch.folder() as place:
+        yield session(artefact.write(files, place) / ONNX, default_threads()).run

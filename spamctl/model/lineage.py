@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spamctl.errors import UsageError
+from spamctl.model import seals
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,10 +24,11 @@ UNKNOWN = "unknown"
 _ALWAYS = {"Metaflow run", "data sha256", "git commit"}
 
 
-def lineage(client: MlflowClient, name: str, version: str) -> dict[str, str]:
+def lineage(client: MlflowClient, name: str, version: str, package: str = "") -> dict[str, str]:
     """Return where a version comes from, from the nearest to the farthest; what was not written down is `unknown`.
 
-    Raises UsageError if the registry has no such version.
+    `package` is the digest of the one that answered, if it is known. Raises UsageError if the registry has no such
+    version, or if the number is another package's by now.
     """
     from mlflow.exceptions import MlflowException
 
@@ -39,6 +41,12 @@ def lineage(client: MlflowClient, name: str, version: str) -> dict[str, str]:
             f"version {version} of {name} is not registered here: "
             "go to the folder that it was trained in, or set MLFLOW_TRACKING_URI"
         ) from None
+    registered = seals.registered(client, found)
+    if package and registered and package != registered:
+        raise UsageError(
+            f"version {version} of {name} that gave this answer is not registered any more: its number is another "
+            f"package's now; this one's {seals.TAG} began with {package[:12]}"
+        )
     told = {words: found.tags.get(tag, "") for words, tag in _TAGS.items()}
     if not told["git commit"]:
         told["git commit"] = f"{UNKNOWN} (spamctl was installed as a package)" if told["spamctl"] else UNKNOWN

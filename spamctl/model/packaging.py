@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spamctl.model import artefact, calibration, fusion, parity, threshold
+from spamctl.model import artefact, calibration, fusion, golden, parity, scratch, threshold
 from spamctl.model.artefact import Files, Golden, Manifest
 from spamctl.model.calibration import Bools
 from spamctl.model.engine import Engine, Logits
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from spamctl.model.classifier import SpamClassifier
 
 PARITY_ROWS = 64
+NOT_YET = (Golden("", 0.5),)  # in the place of the golden messages, of a draft that nobody will serve
 PRECISION = "f32"  # of what is not int8: the same on every processor
 
 
@@ -79,7 +78,7 @@ def package(
     `train` are token ids of training rows, which calibrate int8; everything else is chosen on validation rows, scored
     by the engine that serves.
     """
-    draft = Manifest(FLOAT32, PRECISION, tokenizer.max_tokens, tokenizer.empty_id, 1.0, 0.0, 0.5, (), about)
+    draft = Manifest(FLOAT32, PRECISION, tokenizer.max_tokens, tokenizer.empty_id, 1.0, 0.0, 0.5, NOT_YET, about)
     parts = tokenizer.files()
     yield Tick("export", 0, 4, "parts")
     export = exporter(classifier, train, tokenizer.max_tokens)
@@ -128,8 +127,8 @@ class _Trial:
 
 def _try(kind: str, files: Files, draft: Manifest, validation: Validation) -> _Trial:
     """Score the validation rows with an engine that is not calibrated yet."""
-    with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch:
-        engine = Engine(artefact.write(artefact.seal(files, draft), Path(scratch)))
+    with scratch.folder() as place:
+        engine = Engine(artefact.write(artefact.seal(files, draft), place))
         sample = validation.rows[: PARITY_ROWS if kind != FLOAT32 else 1]  # only what is rounded can flip
         alone = np.array(list(parity.single_rows(engine, sample)))
         return _Trial(kind, files, engine.logits(validation.rows), parity.check(engine, sample, alone, seed=0))
@@ -154,8 +153,11 @@ def _fault(trial: _Trial, far: Distance, tolerance: float) -> str:
 
 
 def _with_golden(files: Files, manifest: Manifest) -> Files:
-    """Seal files with the golden messages and what the finished engine says of them."""
-    with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch:
-        engine = Engine(artefact.write(artefact.seal(files, manifest), Path(scratch)))
-        golden = tuple(Golden(text, v.probability) for text, v in zip(GOLDEN, engine.classify(GOLDEN), strict=True))
-    return artefact.seal(files, replace(manifest, golden=golden))
+    """Seal files with the golden messages, some near the threshold, and what the finished engine says of them."""
+    with scratch.folder() as place:
+        engine = Engine(artefact.write(artefact.seal(files, manifest), place))
+        pool = golden.turning()
+        near = golden.nearest(pool, [verdict.probability for verdict in engine.classify(pool)], engine.threshold)
+        texts = [*GOLDEN, *near]
+        rows = tuple(Golden(text, v.probability) for text, v in zip(texts, engine.classify(texts), strict=True))
+    return artefact.seal(files, replace(manifest, golden=rows))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from spamctl.model import registry, suites
 from spamctl.model.champion import Decision, compare
 from spamctl.model.engine import Engine
 from spamctl.model.rates import ENOUGH, Rates, doubts, rates, sentence, worse
-from spamctl.model.registry import TestRows, called_spam, champion_files, enter, over_budget
+from spamctl.model.registry import TestRows, called_spam, champion_files, engine_of, enter, over_budget
 from spamctl.model.score import proportion
 from spamctl.model.succession import CHALLENGER, CHAMPION
 
@@ -103,7 +102,7 @@ def promote(client: MlflowClient, name: str, version: str, evidence: Evidence) -
         promotion = Promotion(CHALLENGER, unknown, {}) if unknown else Promotion(CHAMPION, first, {})
     else:
         try:
-            promotion = _compared(*found, evidence, unknown)
+            promotion = _compared(found[0], engine_of(client, name, *found), evidence, unknown)
         except SpamctlError as error:
             reason = f"the champion, version {found[0]}, cannot be scored: {error}"
             promotion = Promotion(CHALLENGER, reason, {})
@@ -174,9 +173,8 @@ def _counterparts(evidence: Evidence, side: Side) -> TestRows:
     return TestRows([text for text, _, _ in rows], [spam for _, spam, _ in rows], [called for _, _, called in rows])
 
 
-def _compared(champion: str, folder: Path, evidence: Evidence, unknown: str) -> Promotion:
+def _compared(champion: str, engine: Engine, evidence: Evidence, unknown: str) -> Promotion:
     """Score the champion on both parts and on the counterparts of what was learnt, and judge."""
-    engine = Engine(folder)
     given = {"test": (evidence.test, WHAT["test"]), "recent": (evidence.recent, WHAT["recent"])}
     for side in evidence.sides:
         what = f"messages {side.look}, of which only {side.label} was learnt"

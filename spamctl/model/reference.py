@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from spamctl.errors import UnavailableError, UsageError
 from spamctl.message import SPAM
+from spamctl.model import scratch
 from spamctl.model.tracking import open_tracking, require_reachable, tracking_uri
 from spamctl.model.versions import Found
 
@@ -89,14 +89,14 @@ def _download(found: Found) -> bytes:
     """Return the file that the version's training left in its MLflow run."""
     uri = tracking_uri()
     require_reachable(uri)
-    with open_tracking(uri) as client, tempfile.TemporaryDirectory(prefix="spamctl-") as scratch:
+    with open_tracking(uri) as client, scratch.folder() as place:
         import mlflow
 
         run_id = client.get_model_version(found.name, found.version).run_id
         try:
             left = client.list_artifacts(run_id, str(Path(TEST_PART).parent)) if run_id else []
             if any(item.path == TEST_PART for item in left):
-                path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=TEST_PART, dst_path=scratch)
+                path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=TEST_PART, dst_path=str(place))
                 return Path(path).read_bytes()
         except OSError as error:
             raise UnavailableError(

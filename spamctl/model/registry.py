@@ -8,7 +8,6 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 import spamctl
 from spamctl.errors import ArtefactError, SpamctlError
 from spamctl.message import SPAM
-from spamctl.model import artefact, rates
+from spamctl.model import artefact, rates, scratch, seals
 from spamctl.model.artefact import MANIFEST, PACKAGE, Files
 from spamctl.model.champion import compare
 from spamctl.model.engine import Engine
@@ -98,17 +97,17 @@ def finish_run(client: MlflowClient, run_id: str, record: Record) -> None:
     name, origin, digest = record.dataset
     source = json.dumps({"origin": origin})
     client.log_inputs(run_id, [DatasetInput(DatasetEntity(name, digest[:36], "local", source))])
-    with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch:
+    with scratch.folder() as place:
         for path, content in record.files.items():
-            target = Path(scratch, path)
+            target = Path(place, path)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-        client.log_artifacts(run_id, scratch)
+        client.log_artifacts(run_id, str(place))
     client.set_terminated(run_id)
 
 
 def log_model(run_id: str, files: Files) -> str:
-    """Log a package as a pyfunc of the run and return the model's address.
+    """Log a package as a pyfunc of the run, which keeps the package's digest, and return the model's address.
 
     Raises ArtefactError if what MLflow stored is not, byte for byte, what was measured.
     """
@@ -122,12 +121,12 @@ def log_model(run_id: str, files: Files) -> str:
         outputs=Schema([ColSpec(kind, name) for name, kind in ANSWER.items()]),
         params=ParamSchema([ParamSpec("data_capture", "boolean", default=True)]),
     )
-    with tempfile.TemporaryDirectory(prefix="spamctl-") as scratch, mlflow.start_run(run_id=run_id):
-        Path(scratch, PACKAGE).mkdir()
-        artefact.write(files, Path(scratch, PACKAGE))
-        shutil.copy(PACKAGE_FOLDER / "serving" / "entry.py", scratch)
+    with scratch.folder() as place, mlflow.start_run(run_id=run_id):
+        Path(place, PACKAGE).mkdir()
+        artefact.write(files, Path(place, PACKAGE))
+        shutil.copy(PACKAGE_FOLDER / "serving" / "entry.py", place)
         # Else MLflow notes this machine's paths, takes a uv.lock along, and keeps compiled code.
-        with contextlib.chdir(scratch), _no_bytecode():
+        with contextlib.chdir(place), _no_bytecode():
             logged = mlflow.pyfunc.log_model(
                 name="model",
                 python_model="entry.py",
@@ -136,8 +135,9 @@ def log_model(run_id: str, files: Files) -> str:
                 signature=signature,
                 input_example=(pd.DataFrame({"text": [EXAMPLE]}), {"data_capture": False}),  # an example is no traffic
                 pip_requirements=requirements(files),
-                metadata=json.loads(files[MANIFEST])["manifest"]["about"],
+                metadata=json.loads(files[MANIFEST])["manifest"]["about"] | {seals.TAG: artefact.digest_of(files)},
             )
+        mlflow.set_tag(seals.TAG, artefact.digest_of(files))
     uri: str = logged.model_uri
     if artefact.read(_package_of(uri)) != files:
         raise ArtefactError(
@@ -170,7 +170,7 @@ def requirements(files: Files) -> list[str]:
 
 
 def register(client: MlflowClient, name: str, model_uri: str, run_id: str, tags: Mapping[str, str]) -> str:
-    """Create a version of the registered model `name` and return its number."""
+    """Create a version of the registered model `name`, sealed by the digest that the run keeps; return its number."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -178,7 +178,9 @@ def register(client: MlflowClient, name: str, model_uri: str, run_id: str, tags:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    version = client.create_model_version(name, model_uri, run_id, tags=dict(tags))
+    digest = seals.of_run(client, run_id)
+    tagged = {**tags, seals.TAG: digest} if digest else dict(tags)
+    version = client.create_model_version(name, model_uri, run_id, tags=tagged)
     return str(version.version)
 
 
@@ -195,6 +197,11 @@ def champion_files(client: MlflowClient, name: str) -> tuple[str, Path] | None:
     return str(version), _package_of(f"models:/{name}/{version}")
 
 
+def engine_of(client: MlflowClient, name: str, version: str, folder: Path) -> Engine:
+    """Open a version's package; raise ArtefactError if it is damaged, or not the one that the registry knows."""
+    return Engine(folder, registered=seals.registered(client, client.get_model_version(name, version)))
+
+
 def promote(client: MlflowClient, name: str, version: str, test: TestRows, budget: float) -> tuple[str, str]:
     """Make a version champion if it is the first, or not worse than the champion on the same rows; else challenger.
 
@@ -205,9 +212,9 @@ def promote(client: MlflowClient, name: str, version: str, test: TestRows, budge
     """
     alias, reason = CHAMPION, f"the first version of {name}{over_budget(test, budget)}"
     if found := champion_files(client, name):
-        champion, folder = found
+        champion = found[0]
         try:
-            alias, reason = _beside(called_spam(Engine(folder), test.texts), test, budget)
+            alias, reason = _beside(called_spam(engine_of(client, name, *found), test.texts), test, budget)
         except SpamctlError as error:
             alias, reason = CHALLENGER, f"the champion, version {champion}, cannot be scored: {error}"
         if client.get_model_version(name, champion).tags.get(FEEDBACK_TAG):

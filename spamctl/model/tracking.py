@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from spamctl.errors import UnavailableError, UsageError
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PATIENCE = 5.0  # seconds
+LOCK_S = 60.0  # for another process that makes the store; on a busy machine that takes a while
 SQLITE = "sqlite:///"
+LOCKED = "another program holds it: wait for that program, or stop it, and try again"
 CHANGE_COUNTER = 24  # where a SQLite file counts its changes (Database File Format, section 1.3.7)
 DATABASES = ("mssql", "mysql", "postgresql")
 
@@ -79,7 +81,14 @@ def _require_sqlite(uri: str) -> None:
             with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=PATIENCE)) as database:
                 database.execute("PRAGMA schema_version")
         except sqlite3.Error as error:
+            if _is_passing(error):
+                raise UnavailableError(f"MLFLOW_TRACKING_URI {uri}: {error}; {LOCKED}") from error
             raise UsageError(f"MLFLOW_TRACKING_URI {uri}: {error}; name another file") from error
+
+
+def _is_passing(error: sqlite3.Error) -> bool:
+    """Tell whether a file may answer the next time: another program holds its lock."""
+    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
 def state_of(uri: str) -> str:
@@ -110,18 +119,24 @@ def open_tracking(uri: str) -> Iterator[MlflowClient]:
     """Point MLflow at a store and give its client; raise UnavailableError if the store fails meanwhile."""
     import mlflow
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DBAPIError
 
     try:
         if uri.startswith(SQLITE):
             uri = absolute(uri)
-            with FileLock(f"{_file(uri)}.lock"):  # two processes that create one store at once break it for good
+            # Two processes that create one store at once break it for good.
+            with FileLock(f"{_file(uri)}.lock", timeout=LOCK_S):
                 mlflow.set_tracking_uri(uri)
                 mlflow.search_experiments(max_results=1)
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
         yield mlflow.MlflowClient()
-    except MlflowException as error:
-        raise UnavailableError(f"MLflow at {shown(uri)} refused: {str(error).splitlines()[0][:300]}") from error
+    except (MlflowException, DBAPIError) as error:
+        why = str(error).splitlines()[0][:300]
+        hint = f"; {LOCKED}" if "database is locked" in why else ""
+        raise UnavailableError(f"MLflow at {shown(uri)} refused: {why}{hint}") from error
+    except Timeout as error:
+        raise UnavailableError(f"MLflow at {shown(uri)}: {LOCKED}") from error
 
 
 def experiment_id(client: MlflowClient, name: str, uri: str) -> str:

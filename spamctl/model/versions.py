@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from spamctl.errors import ArtefactError, SpamctlError, UnavailableError, UsageError
-from spamctl.model import artefact
+from spamctl.model import artefact, seals
 from spamctl.model.artefact import PACKAGE
 from spamctl.model.succession import CHALLENGER, CHAMPION, NAME, versions_of
 from spamctl.model.tracking import absolute, open_tracking, require_reachable, shown, state_of, tracking_uri
@@ -31,6 +32,7 @@ REMEMBERED = "resolved.json"
 _MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 _LONGEST_SHOWN = 40
+_DRAFT = ".copy-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Found:
     version: str
     alias: str  # the alias that was followed, or nothing
     folder: str
+    digest: str = ""  # the package's
+    sealed: bool = True  # the registry knows the digest, and it is that
     remembered: bool = False  # the registry did not answer: what it said last was used
 
 
@@ -67,12 +71,14 @@ def fetch(name: str, wanted: str, cache: Path) -> Found:
         require_reachable(uri)
         with open_tracking(uri) as client:
             version = _find(client, name, wanted)
-            folder = _copy(version, place)
+            registered = seals.registered(client, version)
+            folder = _copy(version, place, registered)
     except UnavailableError as error:
         if found := _recall(place, name, wanted, uri):
             return replace(found, remembered=True)
         raise UnavailableError(f"{error}; no version of {name} was fetched here before") from error
-    found = Found(name, str(version.version), wanted if wanted in ALIASES else "", str(folder))
+    alias, digest = wanted if wanted in ALIASES else "", artefact.digest(folder)
+    found = Found(name, str(version.version), alias, str(folder), digest, sealed=bool(registered))
     _remember(place, wanted, uri, found, state)
     return found
 
@@ -89,19 +95,27 @@ def leave_copy(name: str, cache: Path) -> None:
 def meant(name: str, wanted: Sequence[str]) -> list[str]:
     """Ask the registry which version of model `name` each of `wanted` means now, and nothing more; "" where none is.
 
-    Raises UnavailableError if the registry does not answer.
+    A version is told by its number and what it is made of: a number may be given again, to another package. Raises
+    UnavailableError if the registry does not answer.
     """
     uri = tracking_uri()
     require_reachable(uri)
     with open_tracking(uri) as client:
-        return [_number(client, name, one) for one in wanted]
+        return [_identity(client, name, one) for one in wanted]
 
 
-def _number(client: MlflowClient, name: str, wanted: str) -> str:
+def _identity(client: MlflowClient, name: str, wanted: str) -> str:
     try:
-        return str(_find(client, name, wanted).version)
+        version = _find(client, name, wanted)
     except UsageError:
         return ""
+    return f"{version.version}-{_tail(version)} {version.creation_timestamp}"
+
+
+def _tail(version: ModelVersion) -> str:
+    """Tell versions of one number apart by what MLflow says that they are made of, whatever a registry answers."""
+    made_of = [version.source, version.run_id, getattr(version, "model_id", None)]
+    return hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()[:12]
 
 
 def _find(client: MlflowClient, name: str, wanted: str) -> ModelVersion:
@@ -141,16 +155,15 @@ def _no_version(client: MlflowClient, name: str, wanted: str) -> UsageError:
     return UsageError(f"--model-version {wanted}: {name} {what}; there are the versions {there}, or type spamctl train")
 
 
-def _copy(version: ModelVersion, place: Path) -> Path:
+def _copy(version: ModelVersion, place: Path, registered: str) -> Path:
     """Return the folder of a verified copy, made whole or not at all; one that is there and sound is kept."""
     import mlflow
 
-    tail = re.sub(r"[^A-Za-z0-9]", "", str(version.run_id or version.source))[-12:]  # a registry may answer anything
-    folder = place / f"{version.version}-{tail}"
+    folder = place / f"{version.version}-{_tail(version)}"
     place.mkdir(parents=True, exist_ok=True)
     with FileLock(place / ".lock"), _scratch(place) as scratch:
         with contextlib.suppress(SpamctlError):
-            artefact.verify(folder)
+            artefact.verify(folder, registered)
             return folder
         uri = f"models:/{place.name}/{version.version}"
         source = Path(mlflow.artifacts.download_artifacts(uri), "artifacts", PACKAGE)
@@ -158,7 +171,10 @@ def _copy(version: ModelVersion, place: Path) -> Path:
             raise ArtefactError(f"{place.name} version {version.version} is no model of spamctl; choose another")
         copied = scratch / PACKAGE
         shutil.copytree(source, copied)
-        artefact.verify(copied)
+        try:
+            artefact.verify(copied, registered)
+        except ArtefactError as refusal:
+            raise ArtefactError(f"{place.name} version {version.version}: {refusal}") from None
         shutil.rmtree(folder, ignore_errors=True)
         copied.rename(folder)
     return folder
@@ -166,8 +182,10 @@ def _copy(version: ModelVersion, place: Path) -> Path:
 
 @contextlib.contextmanager
 def _scratch(place: Path) -> Iterator[Path]:
-    """Lend a folder on the same disk."""
-    folder = Path(tempfile.mkdtemp(prefix=".", dir=place))
+    """Lend a folder on the same disk; what one that was killed left of its own goes, since the lock is ours."""
+    for left in place.glob(f"{_DRAFT}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=place))
     try:
         yield folder
     finally:
@@ -187,9 +205,10 @@ def _recall(place: Path, name: str, wanted: str, uri: str, state: str = "") -> F
     told = _remembered(place).get(_key(wanted, uri))
     if told is None or (state and told.get("state") != state):
         return None
-    found = Found(name, str(told["version"]), str(told["alias"]), str(told["folder"]))
-    artefact.verify(Path(found.folder))
-    return found
+    folder = Path(told["folder"])
+    artefact.verify(folder, str(told.get("digest", "")))
+    digest, sealed = artefact.digest(folder), bool(told.get("sealed", False))
+    return Found(name, str(told["version"]), str(told["alias"]), str(folder), digest, sealed=sealed)
 
 
 def _remembered(place: Path) -> dict[str, dict[str, str]]:

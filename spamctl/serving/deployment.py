@@ -22,18 +22,25 @@ OnBatch = Callable[[int, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Name a version that can be served: its package lies in `folder`, `alias` is what it was found by, if anything."""
+    """Name a version that can be served: its package lies in `folder`, `alias` is what it was found by, if anything.
+
+    `digest` is the package's, by which it is known even if its number is given to another one; `sealed` tells whether
+    the registry knows it too.
+    """
 
     name: str
     version: str
     alias: str
     folder: str
+    digest: str = ""
+    sealed: bool = True
 
 
 class Deployment:
     """Serve one release with an engine and a scorer of its own, from when it is made until it is closed."""
 
     manifest: Manifest
+    digest: str
     golden_delta: float  # the largest change of a golden message's probability on this processor
 
     def __init__(
@@ -46,8 +53,8 @@ class Deployment:
         self.release = release
 
         def load() -> Engine:
-            engine = Engine(Path(release.folder), threads=threads)
-            self.manifest = engine.manifest
+            engine = Engine(Path(release.folder), threads=threads, registered=release.digest)
+            self.manifest, self.digest = engine.manifest, engine.digest
             self.golden_delta = engine.replay_golden()
             for width in WARM_WIDTHS:
                 engine.logits(engine.tokenize([""]), pad=min(width, engine.manifest.max_tokens))

@@ -1,32 +1,40 @@
 """Follow the registry in a process of its own: fetch the version that an alias means now, and write down where it lies.
 
 MLflow takes seconds to import and hundreds of megabytes; the server has none of it, and reads one small file.
+
+A move is served within `seconds` and 30 s more, also on a machine with five times as much to do as it has cores: MLflow
+is imported at the start and not when something moves, and the follower is no nicer than the server. Where that does not
+hold, the server says so; a follower that dies is replaced.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import select
 import subprocess
 import sys
-import tempfile
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spamctl.errors import ArtefactError, SpamctlError, UsageError
+from spamctl.model import scratch
 from spamctl.serving.deployment import Release
-from spamctl.serving.telling import heard_or_not
+from spamctl.serving.telling import Tell, heard_or_not
 
 if TYPE_CHECKING:
     from spamctl.model.versions import Found
 
-NICENESS = 10
 NONE = "none"
 STOP_S = 1.0
+AGAIN_S = 1.0
+BEAT_S = 2.0
+LATE_S = 30.0  # a follower that has not stirred for so long is late, and the server says so
+BEAT = "beat"  # beside the releases: a file that is touched while the registry is being followed
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,36 +54,82 @@ class Wish:
 
 
 @contextlib.contextmanager
-def following(wish: Wish, environment: Mapping[str, str]) -> Iterator[Path | None]:
+def following(wish: Wish, environment: Mapping[str, str], tell: Tell) -> Iterator[Path | None]:
     """Run the follower while the block lasts, and give the file that it writes; None if there is nothing to follow."""
     if not wish.moves:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="spamctl-follow-") as folder:
-        releases = Path(folder, "releases.json")
+    with scratch.folder("follow") as folder:
+        releases = folder / "releases.json"
+        kept = _Kept(wish, releases, environment, tell)
+        try:
+            yield releases
+        finally:
+            kept.end()
+
+
+class _Kept:
+    """Be a follower that runs until it is ended: another one takes the place of one that dies."""
+
+    def __init__(self, wish: Wish, releases: Path, environment: Mapping[str, str], tell: Tell) -> None:
+        self._wish, self._releases, self._environment, self._tell = wish, releases, environment, tell
+        self._ending = threading.Event()
+        self._child = self._start()
+        self._watch = threading.Thread(target=self._replace, name="follower-watch", daemon=True)
+        self._watch.start()
+
+    def end(self) -> None:
+        """Let the follower see that nobody listens any more."""
+        self._ending.set()
+        self._watch.join()
+        try:
+            self._child.communicate(timeout=STOP_S)
+        except (BrokenPipeError, subprocess.TimeoutExpired):
+            self._child.kill()
+            self._child.wait()
+
+    def _start(self) -> subprocess.Popen[str]:
         child = subprocess.Popen(
-            [sys.executable, "-m", "spamctl.serving.follow", str(releases)],
-            env=environment,
+            [sys.executable, "-m", "spamctl.serving.follow", str(self._releases)],
+            env=self._environment,
             stdin=subprocess.PIPE,
             text=True,
             start_new_session=True,  # Ctrl-C is for the server, which ends it
         )
         assert child.stdin  # noqa: S101 - for the type checker
-        child.stdin.write(json.dumps(asdict(wish)) + "\n")
-        child.stdin.flush()
-        try:
-            yield releases
-        finally:
-            _end(child)
+        with contextlib.suppress(BrokenPipeError):  # it died at once, and another one will be started
+            child.stdin.write(json.dumps(asdict(self._wish)) + "\n")
+            child.stdin.flush()
+        return child
+
+    def _replace(self) -> None:
+        while not self._ending.wait(AGAIN_S):
+            if (code := self._child.poll()) is not None:
+                self._tell(f"the follower of the registry ended (exit code {code}); another one takes its place")
+                with contextlib.suppress(BrokenPipeError):
+                    self._child.communicate()
+                self._child = self._start()
 
 
-def _end(child: subprocess.Popen[str]) -> None:
-    """Let the follower see that nobody listens any more."""
-    try:
-        child.communicate(timeout=STOP_S)
-    except (BrokenPipeError, subprocess.TimeoutExpired):
-        child.kill()
-        child.wait()
+class Pulse:
+    """Notice, for the server, whether the follower stirs."""
+
+    def __init__(self, releases: Path) -> None:
+        self._beat = releases.with_name(BEAT)
+        self._seen, self._since, self._late = 0, time.monotonic(), False
+
+    def told(self) -> str:
+        """Say that the follower is late, or that it is not any more; nothing while that is as it was."""
+        seen = self._beat.stat().st_mtime_ns if self._beat.is_file() else 0
+        if seen != self._seen:
+            self._seen, self._since = seen, time.monotonic()
+        late = time.monotonic() - self._since > LATE_S
+        if late == self._late:
+            return ""
+        self._late = late
+        if late:
+            return f"nobody has followed the registry for {LATE_S:g} s: this machine is busy, a move is served late"
+        return "the registry is followed again"
 
 
 def read_releases(path: Path) -> tuple[Release, Release | None] | None:
@@ -105,12 +159,12 @@ def find(wish: Wish) -> tuple[Found, Found | None]:
     if wish.shadow != NONE:
         with contextlib.suppress(UsageError):  # an alias that nothing has yet
             shadow = fetch(wish.name, wish.shadow, cache)
-    return served, shadow if shadow and shadow.version != served.version else None
+    return served, shadow if shadow and shadow.folder != served.folder else None
 
 
-def plain(found: Found) -> dict[str, str]:
+def plain(found: Found) -> dict[str, Any]:
     """Return a version that was found as the plain values of a Release."""
-    return asdict(Release(found.name, found.version, found.alias, found.folder))
+    return asdict(Release(found.name, found.version, found.alias, found.folder, found.digest, found.sealed))
 
 
 class Follower:
@@ -125,7 +179,7 @@ class Follower:
     def look(self) -> None:
         """See what is meant, and write it down if it changed; all stays as it is if the registry does not answer.
 
-        A registry in a file that has not changed is not asked: until it does, this process never imports MLflow.
+        A registry in a file that has not changed is not asked.
         """
         from spamctl.model.tracking import state_of, tracking_uri
         from spamctl.model.versions import meant
@@ -152,29 +206,44 @@ class Follower:
 
 def main(releases: Path) -> None:
     """Look again and again until nobody holds the other end of standard input."""
-    _step_aside()
     wish = Wish(**json.loads(sys.stdin.readline()))
-    tell = heard_or_not(lambda text: sys.stderr.write(f"{text}\n"))
-    told: str = ""
-    follower = Follower(wish, releases)
-    while not select.select([sys.stdin], [], [], wish.seconds)[0]:  # the server begins with what has just been found
-        trouble = ""
-        try:
-            follower.look()
-        except SpamctlError as error:
-            trouble = str(error)
-        except Exception as error:  # a full disk, a registry in the midst of a change: it may be well the next time
-            trouble = f"{type(error).__name__}: {error}"
+    tell = heard_or_not(lambda text: sys.stderr.write(f"following {wish.name} {wish.version}: {text}\n"))
+    told, follower, due = "", Follower(wish, releases), 0.0
+    while not _hung_up(min(BEAT_S, max(0.0, due - time.monotonic()))):
+        releases.with_name(BEAT).touch()
+        if time.monotonic() < due:
+            continue
+        trouble = _trouble(follower)
         if trouble != told:
-            tell(f"following {wish.name} {wish.version}: {trouble or 'the registry answers again'}")
+            tell(trouble or "the registry answers again")
             told = trouble
+        if not due:
+            _import_mlflow()
+        due = time.monotonic() + wish.seconds
 
 
-def _step_aside() -> None:
-    """Let whatever else runs here go first; where Linux shares its time out by sessions, the session must be nice."""
-    os.nice(NICENESS)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(NICENESS), encoding="ascii")
+def _hung_up(within_s: float) -> bool:
+    """Wait, and tell whether standard input has ended meanwhile."""
+    return bool(select.select([sys.stdin], [], [], within_s)[0])
+
+
+def _trouble(follower: Follower) -> str:
+    """Look at the registry, and say what is wrong if anything is."""
+    try:
+        follower.look()
+    except SpamctlError as error:
+        return str(error)
+    except Exception as error:  # a full disk, a registry in the midst of a change: it may be well the next time
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _import_mlflow() -> None:
+    """Import what asks the registry before there is anything to ask: on a busy machine that takes a while."""
+    from spamctl.model.versions import meant
+
+    with contextlib.suppress(Exception):  # the next look says what is wrong
+        meant("", [])
 
 
 if __name__ == "__main__":

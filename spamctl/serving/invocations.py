@@ -25,7 +25,7 @@ from spamctl.serving.recent import MOST_VERDICTS, Shown, shown
 from spamctl.serving.refusal import WRONG_VALUE, Refusal, of_status
 from spamctl.serving.scorer import Scored
 from spamctl.serving.service import Service
-from spamctl.store.rows import CapturedRow, ShadowVerdict, row_uuid
+from spamctl.store.rows import CapturedRow, Earlier, Kept, ShadowVerdict, row_uuid
 
 SOURCE = "serve"
 RETRY_SOON = {"Retry-After": "1"}
@@ -48,6 +48,14 @@ class Answered:
         """Return a row's uuid for each text: the same when the request is sent again."""
         return [row_uuid(self.request_id, index, text) for index, text in enumerate(self.texts)]
 
+    def told(self, uuids: Sequence[str], earlier: Earlier) -> list[Kept]:
+        """Return what is answered: of a row that was there already, what the store keeps, whatever is served by now."""
+        version = self.deployment.release.version
+        return [
+            earlier.get(row) or Kept(row, scored.verdict.classification, scored.verdict.probability, version)
+            for row, scored in zip(uuids, self.scores, strict=True)
+        ]
+
     def rows(self, uuids: Sequence[str]) -> list[CapturedRow]:
         """Return what is stored."""
         release, threshold = self.deployment.release, self.deployment.threshold
@@ -64,6 +72,7 @@ class Answered:
                 request_id=self.request_id,
                 latency_ms=self.latency_ms,
                 source=SOURCE,
+                package_sha256=self.deployment.digest,
             )
             for row, text, scored in zip(uuids, self.texts, self.scores, strict=True)
         ]
@@ -100,11 +109,12 @@ class Invocations:
                 raise of_status(504, f"not answered within {limits.timeout_s:g} s") from None
         latency_ms = (time.perf_counter() - began) * 1000
         answered = Answered(ask.texts, scores, deployment, request_id, came, latency_ms)
-        uuids = answered.uuids()
-        captured = await self._capture(answered, uuids, ask)
-        self._note(answered, uuids, time.perf_counter() - began)
+        uuids, earlier = answered.uuids(), Earlier()
+        captured = await self._capture(answered, uuids, ask, earlier)
+        told = answered.told(uuids, earlier)
+        self._note(answered, told, time.perf_counter() - began)
         self._shadow(answered, uuids, captured=captured)
-        return _response(answered, uuids, captured=captured, explanations=explanations)
+        return _response(answered, told, captured=captured, explanations=explanations)
 
     def _refuse_overload(self) -> None:
         """Refuse before anything is read when as many requests as may be are being answered."""
@@ -146,34 +156,33 @@ class Invocations:
             for variants, scored in zip(every, scores, strict=True)
         ]
 
-    async def _capture(self, answered: Answered, uuids: Sequence[str], ask: Ask) -> bool:
-        """Store the answer if it is wanted; True means that it is on the disk."""
+    async def _capture(self, answered: Answered, uuids: Sequence[str], ask: Ask, earlier: Earlier) -> bool:
+        """Store the answer if it is wanted; True means that it, or the `earlier` one of the request, is on the disk."""
         archive, metrics = self._service.archive, self._service.metrics
         if archive is None or ask.data_capture is False or not uuids:
             return False
         try:
-            captured = await asyncio.wrap_future(archive.capture.submit(answered.rows(uuids)))
+            captured = await asyncio.wrap_future(archive.capture.submit(answered.rows(uuids), earlier=earlier))
         except UnavailableError as error:
             metrics.capture_failures.inc(len(uuids))
             raise of_status(503, str(error), RETRY_SOON) from error
         (metrics.captured if captured else metrics.capture_failures).inc(len(uuids))
         return captured
 
-    def _note(self, answered: Answered, uuids: Sequence[str], seconds: float) -> None:
+    def _note(self, answered: Answered, told: Sequence[Kept], seconds: float) -> None:
         """Count the answer, and remember the last of it for the page."""
-        service, version = self._service, answered.deployment.release.version
-        verdicts = [scored.verdict for scored in answered.scores]
-        service.metrics.count_verdicts(verdicts, version)
+        service = self._service
+        service.metrics.count_verdicts([(one.classification, one.model_version) for one in told])
         service.metrics.seconds.observe(seconds)
         last = slice(-MOST_VERDICTS, None)
         date = answered.came.isoformat(timespec="milliseconds")
         service.recent.add(
             [
-                Shown(date, shown(text), verdict.classification, verdict.probability, row, version)
-                for text, verdict, row in zip(answered.texts[last], verdicts[last], uuids[last], strict=True)
+                Shown(date, shown(text), one.classification, one.probability, one.uuid, one.model_version)
+                for text, one in zip(answered.texts[last], told[last], strict=True)
             ],
-            spam=sum(verdict.classification == SPAM for verdict in verdicts),
-            rows=len(verdicts),
+            spam=sum(one.classification == SPAM for one in told),
+            rows=len(told),
             latency_ms=seconds * 1000,
         )
 
@@ -195,11 +204,12 @@ class Invocations:
         try:
             with service.deployments.hold(shadow):
                 scores = await asyncio.wrap_future(shadow.submit(texts))
-            verdicts = [
-                ShadowVerdict(row, shadow.release.version, scored.verdict.classification, scored.verdict.probability)
-                for row, scored in zip(uuids, scores, strict=True)
+            version, digest, verdicts = shadow.release.version, shadow.digest, [scored.verdict for scored in scores]
+            beside = [
+                ShadowVerdict(row, version, verdict.classification, verdict.probability, digest)
+                for row, verdict in zip(uuids, verdicts, strict=True)
             ]
-            if not await asyncio.wrap_future(archive.capture.submit((), verdicts)):
+            if not await asyncio.wrap_future(archive.capture.submit((), beside)):
                 outcome = "failed"
         except SpamctlError as error:
             outcome = "failed"
@@ -208,21 +218,21 @@ class Invocations:
 
 
 def _response(
-    answered: Answered, uuids: Sequence[str], *, captured: bool, explanations: Sequence[Sequence[dict[str, Any]]]
+    answered: Answered, told: Sequence[Kept], *, captured: bool, explanations: Sequence[Sequence[dict[str, Any]]]
 ) -> Response:
-    """Write the answer as MLflow's scoring protocol spells it."""
-    version = answered.deployment.release.version
+    """Write the answer as MLflow's scoring protocol spells it; one that was given before is not explained anew."""
     predictions: list[dict[str, Any]] = [
         {
-            "classification": scored.verdict.classification,
-            "probability": scored.verdict.probability,
-            "uuid": row,
-            "model_version": version,
+            "classification": one.classification,
+            "probability": one.probability,
+            "uuid": one.uuid,
+            "model_version": one.model_version,
             "captured": captured,
             "truncated": scored.verdict.truncated,
         }
-        for scored, row in zip(answered.scores, uuids, strict=True)
+        for scored, one in zip(answered.scores, told, strict=True)
     ]
-    for prediction, words in zip(predictions, explanations, strict=False):
-        prediction["explanation"] = words
+    for scored, prediction, words in zip(answered.scores, predictions, explanations, strict=False):
+        if prediction["probability"] == scored.verdict.probability:  # else these words are not behind it
+            prediction["explanation"] = words
     return Response(json.dumps({"predictions": predictions}), media_type="application/json")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
-
-from spamctl.message import Verdict
 
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # where several workers write their figures; Prometheus's own name
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -66,10 +64,10 @@ class Metrics:
             multiprocess_mode="liveall",
         )
 
-    def count_verdicts(self, verdicts: Sequence[Verdict], version: str) -> None:
-        """Count the verdicts of one answer."""
-        for verdict in verdicts:
-            self.rows.labels(verdict.classification, version).inc()
+    def count_verdicts(self, verdicts: Iterable[tuple[str, str]]) -> None:
+        """Count the verdicts of one answer, each with the version that gave it."""
+        for classification, version in verdicts:
+            self.rows.labels(classification, version).inc()
 
     def on_batch(self, rows: int, seconds: float) -> None:
         """Count one run of the engine."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Sequence
@@ -16,10 +17,10 @@ from mlflow.pyfunc.model import PythonModel
 
 from spamctl.errors import DataError, UnavailableError
 from spamctl.message import Verdict
-from spamctl.model.artefact import PACKAGE
+from spamctl.model.artefact import PACKAGE, UNSEALED
 from spamctl.model.engine import Engine
 from spamctl.serving import captures
-from spamctl.serving.version import registered_as
+from spamctl.serving.version import UNREGISTERED, registered_as, registered_digest
 from spamctl.store.rows import CapturedRow, row_uuid
 
 TEXT, DATA_CAPTURE = "text", "data_capture"
@@ -28,6 +29,8 @@ CURES = (
     f"{captures.ADDRESS_VARIABLE} sets the store; {captures.MODE_VARIABLE}=best-effort answers all the same, "
     f"and so does params={{'{DATA_CAPTURE}': False}}"
 )
+
+logger = logging.getLogger(__name__)
 
 
 class InputError(DataError, MlflowException):
@@ -52,12 +55,15 @@ class SpamModel(PythonModel):
     """Answer each message with a classification, a probability, and an id of its own, and keep the answer."""
 
     def load_context(self, context: Any) -> None:
-        """Verify and compile the package, and refuse it if a golden message gets another verdict here."""
+        """Verify and compile the package; refuse one that is not the registered one, or gives other verdicts here."""
         folder = Path(context.artifacts[PACKAGE])
         self.target = captures.Target.of_environment()
-        self.engine = Engine(folder)
-        self.engine.replay_golden()
         self.registration = registered_as(folder)
+        registered = registered_digest(folder, self.registration)
+        if not registered and self.registration != UNREGISTERED:
+            logger.warning("%s version %s: %s", *self.registration, UNSEALED)
+        self.engine = Engine(folder, registered=registered)
+        self.engine.replay_golden()
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -100,6 +106,7 @@ class SpamModel(PythonModel):
                 request_id=request_id,
                 latency_ms=latency_ms,
                 source=SOURCE,
+                package_sha256=self.engine.digest,
             )
             for index, (text, verdict) in enumerate(zip(texts, verdicts, strict=True))
         ]

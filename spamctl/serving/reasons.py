@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spamctl.errors import ArtefactError
+from spamctl.model.artefact import MANIFEST, digest
 from spamctl.model.succession import NAME
 from spamctl.serving.explain import explanation, variants
 
@@ -23,16 +24,18 @@ class Reasons:
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
-        self._engines: dict[tuple[str, str], Engine | str] = {}
+        self._engines: dict[tuple[str, str, str], Engine | str] = {}
 
-    def words(self, name: str, version: str, text: str) -> str:
+    def words(self, name: str, version: str, text: str, package: str = "") -> str:
         """Return the words that push a text most, each with its push in log-odds of spam, the strongest first.
 
-        Nothing if no copy of the version lies here; if the copy is damaged, what is wrong with it.
+        `package` is the digest of the one that answered, if it is known. Nothing if no copy of it lies here; if the
+        copy is damaged, what is wrong with it.
         """
-        if (name, version) not in self._engines:
-            self._engines[name, version] = self._engine(name, version)
-        engine = self._engines[name, version]
+        key = (name, version, package)
+        if key not in self._engines:
+            self._engines[key] = self._engine(*key)
+        engine = self._engines[key]
         if isinstance(engine, str):
             return engine
         without = variants(text)
@@ -41,12 +44,12 @@ class Reasons:
         strongest = sorted(pushes, key=lambda pair: -abs(pair[1]))[:MOST_WORDS]
         return ", ".join(f"{word} {push:+.2f}" for word, push in strongest if abs(push) >= _LEAST_PUSH)
 
-    def _engine(self, name: str, version: str) -> Engine | str:
+    def _engine(self, name: str, version: str, package: str) -> Engine | str:
         """Load a version; what the store calls it must be a name before it may be part of a path."""
         if not (NAME.fullmatch(name) and _VERSION.fullmatch(version)):
             return ""
         # What a monitor has computed of a version lies beside its copy, as files of nearly the same name.
-        copies = sorted(path for path in (self._cache / name).glob(f"{version}-*") if path.is_dir())
+        copies = [copy for copy in sorted((self._cache / name).glob(f"{version}-*")) if _is_copy(copy, package)]
         if not copies:
             return ""
         from spamctl.model.engine import Engine  # which takes a while to load, and may not be needed
@@ -55,3 +58,8 @@ class Reasons:
             return Engine(copies[-1], threads=1)
         except ArtefactError as refusal:
             return f"not known: {refusal}"
+
+
+def _is_copy(place: Path, package: str) -> bool:
+    """Tell whether a package lies at a place, and if its digest is known, that package."""
+    return (place / MANIFEST).is_file() and package in ("", digest(place))

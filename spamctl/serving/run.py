@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
-import tempfile
 from collections.abc import Callable, Mapping
 
+from spamctl.model import scratch
 from spamctl.serving.follow import Wish, following
 from spamctl.serving.metrics import SHARED_FOLDER
 from spamctl.serving.server import Loaded, listen, load, serve
@@ -27,10 +27,11 @@ def run(
     `environment` is that of the processes which are started beside: the follower of the registry, and the workers.
     Raises UsageError if the address or the store cannot be had, ArtefactError if the model cannot be served.
     """
-    with listen(settings.host, settings.port) as listener, following(wish, environment) as releases:
+    scratch.sweep()
+    with listen(settings.host, settings.port) as listener, following(wish, environment, tell) as releases:
         if releases:
             settings = settings.following(releases)
         if settings.workers == 1:
             return serve(settings, listener, tell, ready, loading)
-        with tempfile.TemporaryDirectory(prefix="spamctl-metrics-") as shared:
-            return Workers(settings, listener, {**environment, SHARED_FOLDER: shared}, tell).run(ready)
+        with scratch.folder("metrics") as shared:
+            return Workers(settings, listener, {**environment, SHARED_FOLDER: str(shared)}, tell).run(ready)

@@ -9,6 +9,7 @@ import gc
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,13 @@ from pathlib import Path
 import uvicorn
 
 from spamctl.errors import ArtefactError, UsageError
+from spamctl.model.artefact import UNSEALED
 from spamctl.serving import siblings
 from spamctl.serving.app import create_app
 from spamctl.serving.connection import Connection
 from spamctl.serving.deployment import Deployments
 from spamctl.serving.door import Door
-from spamctl.serving.follow import read_releases
+from spamctl.serving.follow import LATE_S, Pulse, read_releases
 from spamctl.serving.guard import Access
 from spamctl.serving.metrics import Metrics, shared_folder
 from spamctl.serving.recent import Figures
@@ -184,15 +186,18 @@ class Server(uvicorn.Server):
     async def _follow(self) -> None:
         """Serve what the follower says is to be served now."""
         path, seen = Path(self._settings.releases), 0
+        pulse = Pulse(path)
         while self._settings.releases:
             await asyncio.sleep(TICK_S)
+            if words := pulse.told():
+                self._tell(words)
             if (now := _written(path)) != seen:
                 seen = now
                 await self._exchange(path)
 
     async def _exchange(self, path: Path) -> None:
         metrics, deployments = self._service.metrics, self._service.deployments
-        before, fault = deployments.current.release, ""
+        before, fault, began = deployments.current.release, "", time.monotonic()
         try:
             told = read_releases(path)
             if told is None or not await asyncio.to_thread(deployments.exchange, *told):
@@ -206,7 +211,13 @@ class Server(uvicorn.Server):
         if current != before or not fault:
             metrics.serve(current.name, current.version)
             beside = f", version {shadow.release.version} shadows it" if shadow else ""
-            self._tell(f"now serving {current.name} version {current.version} (before: {before.version}){beside}")
+            again = before != current and before.version == current.version
+            was = "another package of this number" if again else before.version
+            self._tell(f"now serving {current.name} version {current.version} (before: {was}){beside}")
+            if (took := time.monotonic() - began) > LATE_S:
+                self._tell(f"loading version {current.version} took {took:.0f} s: this machine is busy")
+            if not current.sealed:
+                self._tell(f"version {current.version}: {UNSEALED}")
         if fault:
             self._tell(f"version {current.version} stays: another one cannot be served: {fault}")
 

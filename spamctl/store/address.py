@@ -14,6 +14,7 @@ from spamctl.errors import UsageError
 
 EXAMPLES = "use a file such as spam.db, or postgresql://user:password@host/database"
 _LONGEST_SHOWN = 80
+_SQLITE = {"sqlite", "sqlite+pysqlite"}  # the only spellings that mean Python's own driver
 _ALIASES = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
 
 
@@ -30,7 +31,8 @@ def parse(address: str) -> Address:
     """Read an address as a user types it.
 
     `spam.db` and `sqlite:///spam.db` are the same file, whose folder must exist; `postgres://` and `postgresql://` mean
-    the driver psycopg. Nothing is opened. Raises UsageError with what to type instead.
+    the driver psycopg. Nothing is opened. What an address says and the store would not do, such as to encrypt, is
+    refused. Raises UsageError with what to type instead.
     """
     shown = _shown(address)
     if not address.strip():
@@ -44,6 +46,11 @@ def parse(address: str) -> Address:
     except (ArgumentError, NoSuchModuleError, ValueError):
         raise UsageError(f"{_scheme(shown)}…: not an address of a database: {EXAMPLES}") from None
     if url.get_backend_name() == "sqlite":
+        if url.drivername not in _SQLITE or url.username or url.password or url.port:
+            raise UsageError(
+                f"{_scheme(shown)}…: spamctl writes files of SQLite in clear, it would drop driver, user and password: "
+                "use the file's path, such as spam.db, on an encrypted disk if need be"
+            )
         if url.query or url.host or not url.database or url.database == ":memory:":
             raise UsageError(f"{_scheme(shown)}…: not a file that outlives the program: use its path, such as spam.db")
         return _file(url.database, _shown(url.database))

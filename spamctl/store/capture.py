@@ -30,7 +30,7 @@ from spamctl.store.address import parse
 from spamctl.store.database import open_store
 from spamctl.store.faults import Fault, fault_behind, is_of_values
 from spamctl.store.inspection import Inspector
-from spamctl.store.rows import CapturedRow, ShadowVerdict
+from spamctl.store.rows import CapturedRow, Earlier, ShadowVerdict
 from spamctl.store.sink import Group, Sink
 from spamctl.store.waiting import Waiting
 
@@ -90,14 +90,18 @@ class Capture:
         self._writer.start()
         self._clock.start()
 
-    def submit(self, rows: Sequence[CapturedRow], shadows: Sequence[ShadowVerdict] = ()) -> Future[bool]:
+    def submit(
+        self, rows: Sequence[CapturedRow], shadows: Sequence[ShadowVerdict] = (), earlier: Earlier | None = None
+    ) -> Future[bool]:
         """Hand over the rows of one request; the future is True once all of them are on the disk.
 
+        A request that is sent again finds its rows there: what was answered is told to `earlier` by then.
         If they are not by the timeout, or too many rows wait, or capture is closing, the future raises
         UnavailableError (mode required; its words may be shown to anyone) or is False (best-effort). It cannot be
         cancelled. Never blocks.
         """
-        waiting = Waiting(Group(tuple(rows), tuple(shadows)), time.monotonic() + self._patience_s())
+        group, deadline = Group(tuple(rows), tuple(shadows)), time.monotonic() + self._patience_s()
+        waiting = Waiting(group, deadline, {} if earlier is None else earlier)
         waiting.future.set_running_or_notify_cancel()
         with self._lock:
             refusal = self._refusal(waiting.rows)
@@ -189,14 +193,14 @@ class Capture:
             )
 
         try:
-            new = self._sink.write(claim)
+            new, earlier = self._sink.write(claim)
         except Exception as error:
             if not is_of_values(error):
                 self._put_back(group)
                 raise
             self._part(group, error)
             return False
-        self._acknowledge(claimed, new)
+        self._acknowledge(claimed, new, earlier)
         return bool(claimed)
 
     def _part(self, group: list[Waiting], error: Exception) -> None:
@@ -218,7 +222,7 @@ class Capture:
             self._writing.clear()
             self._queue.extendleft(waiting for waiting in reversed(group) if not waiting.settled)
 
-    def _acknowledge(self, claimed: list[Waiting], new: int) -> None:
+    def _acknowledge(self, claimed: list[Waiting], new: int, earlier: Earlier) -> None:
         """Answer what was committed in time; count what was not."""
         with self._lock:
             self._writing.clear()
@@ -232,6 +236,7 @@ class Capture:
                     waiting.settled = True
                     answered.append(waiting)
         for waiting in answered:
+            waiting.earlier.update({row.uuid: earlier[row.uuid] for row in waiting.group.rows if row.uuid in earlier})
             waiting.future.set_result(True)
 
     def _recovered(self) -> None:

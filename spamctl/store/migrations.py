@@ -151,6 +151,12 @@ def create_forgotten(connection: Connection) -> None:
     ).create(connection)
 
 
+def tell_packages_apart(connection: Connection) -> None:
+    """Keep beside each verdict the sha256 of the package that gave it; rows of before have none."""
+    connection.execute(text("ALTER TABLE data ADD COLUMN package_sha256 TEXT"))
+    connection.execute(text("ALTER TABLE shadow_verdicts ADD COLUMN package_sha256 TEXT"))
+
+
 MIGRATIONS: list[Callable[[Connection], None]] = [
     create_data,
     create_shadow_verdicts,
@@ -158,6 +164,7 @@ MIGRATIONS: list[Callable[[Connection], None]] = [
     create_truth,
     create_monitoring,
     create_forgotten,
+    tell_packages_apart,
 ]
 
 

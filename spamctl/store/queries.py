@@ -23,13 +23,17 @@ AnySelect: TypeAlias = "Select[*tuple[Any, ...]]"
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Choose rows: from `since` on, before `until`, of a version, a model, with or without a label; None takes all."""
+    """Choose rows: from `since` on, before `until`, of a version, a model, with or without a label; None takes all.
+
+    `package` is the digest of the version's package: rows of another one are left out, those that name none are not.
+    """
 
     since: datetime | None = None
     until: datetime | None = None
     model_version: str | None = None
     labelled: bool | None = None
     model_name: str | None = None
+    package: str | None = None
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """Return the window as conditions of SQL."""
@@ -42,6 +46,8 @@ class Window:
             chosen.append(data.c.model_version == self.model_version)
         if self.model_name is not None:
             chosen.append(data.c.model_name == self.model_name)
+        if self.package is not None:
+            chosen.append(or_(data.c.package_sha256 == self.package, data.c.package_sha256.is_(None)))
         if self.labelled is not None:
             chosen.append(data.c.ground_truth.is_not(None) if self.labelled else data.c.ground_truth.is_(None))
         return chosen

@@ -6,6 +6,7 @@ import math
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from spamctl.message import NOT_SPAM, SPAM, Label, canonical_uuid
 from spamctl.store import text as stored_text
@@ -27,7 +28,8 @@ class CapturedRow:
     """Hold one answer as it is stored; raise ValueError if the database would refuse it.
 
     `date` has its time zone, `probability` and `threshold` are of spam in [0, 1], `latency_ms` is in milliseconds,
-    `source` says which door the message came through.
+    `source` says which door the message came through, `package_sha256` which package answered: a version's number may
+    be given again to another one.
     """
 
     uuid: str
@@ -41,6 +43,7 @@ class CapturedRow:
     request_id: str
     latency_ms: float
     source: str
+    package_sha256: str | None = None
 
     def __post_init__(self) -> None:
         _check_verdict(self.uuid, self.classification, self.probability)
@@ -48,6 +51,18 @@ class CapturedRow:
             raise ValueError("a captured row's date needs its time zone")
         if not (math.isfinite(self.threshold) and math.isfinite(self.latency_ms)):
             raise ValueError("a captured row's threshold and latency must be finite")
+
+
+class Kept(NamedTuple):
+    """Hold what the store keeps of an answer that was given: the only answer to the same request sent again."""
+
+    uuid: str
+    classification: Label
+    probability: float
+    model_version: str
+
+
+Earlier = dict[str, Kept]  # by uuid
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +73,7 @@ class ShadowVerdict:
     model_version: str
     classification: Label
     probability: float
+    package_sha256: str | None = None
 
     def __post_init__(self) -> None:
         _check_verdict(self.uuid, self.classification, self.probability)
@@ -86,6 +102,7 @@ class StoredRow:
     request_id: str
     latency_ms: float
     source: str
+    package_sha256: str | None  # None: stored before packages were told apart
 
 
 def _check_verdict(row: str, classification: str, probability: float) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Insert, Table, false, update
+from sqlalchemy import Connection, Insert, Table, false, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
@@ -21,7 +21,8 @@ from spamctl.store.address import Address
 from spamctl.store.database import WAL_LIMIT, Store, open_address
 from spamctl.store.faults import Fault, NotKeptError, fault_of
 from spamctl.store.keeping import Row, has_triggers, require_kept
-from spamctl.store.rows import CapturedRow, ShadowVerdict, values
+from spamctl.store.queries import among
+from spamctl.store.rows import CapturedRow, Earlier, Kept, ShadowVerdict, values
 
 # A lock that another program holds is waited for in slices, so that between two of them deadlines are looked at.
 SLICE_S = 0.2
@@ -53,17 +54,19 @@ class Sink:
         self._tidy_from = 0.0
         self._triggered = False  # another program runs something when we write
 
-    def write(self, claim: Callable[[], Group]) -> int:
-        """Write, in one transaction, what `claim` hands over once the lock is held; return how many rows were new.
+    def write(self, claim: Callable[[], Group]) -> tuple[int, Earlier]:
+        """Write, in one transaction, what `claim` hands over once the lock is held.
 
-        Rows that are there already are left as they are. When it returns, all of them are on the disk, in the file
-        that the address names. Raises DBAPIError, SpamctlError or OSError if they may not be: write them again.
+        Return how many rows were new and, unless all were, what the store keeps of each: a row that is there already
+        stays as it is, and is the answer to whoever asks again. When it returns, all of them are on the disk, in the
+        file that the address names. Raises DBAPIError, SpamctlError or OSError if they may not be: write them again.
         """
         connection = self._opened()
         try:
             with connection.begin():
                 group = claim()
                 new = self._insert(self._rows, [values(row) for row in group.rows])
+                earlier = _kept(connection, group.rows) if new < len(group.rows) else Earlier()
                 self._insert(self._shadows, [values(shadow) for shadow in group.shadows])
             self._check_files()
         except NotKeptError:
@@ -73,7 +76,7 @@ class Sink:
             if fault_of(error) not in {Fault.LOCKED, Fault.REFUSED}:
                 self.close()
             raise
-        return new
+        return new, earlier
 
     def _insert(self, statement: Insert, rows: Sequence[Row]) -> int:
         """Insert rows and return how many were new; raise NotKeptError if one is not there afterwards."""
@@ -181,6 +184,13 @@ class Sink:
             return tuple((status.st_dev, status.st_ino) for status in map(os.stat, self._paths))
         except FileNotFoundError:
             return ((0, 0),)
+
+
+def _kept(connection: Connection, rows: Sequence[CapturedRow]) -> Earlier:
+    """Read what the store keeps of some rows."""
+    columns = [tables.data.c[name] for name in Kept._fields]
+    statement = select(*columns).where(among(connection, [row.uuid for row in rows]))
+    return {row.uuid: Kept(*row) for row in connection.execute(statement)}
 
 
 def _insert(address: Address, table: Table) -> Insert:

@@ -8,7 +8,9 @@
     forgotten         which rows were removed for good (`spamctl forget`), and by what training knows their messages
     spamctl_store     the migrations that made this store
 
-A label is `spam` or `not spam` and never stands without its source: the database itself refuses anything else.
+A version's number may be given again, to another package: `package_sha256`, of its manifest, says which one answered;
+it is NULL in rows of before that was kept. A label is `spam` or `not spam` and never stands without its source: the
+database itself refuses anything else.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ data = Table(
     Column("request_id", AnyText, nullable=False),
     Column("latency_ms", Double, nullable=False),
     Column("source", AnyText, nullable=False),
+    Column("package_sha256", Text),
     CheckConstraint("classification IN ('spam', 'not spam')", name="data_classification"),
     CheckConstraint("probability BETWEEN 0 AND 1", name="data_probability"),
     CheckConstraint("ground_truth IN ('spam', 'not spam')", name="data_ground_truth"),
@@ -57,6 +60,7 @@ shadow_verdicts = Table(
     Column("model_version", AnyText, primary_key=True),
     Column("classification", Text, nullable=False),
     Column("probability", Double, nullable=False),
+    Column("package_sha256", Text),
     CheckConstraint("classification IN ('spam', 'not spam')", name="shadow_verdicts_classification"),
     CheckConstraint("probability BETWEEN 0 AND 1", name="shadow_verdicts_probability"),
 )

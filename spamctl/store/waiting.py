@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from spamctl.store.rows import Earlier
 from spamctl.store.sink import Group
 
 
@@ -14,6 +15,7 @@ class Waiting:
 
     group: Group
     deadline: float  # by time.monotonic()
+    earlier: Earlier = field(default_factory=dict)  # is told what was there already
     future: Future[bool] = field(default_factory=Future)
     settled: bool = False
     alone: bool = False  # in a transaction of its own: something in the group it was in is refused

@@ -11,6 +11,7 @@ from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import func, or_, select
 
 from spamctl.data.duplicates import twin_key
 from spamctl.errors import UsageError
@@ -140,6 +141,28 @@ def survey(store: Store, window: Window, wish: Wish) -> Ticking[Survey]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Count the rows of a version's number that another package answered, and those that do not say which one did."""
+
+    of_another: int
+    of_unknown: int
+
+
+def count_others(store: Store, window: Window) -> Others:
+    """Count the rows that bear the number of a window's version and may not be its; the window names its package."""
+    every = replace(window, package=None)
+    column = data.c.package_sha256
+    statement = (
+        select(func.count(column), func.count())
+        .select_from(data)
+        .where(*every.conditions(), or_(column.is_(None), column != window.package))
+    )
+    with store.reading() as connection:
+        of_another, all_of_them = connection.execute(statement).one()
+    return Others(of_another, all_of_them - of_another)
+
+
 def require_rows(store: Store, window: Window) -> int:
     """Return the number of a window's rows; raise UsageError, naming what there is instead, if there are none."""
     if rows := queries.count(store, window):
@@ -148,6 +171,11 @@ def require_rows(store: Store, window: Window) -> int:
     there = queries.by_version(store)
     if not there:
         raise UsageError(f"{name}: holds no answer yet: send messages to spamctl serve, or type spamctl traffic")
+    if window.package and (alien := count_others(store, replace(window, since=None)).of_another):
+        raise UsageError(
+            f"{name}: holds no answer of {asked} as it is registered now, but {alien:,} of another package that had "
+            "its number: serve this one first, or register that one again"
+        )
     if (window.model_name, window.model_version) in there:
         (latest,) = queries.newest(store, 1, replace(window, since=None))
         raise UsageError(

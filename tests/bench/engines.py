@@ -23,6 +23,7 @@ from spamctl.model.engine import TOKENIZER, Batches, Engine, Logits
 from spamctl.model.export import calibrating, compress_weights, quantise, quiet, to_files, to_onnx, to_openvino
 from spamctl.model.exporters import exporter
 from spamctl.model.features import pad_ids
+from spamctl.model.packaging import NOT_YET
 from spamctl.model.tokens import MessageTokenizer, TokenRow
 
 MEGABYTE = 1e6
@@ -93,7 +94,8 @@ def onnx_runtime(name: str, path: Path, threads: int) -> Contender:
 def packaged(name: str, graph: Files, precision: str, tokenizer: MessageTokenizer, threads: int) -> Contender:
     """Open a graph as `spamctl serve` does: sealed in a package, verified, compiled."""
     files = graph | {TOKENIZER: tokenizer.to_json().encode()}
-    manifest = Manifest(name, precision, tokenizer.max_tokens, tokenizer.empty_id, 1.0, 0.0, 0.5, (), {})
+    kind, window = "int8" if "int8" in name else "float32", tokenizer.max_tokens
+    manifest = Manifest(kind, precision, window, tokenizer.empty_id, 1.0, 0.0, 0.5, NOT_YET, {})
     with tempfile.TemporaryDirectory(prefix="spamctl-bench-") as scratch:
         engine = Engine(artefact.write(artefact.seal(files, manifest), Path(scratch)), threads=threads)
     size = sum(len(content) for file, content in files.items() if file != TOKENIZER)

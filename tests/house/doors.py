@@ -117,13 +117,13 @@ def refuse(answer):
 def file_names(texts):
     """Verify a package whose manifest lists a file of a hostile name."""
     from spamctl.model import artefact
-    from spamctl.model.artefact import Manifest
+    from spamctl.model.artefact import Golden, Manifest
 
     folder = Path("package")
     folder.mkdir()
     for text in [*texts, *(f"{text}.json" for text in texts)]:
         with contextlib.suppress(UnicodeEncodeError):  # a manifest is UTF-8
-            sealed = artefact.seal({text: b"x"}, Manifest("int8", "f32", 64, 2, 1.5, 0.0, 0.5, (), {}))
+            sealed = artefact.seal({text: b"x"}, Manifest("int8", "f32", 64, 2, 1.5, 0.0, 0.5, (Golden("", 0.5),), {}))
             (folder / artefact.MANIFEST).write_bytes(sealed[artefact.MANIFEST])
             yield text, lambda _: refuse(artefact.verify(folder))
 

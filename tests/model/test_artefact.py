@@ -33,10 +33,18 @@ def edit_use(folder, **changes):
     edit(folder, manifest=json.loads((folder / MANIFEST).read_bytes())["manifest"] | changes)
 
 
+def seal_anew(folder):
+    """Make a manifest that was changed know its own digest again, as who means harm can."""
+    told = json.loads((folder / MANIFEST).read_bytes())
+    said = json.dumps({name: told[name] for name in told if name != "sha256"}, sort_keys=True, separators=(",", ":"))
+    edit(folder, sha256=hashlib.sha256(said.encode()).hexdigest())
+
+
 def add_to_list(folder, name, content):
     """List a file with its true digest, so that nothing but its name can be wrong."""
     listed = json.loads((folder / MANIFEST).read_bytes())["files"]
     edit(folder, files=listed | {name: hashlib.sha256(content).hexdigest()})
+    seal_anew(folder)
 
 
 def refusal(folder):
@@ -109,14 +117,14 @@ def test_a_folder_in_place_of_a_file_is_refused(folder):
     assert "model.xml" in refusal(folder)
 
 
-@pytest.mark.parametrize("version", [2, 0, "1", None])
+@pytest.mark.parametrize("version", [3, 0, "1", None])
 def test_another_format_is_refused(folder, version):
     edit(folder, format=version)
-    assert refusal(folder) == "package: manifest.json.format: Input should be 1; use the spamctl that packaged it"
+    assert refusal(folder) == "package: manifest.json.format: Input should be 1 or 2; use the spamctl that packaged it"
 
 
 def test_a_later_format_is_told_even_if_its_fields_are_others(folder):
-    edit(folder, format=2, window=64, files=[], manifest={})
+    edit(folder, format=3, window=64, files=[], manifest={})
     assert "manifest.json.format" in refusal(folder)
 
 
@@ -136,12 +144,68 @@ def test_a_manifest_that_is_none_is_refused(folder, content):
         {"golden": [{"text": 1, "probability": 0.5}]},
         {"golden": [{"text": "a", "probability": "0.5"}]}, {"golden": [{"text": "a", "probability": 1.5}]},
         {"precision": 32}, {"surprise": 1}, {"slope": 0.0}, {"slope": -1.0}, {"about": []},
+        {"threshold": 0.0}, {"threshold": 1.0}, {"threshold": -0.5}, {"max_tokens": 10**9}, {"golden": []},
+        {"golden": [{"text": "a", "probability": 0.5}] * 2000}, {"empty_id": 10**9}, {"slope": 1e300},
+        {"intercept": -1e300}, {"engine": "pickle"}, {"precision": "f64"}, {"precision": ""},
     ],
     ids=json.dumps,
 )  # fmt: skip
 def test_a_value_of_another_kind_is_refused(folder, change):
     edit_use(folder, **change)
     assert "manifest.json.manifest" in refusal(folder)
+
+
+EDITS = [
+    {"threshold": 0.999999}, {"threshold": 0.43750000001}, {"max_tokens": 63}, {"empty_id": 3}, {"slope": 1.25},
+    {"intercept": 0.0}, {"engine": "float32"}, {"precision": "bf16"}, {"about": {"depth": 3}},
+    {"golden": [{"text": "", "probability": 0.5}]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", EDITS, ids=json.dumps)
+def test_a_value_that_was_changed_is_refused_though_it_might_be_one(folder, change):
+    edit_use(folder, **change)
+    assert refusal(folder) == "package: manifest.json is not as it was packaged; download or train again"
+
+
+@pytest.mark.parametrize("change", EDITS, ids=json.dumps)
+def test_a_package_that_was_sealed_anew_is_not_the_one_that_was_registered(folder, change):
+    registered = artefact.digest(folder)
+    assert artefact.verify(folder, registered) == PLAIN
+    edit_use(folder, **change)
+    seal_anew(folder)
+    assert artefact.verify(folder) != PLAIN
+    with pytest.raises(ArtefactError, match=r"manifest\.json is not the one that was registered"):
+        artefact.verify(folder, registered)
+
+
+def test_a_seal_does_not_hang_on_how_a_manifest_is_laid_out(folder):
+    told = json.loads((folder / MANIFEST).read_bytes())
+    (folder / MANIFEST).write_text(json.dumps(dict(reversed(told.items()))))
+    assert artefact.verify(folder) == PLAIN
+
+
+@pytest.mark.parametrize("seal", [None, "", "0" * 64, "A" * 64, 1])
+def test_a_manifest_without_its_own_seal_is_refused(folder, seal):
+    edit(folder, sha256=seal)
+    refusal(folder)
+
+
+def test_a_package_of_before_there_were_seals_is_read_if_its_threshold_parts_its_golden_messages(folder):
+    told = json.loads((folder / MANIFEST).read_bytes())
+    del told["sha256"]
+    (folder / MANIFEST).write_text(json.dumps(told | {"format": 1}))
+    assert artefact.verify(folder) == PLAIN
+    edit_use(folder, threshold=0.999999)
+    assert "is not as it was packaged" in refusal(folder)
+
+
+@pytest.mark.parametrize("digest", ["", "0", "x" * 64, "A" * 64, "0" * 63 + "\n", None])
+def test_a_digest_that_is_none_is_refused(folder, digest):
+    (folder / "model.xml").unlink()
+    listed = json.loads((folder / MANIFEST).read_bytes())["files"]
+    edit(folder, files=listed | {"model.xml": digest})
+    assert "manifest.json.files" in refusal(folder)
 
 
 @pytest.mark.parametrize("files", [{"model.xml": 1}, {}, [], None])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from spamctl.model import artefact, exporters
-from spamctl.model.embedding import Embedder, package_digest, reference_features
+from spamctl.model.artefact import digest
+from spamctl.model.embedding import Embedder, reference_features
 from spamctl.model.engine import Engine
 from spamctl.model.runtime import ONNX, XML
 from tests import tiny_models, tiny_packages, trained
@@ -100,4 +101,5 @@ def test_a_damaged_file_of_features_is_made_anew(bag, tmp_path, damage):
 def test_a_package_is_known_by_its_manifest(tmp_path):
     one = tiny_packages.write(tmp_path / "one")
     other = tiny_packages.write(tmp_path / "other", threshold=0.7)
-    assert package_digest(one) == package_digest(tiny_packages.write(tmp_path / "again")) != package_digest(other)
+    assert digest(one) == digest(tiny_packages.write(tmp_path / "again")) != digest(other)
+    assert Embedder(one, threads=1).digest == digest(one)

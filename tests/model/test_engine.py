@@ -119,10 +119,6 @@ def test_golden_messages_are_scored_again(tmp_path):
     assert 0 <= Engine(tiny_packages.write(tmp_path / "package", "", *GOLDEN), threads=1).replay_golden() < 1e-5
 
 
-def test_a_package_without_golden_messages_has_nothing_to_replay(engine):
-    assert engine.replay_golden() == 0.0
-
-
 @pytest.mark.parametrize(("told", "words"), [(0.49, "another verdict"), (0.6, "away from their packaged scores")])
 def test_a_golden_message_that_scores_otherwise_here_is_refused(seal, told, words):
     honest = tiny_packages.manifest(OFFER, threshold=0.5)

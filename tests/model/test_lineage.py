@@ -4,6 +4,7 @@ import pytest
 
 from spamctl.errors import UsageError
 from spamctl.model import registry, tracking
+from spamctl.model.artefact import digest_of
 from spamctl.model.lineage import UNKNOWN, lineage
 from tests import registered
 from tests.mlflow_loaded import load_mlflow
@@ -33,6 +34,9 @@ def told(tmp_path_factory):
                 registry.register(client, "spam", uri, run_id, tags)
             with pytest.raises(UsageError, match="version 9 of spam is not registered here"):
                 lineage(client, "spam", "9")
+            with pytest.raises(UsageError, match="its number is another package's now"):
+                lineage(client, "spam", "1", "0" * 64)
+            assert lineage(client, "spam", "1", digest_of(registered.package(0.5))) == lineage(client, "spam", "1")
             with pytest.raises(UsageError, match="version 1 of ham is not registered here"):
                 lineage(client, "ham", "1")
             return run_id, [lineage(client, "spam", version) for version in ("1", "2", "3")]

@@ -7,7 +7,7 @@ import pytest
 
 from spamctl.model import artefact, calibration, parity, threshold
 from spamctl.model.engine import Engine
-from spamctl.model.golden import GOLDEN
+from spamctl.model.golden import GOLDEN, MARGIN, nearest, turning
 from spamctl.model.runtime import ONNX, XML
 from tests import tiny_packages, trained
 
@@ -61,8 +61,29 @@ def test_the_package_says_what_it_is_and_replays_its_golden_messages(tmp_path):
     engine = engine_of(trained.packaged("gpt2", "auto"), tmp_path)
     assert engine.manifest.about == {"depth": 2}
     assert engine.manifest.max_tokens == trained.MAX_TOKENS
-    assert [row.text for row in engine.manifest.golden] == list(GOLDEN)
+    texts = [row.text for row in engine.manifest.golden]
+    assert texts[: len(GOLDEN)] == list(GOLDEN)
+    assert set(texts[len(GOLDEN) :]) <= set(turning())
     assert engine.replay_golden() == 0.0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_golden_messages_of_either_verdict_lie_near_the_threshold(family, tmp_path):
+    engine = engine_of(trained.packaged(family, "auto"), tmp_path)
+    p, at = [row.probability for row in engine.manifest.golden], engine.threshold
+    pool = engine.probabilities(engine.logits(engine.tokenize(turning())))
+    assert engine.manifest.golden_verdicts == {True, False}
+    for side in (1, -1):
+        far = [side * (one - at) for one in pool if side * (one - at) >= MARGIN]
+        assert min(side * (one - at) for one in p if side * (one - at) > 0) <= min(far, default=1)
+
+
+def test_what_is_nearest_to_a_threshold_is_chosen_on_either_side_of_it():
+    texts, p = list("abcdefg"), [0.1, 0.3, 0.345, 0.35, 0.36, 0.38, 0.9]
+    assert nearest(texts, p, 0.35) == ["f", "g", "b", "a"]
+    assert nearest(texts, p, 0.01) == ["a", "b"]
+    assert nearest(["x", "y"], [0.0, 0.02], 0.01) == ["x"]
+    assert nearest([], [], 0.5) == []
 
 
 @pytest.mark.parametrize(("family", "graph"), FAMILIES.items())

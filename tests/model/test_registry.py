@@ -3,12 +3,13 @@
 import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from spamctl.model import registry, tracking
+from spamctl.model import artefact, registry, seals, tracking
 from spamctl.model.artefact import PACKAGE
 from spamctl.model.golden import GOLDEN
 from spamctl.model.registry import CHALLENGER, CHAMPION, Record
@@ -151,7 +152,7 @@ def test_a_logged_model_says_what_it_was_made_of(run_id):
     import mlflow
 
     told = mlflow.models.get_model_info(registry.log_model(run_id, FILES))
-    assert told.metadata == {"base_model": "tiny"}
+    assert told.metadata == {"base_model": "tiny", seals.TAG: artefact.digest_of(FILES)}
     assert told.signature.inputs.to_dict() == [{"type": "string", "name": "text", "required": True}]
     assert told.signature.params.to_dict()[0]["name"] == "data_capture"
     assert {column["name"]: column["type"] for column in told.signature.outputs.to_dict()} == registry.ANSWER
@@ -267,6 +268,15 @@ def test_a_champion_that_cannot_be_scored_keeps_its_place(client, version_of, na
     assert str(client.get_model_version_by_alias(name, CHAMPION).version) == "1"
 
 
+def test_a_champion_whose_threshold_was_moved_keeps_its_place(client, version_of, name):
+    registry.promote(client, name, version_of(), called(ROWS, 0), 0.05)
+    folder = folder_of(f"models:/{name}/1") / "artifacts" / PACKAGE
+    files = {path: content for path, content in artefact.read(folder).items() if path != artefact.MANIFEST}
+    artefact.write(artefact.seal(files, replace(artefact.verify(folder), threshold=0.99)), folder)
+    alias, reason = registry.promote(client, name, version_of(), called(ROWS, 0), 0.05)
+    assert (alias, "is not the one that was registered" in reason) == (CHALLENGER, True)
+
+
 def test_a_champion_whose_files_are_gone_keeps_its_place(client, version_of, name):
     registry.promote(client, name, version_of(), called(ROWS, 0), 0.05)
     folder = folder_of(f"models:/{name}/1") / "artifacts" / PACKAGE
@@ -279,7 +289,8 @@ def test_a_champion_whose_files_are_gone_keeps_its_place(client, version_of, nam
 
 def test_a_version_carries_its_tags_and_its_run(client, version_of, run_id, name):
     found = client.get_model_version(name, version_of())
-    assert found.tags == {"gate": "passed"}
+    assert found.tags == {"gate": "passed", seals.TAG: artefact.digest_of(FILES)}
+    assert client.get_run(run_id).data.tags[seals.TAG] == artefact.digest_of(FILES)
     assert found.run_id == run_id
 
 

@@ -10,9 +10,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from spamctl.errors import SpamctlError, UnavailableError, UsageError
 from spamctl.model import tracking
+from tests.made_once import lay_store
 from tests.mlflow_loaded import load_mlflow
 from tests.ports import closed_port, silent_port
 
@@ -224,3 +226,49 @@ def test_what_mlflow_refuses_is_one_line(store, monkeypatch):
     with pytest.raises(UnavailableError, match="refused") as refused, opened as client:
         client.get_run("0" * 32)
     assert "\n" not in str(refused.value)
+
+
+HELD = ["BEGIN EXCLUSIVE", "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; CREATE TABLE t (n)"]
+
+
+@pytest.mark.parametrize("begin", HELD)
+def test_a_registry_that_another_program_holds_is_waited_for_and_is_no_wrong_input(tmp_path, monkeypatch, begin):
+    monkeypatch.setattr(tracking, "PATIENCE", 0.3)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
+        other.executescript("CREATE TABLE a (n); " + begin)
+        words = refusal(uri)
+        assert "database is locked" in words
+        assert words.endswith("wait for that program, or stop it, and try again")
+        assert "another file" not in words
+        other.execute("ROLLBACK")
+    tracking.require_reachable(uri)
+
+
+@pytest.mark.slow
+def test_a_registry_that_another_process_makes_for_ever_is_given_up(tmp_path, monkeypatch):
+    load_mlflow()
+    monkeypatch.setattr(tracking, "LOCK_S", 0.3)
+    opening = tracking.open_tracking(f"sqlite:///{tmp_path}/mlflow.db")
+    with FileLock(f"{tmp_path}/mlflow.db.lock"), pytest.raises(UnavailableError, match="wait for that program"):
+        opening.__enter__()
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+@pytest.mark.slow
+def test_a_registry_that_is_locked_between_two_questions_says_so_in_one_line(tmp_path):
+    load_mlflow()
+    lay_store(tmp_path)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
+
+        def ask_in_vain():
+            with tracking.open_tracking(uri) as client:
+                other.execute("BEGIN EXCLUSIVE")
+                client.create_experiment("late")
+
+        with pytest.raises(UnavailableError) as refused:
+            ask_in_vain()
+        other.execute("ROLLBACK")
+    assert "\n" not in str(refused.value)
+    assert str(refused.value).endswith("wait for that program, or stop it, and try again")

@@ -2,16 +2,18 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from spamctl.errors import ArtefactError, UnavailableError, UsageError
-from spamctl.model import tracking, versions
+from spamctl.model import artefact, registry, seals, tracking, versions
+from spamctl.model.artefact import PACKAGE, Golden
 from spamctl.model.succession import NAME
 from tests.mlflow_loaded import load_mlflow
 from tests.ports import closed_port
-from tests.registered import URI, package, register
+from tests.registered import RECORD, URI, package, register
 from tests.store.test_injection import ATTACKS
 
 # Names that end the quotes of a filter and go on, to all versions of the model spam
@@ -94,7 +96,9 @@ def test_an_attack_in_the_place_of_a_name_finds_no_version(here, wanted):
 
 @pytest.mark.slow
 def test_what_is_meant_is_told_without_a_copy(here):
-    assert versions.meant("spam", ["champion", "challenger", "latest", "2", "9"]) == ["1", "3", "3", "2", ""]
+    told = versions.meant("spam", ["champion", "challenger", "latest", "2", "9"])
+    assert [one.partition("-")[0] for one in told] == ["1", "3", "3", "2", ""]
+    assert told[1] == told[2]
     assert versions.meant("ham", ["champion"]) == [""]
     assert not here.exists()
 
@@ -125,6 +129,89 @@ def test_an_alias_that_nothing_has_is_refused(here):
                 versions.fetch("spam", "challenger", here)
         finally:
             client.set_registered_model_alias("spam", "challenger", "3")
+
+
+@pytest.fixture
+def workshop(store, tmp_path, monkeypatch):
+    """Stand in a copy of the folder, whose registry and packages may be spoilt; give the client of it."""
+    shutil.copytree(store, tmp_path / "copy", ignore=shutil.ignore_patterns("cache"))
+    monkeypatch.chdir(tmp_path / "copy")
+    with tracking.open_tracking(URI) as client:
+        yield client
+
+
+def logged(client, threshold):
+    """Log one more package and return its run and its folder in the artifact store."""
+    run_id = registry.log_run(client, "beside", URI, RECORD)
+    place = registry.log_model(run_id, package(threshold))
+    import mlflow
+
+    return run_id, place, Path(mlflow.artifacts.download_artifacts(place), "artifacts", PACKAGE)
+
+
+def seal_anew(folder, **changes):
+    """Change how a package says that it is to be used, as who can write to it may do without leaving a trace in it."""
+    manifest = replace(artefact.verify(folder), **changes)
+    files = {name: content for name, content in artefact.read(folder).items() if name != artefact.MANIFEST}
+    artefact.write(artefact.seal(files, manifest), folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [{"threshold": 0.9999}, {"golden": (Golden("", 0.5),)}, {"max_tokens": 63}], ids=str)
+def test_a_package_that_was_changed_and_sealed_anew_is_refused_by_the_registry(workshop, change):
+    run_id, place, folder = logged(workshop, 0.4)
+    version = registry.register(workshop, "spoilt", place, run_id, {})
+    found = versions.fetch("spoilt", version, Path("cache"))
+    assert (found.sealed, found.digest) == (True, artefact.digest(folder))
+    seal_anew(folder, **change)
+    versions.fetch("spoilt", version, Path("cache"))  # the copy here is the registered one still
+    with pytest.raises(ArtefactError, match=rf"spoilt version {version}: .* is not the one that was registered"):
+        versions.fetch("spoilt", version, Path("elsewhere"))
+    seal_anew(Path(found.folder), **change)
+    with pytest.raises(ArtefactError, match="is not the one that was registered"):
+        versions.fetch("spoilt", version, Path("cache"))
+
+
+@pytest.mark.slow
+def test_a_version_without_a_tag_is_held_to_its_runs_and_one_without_either_is_loaded_and_said_so(workshop):
+    run_id, place, folder = logged(workshop, 0.4)
+    workshop.create_registered_model("untagged")
+    of_run = workshop.create_model_version("untagged", place, run_id).version
+    bare = folder.parents[1].absolute().as_uri()  # else MLflow finds the run by itself
+    of_none = workshop.create_model_version("untagged", bare).version
+    other = workshop.create_model_version("untagged", place, run_id, tags={seals.TAG: "0" * 64}).version
+    odd = workshop.create_model_version(
+        "untagged", folder.parents[1].absolute().as_uri(), tags={seals.TAG: "none"}
+    ).version
+    assert versions.fetch("untagged", str(of_run), Path("cache")).sealed
+    assert not versions.fetch("untagged", str(of_none), Path("cache")).sealed
+    assert not versions.fetch("untagged", str(of_none), Path("cache")).sealed  # as it is remembered
+    for version, words in ((other, "is not the one that was registered"), (odd, "is no sha256")):
+        with pytest.raises(ArtefactError, match=words):
+            versions.fetch("untagged", str(version), Path("cache"))
+    seal_anew(folder, threshold=0.9)
+    with pytest.raises(ArtefactError, match="is not the one that was registered"):
+        versions.fetch("untagged", str(of_run), Path("elsewhere"))
+
+
+@pytest.mark.slow
+def test_a_number_that_is_given_again_means_another_package(workshop):
+    def register_anew(threshold):
+        run_id, place, folder = logged(workshop, threshold)
+        assert registry.register(workshop, "again", place, run_id, {}) == "1"
+        workshop.set_registered_model_alias("again", "champion", "1")
+        return artefact.digest(folder)
+
+    digests, told, meant = [], [], []
+    for threshold in (0.4, 0.6):
+        digests.append(register_anew(threshold))
+        told.append(versions.fetch("again", "champion", Path("cache")))
+        meant.append(versions.meant("again", ["champion"]))
+        workshop.delete_registered_model("again")
+    assert [one.version for one in told] == ["1", "1"]
+    assert [one.digest for one in told] == digests
+    assert told[0].folder != told[1].folder
+    assert meant[0] != meant[1]
 
 
 @pytest.mark.slow

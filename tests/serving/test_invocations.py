@@ -4,10 +4,12 @@ import json
 import sqlite3
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import pytest
 
+from spamctl.model.artefact import digest
 from spamctl.serving.deployment import Deployment, Release
 from spamctl.serving.guard import Access
 from spamctl.serving.service import Limits
@@ -71,6 +73,37 @@ def test_a_retry_under_the_same_id_is_written_once(server):
     assert len({answer["uuid"] for answer in first}) == 2
     assert stored(server) == before + 2
     assert predictions(server, [OFFER], {"X-Request-Id": "retry-2"})[0]["uuid"] != first[0]["uuid"]
+
+
+def test_a_retry_after_the_champion_moved_is_told_what_is_stored(server, tmp_path):
+    before = server.service.deployments.current.release
+    package = tiny_packages.write(tmp_path / "package", scale=-4.0)  # calls spam what the other one lets pass
+    other = Release("spam", "2", "champion", str(package), digest(package))
+    first = predictions(server, [OFFER, QUESTION], {"X-Request-Id": "moved"}, explain=True)
+    assert server.service.deployments.exchange(other, None)
+    try:
+        again = predictions(server, [OFFER, QUESTION], {"X-Request-Id": "moved"}, explain=True)
+        new = predictions(server, [OFFER, QUESTION], {"X-Request-Id": "not-moved"}, explain=True)
+    finally:
+        server.service.deployments.exchange(before, None)
+    bare = [{name: told for name, told in one.items() if name != "explanation"} for one in first]
+    assert again == bare  # no word of the new version is behind the verdict of the old one
+    assert [one["model_version"] for one in (*again, *new)] == ["1", "1", "2", "2"]
+    assert [one["classification"] for one in (*again, *new)] == ["spam", "not spam", "not spam", "spam"]
+    assert all(one["captured"] for one in (*again, *new))
+    assert [one["explanation"] != [] for one in (*first, *new)] == [True] * 4
+    kept = queries.find(server.service.archive.store, [one["uuid"] for one in (*again, *new)])
+    for one, of in [*((one, before) for one in again), *((one, other) for one in new)]:
+        row = kept[one["uuid"]]
+        assert (row.classification, row.probability, row.model_version) == (
+            one["classification"],
+            one["probability"],
+            one["model_version"],
+        )
+        assert row.package_sha256 == digest(Path(of.folder))
+    newest = httpx.get(f"{server.address}/recent").json()["verdicts"]
+    shown = {one["uuid"]: (one["classification"], one["model_version"]) for one in newest}
+    assert [shown[one["uuid"]] for one in again] == [("spam", "1"), ("not spam", "1")]
 
 
 @pytest.mark.parametrize(("wish", "rows"), [(True, 1), (False, 0)])

@@ -3,18 +3,24 @@
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from spamctl.errors import ArtefactError, DataError, OptionsError, UnavailableError
+from spamctl.model import artefact, seals
 from spamctl.model.golden import GOLDEN
 from spamctl.store import queries
 from spamctl.store.database import open_store
 from tests import tiny_models, tiny_packages
 from tests.mlflow_loaded import load_mlflow
+from tests.ports import closed_port
+from tests.registered import URI, register
 
 UNKEPT = {"data_capture": False}
 OFFER, QUESTION = [message.text for message in tiny_models.messages(2)]
@@ -221,11 +227,11 @@ def test_any_text_gets_an_answer_and_is_kept_as_it_was(model, text):
 
 
 def test_a_golden_message_with_another_verdict_is_refused_at_load(pyfunc, tmp_path):
-    folder = tiny_packages.write(tmp_path / "package", "", OFFER, threshold=0.5)
-    path = folder / "manifest.json"
-    told = f'"probability": {tiny_packages.probability(OFFER)}'
-    assert told in path.read_text()
-    path.write_text(path.read_text().replace(told, '"probability": 0.499'))
+    told = tiny_packages.manifest(OFFER, threshold=0.5)
+    altered = replace(told, golden=(replace(told.golden[0], probability=0.499),))
+    folder = tmp_path / "package"
+    folder.mkdir()
+    artefact.write(artefact.seal(tiny_packages.parts(), altered), folder)
     with pytest.raises(ArtefactError, match="another verdict"):
         load(pyfunc, folder)
 
@@ -236,3 +242,57 @@ def test_a_damaged_package_is_refused_at_load(pyfunc, tmp_path, name):
     path.write_bytes(path.read_bytes()[1:])
     with pytest.raises(ArtefactError, match=name):
         load(pyfunc, path.parent)
+
+
+@pytest.fixture
+def downloaded(pyfunc, monkeypatch):
+    """Return the package folder of a registered model as MLflow downloads it, mark and all."""
+    import mlflow
+
+    version = register(0.5, name="sealed")
+    mlflow.set_tracking_uri(URI)
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/sealed/{version}", dst_path="downloaded"))
+    (folder / "registered_model_meta").write_text(f"model_name: sealed\nmodel_version: {version}\n")
+    yield folder / "artifacts" / "package"
+    mlflow.set_tracking_uri(None)
+
+
+def seal_anew(folder, *, note=False):
+    """Move a package's threshold and seal it anew; `note` also writes that into the MLmodel file beside it."""
+    files = {name: content for name, content in artefact.read(folder).items() if name != artefact.MANIFEST}
+    changed = artefact.seal(files, replace(artefact.verify(folder), threshold=0.99))
+    artefact.write(changed, folder)
+    if note:
+        model = folder.parents[1] / "MLmodel"
+        told = yaml.safe_load(model.read_text())
+        told["metadata"][seals.TAG] = artefact.digest_of(changed)
+        model.write_text(yaml.safe_dump(told))
+
+
+def test_a_registered_model_is_held_to_the_registrys_digest_and_keeps_it_with_its_rows(pyfunc, downloaded):
+    model = load(pyfunc, downloaded)
+    model.predict(None, frame(OFFER))
+    assert [(row.model_name, row.package_sha256) for row in kept()] == [("sealed", artefact.digest(downloaded))]
+    seal_anew(downloaded)
+    with pytest.raises(ArtefactError, match="is not the one that was registered"):
+        load(pyfunc, downloaded)
+    seal_anew(downloaded, note=True)
+    with pytest.raises(ArtefactError, match="names another package than the registry does"):
+        load(pyfunc, downloaded)
+
+
+@pytest.mark.parametrize("there", ["sqlite:///nowhere.db", "down"])
+def test_without_a_registry_the_model_file_beside_the_package_tells_its_digest(pyfunc, downloaded, there, caplog):
+    import mlflow
+
+    before = set(Path().iterdir())
+    mlflow.set_registry_uri(f"http://127.0.0.1:{closed_port()}" if there == "down" else there)
+    try:
+        assert load(pyfunc, downloaded).predict(None, frame(OFFER), UNKEPT)
+        assert "registry" in caplog.text
+        seal_anew(downloaded)
+        with pytest.raises(ArtefactError, match="is not the one that was registered"):
+            load(pyfunc, downloaded)
+        assert set(Path().iterdir()) == before
+    finally:
+        mlflow.set_registry_uri(None)

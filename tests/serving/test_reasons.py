@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from spamctl.model.artefact import digest
 from spamctl.model.reference import beside
 from spamctl.model.versions import Found
 from spamctl.serving.reasons import MOST_WORDS, Reasons
@@ -48,6 +49,16 @@ def test_a_few_words_are_enough(cache):
 )
 def test_of_another_version_nothing_is_told(cache, name, version):
     assert Reasons(cache).words(name, version, "win") == ""
+
+
+def test_of_two_packages_of_one_number_the_one_that_answered_is_asked(cache):
+    other = tiny_packages.write(cache / "spam" / "1-xyz", scale=-4.0)
+    (cache / "spam" / "1-xyz.test_part.json").write_text("[]")
+    spam, reasons = known(1)[0], Reasons(cache)
+    told = [reasons.words("spam", "1", spam, digest(place)) for place in (cache / "spam" / "1-abc", other)]
+    assert [float(one.rsplit(" ", 1)[1]) > 0 for one in told] == [True, False]
+    assert reasons.words("spam", "1", spam, "0" * 64) == ""
+    assert reasons.words("spam", "1", spam) in told
 
 
 def test_a_damaged_copy_says_so(cache):

@@ -5,6 +5,7 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from spamctl.store import labels, queries, sink
 from spamctl.store.address import parse
 from spamctl.store.capture import Capture
 from spamctl.store.database import WAL_LIMIT, open_store
-from spamctl.store.rows import ShadowVerdict
+from spamctl.store.rows import Earlier, ShadowVerdict
 from tests.store.made_rows import eventually, row, rows
 
 
@@ -87,14 +88,39 @@ def test_retries_through_two_servers_at_once_write_nothing_twice(capturing, addr
     assert sum(capture.stats().stored for capture in captures) == 100
 
 
-def test_a_retry_leaves_the_first_answer_as_it_is(capturing, address):
+def test_a_retry_leaves_the_first_answer_as_it_is_and_is_told_it(capturing, address):
     capture = capturing(address)
-    first, second = row(model_version="1", probability=0.9), row(model_version="2", probability=0.8)
+    first = row(model_version="1", probability=0.9)
+    second = row(model_version="2", probability=0.1, classification="not spam")
     assert first.uuid == second.uuid
-    assert capture.submit([first]).result(60)
-    assert capture.submit([second]).result(60)
+    told, again = Earlier(), Earlier()
+    assert capture.submit([first], earlier=told).result(60)
+    assert told == {}
+    new = row("beside it", 1, request_id="other")
+    assert capture.submit([second, new], earlier=again).result(60)
+    assert again[first.uuid] == (first.uuid, "spam", 0.9, "1")
+    assert again[new.uuid] == (new.uuid, new.classification, new.probability, new.model_version)
     with open_store(address) as store:
-        assert [(found.model_version, found.probability) for found in queries.newest(store, 2)] == [("1", 0.9)]
+        found = queries.find(store, [first.uuid])[first.uuid]
+        assert (found.model_version, found.probability) == ("1", 0.9)
+
+
+def test_of_two_servers_that_answer_one_request_at_once_both_tell_the_same(capturing, address):
+    captures = [capturing(address), capturing(address)]
+    given = [row(f"{turn}", request_id=f"{turn}") for turn in range(40)]
+    said = [[replace(one, model_version=version) for one in given] for version in ("1", "2")]
+
+    def answer(which, one):
+        earlier = Earlier()
+        assert captures[which].submit([one], earlier=earlier).result(60)
+        return earlier[one.uuid].model_version if earlier else one.model_version
+
+    with ThreadPoolExecutor(8) as clients:
+        pairs = [[clients.submit(answer, which, said[which][turn]) for which in (0, 1)] for turn in range(40)]
+        told = [{future.result() for future in pair} for pair in pairs]
+    with open_store(address) as store:
+        kept = {found.uuid: found.model_version for found in queries.newest(store, 100)}
+    assert told == [{kept[one.uuid]} for one in given]
 
 
 def test_requests_that_wait_together_share_a_transaction(capturing, address, locking):
@@ -434,7 +460,7 @@ def test_a_log_that_was_copied_is_left_alone_until_it_has_grown_again(tmp_path):
 
     def write(number, rows=1):
         made = [row("x" * 2_000, index, request_id=f"{number}") for index in range(rows)]
-        assert writer.write(lambda: sink.Group(made)) == rows
+        assert writer.write(lambda: sink.Group(made)) == (rows, {})
         writer.tidy()
 
     def watch(_connection, _cursor, statement, *_):

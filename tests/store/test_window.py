@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import insert
 
+from spamctl.errors import UsageError
 from spamctl.message import NOT_SPAM, SPAM
 from spamctl.store import labels, queries, tables, truth, window
 from spamctl.store.queries import Window
@@ -114,3 +115,23 @@ def test_every_row_is_as_likely_to_be_drawn():
 def test_an_empty_window_is_none_of_anything(store):
     ticks, found = read(store)
     assert (ticks, found.rows, found.distinct, found.oldest, found.sample) == ([], 0, 0, None, [])
+
+
+def test_two_packages_of_one_number_are_never_mixed(store):
+    digests = ["a" * 64] * 3 + ["b" * 64] * 2 + [None]
+    made = [row(f"{n}", n, date=START, package_sha256=digest) for n, digest in enumerate(digests)]
+    with store.writing() as connection:
+        connection.execute(insert(tables.data), [asdict(one) for one in made])
+    chosen = Window(model_name="spam", model_version="1", package="a" * 64)
+    _, found = read(store, chosen)
+    assert {one.text for one in found.sample} == {"0", "1", "2", "5"}  # 5 is of before packages were told apart
+    assert window.count_others(store, chosen) == window.Others(of_another=2, of_unknown=1)
+    assert window.require_rows(store, chosen) == 4
+
+
+def test_a_window_that_holds_nothing_but_another_packages_rows_says_so(store):
+    with store.writing() as connection:
+        connection.execute(insert(tables.data), [asdict(row(date=START, package_sha256="b" * 64))])
+    chosen = Window(since=START, model_name="spam", model_version="1", package="a" * 64)
+    with pytest.raises(UsageError, match="as it is registered now, but 1 of another package that had its number"):
+        window.require_rows(store, chosen)
