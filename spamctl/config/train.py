@@ -113,7 +113,7 @@ class TrainOptions(Options):
 
     epochs: Annotated[int, Ge(1), Le(100)] = option(2, "Passes over the training messages, at most.", group="Training")
     learning_rate: Annotated[float, Gt(0), Le(1)] = option(
-        5e-5, "Step size at the top of its schedule.", group="Training"
+        1.5e-4, "Step size at the top of its schedule.", group="Training"
     )
     batch_size: Annotated[int, Ge(1), Le(4096)] = option(32, "Messages in one step of training.", group="Training")
     weight_decay: Annotated[float, Ge(0), Le(1)] = option(0.01, "Pull of the weights towards zero.", group="Training")
