@@ -10,7 +10,7 @@ from datasketch import MinHash, MinHashLSH
 from spamctl.data import everyday
 from spamctl.data.duplicates import keep_distinct
 from spamctl.errors import DataError
-from tests.data import cues
+from tests.bench import cues
 
 NEAR = 0.8  # Jaccard similarity of runs of five characters, from which two messages are near duplicates
 MOST_TOLD_BY_A_CUE = 0.8
