@@ -41,11 +41,8 @@ def main() -> None:
     print(table(("cue", "area"), [[name, f"{area:.3f}"] for name, area in found.items()]))
     lines = gzip.decompress((FOLDER / "everyday.jsonl.gz").read_bytes()).decode().splitlines()
     told = writers_apart([json.loads(line) for line in lines])
-    print(
-        f"\nhow well n-grams tell two writers of one kind apart, {len(told)} pairs: median area {np.median(told):.3f}, ",
-        end="",
-    )
-    print(f"9 of 10 pairs below {np.quantile(told, 0.9):.3f}")
+    middle, most = np.median(told), np.quantile(told, 0.9)
+    print(f"\nn-grams tell two writers of a kind apart: median area {middle:.3f}, 9 of 10 pairs below {most:.3f}")
 
 
 def together(messages) -> float:  # type: ignore[no-untyped-def]
