@@ -43,7 +43,7 @@ KEPT: tuple[str, ...] = (
     "depth_scores",
 )
 KEPT += ("engine_distances", "evaluation", "feedback", "leakage", "losses", "operating_point", "parts", "recent")
-KEPT += ("recent_probabilities", "result", "kinds", "suites", "unseen", "held_out_kinds")
+KEPT += ("recent_probabilities", "result", "kinds", "suite_report", "unseen", "held_out_kinds")
 
 
 class TrainFlow(base.VerbFlow):
@@ -206,7 +206,7 @@ class TrainFlow(base.VerbFlow):
                 if options.suites != "none":
                     wanted = written.read_suites(options.must_deliver, options.must_catch)
                     report = suites.check(wanted, engine.calls_spam, seed=options.seed)
-                    self.suites = report.as_dict() | {"decide": options.suites == "lead"}
+                    self.suite_report = report.as_dict() | {"decide": options.suites == "lead"}
             self.evaluation = asdict(found)
             self.baseline = baseline.measure(
                 train, validation, test, options.max_false_positive_rate, seed=options.seed, weights=self.weights

@@ -75,7 +75,7 @@ class Part:
 
 def settle(client: MlflowClient, name: str, version: str, run: Mapping[str, Any], budget: float) -> dict[str, Any]:
     """Give a version that a training has made (`run`) its alias; return that, the reason, and what was compared."""
-    if faults := suites.faults_that_decide(run.get("suites", {})):
+    if faults := suites.faults_that_decide(run.get("suite_report", {})):
         enter(client, name, CHALLENGER, version)
         return {"alias": CHALLENGER, "reason": f"it fails the suites: {'; '.join(faults)}"}
     threshold, told = run["evaluation"]["score"]["threshold"], run["feedback"]

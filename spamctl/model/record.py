@@ -59,7 +59,7 @@ def summary(options: Values, run: Values, gate: Gate) -> dict[str, Any]:
         "kinds": {who: [one for one in rows if one["view"] in SHOWN] for who, rows in run.get("kinds", {}).items()},
         "unseen": run.get("unseen", []),
         "held_out_kinds": [one for one in run.get("held_out_kinds", ()) if one["view"] in {*SHOWN, "held out"}],
-        "suites": run.get("suites", {}),
+        "suites": run.get("suite_report", {}),
         "feedback": run.get("feedback", {}),
         "metaflow": {"run_id": run["run_id"]},
         "next": "spamctl cards train",
@@ -113,7 +113,7 @@ def record(options: Values, run: Values, pictures: Mapping[str, bytes]) -> Recor
             "evaluation/engines.json": _json(run["engine_distances"]),
             **{
                 f"evaluation/{name}.json": _json(run[name])
-                for name in ("kinds", "unseen", "held_out_kinds", "suites")
+                for name in ("kinds", "unseen", "held_out_kinds", "suite_report")
                 if run.get(name)
             },
         },
