@@ -85,11 +85,16 @@ def train(
     origin = run_id if run_id is not None else "" if resume else None
     _, result = run_verb(TrainOptions, flags, Start(config, origin, debug))
     show(result, Console(highlight=False))
-    judged = "store" in result.get("feedback", {}) or (result["suites"].get("decide") and result["suites"]["faults"])
-    stays_behind = result["alias"] != "champion" and judged
-    if not result["registered"] or stays_behind:
+    if not result["registered"] or _stays_behind(result):
         raise GateRefusedError(str(result["reason"]))
     return 0
+
+
+def _stays_behind(result: Mapping[str, Any]) -> bool:
+    """Tell whether a version was registered, and the answer is no all the same: suites or feedback keep it from leading."""
+    suites = result.get("suites", {})
+    failed = bool(suites.get("decide") and suites["faults"])
+    return result["alias"] != "champion" and (failed or "store" in result.get("feedback", {}))
 
 
 def run_verb(

@@ -53,11 +53,11 @@ def read_datasets(request: CorpusRequest) -> Corpus:
     return parts[0] if len(parts) == 1 else _joined(parts)
 
 
-def training_weights(messages: Sequence[Message]) -> tuple[float, ...]:
+def training_weights(messages: Sequence[Message], answered: Sequence[float] = ()) -> tuple[float, ...]:
     """Return how much each message counts in training, or nothing if all count the same.
 
     Border rows count half. A user's own files count as half of all together, where they are fewer than that, but one
-    message of theirs for at most ten.
+    message of theirs for at most ten. `answered` (N,) says how much each counts more, being a labelled answer.
     """
     own = sum(message.traits.dataset == OWN for message in messages)
     others = len(messages) - own
@@ -68,6 +68,7 @@ def training_weights(messages: Sequence[Message]) -> tuple[float, ...]:
         weight if message.traits.dataset == OWN else BORDER_WEIGHT if message.traits.border else 1.0
         for message in messages
     )
+    found = tuple(one * more for one, more in zip(found, answered or (1.0,) * len(found), strict=True))
     return found if len(set(found)) > 1 else ()
 
 

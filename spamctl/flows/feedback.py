@@ -95,9 +95,8 @@ def prepare(options: TrainOptions, divided: Split) -> Lesson:
     }
     recent = parts.to_rows(answer.message for answer in carved.recent)
     merged = feedback.merge(frozen, carved)
-    base = datasets.training_weights(merged.train) or (1.0,) * len(merged.train)
     answered = feedback.weights(merged, carved, options.feedback_weight, found)
-    weights = tuple(one * other for one, other in zip(base, answered, strict=True))
+    weights = datasets.training_weights(merged.train, answered)
     return Lesson(merged, test_sha256, recent, told, weights)
 
 
