@@ -96,8 +96,7 @@ def prepare(options: TrainOptions, divided: Split) -> Lesson:
     recent = parts.to_rows(answer.message for answer in carved.recent)
     merged = feedback.merge(frozen, carved)
     answered = feedback.weights(merged, carved, options.feedback_weight, found)
-    weights = datasets.training_weights(merged.train, answered)
-    return Lesson(merged, test_sha256, recent, told, weights)
+    return Lesson(merged, test_sha256, recent, told, datasets.training_weights(merged.train, answered))
 
 
 def _open(address: str) -> Store:

@@ -1,6 +1,7 @@
 """A flow is started, watched, stopped and resumed as a user would see it."""
 
 import json
+import re
 import signal
 import time
 
@@ -54,7 +55,8 @@ def test_a_challenger_after_feedback_is_the_answer_no(run, tmp_path, feedback, e
     (tmp_path / "result.json").write_text(json.dumps(told))
     code, out, err = run("train")
     assert code == expected
-    assert "as a challenger: not better on what is new" in " ".join(out.split())
+    said = " ".join(out.split())
+    assert re.search(r"as a challenger \(accuracy [^)]*recall [^)]*\): not better on what is new", said)
     assert expected == 0 or err.splitlines()[-1] == "spamctl: not better on what is new"
 
 
