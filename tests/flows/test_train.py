@@ -285,7 +285,7 @@ def test_a_filter_that_fails_the_suites_is_registered_and_does_not_lead(lay):
     words = ("--depth", "2", "--accuracy-threshold", "0.0", "--must-deliver", "club.csv")
     assert desk.ended(desk.train(*OWN, *QUICK, *words, SPAMCTL_TRAIN_SUITES="lead")) == 3, desk.err
     (result,) = desk.told("result")
-    assert desk.ask(ALIASES)["aliases"] == {"challenger": "1"}
+    assert desk.ask(ALIASES)["aliases"] == {"challenger": 1}
     assert desk.err.splitlines()[-1].startswith("spamctl: it fails the suites: ")
     assert "club (yours)" in {line["name"] for line in result["suites"]["lines"]}
     assert "FAILS" in desk.out
