@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from metaflow import card, current, step
@@ -114,7 +114,7 @@ class TrainFlow(base.VerbFlow):
                     depth.find_depth(bench.trunk, rows, truth, dtype=dtype, seed=options.seed, groups=groups)
                 )
                 self.chosen_depth = choice.depth
-                self.depth_scores = [asdict(replace(score, losses=())) for score in choice.scores]
+                self.depth_scores = [asdict(score) for score in choice.scores]
                 known = {"chosen": choice.depth, "floor": choice.floor}
                 plot = plots.accuracy_by_depth(self.depth_scores, rows=choice.rows, **known)
                 self.more_pictures = {"accuracy_by_depth": plot}
