@@ -18,14 +18,19 @@ from spamctl.errors import SpamctlError, UsageError
 
 Uuid = Annotated[str, typer.Argument(metavar="UUID", help="The uuid that came with the answer.")]
 
+MaybeUuid = Annotated[str, typer.Argument(metavar="[UUID]", help="The uuid that came with the answer.")]
+
 
 def rollback(flags: Flags) -> int:
     """Make an earlier version champion."""
     return _run(RollbackOptions, flags)
 
 
-def forget(flags: Flags, *, uuid: Uuid) -> int:
-    """Remove a row for good."""
+def forget(flags: Flags, *, uuid: MaybeUuid = "") -> int:
+    """Remove a row, or many, for good; exit 1 if something of them could not be reached, or was not found."""
+    wished = [flags["older_than"] not in (None, "never"), flags["matching"] not in (None, "none"), bool(uuid)]
+    if uuid and sum(wished) > 1:
+        raise UsageError("a uuid, --older-than and --matching name different rows; give one of them")
     return _run(ForgetOptions, flags, uuid=uuid)
 
 
@@ -58,4 +63,4 @@ def _run(options: type[Options], flags: Flags, **argument: str) -> int:
     if not answer:
         raise SpamctlError(f"{options.verb} ended without an answer: {last}")
     show(options.verb, answer, Console(highlight=False))
-    return 0
+    return 1 if answer.get("left") or answer.get("unknown") else 0

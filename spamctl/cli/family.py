@@ -50,6 +50,7 @@ class Family:
             encoding="utf-8",
             errors="backslashreplace",
             start_new_session=True,  # Ctrl-C reaches us alone, and we pass it on once
+            umask=0o077,  # what it writes may hold messages: it is for its owner alone
         )
         if self._child.stdout:
             threading.Thread(target=self._listen, args=(self._child.stdout,), daemon=True).start()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from spamctl.cli.environment import child_environment, log_file, working_folder
+from spamctl.cli.environment import STATE, child_environment, log_file, working_folder
 from spamctl.cli.events import Event, read_event, read_failure, read_line
 from spamctl.cli.flags import Flags
 from spamctl.config.options import Options
@@ -153,7 +153,13 @@ def _origin(flow: Flow, folder: Path, run_id: str) -> list[str]:
         raise UsageError(
             f"--run-id: there is no run {run_id[:_LONGEST_SHOWN]!r} in this folder; the last one is {last}"
         )
-    return ["--origin-run-id", run_id or last]
+    origin = run_id or last
+    if (folder / STATE / "forgotten" / f"{flow.name}-{origin}").exists():  # as store/places.py marks it
+        raise UsageError(
+            f"--resume: a message of run {origin} was forgotten since, and what the run kept with it is gone; "
+            f"begin it anew: spamctl {flow.verb}"
+        )
+    return ["--origin-run-id", origin]
 
 
 @dataclass

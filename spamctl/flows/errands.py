@@ -35,17 +35,14 @@ def rollback(asked: Asked) -> dict[str, Any]:
 
 
 def forget(asked: Asked) -> dict[str, Any]:
-    """Remove a row, and leave its tombstone."""
-    from spamctl.store import forgotten
+    """Remove rows, and what is left of them elsewhere."""
+    from spamctl.flows.forget import forget
 
     with _open(asked) as store:
-        removal = forgotten.forget(store, asked["uuid"])
-        if removal is None:
+        told = forget(store, asked)
+        if told is None:
             raise _unknown(asked, store)
-        told = {"store": store.address.name, "date": removal.date.isoformat(timespec="seconds")}
-    return told | {
-        name: getattr(removal, name) for name in ("already", "related", "copies", "model_name", "model_version")
-    }
+    return told
 
 
 def trace(asked: Asked) -> dict[str, Any]:

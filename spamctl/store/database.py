@@ -149,7 +149,7 @@ def open_address(
 def log_is_idle(store: Store, seconds: float) -> bool:
     """Tell whether SQLite's write-ahead log holds something, and nothing was added to it for some seconds."""
     try:
-        status = os.stat(f"{store.address.file}-wal")
+        status = Path(f"{store.address.file}-wal").stat()
     except FileNotFoundError:
         return False
     return status.st_size > 0 and time.time() - status.st_mtime >= seconds

@@ -32,6 +32,7 @@ class Removal:
     copies: int = 0  # rows left in the store with the very same text
     model_name: str = ""
     model_version: str = ""
+    uuid: str = ""
     text: str = field(default="", repr=False)
     labelled: datetime | None = None  # since when it had a label
 
@@ -59,7 +60,7 @@ class Tombstones:
 
 @dataclass(slots=True)
 class Removed:
-    """Hold what a removal of many rows came to, and the texts that were removed, each once."""
+    """Hold what a removal of many rows came to, and the uuids and texts that were asked for, each once."""
 
     rows: int = 0
     related: int = 0
@@ -67,6 +68,7 @@ class Removed:
     unknown: list[int] = field(default_factory=list)  # which of the wishes, from 1 on, no row answers
     copies: int = 0  # rows left in the store with the very same text as one that was removed
     texts: set[str] = field(default_factory=set, repr=False)
+    uuids: set[str] = field(default_factory=set)
     labelled: datetime | None = None  # since when one of them had a label: what was exported later may hold it
 
 
@@ -102,7 +104,7 @@ def forget_rows(store: Store, wishes: Sequence[str]) -> Ticking[Removed]:
                 removals = [_remove(connection, row, salt) for row in named[wish]]
                 for removal in removals:
                     _add(found, removal)
-                if not removals and gone.hold(wish):
+                if not removals and canonical_uuid(wish) is None and gone.hold(wish):
                     found.already += 1
                 elif not any(removals):
                     found.unknown.append(number)
@@ -131,6 +133,7 @@ def forget_before(store: Store, date: datetime) -> Ticking[Removed]:
             break
         found.rows += len(rows)
         found.texts.update(row.text for row in rows)
+        found.uuids.update(uuids)
         found.labelled = min((row.labeled_at for row in rows if row.labeled_at), default=found.labelled)
         yield Tick(_TASK, found.rows, max(total, found.rows), "rows")
     found.copies = _keep_only_gone(store, found.texts)
@@ -151,6 +154,7 @@ def _add(found: Removed, removal: Removal | None) -> None:
     """Count one removal."""
     if removal is None:
         return
+    found.uuids.add(removal.uuid)
     if removal.already:
         found.already += 1
         return
@@ -186,14 +190,14 @@ def _remove(connection: Connection, row: str, salt: str) -> Removal | None:
     found = connection.execute(select(data).where(data.c.uuid == row).with_for_update()).one_or_none()
     before = connection.scalar(select(forgotten.c.date).where(forgotten.c.uuid == row))
     if found is None:
-        return Removal(before, already=True) if before else None
+        return Removal(before, already=True, uuid=row) if before else None
     related = _remove_related(connection, [row])
     connection.execute(delete(data).where(data.c.uuid == row))
     now = datetime.now(UTC)
     if not before:
         digest = _digest(salt, seen_key(clean(found.text)))
         connection.execute(insert(forgotten).values(uuid=row, date=now, salt=salt, digest=digest))
-    known = (found.model_name, found.model_version, found.text, found.labeled_at)
+    known = (found.model_name, found.model_version, row, found.text, found.labeled_at)
     return Removal(now, False, related, 0, *known)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import html
+import io
 import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -14,13 +18,14 @@ from spamctl.data.cleaning import clean
 
 FILLER = b"(forgotten)"
 LEAST = 24  # bytes from which on a message is recognised inside a longer string too; "ok" is part of everything
+_LEAST_LOOSE = 12  # bytes from which on a value of somebody else's file is taken for a message
 
-# Looking ahead, each of these also begins in the middle of what another has found: quotes may be out of step.
-_QUOTED = re.compile(rb'"(?=([^"\\]*+(?:\\.[^"\\]*+)*+)"(?!\s*:))', re.DOTALL)
-_CELL = re.compile(rb">(?=([^<]+)<)")
-_FIELD = re.compile(rb"(?:^|[\t\n,])(?=([^\t\r\n,\"]+)(?:$|[\t\r\n,]))")
-_SHORT, _LONG = re.compile(rb"\x8c(?=(.))", re.DOTALL), re.compile(rb"X(?=(.{4}))", re.DOTALL)  # strings of a pickle
+_TEXT = re.compile(rb'<span class="text" dir="auto">([^<]+)<')  # how our pages show what is hostile, and nothing else
 _WORDS_PICTURE = re.compile(rb'<img alt="words"[^>]*>')
+# Looking ahead, each of these also begins in the middle of what another has found: quotes may be out of step.
+_QUOTED = re.compile(rb'"(?=([^"\\]*+(?:\\.[^"\\]*+)*+)")', re.DOTALL)
+_FIELD = re.compile(rb"(?:^|[\t\r\n,;])(?=([^\t\r\n,;\"]+))")
+_SHORT, _LONG = re.compile(rb"\x8c(?=(.))", re.DOTALL), re.compile(rb"X(?=(.{4}))", re.DOTALL)  # strings of a pickle
 _KEY = 8  # bytes by which a string is looked up
 _CHUNK = 2**22
 
@@ -54,13 +59,13 @@ class Inside:
 class Wanted:
     """Hold forgotten messages, and words that no message but they held, as files spell them.
 
-    `html` spells a text as our pages do. Messages count wherever a whole value is one, and from 24 bytes on inside
-    others too; `words` only where monitoring names words.
+    `html` spells a text as our pages do. A message counts as a whole value where messages stand, and from 24 bytes on
+    inside anything; `words` count where monitoring names words, and nowhere else.
     """
 
     texts: frozenset[str]
     words: frozenset[str] = frozenset()
-    html: Callable[[str], str] = str
+    html: Callable[[str], str] = html.escape
     values: frozenset[str] = field(init=False)
     _forms: frozenset[bytes] = field(init=False)
     _word_forms: frozenset[bytes] = field(init=False)
@@ -69,32 +74,78 @@ class Wanted:
     def __post_init__(self) -> None:
         values = {value for text in self.texts for value in (text, clean(text), _whole(text)) if value.strip()}
         forms = {form for value in values for form in self._spelt(value)}
-        settle = object.__setattr__
-        settle(self, "values", frozenset(values))
-        settle(self, "_forms", frozenset(forms))
-        settle(self, "_word_forms", frozenset(form for word in self.words for form in self._spelt(word)))
-        settle(self, "_inside", Inside(form for form in forms if len(form) >= LEAST))
+        words = {form for word in self.words for form in self._spelt(word)}
+        settled = {"values": frozenset(values), "_forms": frozenset(forms), "_word_forms": frozenset(words)}
+        settled_all: dict[str, Any] = {**settled, "_inside": Inside(form for form in forms if len(form) >= LEAST)}
+        for name, value in settled_all.items():
+            object.__setattr__(self, name, value)
 
-    def found(self, content: bytes) -> bool:
-        """Tell whether bytes of any kind, a pickle too, hold one of the messages or, in a pickle, of the words."""
-        return any(True for _ in self._pickled(content)) or any(True for _ in self._spans(content, named=False))
+    def in_value(self, content: bytes, *, named: bool) -> bool:
+        """Tell whether a pickled value, which may be a page, holds a message, or a word if it names words."""
+        kinds = (self._pickled(content, named=named), self._spans(content, named=named))
+        return any(True for kind in kinds for _ in kind)
+
+    def in_foreign(self, content: bytes) -> bool:
+        """Tell whether a file that others made holds a message: as a value, or from 24 bytes on inside another."""
+        loose = (match[1] for pattern in (_QUOTED, _FIELD) for match in pattern.finditer(content))
+        return any(len(value) >= _LEAST_LOOSE and value in self._forms for value in loose) or any(
+            True for _ in self._inside.find(content)
+        )
 
     def redacted(self, content: bytes, *, named: bool) -> tuple[bytes, bool]:
-        """Return a text file of the same length without the messages, and whether words were blanked, too.
+        """Return a text of the same length without the messages, and whether words were blanked, too.
 
-        `named` says that the file names words. What was there reads "(forgotten)", or the beginning of that.
+        `named` says that it names words. What was there reads "(forgotten)", or the beginning of that.
         """
-        spans = list(self._spans(content, named=False))
-        words = list(self._spans(content, named=True)) if named and self._word_forms else []
-        if not spans and not words:
-            return content, False
-        if words:
-            spans += [*words, *(match.span() for match in _WORDS_PICTURE.finditer(content))]
-        blank = bytearray(content)
-        for start, end in spans:
-            picture = content.startswith(b"<img", start)
-            blank[start:end] = (b"" if picture else FILLER).ljust(end - start)[: end - start]
-        return bytes(blank), bool(words)
+        blank, words = bytearray(content), False
+        for start, end in self._spans(content, named=named):
+            words |= named and content[start:end] not in self._forms
+            blank[start:end] = FILLER.ljust(end - start)[: end - start]
+        for match in _WORDS_PICTURE.finditer(content) if words else ():
+            blank[match.start() : match.end()] = b" " * (match.end() - match.start())
+        return bytes(blank), words
+
+    def without_rows(self, content: bytes) -> bytes:
+        """Return a test part without the rows that say one; raise ValueError, TypeError or KeyError if it is none."""
+        rows: list[dict[str, Any]] = json.loads(content)
+        kept = [row for row in rows if row["text"] not in self.values]
+        return content if len(kept) == len(rows) else json.dumps(kept, indent=1).encode()
+
+    def without_causes(self, content: bytes, uuids: frozenset[str]) -> bytes:
+        """Return the finding of a monitoring without the words, and the examples of the rows; raise as above."""
+        finding: dict[str, Any] = json.loads(content)
+        causes = dict(finding["causes"])
+        for side, found in causes.items():
+            if side == "examples":
+                causes[side] = {
+                    name: [each for each in rows if not self._names(each, uuids)] for name, rows in found.items()
+                }
+            elif side != "carriers":
+                told = ({**each, "beside": self._other_words(each.get("beside", ()))} for each in found)
+                causes[side] = [each for each in told if each["term"] not in self.words]
+        same = causes == finding["causes"]
+        return content if same else json.dumps({**finding, "causes": causes}, indent=1, allow_nan=False).encode()
+
+    def without_words(self, content: bytes) -> bytes:
+        """Return a table of words that moved without the rows that name one."""
+        shown = {html.unescape(self.html(word)) for word in self.words}
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8", "replace"), newline="")))
+        kept = [
+            row
+            for row in rows
+            if not any({cell, cell.removeprefix("'"), *cell.split(", ")} & shown for cell in row[1:])
+        ]
+        if len(kept) == len(rows):
+            return content
+        paper = io.StringIO()
+        csv.writer(paper, lineterminator="\n").writerows(kept)
+        return paper.getvalue().encode()
+
+    def _names(self, example: dict[str, Any], uuids: frozenset[str]) -> bool:
+        return example.get("uuid") in uuids or example.get("text") in self.values
+
+    def _other_words(self, words: Iterable[str]) -> list[str]:
+        return [word for word in words if word not in self.words]
 
     def _spelt(self, value: str) -> Iterator[bytes]:
         """Yield a value as JSON, HTML, CSV and plain text spell it."""
@@ -108,20 +159,16 @@ class Wanted:
             yield spelt.encode("utf-8", "surrogatepass")
 
     def _spans(self, content: bytes, *, named: bool) -> Iterator[Span]:
-        """Yield where whole values are messages, or words, and where messages stand inside others."""
-        forms = self._word_forms if named else self._forms
-        vocabulary = b'"merges"' in content  # a tokenizer's: its entries are no messages
-        for pattern in (_CELL, _FIELD) if vocabulary else (_QUOTED, _CELL, _FIELD):
-            for match in pattern.finditer(content):
-                value = match[1]
-                if value in forms or (named and b", " in value and not forms.isdisjoint(value.split(b", "))):
-                    yield match.span(1)
-        if not named:
-            yield from self._inside.find(content)
+        """Yield where our pages show messages, or words, and where messages stand inside anything."""
+        words = self._word_forms if named else frozenset()
+        for match in _TEXT.finditer(content):
+            if match[1] in self._forms or not words.isdisjoint({match[1], *match[1].split(b", ")}):
+                yield match.span(1)
+        yield from self._inside.find(content)
 
-    def _pickled(self, content: bytes) -> Iterator[Span]:
+    def _pickled(self, content: bytes, *, named: bool) -> Iterator[Span]:
         """Yield where a pickle holds a string that is a message or a word."""
-        forms = self._forms | self._word_forms
+        forms = self._forms | self._word_forms if named else self._forms
         lengths = {len(form) for form in forms}
         for pattern, size in ((_SHORT, 1), (_LONG, 4)):
             for match in pattern.finditer(content):

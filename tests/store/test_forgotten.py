@@ -175,6 +175,7 @@ def test_wishes_are_uuids_and_texts_and_those_that_name_nothing_are_told(store):
     assert (found.rows, found.related, found.already, found.unknown, found.copies) == (3, 1, 0, [3, 4], 0)
     assert found.texts == {"WIN now", "a list"}
     assert found.labelled is not None
+    assert list(purge.purge(store, found.texts)) == []
     again = last(forgotten.forget_rows(store, ["WIN now", once.uuid]))
     assert (again.rows, again.already, again.unknown) == (0, 2, [])
     assert list(queries.find(store, [stays.uuid])) == [stays.uuid]
