@@ -10,7 +10,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spamctl.errors import SpamctlError, UsageError
@@ -80,7 +79,7 @@ def _registry() -> Iterator[MlflowClient]:
 
     uri = tracking.tracking_uri()
     tracking.require_reachable(uri)
-    if uri.startswith(tracking.SQLITE) and not Path(uri.removeprefix(tracking.SQLITE)).is_file():
+    if (path := tracking.file_of(uri)) and not path.is_file():
         raise UsageError(
             f"{tracking.shown(uri)}: no model is registered here; go to the folder that it was trained in, "
             "or set MLFLOW_TRACKING_URI"
