@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from spamctl.cli import beforehand
 from spamctl.cli.environment import STATE, child_environment, log_file, working_folder
 from spamctl.cli.events import Event, read_event, read_failure, read_line
 from spamctl.cli.flags import Flags
@@ -105,6 +106,9 @@ def run_verb(
     if start.origin is not None:
         _refuse_new_options(options, flags, start.config)
     settled = resolve(options, flags, config=start.config, environ=os.environ, folder=Path.cwd())
+    console = Console(stderr=True, highlight=False)
+    if start.origin is None:
+        beforehand.look(settled.options, settled.variables, console)
     flow, folder = Flow.of(options.verb), working_folder()
     threads = getattr(settled.options, "threads", 0)
     run = Run(
@@ -116,7 +120,7 @@ def run_verb(
         folder=folder,
         hear=hear,
     )
-    return settled, run.watch(Console(stderr=True, highlight=False), debug=start.debug)
+    return settled, run.watch(console, debug=start.debug)
 
 
 def _refuse_new_options(options: type[Options], flags: Flags, config: Path | None) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spamctl.cli import beforehand
 from spamctl.cli.environment import child_environment, working_folder
 from spamctl.cli.events import Event
 from spamctl.cli.flags import Flags
@@ -33,7 +34,7 @@ def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
     settled = resolve(ServeOptions, flags, config=config, environ=os.environ, folder=Path.cwd())
     options = settled.options
     token = read_token(options, settled.variables)
-    store = _refuse_early(options, token)
+    store = _refuse_early(options, token, settled.variables)
     with Early() as early:
 
         def hear(event: Event) -> None:
@@ -87,8 +88,13 @@ def read_token(options: ServeOptions, variables: Mapping[str, str]) -> str:
     return token
 
 
-def _refuse_early(options: ServeOptions, token: str) -> str:
-    """Refuse within a moment what the server would refuse after seconds; return the name of the store, if any."""
+def _refuse_early(options: ServeOptions, token: str, variables: Mapping[str, str]) -> str:
+    """Refuse within a moment what the server would refuse after seconds; return the name of the store, if any.
+
+    The store is made last: what is refused leaves none behind.
+    """
+    from rich.console import Console
+
     from spamctl.serving.server import listen, prepare_store
 
     if not options.is_local and not token and not options.insecure:
@@ -97,6 +103,7 @@ def _refuse_early(options: ServeOptions, token: str) -> str:
             f"give --token-file FILE or {TOKEN}, or --insecure if all may read and write here"
         )
     listen(options.host, options.port).close()
+    beforehand.look(options, variables, Console(stderr=True, highlight=False))
     return "" if options.capture == "off" else prepare_store(options.datastore_uri)
 
 

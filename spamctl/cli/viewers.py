@@ -108,6 +108,11 @@ def _store(uri: str, folder: Path) -> str:
     file = file_of(uri)
     if file is None or not (folder / file).is_file():
         raise UsageError(f"{uri}: nothing has been tracked there yet; type spamctl train first")
+    from spamctl.reports.escape import visible
+    from spamctl.serving import beforehand
+
+    if told := beforehand.look({"MLFLOW_TRACKING_URI": uri}):
+        typer.echo(f"warning: {visible(told)}", err=True)
     return url_of(folder / file)
 
 

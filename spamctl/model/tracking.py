@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from spamctl import sqlite_url
 from spamctl.errors import UnavailableError, UsageError
+from spamctl.model.registry_file import adopt
 from spamctl.sqlite_url import url_of
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def open_tracking(uri: str) -> Iterator[MlflowClient]:
             uri = url_of(path)
             # Two processes that create one store at once break it for good.
             with FileLock(f"{path}.lock", timeout=LOCK_S):
+                adopt(path)
                 mlflow.set_tracking_uri(uri)
                 mlflow.search_experiments(max_results=1)
         mlflow.set_tracking_uri(uri)
@@ -153,9 +155,11 @@ def experiment_id(client: MlflowClient, name: str, uri: str) -> str:
     """Return the id of an experiment, created with artefacts beside the store if it does not exist."""
     from mlflow.exceptions import MlflowException
 
+    path = file_of(uri)
+    if path:
+        adopt(path, name)
     found = client.get_experiment_by_name(name)
     if found is None:
-        path = file_of(uri)
         place = (path.parent / "mlruns" / name).as_uri() if path else None
         try:
             return str(client.create_experiment(name, artifact_location=place))
