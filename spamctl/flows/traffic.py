@@ -101,7 +101,7 @@ class TrafficFlow(base.VerbFlow):
         from spamctl.simulate import drift
 
         asked = {name: getattr(options, name) for name in corpus.CorpusRequest.__slots__}
-        found = corpus.read_corpus(corpus.CorpusRequest(**asked))
+        found = corpus.read_corpus(corpus.CorpusRequest(**asked), may_ask=not options.preview)
         base.tell([f"messages from {found.origin}", *found.notes], found.warnings)
         test = split.split(found.messages, options.balance).test
         source = {"origin": found.origin, "sha256": found.sha256, "test_sha256": parts.digest(test), "test": len(test)}
