@@ -151,9 +151,15 @@ class TrafficFlow(base.VerbFlow):
                 progress.reach(counted.messages)
         summary = counted.summary(time.monotonic() - began)
         asked = {name: getattr(options, name) for name in ("drift_type", "drift_proportion", "strength", "seed")}
-        told = {"target": options.target_uri, "data": self.data, "drift": asked, "run": self.traffic_run}
+        told = {
+            "target": options.target_uri,
+            "start": reach.start_of(options.target_uri),
+            "data": self.data,
+            "drift": asked,
+            "run": self.traffic_run,
+        }
         kept = self._kept(options, summary["captured"]) if options.truth else {}
-        return summary | told | {"truth": kept, "next": "spamctl label" + (" --source truth" if kept else "")}
+        return summary | told | {"truth": kept}
 
     @contextmanager
     def _book(self, options: TrafficOptions) -> Iterator[TruthBook | None]:

@@ -23,6 +23,11 @@ from spamctl.config.verbs import VERBS
         (["--versoin"], "--versoin: there is no such option; did you mean --version?"),
         (["train", "--epoch", "3"], "--epoch: there is no such option; did you mean --epochs?"),
         (["train", "--zzz"], "--zzz: there is no such option; spamctl train --help lists them"),
+        (["--action", "traffic"], "--action: traffic and label are verbs here; type spamctl traffic, or spamctl label"),
+        (
+            ["traffic", "--action", "traffic"],
+            "--action: traffic and label are verbs here; type spamctl traffic, or spamctl label",
+        ),
         (["train", "--epochs"], "Option '--epochs' requires an argument."),
         (["train", "now"], "Got unexpected extra argument(s) (now)"),
         (["train", "--config", "nil.yaml"], "--config nil.yaml: there is no such file"),
