@@ -21,6 +21,7 @@ from spamctl.cli.label import label
 from spamctl.cli.launch import train
 from spamctl.cli.monitor import monitor
 from spamctl.cli.serve import serve
+from spamctl.cli.stopping import tell
 from spamctl.cli.traffic import traffic
 from spamctl.cli.viewers import cards, ui
 from spamctl.config.demo import DemoOptions
@@ -84,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(str(refusal), refusal.exit_code)
     except typer.TyperException as error:
         return _refuse(usage_fault(error), error.exit_code)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        tell(stop, lambda: "")
         return INTERRUPTED
     except BrokenPipeError:
         _write_no_more()  # nobody reads

@@ -12,9 +12,17 @@ import typer
 
 from spamctl.cli.environment import child_environment, working_folder
 from spamctl.cli.flags import Flags
+from spamctl.cli.stopping import telling
 from spamctl.config.errands import ForgetOptions, RollbackOptions, TraceOptions
 from spamctl.config.options import Options
 from spamctl.errors import SpamctlError, UsageError
+
+# What an errand leaves that is stopped: each writes once, at its end.
+LEFT = {
+    "rollback": "The champion moved wholly or not at all: spamctl ui shows which version leads.",
+    "forget": "spamctl trace tells whether the row is still there; spamctl forget does the rest.",
+    "trace": "Nothing was changed.",
+}
 
 Uuid = Annotated[str, typer.Argument(metavar="UUID", help="The uuid that came with the answer.")]
 
@@ -52,9 +60,12 @@ def _run(options: type[Options], flags: Flags, **argument: str) -> int:
     command = [sys.executable, "-m", "spamctl.flows.errands"]
     answer: dict[str, Any] = {}
     last = ""
-    with Family(
-        command, environment=child_environment(settled.variables, folder), folder=folder, listens=True
-    ) as family:
+    with (
+        telling(lambda: LEFT[options.verb]),
+        Family(
+            command, environment=child_environment(settled.variables, folder), folder=folder, listens=True
+        ) as family,
+    ):
         family.say(json.dumps({**settled.options.items(), **argument, "verb": options.verb}))
         for last in family.lines():
             answer = json.loads(last)["errand"] if last.startswith('{"errand"') else answer

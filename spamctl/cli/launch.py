@@ -17,6 +17,7 @@ from spamctl.cli.ended import end_of, kills_for_memory
 from spamctl.cli.environment import STATE, child_environment, log_file, logs_of, unheeded, working_folder
 from spamctl.cli.events import Event, read_event, read_failure, read_line
 from spamctl.cli.flags import Flags
+from spamctl.cli.stopping import mark
 from spamctl.config.options import Options
 from spamctl.config.train import TrainOptions
 from spamctl.errors import GateRefusedError, SpamctlError, UnavailableError, UsageError
@@ -45,6 +46,7 @@ Hear = Callable[[Event], None]
 
 _LONGEST_SHOWN = 40
 RESUMABLE = {"train", "traffic"}  # the others begin anew: their steps are short, or have an effect outside
+COUNTED = {"traffic", "label"}  # whose effects outside a stop leaves half done
 # What a run leaves that is stopped and cannot go on.
 STOPPED = {
     "label": "what was labelled before is kept; spamctl label goes on with the rest",
@@ -212,16 +214,17 @@ class Run:
         with (
             display(console) as screen,
             log.open("x", encoding="utf-8", buffering=1) as pages,
-            going.marked(log, self.origin) as mark,
+            going.marked(log, self.origin) as held,
         ):
             try:
-                with Family(command, environment=self.environment, folder=self.folder, holds=[mark]) as family:
+                with Family(command, environment=self.environment, folder=self.folder, holds=[held]) as family:
                     for line in family.lines():
                         print(line, file=pages)
                         self._hear(line, screen, debug=debug)
                     exit_code = family.exit_code()
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as stop:
                 self._tell_how_to_go_on(screen)
+                mark(stop)
                 raise
             finally:
                 self.run_id_file.unlink(missing_ok=True)
@@ -259,6 +262,9 @@ class Run:
     def _tell_how_to_go_on(self, screen: Plain) -> None:
         run_id = self.run_id_file.read_text(encoding="utf-8").strip() if self.run_id_file.is_file() else ""
         verb = self.flow.verb
+        if verb in COUNTED and (last := self.told.get("progress")):
+            done, total, unit = (last.fields[name] for name in ("done", "total", "unit"))
+            screen.write(f"{last.fields['task']}: {done:,.0f} of {total:,.0f} {unit} were done", indent="")
         if run_id and verb in RESUMABLE:
             how = f"spamctl {verb} --run-id {run_id} goes on from the last finished step"
         else:

@@ -13,6 +13,7 @@ from spamctl.cli.environment import child_environment, working_folder
 from spamctl.cli.events import Event
 from spamctl.cli.flags import Flags
 from spamctl.cli.launch import Config, Debug, Start, run_verb
+from spamctl.cli.stopping import tell
 from spamctl.config.models import COPIES
 from spamctl.config.serve import ServeOptions
 from spamctl.cores import cores
@@ -45,8 +46,10 @@ def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
         settings = _settings(options, result, token)
         greeting = _greeting(options, settings, result, store)
         stopped_by = _answer(settings, options, child_environment(settled.variables, working_folder()), greeting, early)
+    stop = KeyboardInterrupt()
+    tell(stop, lambda: f"Every answer that said captured is in {store}." if store else "Nothing was captured.")
     if stopped_by == signal.SIGINT:
-        raise KeyboardInterrupt
+        raise stop
     return 0
 
 

@@ -17,6 +17,7 @@ import typer
 from spamctl.cli.environment import child_environment, log_file, working_folder
 from spamctl.cli.flags import Flags
 from spamctl.cli.launch import Flow
+from spamctl.cli.stopping import telling
 from spamctl.config.viewers import CardsOptions, UiOptions
 from spamctl.errors import SpamctlError, UnavailableError, UsageError
 from spamctl.sqlite_url import file_of, url_of
@@ -131,6 +132,7 @@ def _open(page: Page) -> int:
     log = log_file(page.folder, page.name)
     try:
         with (
+            telling(lambda: "The page is gone; what it showed stays where it is."),
             log.open("x", encoding="utf-8") as pages,
             Family(page.command, environment=page.environment, folder=page.folder, output=pages) as family,
         ):

@@ -158,7 +158,7 @@ def test_cards_are_shown_to_this_machine_only(run, page, port):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert err == ""
+    assert err == "Stopped. The page is gone; what it showed stays where it is.\n"
     assert listening(port) == set()
 
 
