@@ -40,7 +40,7 @@ def read_replay(request: ReplayRequest) -> Replay:
     try:
         return _read(request)
     except DataError as error:
-        if request.truth and "(--label-column)" in str(error):
+        if request.truth and "has no column" in str(error) and "(--label-column)" in str(error):
             raise DataError(f"{error}; if your messages have no labels, add --no-truth") from None
         raise
 
