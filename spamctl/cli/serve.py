@@ -94,11 +94,12 @@ def read_token(options: ServeOptions, variables: Mapping[str, str]) -> str:
 def _refuse_early(options: ServeOptions, token: str, variables: Mapping[str, str]) -> str:
     """Refuse within a moment what the server would refuse after seconds; return the name of the store, if any.
 
-    The store is made last: what is refused leaves none behind.
+    The store is not made before the server starts: what is refused leaves none behind.
     """
     from rich.console import Console
 
-    from spamctl.serving.server import listen, prepare_store
+    from spamctl.serving.beforehand import store
+    from spamctl.serving.server import listen
 
     if not options.is_local and not token and not options.insecure:
         raise UsageError(
@@ -107,7 +108,7 @@ def _refuse_early(options: ServeOptions, token: str, variables: Mapping[str, str
         )
     listen(options.host, options.port).close()
     beforehand.look(options, variables, Console(stderr=True, highlight=False))
-    return "" if options.capture == "off" else prepare_store(options.datastore_uri)
+    return "" if options.capture == "off" else store(options.datastore_uri)
 
 
 def _settings(options: ServeOptions, found: Mapping[str, Any], token: str) -> Settings:

@@ -82,12 +82,12 @@ class TrafficFlow(base.VerbFlow):
     def _require_places(self, options: TrafficOptions) -> None:
         """Refuse in a moment what would fail later: nobody listens, no such token file, a store that cannot be used."""
         from spamctl.serving import reach
-        from spamctl.store.database import open_store
+        from spamctl.store.database import require_usable
 
         reach.require_listening(options.target_uri)
         reach.read_token(options.token_file)
         if options.truth:
-            open_store(options.datastore_uri, create=True).close()
+            require_usable(options.datastore_uri)
 
     def _store_name(self, options: TrafficOptions) -> str:
         """Name the store of the truth: its address is no parameter, so a run that goes on must be told it again."""

@@ -21,3 +21,10 @@ def look(variables: Mapping[str, str], *, model: str = "", version: str = "", ex
     if version and NAME.fullmatch(model):
         registry_file.require_version(file, model, version)
     return registry_file.adopt(file, experiment)
+
+
+def store(address: str) -> str:
+    """Return the name of a store that can be used, or made; raise as `store.database.require_usable` does."""
+    from spamctl.store.database import require_usable
+
+    return require_usable(address)

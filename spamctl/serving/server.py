@@ -58,12 +58,6 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def prepare_store(address: str) -> str:
-    """Make the store at an address if there is none, and return the name to show for it; raise as `serve` does."""
-    with open_store(address, create=True) as store:
-        return store.address.name
-
-
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """Hold what is loaded before a server can answer, and the figures that its scoring goes into."""

@@ -123,6 +123,17 @@ def fold_log(store: Store, patience_s: float = 0.0) -> bool:
     return True
 
 
+def require_usable(address: str) -> str:
+    """Raise as `open_store` does where a store cannot be used or made, and return the name to show for it.
+
+    A file that could be made is not made yet: who is refused for something else leaves none behind.
+    """
+    where = parse(address)
+    if not where.file or where.file.exists() or not os.access(where.file.parent, os.W_OK):
+        open_address(where, patience_s=PATIENCE_S, create=True).close()
+    return where.name
+
+
 def open_address(
     where: Address, *, patience_s: float, create: bool = True, check_pages: bool = True, pool_size: int = 5
 ) -> Store:
