@@ -56,7 +56,9 @@ def test_a_challenger_after_feedback_is_the_answer_no(run, tmp_path, feedback, e
     (tmp_path / "result.json").write_text(json.dumps(told))
     code, out, err = run("train")
     assert code == expected
-    assert "as a challenger: not better on what is new" in " ".join(out.split())
+    said = " ".join(out.split())
+    assert "as a challenger (accuracy" in said
+    assert "): not better on what is new" in said
     assert expected == 0 or err.splitlines()[-1] == "spamctl: not better on what is new"
 
 
