@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +21,7 @@ from spamctl.cli.label import label
 from spamctl.cli.launch import train
 from spamctl.cli.monitor import monitor
 from spamctl.cli.serve import serve
+from spamctl.cli.stopping import tell
 from spamctl.cli.traffic import traffic
 from spamctl.cli.viewers import cards, ui
 from spamctl.config.demo import DemoOptions
@@ -31,6 +35,7 @@ from spamctl.config.viewers import CardsOptions, UiOptions
 from spamctl.errors import SpamctlError, UsageError
 
 INTERRUPTED = 130
+UNWRITTEN = {errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT}  # what a full disk under standard output answers
 
 app = typer.Typer(
     cls=Group,
@@ -70,17 +75,36 @@ def front(context: typer.Context, *, version: Version = False) -> None:  # noqa:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line, `sys.argv` if none is given, and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that reads ASCII alone gets escapes, and no failure
+            stream.reconfigure(errors="backslashreplace")
     try:
-        return get_command(app).main(arguments, prog_name="spamctl", standalone_mode=False) or 0
+        exit_code = get_command(app).main(arguments, prog_name="spamctl", standalone_mode=False) or 0
+        sys.stdout.flush()
     except SpamctlError as refusal:
         return _refuse(str(refusal), refusal.exit_code)
     except typer.TyperException as error:
         return _refuse(usage_fault(error), error.exit_code)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        tell(stop, lambda: "")
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: the flush at exit must not fail
+        _write_no_more()  # nobody reads
         return 1
+    except OSError as error:
+        if error.errno not in UNWRITTEN or error.filename is not None:
+            raise
+        _write_no_more()
+        told = (
+            f"what should be written cannot be: {error.strerror}; what was done stays done, and not all of it is told"
+        )
+        return _refuse(told, 1)
+    return exit_code
+
+
+def _write_no_more() -> None:
+    """Have the flush at exit not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refuse(text: str, exit_code: int) -> int:
@@ -89,6 +113,7 @@ def _refuse(text: str, exit_code: int) -> int:
 
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     name = "spamctl:" if plain else typer.style("spamctl:", fg="red", bold=True)
-    for fault in text.splitlines():
-        typer.echo(f"{name} {visible(fault)}", err=True)  # which drops colours where no terminal reads them
+    with contextlib.suppress(OSError):  # nobody reads that either
+        for fault in text.splitlines():
+            typer.echo(f"{name} {visible(fault)}", err=True)  # which drops colours where no terminal reads them
     return exit_code

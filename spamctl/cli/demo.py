@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from spamctl.cli.environment import child_environment, log_file, working_folder
 from spamctl.cli.flags import Flags
 from spamctl.cli.launch import Debug, Start, run_verb
+from spamctl.cli.stopping import telling
 from spamctl.config.demo import DemoOptions
 from spamctl.config.label import LabelOptions
 from spamctl.config.monitor import MonitorOptions
@@ -59,6 +60,11 @@ class Play:
             raise SpamctlError(f"the demo stops: {title.lower()}: {fault}")
         return result
 
+    def left(self, folder: str) -> str:
+        """Say what a stop leaves."""
+        done = f"{len(self.acts)} {'act was' if len(self.acts) == 1 else 'acts were'} played"
+        return f"{done}, and {folder} keeps what they made; spamctl demo begins anew."
+
     def verb(self, options: type[Options], **chosen: object) -> Result:
         """Run the flow of a verb with some options given as flags."""
         flags: dict[str, object] = dict.fromkeys(option.name for option in options.declared())
@@ -77,7 +83,7 @@ def demo(flags: Flags, *, debug: Debug = False) -> int:
     options, console = settled.options, Console(highlight=False)
     began, folder = time.monotonic(), prepare(Path(options.folder))
     play = Play(console, debug)
-    with contextlib.chdir(folder):
+    with telling(lambda: play.left(options.folder), again=True), contextlib.chdir(folder):
         _play(play, options, settled.variables)
         _gather(settled.variables)
         PAGE.touch()  # which the list of all pages names, and which names the list

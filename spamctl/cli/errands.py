@@ -12,11 +12,21 @@ import typer
 
 from spamctl.cli.environment import child_environment, working_folder
 from spamctl.cli.flags import Flags
+from spamctl.cli.stopping import telling
 from spamctl.config.errands import ForgetOptions, RollbackOptions, TraceOptions
 from spamctl.config.options import Options
 from spamctl.errors import SpamctlError, UsageError
 
+# What an errand leaves that is stopped: each writes once, at its end.
+LEFT = {
+    "rollback": "The champion moved wholly or not at all: spamctl ui shows which version leads.",
+    "forget": "spamctl trace tells whether the row is still there; spamctl forget does the rest.",
+    "trace": "Nothing was changed.",
+}
+
 Uuid = Annotated[str, typer.Argument(metavar="UUID", help="The uuid that came with the answer.")]
+
+MaybeUuid = Annotated[str, typer.Argument(metavar="[UUID]", help="The uuid that came with the answer.")]
 
 
 def rollback(flags: Flags) -> int:
@@ -24,8 +34,11 @@ def rollback(flags: Flags) -> int:
     return _run(RollbackOptions, flags)
 
 
-def forget(flags: Flags, *, uuid: Uuid) -> int:
-    """Remove a row for good."""
+def forget(flags: Flags, *, uuid: MaybeUuid = "") -> int:
+    """Remove a row, or many, for good; exit 1 if something of them could not be reached, or was not found."""
+    wished = [flags["older_than"] not in (None, "never"), flags["matching"] not in (None, "none"), bool(uuid)]
+    if uuid and sum(wished) > 1:
+        raise UsageError("a uuid, --older-than and --matching name different rows; give one of them")
     return _run(ForgetOptions, flags, uuid=uuid)
 
 
@@ -47,9 +60,12 @@ def _run(options: type[Options], flags: Flags, **argument: str) -> int:
     command = [sys.executable, "-m", "spamctl.flows.errands"]
     answer: dict[str, Any] = {}
     last = ""
-    with Family(
-        command, environment=child_environment(settled.variables, folder), folder=folder, listens=True
-    ) as family:
+    with (
+        telling(lambda: LEFT[options.verb]),
+        Family(
+            command, environment=child_environment(settled.variables, folder), folder=folder, listens=True
+        ) as family,
+    ):
         family.say(json.dumps({**settled.options.items(), **argument, "verb": options.verb}))
         for last in family.lines():
             answer = json.loads(last)["errand"] if last.startswith('{"errand"') else answer
@@ -58,4 +74,4 @@ def _run(options: type[Options], flags: Flags, **argument: str) -> int:
     if not answer:
         raise SpamctlError(f"{options.verb} ended without an answer: {last}")
     show(options.verb, answer, Console(highlight=False))
-    return 0
+    return 1 if answer.get("left") or answer.get("unknown") else 0

@@ -15,6 +15,10 @@ from typing import IO, Self
 
 GRACE_SECONDS = 8.0  # Metaflow itself gives its steps five to clean up
 AFTERMATH_SECONDS = 2.0
+# Where we are killed, nobody is left to stop the family: a shell waits for our end of a pipe to close, and does.
+# It is named with the group to stop as $1 and the seconds of grace as $2.
+WATCH = 'read word && exit; kill -s INT -- "-$1"; sleep "$2"; kill -s KILL -- "-$1"'
+SHELL = "/bin/sh"
 
 
 class Terminated(KeyboardInterrupt):
@@ -32,8 +36,13 @@ class Family:
         folder: Path,
         output: IO[str] | None = None,
         listens: bool = False,
+        holds: Sequence[int] = (),
     ) -> None:
-        """Prepare the command; what it says goes to the file `output`, or else to `lines()`; it may listen to `say`."""
+        """Prepare the command; what it says goes to the file `output`, or else to `lines()`; it may listen to `say`.
+
+        It `holds` these open files, and whatever they lock, for as long as it runs.
+        """
+        self._holds = tuple(holds)
         self._command, self._environment, self._folder, self._output = command, environment, folder, output
         self._stdin = subprocess.PIPE if listens else subprocess.DEVNULL
         self._heard: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -50,6 +59,15 @@ class Family:
             encoding="utf-8",
             errors="backslashreplace",
             start_new_session=True,  # Ctrl-C reaches us alone, and we pass it on once
+            umask=0o077,  # what it writes may hold messages: it is for its owner alone
+            pass_fds=self._holds,
+        )
+        self._watch = subprocess.Popen(
+            [SHELL, "-c", WATCH, SHELL, str(self._child.pid), f"{GRACE_SECONDS:g}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         if self._child.stdout:
             threading.Thread(target=self._listen, args=(self._child.stdout,), daemon=True).start()
@@ -67,6 +85,8 @@ class Family:
         finally:
             self._send(signal.SIGKILL)
             self._child.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._watch.communicate(b"done\n", timeout=AFTERMATH_SECONDS)
             for name, handler in self._handlers.items():
                 signal.signal(name, handler)
 

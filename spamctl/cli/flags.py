@@ -15,6 +15,8 @@ from spamctl.errors import UsageError
 
 Flags = Mapping[str, object]
 
+# Options that this system's users may know from another of its kind, and what they type here.
+FORMER = {"--action": "traffic and label are verbs here; type spamctl traffic, or spamctl label"}
 METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 
@@ -93,5 +95,7 @@ def usage_fault(error: typer.TyperException) -> str:
     context = getattr(error, "ctx", None)
     if flag is None or context is None:
         return error.format_message()
+    if flag in FORMER:
+        return f"{flag}: {FORMER[flag]}"
     known = [name for param in context.command.get_params(context) for name in param.opts if name.startswith("--")]
     return f"{flag}: there is no such option{nearest(flag, known) or f'; {context.command_path} --help lists them'}"

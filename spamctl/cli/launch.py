@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from spamctl.cli.environment import child_environment, log_file, working_folder
+from spamctl.cli import beforehand, going
+from spamctl.cli.ended import end_of, kills_for_memory
+from spamctl.cli.environment import STATE, child_environment, log_file, logs_of, unheeded, working_folder
 from spamctl.cli.events import Event, read_event, read_failure, read_line
 from spamctl.cli.flags import Flags
+from spamctl.cli.stopping import mark
 from spamctl.config.options import Options
 from spamctl.config.train import TrainOptions
-from spamctl.errors import GateRefusedError, SpamctlError, UsageError
+from spamctl.errors import GateRefusedError, SpamctlError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,6 +46,13 @@ Hear = Callable[[Event], None]
 
 _LONGEST_SHOWN = 40
 RESUMABLE = {"train", "traffic"}  # the others begin anew: their steps are short, or have an effect outside
+COUNTED = {"traffic", "label"}  # whose effects outside a stop leaves half done
+# What a run leaves that is stopped and cannot go on.
+STOPPED = {
+    "label": "what was labelled before is kept; spamctl label goes on with the rest",
+    "monitor": "nothing was judged, and the store is as it was; spamctl monitor begins anew",
+    "serve": "nothing was served; spamctl serve begins anew",
+}
 
 _REFUSALS = {error.exit_code: error for error in (UsageError, GateRefusedError)}
 
@@ -111,18 +121,23 @@ def run_verb(
     if start.origin is not None:
         _refuse_new_options(options, flags, start.config)
     settled = resolve(options, flags, config=start.config, environ=os.environ, folder=Path.cwd())
+    console = Console(stderr=True, highlight=False)
+    if start.origin is None:
+        beforehand.look(settled.options, settled.variables, console)
+    if names := unheeded(settled.variables):
+        console.print(f"{', '.join(names)}: not heeded; the run is kept in this folder", style="dim", soft_wrap=True)
     flow, folder = Flow.of(options.verb), working_folder()
     threads = getattr(settled.options, "threads", 0)
+    origin = "" if start.origin is None else _origin(flow, folder, start.origin)
     run = Run(
         flow=flow,
-        arguments=["run", *_arguments(settled.options)]
-        if start.origin is None
-        else ["resume", *_origin(flow, folder, start.origin)],
+        arguments=["resume", "--origin-run-id", origin] if origin else ["run", *_arguments(settled.options)],
         environment=child_environment(settled.variables, folder, threads=threads) | _secrets(settled.options),
         folder=folder,
         hear=hear,
+        origin=origin,
     )
-    return settled, run.watch(Console(stderr=True, highlight=False), debug=start.debug)
+    return settled, run.watch(console, debug=start.debug)
 
 
 def _refuse_new_options(options: type[Options], flags: Flags, config: Path | None) -> None:
@@ -148,8 +163,8 @@ def _secrets(options: Options) -> dict[str, str]:
     return {option.variable: str(values[option.name]) for option in options.declared() if option.secret}
 
 
-def _origin(flow: Flow, folder: Path, run_id: str) -> list[str]:
-    """Find the run to resume among those of this folder."""
+def _origin(flow: Flow, folder: Path, run_id: str) -> str:
+    """Find the run to resume among those of this folder; refuse one that still goes on."""
     runs = folder / ".metaflow" / flow.name
     latest = runs / "latest_run"
     if not latest.is_file():
@@ -159,7 +174,18 @@ def _origin(flow: Flow, folder: Path, run_id: str) -> list[str]:
         raise UsageError(
             f"--run-id: there is no run {run_id[:_LONGEST_SHOWN]!r} in this folder; the last one is {last}"
         )
-    return ["--origin-run-id", run_id or last]
+    origin = run_id or last
+    if (folder / STATE / "forgotten" / f"{flow.name}-{origin}").exists():  # as store/places.py marks it
+        raise UsageError(
+            f"--resume: a message of run {origin} was forgotten since, and what the run kept with it is gone; "
+            f"begin it anew: spamctl {flow.verb}"
+        )
+    if origin in going.on(logs_of(folder), flow.verb):
+        raise UnavailableError(
+            f"--{'run-id' if run_id else 'resume'}: the {flow.verb} run {origin} still goes on; "
+            "wait until it has ended, or stop it where it was started"
+        )
+    return origin
 
 
 @dataclass
@@ -171,8 +197,10 @@ class Run:
     environment: Mapping[str, str]
     folder: Path
     hear: Hear = _nothing
+    origin: str = ""
     told: dict[str, Event] = field(default_factory=dict)
     last_error: str = ""
+    kills_before: int = field(default_factory=kills_for_memory)
 
     def watch(self, console: Console, *, debug: bool) -> dict[str, Any]:
         """Start the flow, show what it tells, and return its result; raise SpamctlError if there is none."""
@@ -189,15 +217,20 @@ class Run:
             "--run-id-file",
             str(self.run_id_file),
         ]
-        with display(console) as screen, log.open("x", encoding="utf-8", buffering=1) as pages:
+        with (
+            display(console) as screen,
+            log.open("x", encoding="utf-8", buffering=1) as pages,
+            going.marked(log, self.origin) as held,
+        ):
             try:
-                with Family(command, environment=self.environment, folder=self.folder) as family:
+                with Family(command, environment=self.environment, folder=self.folder, holds=[held]) as family:
                     for line in family.lines():
                         print(line, file=pages)
                         self._hear(line, screen, debug=debug)
                     exit_code = family.exit_code()
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as stop:
                 self._tell_how_to_go_on(screen)
+                mark(stop)
                 raise
             finally:
                 self.run_id_file.unlink(missing_ok=True)
@@ -211,7 +244,7 @@ class Run:
             screen.tell(event)
             self.hear(event)
             return
-        self.last_error = (line and read_failure(line.text)) or self.last_error
+        self.last_error = read_failure(line.text if line else text.strip()) or self.last_error
         if debug:
             screen.write(text, "dim", indent="")
 
@@ -222,19 +255,24 @@ class Run:
         if refusal := self.told.get("refusal"):
             error = _REFUSALS.get(refusal.fields["exit_code"], SpamctlError)
             raise error(refusal.fields["text"])
-        reason = self._reason() if exit_code else ": it ended without a result"
+        reason = self._reason(exit_code) if exit_code else ": it ended without a result"
         raise SpamctlError(f"{self.flow.verb} failed{reason}; the whole log: {log}; --debug shows the trace")
 
-    def _reason(self) -> str:
+    def _reason(self, exit_code: int) -> str:
         """Say in which step, and with which error."""
         if failure := self.told.get("failure"):
             return f" in step {failure.fields['stage']}: {failure.fields['text'].splitlines()[0]}"
         step = f" in step {self.told['stage'].fields['stage']}" if "stage" in self.told else ""
-        return f"{step}: {self.last_error or 'its process was killed from outside, or ran out of memory'}"
+        return f"{step}: {self.last_error or end_of(exit_code, self.kills_before)}"
 
     def _tell_how_to_go_on(self, screen: Plain) -> None:
         run_id = self.run_id_file.read_text(encoding="utf-8").strip() if self.run_id_file.is_file() else ""
-        if run_id and self.flow.verb in RESUMABLE:
-            screen.write(
-                f"Stopped. spamctl {self.flow.verb} --run-id {run_id} goes on from the last finished step.", indent=""
-            )
+        verb = self.flow.verb
+        if verb in COUNTED and (last := self.told.get("progress")):
+            done, total, unit = (last.fields[name] for name in ("done", "total", "unit"))
+            screen.write(f"{last.fields['task']}: {done:,.0f} of {total:,.0f} {unit} were done", indent="")
+        if run_id and verb in RESUMABLE:
+            how = f"spamctl {verb} --run-id {run_id} goes on from the last finished step"
+        else:
+            how = STOPPED.get(verb, f"nothing was done yet; spamctl {verb} begins anew")
+        screen.write(f"Stopped. {how[0].upper() if verb in STOPPED else how[0]}{how[1:]}.", indent="")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from spamctl.cli.environment import working_folder
 from spamctl.cli.flags import Flags
 from spamctl.cli.launch import Config, Debug, Start, run_verb
+from spamctl.cli.stopping import telling
 from spamctl.config.monitor import MonitorOptions
 from spamctl.errors import GateRefusedError, SpamctlError, UnavailableError, UsageError
 
@@ -63,7 +64,10 @@ def _watch(interval: str, flags: Flags, start: Start) -> int:
     console = Console(stderr=True, highlight=False)
     seconds, looks = duration(interval).total_seconds(), 0
     try:
-        with terminable():
+        with (
+            telling(lambda: f"Looks that were taken: {looks}; their reports stay, and no other follows."),
+            terminable(),
+        ):
             while True:
                 due = time.monotonic() + seconds
                 try:

@@ -16,6 +16,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from spamctl.cli.environment import child_environment, working_folder
+from spamctl.cli.stopping import telling
 from spamctl.config.label import LabelOptions
 from spamctl.errors import SpamctlError, UsageError
 from spamctl.reports.escape import ascii_only, visible
@@ -36,7 +37,10 @@ def review(options: LabelOptions, variables: Mapping[str, str]) -> dict[str, Any
         raise UsageError("--source review: asks at a terminal, and this is none: run it there, or use --source file")
     console, folder = Console(stderr=True, highlight=False), working_folder()
     command = [sys.executable, "-m", "spamctl.flows.review"]
-    with Family(command, environment=child_environment(variables, folder), folder=folder, listens=True) as family:
+    with (
+        telling(lambda: "What was decided before is kept; the same command goes on with the rest."),
+        Family(command, environment=child_environment(variables, folder), folder=folder, listens=True) as family,
+    ):
         family.say(json.dumps(options.items()))
         last = ""
         for line in family.lines():

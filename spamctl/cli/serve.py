@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spamctl.cli import beforehand
 from spamctl.cli.environment import child_environment, working_folder
 from spamctl.cli.events import Event
 from spamctl.cli.flags import Flags
 from spamctl.cli.launch import Config, Debug, Start, run_verb
+from spamctl.cli.stopping import tell
 from spamctl.config.models import COPIES
 from spamctl.config.serve import ServeOptions
 from spamctl.cores import cores
@@ -33,7 +35,7 @@ def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
     settled = resolve(ServeOptions, flags, config=config, environ=os.environ, folder=Path.cwd())
     options = settled.options
     token = read_token(options, settled.variables)
-    store = _refuse_early(options, token)
+    store = _refuse_early(options, token, settled.variables)
     with Early() as early:
 
         def hear(event: Event) -> None:
@@ -44,8 +46,10 @@ def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
         settings = _settings(options, result, token)
         greeting = _greeting(options, settings, result, store)
         stopped_by = _answer(settings, options, child_environment(settled.variables, working_folder()), greeting, early)
+    stop = KeyboardInterrupt()
+    tell(stop, lambda: f"Every answer that said captured is in {store}." if store else "Nothing was captured.")
     if stopped_by == signal.SIGINT:
-        raise KeyboardInterrupt
+        raise stop
     return 0
 
 
@@ -87,9 +91,15 @@ def read_token(options: ServeOptions, variables: Mapping[str, str]) -> str:
     return token
 
 
-def _refuse_early(options: ServeOptions, token: str) -> str:
-    """Refuse within a moment what the server would refuse after seconds; return the name of the store, if any."""
-    from spamctl.serving.server import listen, prepare_store
+def _refuse_early(options: ServeOptions, token: str, variables: Mapping[str, str]) -> str:
+    """Refuse within a moment what the server would refuse after seconds; return the name of the store, if any.
+
+    The store is not made before the server starts: what is refused leaves none behind.
+    """
+    from rich.console import Console
+
+    from spamctl.serving.beforehand import store
+    from spamctl.serving.server import listen
 
     if not options.is_local and not token and not options.insecure:
         raise UsageError(
@@ -97,7 +107,8 @@ def _refuse_early(options: ServeOptions, token: str) -> str:
             f"give --token-file FILE or {TOKEN}, or --insecure if all may read and write here"
         )
     listen(options.host, options.port).close()
-    return "" if options.capture == "off" else prepare_store(options.datastore_uri)
+    beforehand.look(options, variables, Console(stderr=True, highlight=False))
+    return "" if options.capture == "off" else store(options.datastore_uri)
 
 
 def _settings(options: ServeOptions, found: Mapping[str, Any], token: str) -> Settings:

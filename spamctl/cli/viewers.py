@@ -17,8 +17,10 @@ import typer
 from spamctl.cli.environment import child_environment, log_file, working_folder
 from spamctl.cli.flags import Flags
 from spamctl.cli.launch import Flow
+from spamctl.cli.stopping import telling
 from spamctl.config.viewers import CardsOptions, UiOptions
 from spamctl.errors import SpamctlError, UnavailableError, UsageError
+from spamctl.sqlite_url import file_of, url_of
 
 if TYPE_CHECKING:
     from spamctl.cli.family import Family
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 SECONDS_TO_START = 120.0
 DEFAULT_STORE = "sqlite:///mlflow.db"
+HTTP_PORT = 80
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 FLOWS = ("train", "traffic", "label", "monitor")
 
@@ -66,8 +69,13 @@ def ui(flags: Flags) -> int:
     from spamctl.config.resolve import resolve
 
     settled = resolve(UiOptions, flags, config=None, environ=os.environ, folder=Path.cwd())
-    folder, port = working_folder(), settled.options.port
-    store = _store(settled.variables.get("MLFLOW_TRACKING_URI") or DEFAULT_STORE, folder)
+    folder = working_folder()
+    uri = settled.variables.get("MLFLOW_TRACKING_URI") or DEFAULT_STORE
+    own = _own_port(uri)
+    port = own or settled.options.port
+    if own and flags["port"] is not None and settled.options.port != own:
+        raise UsageError(f"--port {settled.options.port}: MLFLOW_TRACKING_URI says {uri}; leave one of them out")
+    store = url_of(folder / "mlflow.db") if own else _store(uri, folder)
     command = [sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1"]
     # By variable, not by flag: a database's password would stand in the list of processes.
     environment = child_environment(settled.variables, folder) | {"MLFLOW_BACKEND_STORE_URI": store}
@@ -78,6 +86,17 @@ def ui(flags: Flags) -> int:
     return _open(Page("MLflow", "ui", command, environment, folder, port))
 
 
+def _own_port(uri: str) -> int:
+    """Return the port of a tracking server that is to run on this machine and does not yet, which is ours to start."""
+    parts = urlsplit(uri)
+    try:
+        port = parts.port or HTTP_PORT
+    except ValueError:
+        return 0
+    here = parts.scheme == "http" and parts.hostname in {LOOPBACK, "localhost"} and parts.path in {"", "/"}
+    return port if here and not _answers(port) else 0
+
+
 def _store(uri: str, folder: Path) -> str:
     """Check that a tracking URI is a database that a server can be put over, and that something is in it."""
     scheme = urlsplit(uri).scheme.split("+")[0]
@@ -85,9 +104,17 @@ def _store(uri: str, folder: Path) -> str:
         raise UsageError(f"MLFLOW_TRACKING_URI: {_without_password(uri)} has a page of its own; open it in a browser")
     if scheme not in DATABASES:
         raise UsageError(f"MLFLOW_TRACKING_URI: must be a database such as {DEFAULT_STORE}, got the scheme {scheme!r}")
-    if scheme == "sqlite" and not (folder / uri.removeprefix("sqlite:///")).is_file():
+    if scheme != "sqlite":
+        return uri
+    file = file_of(uri)
+    if file is None or not (folder / file).is_file():
         raise UsageError(f"{uri}: nothing has been tracked there yet; type spamctl train first")
-    return uri
+    from spamctl.reports.escape import visible
+    from spamctl.serving import beforehand
+
+    if told := beforehand.look({"MLFLOW_TRACKING_URI": uri}):
+        typer.echo(f"warning: {visible(told)}", err=True)
+    return url_of(folder / file)
 
 
 def _without_password(uri: str) -> str:
@@ -105,6 +132,7 @@ def _open(page: Page) -> int:
     log = log_file(page.folder, page.name)
     try:
         with (
+            telling(lambda: "The page is gone; what it showed stays where it is."),
             log.open("x", encoding="utf-8") as pages,
             Family(page.command, environment=page.environment, folder=page.folder, output=pages) as family,
         ):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from spamctl.config.models import NAME
+from spamctl.config.moments import is_duration
 from spamctl.config.options import Fault, Options, option
 from spamctl.config.words import shown
 
@@ -36,12 +37,25 @@ class ForgetOptions(Options):
     """Hold what forgetting a row can be asked for."""
 
     verb: ClassVar[str] = "forget"
-    summary: ClassVar[str] = "Remove an answered message from the store for good, and from every later training."
+    summary: ClassVar[str] = "Remove answered messages for good: from the store, every file, and later trainings."
     example: ClassVar[str] = "spamctl forget 0f3c1d52-8f0e-5b53-9a3e-6d1f0a2b7c44"
 
     datastore_uri: str = option(
-        "spam.db", "Store that holds the row: a SQLite file, or the URL of a database.", group="Row", secret=True
+        "spam.db", "Store that holds the rows: a SQLite file, or the URL of a database.", group="Rows", secret=True
     )
+    older_than: str = option(
+        "never", "Remove all rows this old instead, such as 90d; trainings may still learn copies.", group="Rows"
+    )
+    matching: str = option("none", "Remove what a file lists instead: a uuid or a whole message a line.", group="Rows")
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield an age that is none, and two wishes at once."""
+        if self.older_than != "never" and not is_duration(self.older_than):
+            yield Fault(
+                ("older_than",), f"must be never, or an age such as 90d, 26w or 12h, got {shown(self.older_than)}"
+            )
+        if self.older_than != "never" and self.matching != "none":
+            yield Fault(("older_than", "matching"), "cannot be given with --matching: they name different rows")
 
 
 @dataclass(frozen=True, kw_only=True)

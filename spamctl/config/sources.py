@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from dotenv.parser import Original
 
 NULL = "tag:yaml.org,2002:null"
+LARGEST = 2**20  # bytes: options and variables are no megabytes
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,14 @@ def read_dotenv(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     from dotenv.parser import parse_stream
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _text_of(path)
     except FileNotFoundError:
         return {}, ()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         return {}, (f"{path.name}: cannot be read: {_cause(error)}",)
+    if "\0" in text:  # which no variable can hold
+        line = text[: text.index("\0")].count("\n") + 1
+        return {}, (f"{path.name}, line {line}: holds a NUL character; write NAME=value",)
     faults = tuple(
         f"{path.name}, line {_first_line(line.original)}: cannot be understood; write NAME=value"
         for line in parse_stream(io.StringIO(text))
@@ -75,13 +80,13 @@ def from_yaml(options: type[Options], path: Path) -> Source:
     import yaml
 
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        root = yaml.compose(_text_of(path), Loader=yaml.SafeLoader)
     except FileNotFoundError:
         return Source({}, (f"--config {path}: there is no such file",))
-    except (OSError, UnicodeDecodeError) as error:
-        return Source({}, (f"--config {path}: cannot be read: {_cause(error)}",))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         return Source({}, (f"{path.name}{_line(error)}: is not YAML: {_problem(error)}",))
+    except (OSError, ValueError) as error:
+        return Source({}, (f"--config {path}: cannot be read: {_cause(error)}",))
     if root is None or root.tag == NULL:
         return Source({})
     if not isinstance(root, yaml.MappingNode):
@@ -114,8 +119,21 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _cause(error: OSError | UnicodeDecodeError) -> str:
-    return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error.strerror)
+def _text_of(path: Path) -> str:
+    """Read a file of settings; raise OSError or ValueError for what is none, such as a pipe, which might never end."""
+    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+        raise ValueError("it is a pipe or a device, not a file")
+    with path.open("rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError("it is larger than 1 MiB")
+    return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _cause(error: OSError | ValueError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text"
+    return str(error.strerror) if isinstance(error, OSError) else str(error)
 
 
 def _first_line(original: Original) -> int:
@@ -124,10 +142,12 @@ def _first_line(original: Original) -> int:
     return original.line + blank.count("\n")
 
 
-def _line(error: yaml.YAMLError) -> str:
+def _line(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     return f", line {mark.line + 1}" if mark else ""
 
 
-def _problem(error: yaml.YAMLError) -> str:
+def _problem(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply; write lines like `epochs: 3`"
     return str(getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable")

@@ -147,5 +147,5 @@ def _fault_of(uri: str) -> str:
     if parts.scheme not in {"http", "https"} or not host or not uri.isprintable() or " " in uri:
         return f"must be the address of a server such as {example}, got {shown(uri)}; spamctl label takes a store"
     if parts.path in {"", "/"}:
-        return f"names no path, got {shown(uri)}; write {example}"
+        return f"names no path; write {parts._replace(path='/invocations').geturl()}"
     return ""

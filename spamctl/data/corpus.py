@@ -49,15 +49,18 @@ class _Table:
     left_out: LeftOut
 
 
-def read_corpus(request: CorpusRequest) -> Corpus:
-    """Read a dataset into a corpus; raise DataError, with what to do, where it cannot be used as asked."""
+def read_corpus(request: CorpusRequest, *, may_ask: bool = True) -> Corpus:
+    """Read a dataset into a corpus; raise DataError, with what to do, where it cannot be used as asked.
+
+    With `may_ask` false no archive is asked for a fuller copy: what is on this machine will do.
+    """
     if request.dataset == SMS_SPAM:
         if replace(request, bad_rows="refuse") != CorpusRequest():
             raise DataError(
                 "--text-column, --label-column, --spam-label, --no-header and --encoding describe a file, and "
                 "--dataset is sms-spam: leave them out, or give --dataset a file"
             )
-        copy = find_sms_spam()
+        copy = find_sms_spam(may_ask=may_ask)
         corpus = _corpus(copy.rows(), request, copy.origin)
         sha256 = hashlib.sha256(copy.content).hexdigest()
         return replace(corpus, sha256=sha256, notes=copy.notes + corpus.notes, warnings=copy.warnings + corpus.warnings)

@@ -41,15 +41,16 @@ def names(dataset: str) -> tuple[str, ...]:
     return found
 
 
-def read_datasets(request: CorpusRequest) -> Corpus:
+def read_datasets(request: CorpusRequest, *, may_ask: bool = True) -> Corpus:
     """Read every dataset that `request.dataset` names into one corpus; raise DataError as `read_corpus` does.
 
     What is said of columns, labels and bad rows is said of the files among them. A text that two datasets hold is kept
-    once, as the first of them has it; groups of near duplicates that carry both labels are set aside.
+    once, as the first of them has it; groups of near duplicates that carry both labels are set aside. `may_ask` is as
+    in `read_corpus`.
     """
     wanted = names(request.dataset)
     described = request if any(name not in BUNDLED for name in wanted) else None
-    parts = [_read(name, described or request) for name in wanted]
+    parts = [_read(name, described or request, may_ask=may_ask) for name in wanted]
     return parts[0] if len(parts) == 1 else _joined(parts)
 
 
@@ -72,15 +73,15 @@ def training_weights(messages: Sequence[Message], answered: Sequence[float] = ()
     return found if len(set(found)) > 1 else ()
 
 
-def _read(name: str, request: CorpusRequest) -> Corpus:
+def _read(name: str, request: CorpusRequest, *, may_ask: bool) -> Corpus:
     """Read one dataset, and write into its messages what is known of them."""
     if name == EVERYDAY:
         return _everyday()
     if name == SMS_SPAM:
-        found = read_corpus(CorpusRequest(SMS_SPAM) if request.dataset != name else request)
+        found = read_corpus(CorpusRequest(SMS_SPAM) if request.dataset != name else request, may_ask=may_ask)
         about = _SMS_TRAITS
     else:
-        found = read_corpus(replace(request, dataset=name))
+        found = read_corpus(replace(request, dataset=name), may_ask=may_ask)
         about = Traits(OWN)
     return replace(found, messages=tuple(replace(message, traits=about) for message in found.messages))
 

@@ -37,6 +37,15 @@ class ReplayRequest:
 
 def read_replay(request: ReplayRequest) -> Replay:
     """Read a file of messages; raise DataError, with what to do, where it cannot be used as asked."""
+    try:
+        return _read(request)
+    except DataError as error:
+        if request.truth and "has no column" in str(error) and "(--label-column)" in str(error):
+            raise DataError(f"{error}; if your messages have no labels, add --no-truth") from None
+        raise
+
+
+def _read(request: ReplayRequest) -> Replay:
     path = Path(request.replay)
     _refuse_no_file(path)
     # Without labels the column of texts is read twice, so that no label column is needed.

@@ -1,9 +1,11 @@
 """Find the SMS Spam Collection: in the cache, at its archive, or in the package that bundles most of it."""
 
+import contextlib
 import hashlib
 import importlib.util
 import os
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from spamctl.data.rows import Row
 from spamctl.errors import DataError, UnavailableError
 
 SMS_SPAM: Final = "sms-spam"
+SECONDS_TO_ASK_AGAIN: Final = 24 * 60 * 60
 
 # T. A. Almeida, J. M. Gómez Hidalgo, A. Yamakami: "Contributions to the Study of SMS Spam Filtering", 2011; CC BY 4.0.
 _ARCHIVE = "https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip"
@@ -53,10 +56,11 @@ class Copy:
             yield Row(place, text, label)
 
 
-def find_sms_spam(edition: Edition = FULL, limits: Limits = FEW_SECONDS) -> Copy:
+def find_sms_spam(edition: Edition = FULL, limits: Limits = FEW_SECONDS, *, may_ask: bool = True) -> Copy:
     """Return the first copy there is: cached, downloaded, bundled. What is not byte for byte as expected is refused.
 
-    SPAMCTL_CACHE_DIR moves the cache. SPAMCTL_SMS_SPAM_URL moves the archive; empty, it forbids to ask any.
+    SPAMCTL_CACHE_DIR moves the cache. SPAMCTL_SMS_SPAM_URL moves the archive; empty, it forbids to ask any. An archive
+    that could not be had is asked again after a day; with `may_ask` false, never.
     Raises DataError where no copy can be had, or one on this machine is damaged.
     """
     cached = cache_folder() / "sms-spam" / _MEMBER
@@ -67,13 +71,48 @@ def find_sms_spam(edition: Edition = FULL, limits: Limits = FEW_SECONDS) -> Copy
     if not address:
         return _bundled(("SPAMCTL_SMS_SPAM_URL is empty: the full SMS Spam Collection was not asked for",))
     host = address.partition("://")[2].partition("/")[0].rpartition("@")[2] or address
+    asked = _Asked(cached.with_name("asked"), address)
+    if not may_ask or asked.lately():
+        why = (
+            f"could not be had from {host} today; delete {asked.path} to ask again" if may_ask else "was not asked for"
+        )
+        return _bundled((f"the full SMS Spam Collection {why}",))
     try:
         content = _unpacked(fetch(address, limits), edition)
     except UnavailableError as error:
+        asked.note()
         return _bundled((f"the full SMS Spam Collection could not be downloaded from {host} ({error})",))
     except DataError as error:
+        asked.note()
         return _bundled(warnings=(f"refused what {host} sent for the SMS Spam Collection: {error}",))
     return Copy(content, f"SMS Spam Collection, full copy from {host}", _keep(content, cached))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Remember in a file that an archive could not be had, so that no command waits for it again the same day."""
+
+    path: Path
+    address: str
+
+    def lately(self) -> bool:
+        """Tell whether this archive was asked in vain within a day."""
+        try:
+            same = self.path.read_text(encoding="utf-8") == self._digest
+            return same and 0 <= time.time() - self.path.stat().st_mtime < SECONDS_TO_ASK_AGAIN
+        except (OSError, UnicodeDecodeError):
+            return False
+
+    def note(self) -> None:
+        """Write down that it was asked; where that cannot be, it is asked again the next time."""
+        with contextlib.suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_text(self._digest, encoding="utf-8")
+
+    @property
+    def _digest(self) -> str:
+        """Tell addresses apart without writing down a password."""
+        return hashlib.sha256(self.address.encode()).hexdigest()
 
 
 def _intact(path: Path, edition: Edition, remedy: str) -> bytes:

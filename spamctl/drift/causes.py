@@ -118,6 +118,15 @@ def examples(pooled: Pool) -> dict[str, list[dict[str, Any]]]:
     return shown
 
 
+def by_uuid(found: Mapping[str, Any], uuids: Mapping[str, str]) -> dict[str, Any]:
+    """Return what was explained, its examples by their uuids instead of their texts: what is kept of them are those."""
+    shown = {
+        side: [{"uuid": uuids[each["text"]], **{key: each[key] for key in ("probability", "score")}} for each in rows]
+        for side, rows in found["examples"].items()
+    }
+    return {**found, "examples": shown}
+
+
 def carriers(pooled: Pool) -> list[dict[str, Any]]:
     """Return, for versions and sources of 30 rows and more, how far their texts are from the reference.
 

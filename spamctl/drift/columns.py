@@ -13,7 +13,7 @@ from spamctl.message import SPAM
 from spamctl.model.reference import ReferenceRow
 from spamctl.store.window import WindowRow
 
-_LISTS = [name for name in COLUMNS if name not in {"probabilities", "called_spam", "features"}]
+_LISTS = [name for name in COLUMNS if name not in {"texts", "probabilities", "called_spam", "features"}]
 
 
 def reference_sample(
@@ -49,9 +49,13 @@ def current_sample(rows: Sequence[WindowRow], families: Mapping[str, str], featu
     )
 
 
-def pack(sample: Sample) -> dict[str, Any]:
-    """Return a sample as lists of plain values, and its features as bytes, which any program could read."""
+def pack(sample: Sample, uuids: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a sample as lists of plain values, and its features as bytes, which any program could read.
+
+    Its texts stay where they are kept, in the store or in the test part: what passes from step to step is kept, too.
+    """
     return {name: list(getattr(sample, name)) for name in _LISTS} | {
+        "uuids": list(uuids),
         "probabilities": sample.probabilities.tolist(),
         "called_spam": sample.called_spam.tolist(),
         "features": sample.features.astype("<f4").tobytes(),
@@ -59,12 +63,13 @@ def pack(sample: Sample) -> dict[str, Any]:
     }
 
 
-def unpack(packed: Mapping[str, Any]) -> Sample:
-    """Return the sample that was packed."""
-    rows, width = len(packed["texts"]), packed["width"]
+def unpack(packed: Mapping[str, Any], texts: Sequence[str | None]) -> Sample:
+    """Return the sample that was packed, with its texts; a row whose text was removed meanwhile (None) is left out."""
+    rows, width = len(packed["probabilities"]), packed["width"]
     return Sample(
+        texts=[text or "" for text in texts],
         **{name: packed[name] for name in _LISTS},
         probabilities=np.array(packed["probabilities"], np.float64),
         called_spam=np.array(packed["called_spam"], np.bool_),
         features=np.frombuffer(packed["features"], "<f4").reshape(rows, width),
-    )
+    ).take([row for row, text in enumerate(texts) if text is not None])

@@ -10,7 +10,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spamctl.errors import SpamctlError, UsageError
@@ -35,17 +34,14 @@ def rollback(asked: Asked) -> dict[str, Any]:
 
 
 def forget(asked: Asked) -> dict[str, Any]:
-    """Remove a row, and leave its tombstone."""
-    from spamctl.store import forgotten
+    """Remove rows, and what is left of them elsewhere."""
+    from spamctl.flows.forget import forget
 
     with _open(asked) as store:
-        removal = forgotten.forget(store, asked["uuid"])
-        if removal is None:
+        told = forget(store, asked)
+        if told is None:
             raise _unknown(asked, store)
-        told = {"store": store.address.name, "date": removal.date.isoformat(timespec="seconds")}
-    return told | {
-        name: getattr(removal, name) for name in ("already", "related", "copies", "model_name", "model_version")
-    }
+    return told
 
 
 def trace(asked: Asked) -> dict[str, Any]:
@@ -83,7 +79,7 @@ def _registry() -> Iterator[MlflowClient]:
 
     uri = tracking.tracking_uri()
     tracking.require_reachable(uri)
-    if uri.startswith(tracking.SQLITE) and not Path(uri.removeprefix(tracking.SQLITE)).is_file():
+    if (path := tracking.file_of(uri)) and not path.is_file():
         raise UsageError(
             f"{tracking.shown(uri)}: no model is registered here; go to the folder that it was trained in, "
             "or set MLFLOW_TRACKING_URI"

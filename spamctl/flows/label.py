@@ -164,7 +164,7 @@ class LabelFlow(base.VerbFlow):
     def _export(self, options: LabelOptions, store: Store) -> dict[str, Any]:
         """Write labelled rows to a file."""
         from spamctl.data import export
-        from spamctl.store import queries
+        from spamctl.store import places, queries
 
         path, counts = Path(options.export), export.Exported()
         leave_out = "" if options.export_simulated else "simulated"
@@ -172,6 +172,8 @@ class LabelFlow(base.VerbFlow):
         progress = base.Progress("writing", total=self.rows - self.found, unit="rows")
         for counts in export.export(path, ([export.LabelledRow(*row) for row in page] for page in pages)):
             progress.reach(counts.rows)
+        if counts.rows:
+            places.remember(places.EXPORT, path)
         base.tell(counts.notes)
         return {"labelled": 0, "exported": counts.rows, "file": options.export}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -36,7 +35,7 @@ PAGES = ("data_quality", "drift", "classification")
 
 
 class MonitorFlow(base.VerbFlow):
-    """Say whether a version is still good; samples pass from step to step as plain values."""
+    """Say whether a version is still good; samples pass from step to step as plain values, messages as their uuids."""
 
     locals().update(base.parameters(MonitorOptions))
 
@@ -46,9 +45,11 @@ class MonitorFlow(base.VerbFlow):
         self.began = datetime.now(UTC).isoformat()
         with self.part() as options:
             from spamctl.model import artefact, reference, versions
+            from spamctl.store import places
             from spamctl.store.database import open_store
 
             _require_writable(Path(options.report_dir))
+            places.remember_reports(Path(options.report_dir))
             with open_store(options.datastore_uri, patience_s=PATIENCE_S) as store:
                 found = versions.fetch(options.model_name, options.model_version, COPIES.absolute())
                 if found.remembered:
@@ -72,36 +73,49 @@ class MonitorFlow(base.VerbFlow):
     def compare(self) -> None:
         """Judge the window, and draw the pages: the verdict and the trend first, Evidently's behind."""
         with self.part() as options:
-            from spamctl.drift import columns, judge
+            from spamctl.drift import causes, judge
+            from spamctl.flows import texts
             from spamctl.reports import monitoring_page, monitoring_plots
+            from spamctl.store.database import open_store
 
-            measured, seen = columns.unpack(self.measured), columns.unpack(self.seen)
+            with open_store(options.datastore_uri, patience_s=PATIENCE_S) as store:
+                packed = (self.measured, self.seen, self.labelled)
+                read = texts.samples(store, self.found, str(self.reference["digest"]), packed)
+            measured, seen = read.measured, read.seen
             plan = judge.Plan(options.false_alarm_rate, seed=options.seed)
-            labelled = columns.unpack(self.labelled) if self.labelled else None
-            judgement = asdict(base.follow(judge.judge(measured, seen, plan, labelled)))
+            judgement = asdict(base.follow(judge.judge(measured, seen, plan, read.labelled)))
+            judgement["causes"] = causes.by_uuid(judgement["causes"], read.uuids)
             if quality := judgement["quality"]:
                 quality["coverage"] = self.window["trusted"] / self.window["rows"]  # of all rows, not of those drawn
             thresholds = {test["name"]: test["threshold"] for test in judgement["tests"]}
-            self.evidently = self._pages(options, (measured, seen, labelled), thresholds)
+            self.evidently = self._pages(options, (measured, seen, read.labelled), thresholds)
             self.result = self._result(options, judgement)
-            self.plots = monitoring_plots.monitoring_plots(
+            plots = monitoring_plots.monitoring_plots(
                 self.result, measured.probabilities.tolist(), seen.probabilities.tolist()
             )
-            self.monitor_html = monitoring_page.page(self.result, self.plots)
+            self.monitor_html = monitoring_page.page(self.result, plots)
+            self.plots = {name: plot for name, plot in plots.items() if name != "words"}  # no search finds words in it
         self.next(self.end)
 
     @step
     def end(self) -> None:
         """Add the figures to MLflow and to the store, write the reports, and tell the result."""
         with self.part() as options:
-            from spamctl.reports import monitoring_files
+            from spamctl.flows import texts
+            from spamctl.reports import monitoring_files, monitoring_plots
+            from spamctl.store.database import open_store
 
             pages = {name: page["html"] for name, page in self.evidently.items()}
             self.result |= {"mlflow": self._log(options, pages)}
             self._append(options)
-            files = monitoring_files.write(Path(options.report_dir), self.result, pages, self.plots)
+            plots = self.plots | monitoring_plots.picture_of_words(self.result)
+            with open_store(options.datastore_uri, patience_s=PATIENCE_S) as store:
+                quoted = texts.quoted(store, self.result)
+            files = monitoring_files.write(Path(options.report_dir), self.result, pages, plots, quoted)
             self.result |= {"files": files}
-            base.result("monitor", self.result | {"causes": self._leave_causes()})
+            base.result(
+                "monitor", self.result | {"causes": texts.left_for_terminal(self.result["causes"], current.run_id)}
+            )
 
     @contextmanager
     def part(self) -> Iterator[MonitorOptions]:
@@ -164,10 +178,12 @@ class MonitorFlow(base.VerbFlow):
         now = base.follow(embedder.features([row.text for row in survey.sample]))
         threshold = embedder.threshold
         self.measured = columns.pack(columns.reference_sample(measured.rows, threshold, found.version, features))
-        self.seen = columns.pack(columns.current_sample(survey.sample, survey.families, now))
+        sample, trusted = ([row.uuid for row in rows] for rows in (survey.sample, survey.labelled))
+        self.seen = columns.pack(columns.current_sample(survey.sample, survey.families, now), sample)
         nothing = np.empty((len(survey.labelled), 0), np.float32)  # quality asks for no features
         labelled = columns.current_sample(survey.labelled, survey.families, nothing)
-        self.labelled = columns.pack(labelled) if self.window["sampled"] and survey.labelled else None
+        self.labelled = columns.pack(labelled, trusted) if self.window["sampled"] and survey.labelled else None
+        self.found = asdict(found)
         self.reference = {
             "model_name": found.name,
             "model_version": found.version,
@@ -229,12 +245,14 @@ class MonitorFlow(base.VerbFlow):
     def _log(self, options: MonitorOptions, pages: Mapping[str, str]) -> dict[str, str]:
         """Write a run to MLflow; a registry that does not answer costs the run there, not the verdict."""
         from spamctl.model import findings, registry, tracking
+        from spamctl.reports import monitoring_page
 
         uri = tracking.tracking_uri()
         chosen = {item.name: getattr(options, item.name) for item in options.declared() if not item.secret}
         files = {f"{name}.html": html.encode(errors="replace") for name, html in pages.items() if html}
         files |= {f"plots/{name}.png": picture for name, picture in self.plots.items()}
-        files["monitor.html"] = self.monitor_html.encode(errors="replace")
+        page = monitoring_page.page(monitoring_page.without_words(self.result), self.plots)
+        files["monitor.html"] = page.encode(errors="replace")
         try:
             tracking.require_reachable(uri)
             with tracking.open_tracking(uri) as client:
@@ -263,13 +281,6 @@ class MonitorFlow(base.VerbFlow):
         )
         with open_store(options.datastore_uri, patience_s=PATIENCE_S) as store:
             monitoring.append(store, finding)
-
-    def _leave_causes(self) -> str:
-        """Leave what holds words of messages in a file for us alone: logs keep what is told, and carry no message."""
-        path = Path(".spamctl", f"monitor-{current.run_id}.json")
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(self.result["causes"]), encoding="utf-8")
-        return str(path)
 
 
 def _require_writable(folder: Path) -> None:

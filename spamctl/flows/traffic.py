@@ -82,12 +82,12 @@ class TrafficFlow(base.VerbFlow):
     def _require_places(self, options: TrafficOptions) -> None:
         """Refuse in a moment what would fail later: nobody listens, no such token file, a store that cannot be used."""
         from spamctl.serving import reach
-        from spamctl.store.database import open_store
+        from spamctl.store.database import require_usable
 
         reach.require_listening(options.target_uri)
         reach.read_token(options.token_file)
         if options.truth:
-            open_store(options.datastore_uri, create=True).close()
+            require_usable(options.datastore_uri)
 
     def _store_name(self, options: TrafficOptions) -> str:
         """Name the store of the truth: its address is no parameter, so a run that goes on must be told it again."""
@@ -101,7 +101,7 @@ class TrafficFlow(base.VerbFlow):
         from spamctl.simulate import drift
 
         asked = {name: getattr(options, name) for name in corpus.CorpusRequest.__slots__}
-        found = datasets.read_datasets(corpus.CorpusRequest(**asked))
+        found = datasets.read_datasets(corpus.CorpusRequest(**asked), may_ask=not options.preview)
         base.tell([f"messages from {found.origin}", *found.notes], found.warnings)
         kept, unseen = families.hold_out(found.messages, options.hold_out_kinds)
         test = split.split(kept, options.balance).test
@@ -156,9 +156,15 @@ class TrafficFlow(base.VerbFlow):
                 progress.reach(counted.messages)
         summary = counted.summary(time.monotonic() - began)
         asked = {name: getattr(options, name) for name in ("drift_type", "drift_proportion", "strength", "seed")}
-        told = {"target": options.target_uri, "data": self.data, "drift": asked, "run": self.traffic_run}
+        told = {
+            "target": options.target_uri,
+            "start": reach.start_of(options.target_uri),
+            "data": self.data,
+            "drift": asked,
+            "run": self.traffic_run,
+        }
         kept = self._kept(options, summary["captured"]) if options.truth else {}
-        return summary | told | {"truth": kept, "next": "spamctl label" + (" --source truth" if kept else "")}
+        return summary | told | {"truth": kept}
 
     @contextmanager
     def _book(self, options: TrafficOptions) -> Iterator[TruthBook | None]:

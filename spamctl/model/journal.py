@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import queue
 import re
 import threading
@@ -9,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from spamctl.errors import UnavailableError
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 SECONDS = 2.0  # between two tellings of losses
 PATIENCE = 15.0  # seconds, for the last losses, when training is over
 RUN_TAG = "metaflow.run_id"
+PROCESS_TAG = "spamctl.process"  # which has the run open: its machine, its number, and when it began
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 _RUN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -55,8 +59,11 @@ def open_run(client: MlflowClient, experiment: str, uri: str, opening: Opening) 
         "mlflow.source.type": "LOCAL",
         "mlflow.note.content": opening.description,
     }
+    _close_abandoned(client, where)
+    tags[PROCESS_TAG] = _flow()
     if found := _begun(client, where, opening.metaflow_runs[1]):
         client.update_run(found, status="RUNNING")
+        client.set_tag(found, PROCESS_TAG, tags[PROCESS_TAG])
         return found
     begun = client.create_run(
         where, start_time=int(opening.began * 1000), tags={k: v for k, v in tags.items() if v}, run_name=opening.name
@@ -65,6 +72,40 @@ def open_run(client: MlflowClient, experiment: str, uri: str, opening: Opening) 
     for name, value in opening.params.items():
         client.log_param(run_id, name, str(value))
     return run_id
+
+
+def _close_abandoned(client: MlflowClient, experiment: str) -> None:
+    """End the runs that trainings on this machine left open as they were killed: nobody else will."""
+    for run in client.search_runs([experiment], "attributes.status = 'RUNNING'", max_results=1000):
+        name = run.data.tags.get(PROCESS_TAG, "")
+        machine, _, process = name.partition(" ")
+        if machine == platform.node() and process and _process(int(process.partition(" ")[0])) != name:
+            client.set_terminated(run.info.run_id, KILLED)
+
+
+def _flow() -> str:
+    """Name the process that outlasts the steps of a training: Metaflow's own, which starts each of them."""
+    return _process(os.getppid())
+
+
+def _process(number: int) -> str:
+    """Name a process of this machine for good: its number may be given again; nothing if it is gone."""
+    try:
+        status = Path(f"/proc/{number}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "" if Path("/proc/self/stat").exists() or not _is_there(number) else f"{platform.node()} {number}"
+    return f"{platform.node()} {number} {status.rpartition(')')[2].split()[19]}"
+
+
+def _is_there(number: int) -> bool:
+    """Tell whether a process runs, where there is no /proc."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _begun(client: MlflowClient, experiment: str, metaflow_run: str) -> str:
@@ -165,6 +206,7 @@ def live(run_id: str) -> Iterator[Live]:
     """Tell losses to a run, which may have been cut short before, while the block runs."""
     with open_tracking(tracking_uri()) as client:
         client.update_run(run_id, status="RUNNING")
+        client.set_tag(run_id, PROCESS_TAG, _flow())
         with Live(client, run_id) as told:
             yield told
 

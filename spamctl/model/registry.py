@@ -21,6 +21,7 @@ from spamctl.model import artefact, rates, scratch, seals
 from spamctl.model.artefact import MANIFEST, PACKAGE, Files
 from spamctl.model.champion import compare
 from spamctl.model.engine import Engine
+from spamctl.model.registry_file import require_there
 from spamctl.model.runtime import ONNX
 from spamctl.model.score import proportion
 from spamctl.model.succession import CHALLENGER, CHAMPION, crown
@@ -194,7 +195,9 @@ def champion_files(client: MlflowClient, name: str) -> tuple[str, Path] | None:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
-    return str(version), _package_of(f"models:/{name}/{version}")
+    place = client.get_model_version_download_uri(name, version)  # by models:/…, MLflow would write a note there
+    require_there(place, f"{name} version {version}")
+    return str(version), _package_of(place)
 
 
 def engine_of(client: MlflowClient, name: str, version: str, folder: Path) -> Engine:

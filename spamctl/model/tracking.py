@@ -13,22 +13,25 @@ from typing import TYPE_CHECKING
 import httpx
 from filelock import FileLock, Timeout
 
+from spamctl import sqlite_url
 from spamctl.errors import UnavailableError, UsageError
+from spamctl.model.registry_file import adopt
+from spamctl.sqlite_url import url_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PATIENCE = 5.0  # seconds
 LOCK_S = 60.0  # for another process that makes the store; on a busy machine that takes a while
-SQLITE = "sqlite:///"
 LOCKED = "another program holds it: wait for that program, or stop it, and try again"
+DEFAULT = "sqlite:///mlflow.db"
 CHANGE_COUNTER = 24  # where a SQLite file counts its changes (Database File Format, section 1.3.7)
 DATABASES = ("mssql", "mysql", "postgresql")
 
 
 def tracking_uri() -> str:
     """Return MLFLOW_TRACKING_URI, or a SQLite file in the working folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT
 
 
 def shown(uri: str) -> str:
@@ -38,12 +41,14 @@ def shown(uri: str) -> str:
 
 def absolute(uri: str) -> str:
     """Return the address of a store, the same from every folder."""
-    return f"{SQLITE}{_file(uri)}" if uri.startswith(SQLITE) else uri
+    path = file_of(uri)
+    return url_of(path) if path else uri
 
 
-def _file(uri: str) -> Path:
-    """Return the file of a SQLite store."""
-    return Path(uri.removeprefix(SQLITE)).absolute()
+def file_of(uri: str) -> Path | None:
+    """Return the file of a SQLite store, the same from every folder; None if the store is none."""
+    path = sqlite_url.file_of(uri)
+    return path.absolute() if path else None
 
 
 def require_reachable(uri: str) -> None:
@@ -51,8 +56,8 @@ def require_reachable(uri: str) -> None:
     scheme = uri.partition("://")[0]
     if scheme in ("http", "https"):
         _require_server(uri)
-    elif uri.startswith(SQLITE):
-        _require_sqlite(uri)
+    elif path := file_of(uri):
+        _require_sqlite(uri, path)
     elif scheme.partition("+")[0] not in DATABASES:
         raise UsageError(
             f"MLFLOW_TRACKING_URI {shown(uri)}: MLflow keeps models on a server or in a database, not in a folder; "
@@ -66,16 +71,22 @@ def _require_server(uri: str) -> None:
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise UnavailableError(
             f"MLFLOW_TRACKING_URI {shown(uri)}: the tracking server does not answer ({type(error).__name__}); "
-            "start it with spamctl ui, or unset the variable to use sqlite:///mlflow.db"
+            f"start it{_how(uri)}, or unset the variable to use {DEFAULT}"
         ) from error
     if answer.status_code != httpx.codes.OK:
         raise UnavailableError(f"MLFLOW_TRACKING_URI {shown(uri)}: /health answers {answer.status_code}; is it MLflow?")
 
 
-def _require_sqlite(uri: str) -> None:
-    path = _file(uri)
+def _how(uri: str) -> str:
+    """Say what starts a server: ours does so on this machine alone."""
+    return " with spamctl ui" if re.match(r"http://(?:127\.0\.0\.1|localhost)(?:[:/]|$)", uri) else " there"
+
+
+def _require_sqlite(uri: str, path: Path) -> None:
     if not os.access(path.parent, os.W_OK):
         raise UsageError(f"MLFLOW_TRACKING_URI {uri}: the folder {path.parent} cannot be written")
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise UsageError(f"MLFLOW_TRACKING_URI {uri}: is no file; name another")
     if path.exists():
         try:
             with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=PATIENCE)) as database:
@@ -93,9 +104,9 @@ def _is_passing(error: sqlite3.Error) -> bool:
 
 def state_of(uri: str) -> str:
     """Return what differs after every change of a store that is a SQLite file here; nothing if it is none."""
-    if not uri.startswith(SQLITE):
+    path = file_of(uri)
+    if path is None:
         return ""
-    path = _file(uri)
     try:
         with path.open("rb") as file:
             file.seek(CHANGE_COUNTER)
@@ -122,10 +133,11 @@ def open_tracking(uri: str) -> Iterator[MlflowClient]:
     from sqlalchemy.exc import DBAPIError
 
     try:
-        if uri.startswith(SQLITE):
-            uri = absolute(uri)
+        if path := file_of(uri):
+            uri = url_of(path)
             # Two processes that create one store at once break it for good.
-            with FileLock(f"{_file(uri)}.lock", timeout=LOCK_S):
+            with FileLock(f"{path}.lock", timeout=LOCK_S):
+                adopt(path)
                 mlflow.set_tracking_uri(uri)
                 mlflow.search_experiments(max_results=1)
         mlflow.set_tracking_uri(uri)
@@ -143,9 +155,12 @@ def experiment_id(client: MlflowClient, name: str, uri: str) -> str:
     """Return the id of an experiment, created with artefacts beside the store if it does not exist."""
     from mlflow.exceptions import MlflowException
 
+    path = file_of(uri)
+    if path:
+        adopt(path, name)
     found = client.get_experiment_by_name(name)
     if found is None:
-        place = Path("mlruns", name).absolute().as_uri() if uri.startswith(SQLITE) else None
+        place = (path.parent / "mlruns" / name).as_uri() if path else None
         try:
             return str(client.create_experiment(name, artifact_location=place))
         except MlflowException:  # another process was first

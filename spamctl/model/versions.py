@@ -17,17 +17,16 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from spamctl.errors import ArtefactError, SpamctlError, UnavailableError, UsageError
-from spamctl.model import artefact, seals
+from spamctl.model import artefact, registry_file, seals
 from spamctl.model.artefact import PACKAGE
-from spamctl.model.succession import CHALLENGER, CHAMPION, NAME, versions_of
+from spamctl.model.registry_file import ALIASES, LATEST
+from spamctl.model.succession import CHAMPION, NAME, versions_of
 from spamctl.model.tracking import absolute, open_tracking, require_reachable, shown, state_of, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-LATEST = "latest"
-ALIASES = (CHAMPION, CHALLENGER)
 REMEMBERED = "resolved.json"
 _MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
@@ -147,12 +146,7 @@ def _numbered(version: ModelVersion) -> ModelVersion:
 
 def _no_version(client: MlflowClient, name: str, wanted: str) -> UsageError:
     """Say what there is instead."""
-    numbers = sorted(int(_numbered(version).version) for version in versions_of(client, name))
-    if not numbers:
-        return UsageError(f"--model-name {name}: no model of this name is registered here; type spamctl train first")
-    what = f"has no {wanted}" if wanted in ALIASES else f"has no version {wanted}"
-    there = ", ".join(map(str, numbers[-10:]))
-    return UsageError(f"--model-version {wanted}: {name} {what}; there are the versions {there}, or type spamctl train")
+    return registry_file.no_version(name, wanted, [_numbered(version).version for version in versions_of(client, name)])
 
 
 def _copy(version: ModelVersion, place: Path, registered: str) -> Path:
@@ -165,10 +159,13 @@ def _copy(version: ModelVersion, place: Path, registered: str) -> Path:
         with contextlib.suppress(SpamctlError):
             artefact.verify(folder, registered)
             return folder
-        uri = f"models:/{place.name}/{version.version}"
+        what = f"{place.name} version {version.version}"
+        # Not by models:/name/version, for which MLflow writes a note of its own beside what it reads.
+        uri = mlflow.MlflowClient().get_model_version_download_uri(place.name, str(version.version))
+        registry_file.require_there(uri, what)
         source = Path(mlflow.artifacts.download_artifacts(uri), "artifacts", PACKAGE)
         if not source.is_dir():
-            raise ArtefactError(f"{place.name} version {version.version} is no model of spamctl; choose another")
+            raise ArtefactError(f"{what} is no model of spamctl; choose another")
         copied = scratch / PACKAGE
         shutil.copytree(source, copied)
         try:
@@ -205,7 +202,7 @@ def _recall(place: Path, name: str, wanted: str, uri: str, state: str = "") -> F
     told = _remembered(place).get(_key(wanted, uri))
     if told is None or (state and told.get("state") != state):
         return None
-    folder = Path(told["folder"])
+    folder = place / Path(told["folder"]).name  # beside the work, also where that has been moved or copied
     artefact.verify(folder, str(told.get("digest", "")))
     digest, sealed = artefact.digest(folder), bool(told.get("sealed", False))
     return Found(name, str(told["version"]), str(told["alias"]), str(folder), digest, sealed=sealed)

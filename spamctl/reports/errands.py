@@ -10,6 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from spamctl.reports import escape
+from spamctl.reports.monitored import count
+
+_MOST_LINES = 10
 
 
 def show(verb: str, told: Mapping[str, Any], console: Console) -> None:
@@ -28,16 +31,39 @@ def rolled_back(told: Mapping[str, Any]) -> Iterator[str]:
 
 
 def forgotten(told: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what was removed, and what may be left elsewhere."""
-    if told["already"]:
+    """Yield what was removed, from where, and what may be left elsewhere."""
+    single, retention = told["kind"] == "uuid", told["kind"] == "older_than"
+    if single and told["already"]:
         yield f"forgotten before, on {told['date']}: {told['store']} holds no such row"
-        return
-    more = f" and {told['related']:,} labels, truths and shadow verdicts of it" if told["related"] else ""
-    yield f"forgotten: the row{more}, in {told['store']}; no later training learns it, or a near duplicate of it"
+    else:
+        rows = "the row" if single else f"{count(told['rows'], 'row')} {_wished(told)}"
+        more = f" and {told['related']:,} labels, truths and shadow verdicts of it" if told["related"] else ""
+        learnt = "" if retention else "; no later training learns it, or a near duplicate of it"
+        yield f"forgotten: {rows}{more if single else more.replace(' of it', '')}, in {told['store']}{learnt}"
+    if told["already"] and not single:
+        yield f"{told['already']:,} of them were forgotten before"
+    if places := told["places"]:
+        yield f"taken out of {', '.join(f'{number:,} {name}' for name, number in places.items())}"
     if told["copies"]:
         rows = "1 other row holds" if told["copies"] == 1 else f"{told['copies']:,} other rows hold"
-        yield f"{rows} the very same text and is still there: forget each by its uuid"
-    yield "a version that has learnt it, and what its run keeps, stay as they are: train anew to replace it"
+        verb = "is" if told["copies"] == 1 else "are"
+        how = "it was sent again since" if retention else "forget each by its uuid, or all with --matching"
+        yield f"{rows} the very same text and {verb} still there: {how}"
+    if unknown := told["unknown"]:
+        lines = ", ".join(f"{line:,}" for line in unknown[:_MOST_LINES])
+        rest = f" and {len(unknown) - _MOST_LINES:,} more" if len(unknown) > _MOST_LINES else ""
+        yield f"NOT FOUND in {told['store']}: {count(len(unknown), 'line')} of {told['wish']}: {lines}{rest}"
+    if told["listed"]:
+        yield f"{told['wish']} lists messages itself: delete it"
+    for place in told["left"]:
+        yield f"LEFT: {place}"
+    if told["rows"]:
+        yield "a version that has learnt it stays as it is: train anew to replace it, then delete it in MLflow"
+
+
+def _wished(told: Mapping[str, Any]) -> str:
+    """Say which rows were asked for."""
+    return f"older than {told['wish']}" if told["kind"] == "older_than" else f"that {told['wish']} lists"
 
 
 def _chain(told: Mapping[str, Any], console: Console) -> None:

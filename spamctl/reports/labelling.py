@@ -102,12 +102,16 @@ def page(result: Mapping[str, Any]) -> str:
 
 def following(result: Mapping[str, Any]) -> str:
     """Return the next command to type."""
+    if not any(result[name] for name in ("rows", "sources")):
+        return "spamctl traffic"  # which has the server answer something
     real = sum(source["rows"] for source in result["sources"] if source["source"] != _SIMULATED)
     store = "" if result["store"] == _DEFAULT_STORE else f" --target-uri {shlex.quote(result['store'])}"
     if result["action"] == "export" and result["exported"]:
         return f"spamctl train --dataset {shlex.quote(result['file'])}"
     if real and result["action"] != "export":
         return f"spamctl label --export labelled.csv{store}"
+    if not result["sources"] and result["action"] == "export":
+        return f"spamctl label{store}"
     return f"spamctl label --source review{store}"
 
 

@@ -12,12 +12,13 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from spamctl.errors import UsageError
 from spamctl.reports import escape
 from spamctl.reports.monitored import SIDES
-from spamctl.reports.monitoring_page import index, page
+from spamctl.reports.monitoring_page import index, page, with_texts
 from spamctl.reports.page import beside, line, link
 
 _RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -27,15 +28,21 @@ _MOST_RUNS = 500  # that are listed; all are kept
 _MOST_BYTES = 64 * 2**20  # of a monitor.json that is read back
 _TESTS = ("name", "kind", "reference", "current", "statistic", "threshold", "p_value", "adjusted_p", "alarm", "rows")
 _TERMS = ("term", "z", "current_rate", "reference_rate", "beside")
+NOTHING_QUOTED: Mapping[str, str] = MappingProxyType({})
 _FORMULA = ("=", "+", "-", "@")
 
 
 def write(
-    folder: Path, result: Mapping[str, Any], pages: Mapping[str, str], plots: Mapping[str, bytes]
+    folder: Path,
+    result: Mapping[str, Any],
+    pages: Mapping[str, str],
+    plots: Mapping[str, bytes],
+    quoted: Mapping[str, str] = NOTHING_QUOTED,
 ) -> dict[str, str]:
     """Write a run's folder and the list of runs anew, each at once or not at all; return where they are, by name.
 
-    `pages` are further HTML pages by name, such as Evidently's; an empty one is left out.
+    `pages` are further HTML pages by name, such as Evidently's; an empty one is left out. `quoted` are the texts of
+    examples by uuid: the run's own page alone shows them.
     Raises UsageError if the folder cannot be written, or the run is already there.
     """
     run = str(result["run_id"])
@@ -45,7 +52,8 @@ def write(
     told = {**result, "files": {**(result.get("files") or {}), **places}}
     further = {f"{name}.html": _with_way_back(html) for name, html in pages.items() if html}
     tables = {"tests.csv": _csv(_TESTS, told["tests"]), "words.csv": _csv(("side", *_TERMS), _terms(told))}
-    texts = {_INDEX: page(told, plots, [*further, *tables, _JSON]), **further, **tables, _JSON: _json(told)}
+    shown = page(with_texts(told, quoted), plots, [*further, *tables, _JSON])
+    texts = {_INDEX: shown, **further, **tables, _JSON: _json(told)}
     try:
         _write_run(folder, run, texts)
         list_pages(folder)
@@ -104,6 +112,7 @@ def _write_run(folder: Path, run: str, texts: Mapping[str, str]) -> None:
     waiting.mkdir(mode=0o700)  # for its owner alone: causes quote messages
     try:
         for name, text in texts.items():
+            (waiting / name).touch(mode=0o600)
             (waiting / name).write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
         waiting.rename(folder / run)
     finally:

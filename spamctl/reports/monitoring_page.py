@@ -70,7 +70,7 @@ _TERMS = (
     Column("now", "number"),
     Column("reference", "number"),
 )
-_EXAMPLES = (Column("probability", "number"), Column("message", "text"))
+_EXAMPLES = (Column("probability", "number"), Column("uuid", "faint"), Column("message", "text"))
 _CARRIERS = (
     Column("by", "faint"),
     Column("name"),
@@ -105,6 +105,22 @@ def page(result: Mapping[str, Any], plots: Mapping[str, bytes], beside: Iterable
     A card that is shown alone has no file beside it; one in a folder links to them.
     """
     return document(headline(result), _parts(result, plots, list(beside)))
+
+
+def with_texts(result: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return a result whose examples have their texts, those of them that are known by uuid."""
+    causes = dict(result["causes"])
+    causes["examples"] = {
+        side: [{**each, "text": texts[each["uuid"]]} if each.get("uuid") in texts else each for each in found]
+        for side, found in (causes.get("examples") or {}).items()
+    }
+    return {**result, "causes": causes}
+
+
+def without_words(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result without the words and messages that moved, for a page that may lie on a server of others."""
+    carriers = result["causes"].get("carriers", [])
+    return {**result, "causes": {"carriers": carriers}}
 
 
 def index(runs: Sequence[Mapping[str, Any]], others: Sequence[str] = ()) -> str:
@@ -186,11 +202,20 @@ def _causes(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> Iterator[M
         if rows := terms(result, side):
             yield folded(f"{count(len(rows), 'word or phrase', 'words and phrases')}, {name}", [table(_TERMS, rows)])
         if found := examples.get(side):
-            cells = [(number(each["probability"]), each["text"]) for each in found]
-            yield folded(f"{count(len(cells), 'message')} nearest to the change, {name}", [table(_EXAMPLES, cells)])
+            yield folded(f"{count(len(found), 'message')} nearest to the change, {name}", list(_examples(found)))
     if rows := carriers(result):
         yield element("p", "Who carries it:")
         yield table(_CARRIERS, rows)
+
+
+def _examples(found: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
+    """Yield messages by their uuids, with their texts on a page for which they were read from the store."""
+    cells = [(number(each["probability"]), each.get("uuid", ""), each.get("text", "")) for each in found]
+    if any("text" in each for each in found):
+        yield table(_EXAMPLES, cells)
+    else:
+        yield table(_EXAMPLES[:2], [cell[:2] for cell in cells])
+        yield line("Their texts: ", element("code", "spamctl trace UUID --text"), kind="quiet")
 
 
 def _behind(result: Mapping[str, Any], beside: Sequence[str]) -> Iterator[Markup]:

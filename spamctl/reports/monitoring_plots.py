@@ -38,9 +38,13 @@ def monitoring_plots(
         drawn["tests"] = bars(result["tests"])
     if len(reference) and len(current):
         drawn["probabilities"] = probabilities(reference, current)
-    if any(result["causes"].get(side) for side in SIDES):
-        drawn["words"] = words(result["causes"])
-    return drawn
+    return drawn | picture_of_words(result)
+
+
+def picture_of_words(result: Mapping[str, Any]) -> dict[str, bytes]:
+    """Draw the words that moved, if any did: no other picture shows a part of a message."""
+    causes = result["causes"]
+    return {"words": words(causes)} if any(causes.get(side) for side in SIDES) else {}
 
 
 def drift_trend(runs: Sequence[Mapping[str, Any]]) -> bytes:

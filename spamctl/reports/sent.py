@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from spamctl.reports.scores import UNDEFINED, interval, number, percent
 
 EVERYTHING = "all"
+DEFAULT_STORE = "spam.db"
 _HINTS = {
     "401": "give the server's token with --token-file or SPAMCTL_SERVE_TOKEN",
     "403": "the server refuses this host name: see its --allowed-hosts",
@@ -45,6 +47,17 @@ def _hint(result: Mapping[str, Any]) -> str:
     if result["unanswered"]:
         return "see whether spamctl serve still runs"
     return "see whether --target-uri is a server of spamctl" if result["garbled"] else ""
+
+
+def following(result: Mapping[str, Any]) -> str:
+    """Return the next command to type: there is nothing to label where nothing was answered, or captured."""
+    if not result["answered"]:
+        return result["start"] if result["unanswered"] else "spamctl traffic --help"
+    if not result["captured"]:
+        return f"{result['start']} --capture required"
+    store = result["truth"].get("store", DEFAULT_STORE)
+    where = "" if store == DEFAULT_STORE else f" --target-uri {shlex.quote(store)}"
+    return f"spamctl label{' --source truth' if result['truth'] else ''}{where}"
 
 
 def headline(result: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spamctl.reports import escape
-from spamctl.reports.sent import counts, facts, headline, judged_rows, missing
+from spamctl.reports.sent import counts, facts, following, headline, judged_rows, missing
 
 _HEADS = ("messages", "n", "spam", "accuracy", "95 % interval", "recall", "FPR")
 _SHOWN = (0, 1, 2, 3, 4, 5, 7)  # of the nine cells of a row; 80 columns hold one interval
@@ -35,7 +35,7 @@ def _lines(result: Mapping[str, Any], console: Console) -> Iterator[Text | Table
         yield _table(judged_rows(result), console)
     yield _grid(facts(result), console)
     yield ""
-    yield Text.assemble(("Next: ", "bold"), _text(result["next"], console, "bold cyan"))
+    yield Text.assemble(("Next: ", "bold"), _text(following(result), console, "bold cyan"))
 
 
 def _preview(changes: Sequence[Mapping[str, Any]], console: Console) -> Iterator[Text | str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -12,12 +14,14 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from spamctl import __version__
+from spamctl.errors import UnavailableError
 from spamctl.serving import openapi, siblings, web
 from spamctl.serving.feedback import Feedback
 from spamctl.serving.guard import Access, Guard
 from spamctl.serving.invocations import Invocations
-from spamctl.serving.recent import Activity, Figures, newest
+from spamctl.serving.recent import Activity, Figures, newest, shown
 from spamctl.serving.service import Service
+from spamctl.store import queries
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -97,10 +101,24 @@ class Views:
             "spam_share": figures.spam_share,
             "latency_ms": {"p50": figures.p50_ms, "p99": figures.p99_ms},
             "captured": service.archive.name if service.archive else "",
-            "verdicts": newest(activities),
+            "verdicts": await self._with_texts(newest(activities)),
         }
         # In ASCII: a message may hold half a character.
         return Response(json.dumps(told), media_type="application/json")
+
+    async def _with_texts(self, verdicts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Read the texts of captured messages from the store; what was removed there is shown no more."""
+        archive, kept = self._service.archive, [verdict["uuid"] for verdict in verdicts if verdict["captured"]]
+        if archive and kept:
+            try:
+                rows = await asyncio.to_thread(queries.find, archive.store, kept)
+            except UnavailableError:  # verdicts alone are better than no page
+                return verdicts
+            verdicts = [verdict for verdict in verdicts if not verdict["captured"] or verdict["uuid"] in rows]
+            for verdict in verdicts:
+                if verdict["captured"]:
+                    verdict["text"] = shown(rows[verdict["uuid"]].text)
+        return verdicts
 
     async def metrics(self, _request: Request) -> Response:
         """Tell all figures, for Prometheus."""

@@ -112,7 +112,7 @@ class Invocations:
         uuids, earlier = answered.uuids(), Earlier()
         captured = await self._capture(answered, uuids, ask, earlier)
         told = answered.told(uuids, earlier)
-        self._note(answered, told, time.perf_counter() - began)
+        self._note(answered, told, time.perf_counter() - began, captured=captured)
         self._shadow(answered, uuids, captured=captured)
         return _response(answered, told, captured=captured, explanations=explanations)
 
@@ -169,7 +169,7 @@ class Invocations:
         (metrics.captured if captured else metrics.capture_failures).inc(len(uuids))
         return captured
 
-    def _note(self, answered: Answered, told: Sequence[Kept], seconds: float) -> None:
+    def _note(self, answered: Answered, told: Sequence[Kept], seconds: float, *, captured: bool) -> None:
         """Count the answer, and remember the last of it for the page."""
         service = self._service
         service.metrics.count_verdicts([(one.classification, one.model_version) for one in told])
@@ -178,7 +178,15 @@ class Invocations:
         date = answered.came.isoformat(timespec="milliseconds")
         service.recent.add(
             [
-                Shown(date, shown(text), one.classification, one.probability, one.uuid, one.model_version)
+                Shown(
+                    date,
+                    "" if captured else shown(text),
+                    one.classification,
+                    one.probability,
+                    one.uuid,
+                    one.model_version,
+                    captured,
+                )
                 for text, one in zip(answered.texts[last], told[last], strict=True)
             ],
             spam=sum(one.classification == SPAM for one in told),

@@ -280,6 +280,7 @@ def _what_is_told() -> dict[str, Json]:
         "probability": probability,
         "uuid": text,
         "model_version": text,
+        "captured": flag,
     }
     model: dict[str, Json] = {"model_name": text, "model_version": text, "threshold": probability}
     recent: dict[str, Json] = {

@@ -12,6 +12,8 @@ from spamctl.errors import UnavailableError, UsageError
 TOKEN = "SPAMCTL_SERVE_TOKEN"  # noqa: S105 - a variable's name
 NOTHING = "none"
 PORTS = {"http": 80, "https": 443}
+OWN_PORT = 8080
+THIS_MACHINE = {"127.0.0.1", "localhost", "::1"}
 SECONDS_TO_CONNECT = 3.0
 
 
@@ -25,8 +27,15 @@ def require_listening(uri: str) -> None:
         reason = "no answer" if isinstance(error, TimeoutError) else error.strerror or "no such host"
         raise UnavailableError(
             f"--target-uri {uri}: no server listens there ({reason.lower()}); "
-            "start it with spamctl serve, or correct the address"
+            f"start it with {start_of(uri)}, or correct the address"
         ) from None
+
+
+def start_of(uri: str) -> str:
+    """Return the command that starts a server at an address; at another port than serving's own, with that port."""
+    parts = urlsplit(uri)
+    here = parts.hostname in THIS_MACHINE and parts.scheme == "http"
+    return f"spamctl serve --port {parts.port}" if here and parts.port not in {None, OWN_PORT} else "spamctl serve"
 
 
 def read_token(file: str) -> str:

@@ -17,7 +17,11 @@ _MOST_REQUESTS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Hold one answered message as the page shows it; `text` is hostile, and cut."""
+    """Hold one answered message as the page shows it; `text` is hostile, and cut.
+
+    Of a message that is in the store the text is left there, and read when it is shown: who removes it there removes
+    it here. Only one that was not captured has it here, for as long as it is among the newest.
+    """
 
     date: str  # ISO 8601, UTC
     text: str
@@ -25,6 +29,7 @@ class Shown:
     probability: float
     uuid: str
     model_version: str
+    captured: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain JSON."""

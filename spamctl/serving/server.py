@@ -31,9 +31,10 @@ from spamctl.serving.service import Archive, Service
 from spamctl.serving.settings import Settings
 from spamctl.serving.telling import Tell, sparing_log
 from spamctl.store.capture import Capture
-from spamctl.store.database import open_store
+from spamctl.store.database import fold_log, log_is_idle, open_store
 
 TICK_S = 1.0
+FOLD_S = 5.0
 BACKLOG = 2048
 
 
@@ -55,12 +56,6 @@ def listen(host: str, port: int) -> socket.socket:
         raise UsageError(f"--port {port}: cannot be had on {host}: {error.strerror}; choose another") from None
     listener.set_inheritable(True)
     return listener
-
-
-def prepare_store(address: str) -> str:
-    """Make the store at an address if there is none, and return the name to show for it; raise as `serve` does."""
-    with open_store(address, create=True) as store:
-        return store.address.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +159,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say so."""
         await super().startup(sockets)
-        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._log())]
+        self._tasks = [asyncio.create_task(each) for each in (self._follow(), self._log(), self._fold())]
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -220,6 +215,14 @@ class Server(uvicorn.Server):
                 self._tell(f"version {current.version}: {UNSEALED}")
         if fault:
             self._tell(f"version {current.version} stays: another one cannot be served: {fault}")
+
+    async def _fold(self) -> None:
+        """While nothing is written, empty the store's log: a removal beside a reader could not."""
+        archive = self._service.archive
+        while archive:
+            await asyncio.sleep(FOLD_S)
+            if log_is_idle(archive.store, FOLD_S):
+                await asyncio.to_thread(fold_log, archive.store)
 
     async def _log(self) -> None:
         """Say once a second what was done in it, if anything was, and what was refused before any route."""

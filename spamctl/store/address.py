@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from spamctl.errors import UsageError
+from spamctl.sqlite_url import file_of, has_query
 
 EXAMPLES = "use a file such as spam.db, or postgresql://user:password@host/database"
 _LONGEST_SHOWN = 80
@@ -39,6 +40,8 @@ def parse(address: str) -> Address:
         raise UsageError(f"the store's address is empty: {EXAMPLES}")
     if "://" not in address:
         return _file(address, shown)
+    if (file := file_of(address)) and not has_query(address):
+        return _file(str(file), _shown(str(file)))
     try:
         url = make_url(address)
         url = url.set(drivername=_ALIASES.get(url.drivername, url.drivername))
@@ -51,9 +54,7 @@ def parse(address: str) -> Address:
                 f"{_scheme(shown)}…: spamctl writes files of SQLite in clear, it would drop driver, user and password: "
                 "use the file's path, such as spam.db, on an encrypted disk if need be"
             )
-        if url.query or url.host or not url.database or url.database == ":memory:":
-            raise UsageError(f"{_scheme(shown)}…: not a file that outlives the program: use its path, such as spam.db")
-        return _file(url.database, _shown(url.database))
+        raise UsageError(f"{_scheme(shown)}…: not a file that outlives the program: use its path, such as spam.db")
     if not issubclass(dialect, PGDialect) or dialect.is_async:
         raise UsageError(
             f"{_scheme(shown)}…: spamctl keeps its promise to lose nothing only in SQLite and PostgreSQL: {EXAMPLES}"
@@ -66,12 +67,15 @@ def _file(path: str, shown: str) -> Address:
     try:
         file = Path(os.path.expanduser(path)).resolve()  # noqa: PTH111 - Path.expanduser raises for an unknown ~user
         is_folder, has_folder = file.is_dir(), file.parent.is_dir()
+        is_special = file.exists() and not (is_folder or file.is_file())
     except (OSError, ValueError, RuntimeError):
         raise UsageError(f"{shown}: not a path of a file: {EXAMPLES}") from None
     if path.startswith("file:") or path == ":memory:":
         raise UsageError(f"{shown}: not a file that outlives the program: use its plain path, such as spam.db")
     if is_folder:
         raise UsageError(f"{shown}: is a folder: name a file in it, such as {_shown(os.path.join(path, 'spam.db'))}")  # noqa: PTH118
+    if is_special:  # a pipe would be waited for, for ever
+        raise UsageError(f"{shown}: is a pipe or a device, not a file: remove it, or choose another address")
     if not has_folder:
         raise UsageError(f"{shown}: its folder does not exist: create the folder, or choose another address")
     return Address(URL.create("sqlite+pysqlite", database=str(file)), shown, file)

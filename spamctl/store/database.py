@@ -25,6 +25,8 @@ PATIENCE_S = 5.0
 WAL_LIMIT = 4 * 2**20  # bytes that SQLite's write-ahead log keeps once it was copied into the database
 _CHECK_S = 1.5  # a damaged page that is not found by then is found when it is read
 _RETRY_S = 0.05
+_FOLD_MS = 100  # for which a copy may keep writers waiting; between two of them they have their turn
+_FOLD_AGAIN_S = 0.2
 _BEGIN = "spamctl_begin"
 _LIBPQ: dict[str, Any] = {
     "application_name": "spamctl",
@@ -91,7 +93,45 @@ def open_store(address: str, *, create: bool = False, patience_s: float = PATIEN
     where = parse(address)
     if where.file and not create and not where.file.exists():
         raise _no_store(where)
-    return open_address(where, patience_s=patience_s, create=create)
+    store = open_address(where, patience_s=patience_s, create=create)
+    fold_log(store)  # which a removal could not do while somebody read on
+    return store
+
+
+def fold_log(store: Store, patience_s: float = 0.0) -> bool:
+    """Copy SQLite's write-ahead log into the database and empty it; False if others hold that up till the end.
+
+    What was removed stays in the file, and in the log, for as long as somebody reads what was there before. Never keeps
+    writers waiting for more than a tenth of a second. Other databases need none of it, and get True.
+    """
+    log = Path(f"{store.address.file}-wal")
+    deadline = time.monotonic() + patience_s
+    while store.address.file and log.exists() and log.stat().st_size:
+        try:
+            with store.bare.connect() as connection:
+                before = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
+                connection.exec_driver_sql(f"PRAGMA busy_timeout = {_FOLD_MS}")
+                try:
+                    busy, *_ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+                finally:
+                    connection.exec_driver_sql(f"PRAGMA busy_timeout = {before}")
+        except DBAPIError:  # a disk that is full, a file that is gone: who writes next says so
+            return False
+        if busy and time.monotonic() >= deadline:
+            return False
+        time.sleep(_FOLD_AGAIN_S if busy else 0)
+    return True
+
+
+def require_usable(address: str) -> str:
+    """Raise as `open_store` does where a store cannot be used or made, and return the name to show for it.
+
+    A file that could be made is not made yet: who is refused for something else leaves none behind.
+    """
+    where = parse(address)
+    if not where.file or where.file.exists() or not os.access(where.file.parent, os.W_OK):
+        open_address(where, patience_s=PATIENCE_S, create=True).close()
+    return where.name
 
 
 def open_address(
@@ -115,6 +155,15 @@ def open_address(
     except DBAPIError as error:
         raise _refusal(where, error) from error
     return store
+
+
+def log_is_idle(store: Store, seconds: float) -> bool:
+    """Tell whether SQLite's write-ahead log holds something, and nothing was added to it for some seconds."""
+    try:
+        status = Path(f"{store.address.file}-wal").stat()
+    except FileNotFoundError:
+        return False
+    return status.st_size > 0 and time.time() - status.st_mtime >= seconds
 
 
 def _make_private(file: Path) -> None:
@@ -189,8 +238,12 @@ def _sqlite(where: Address, patience_s: float, pool_size: int) -> Engine:
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    """Make commits reach the disk, readers and the writer independent, and the write-ahead log shrink again."""
+    """Make commits reach the disk, readers and the writer independent, and the write-ahead log shrink again.
+
+    Zeros go over what is removed or moved by any change: a label makes a row longer, and it may leave its place.
+    """
     connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    connection.execute("PRAGMA secure_delete = ON").fetchone()
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA journal_size_limit = 4194304")  # WAL_LIMIT
 

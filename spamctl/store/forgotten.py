@@ -1,23 +1,25 @@
-"""Remove a row for good, and leave a tombstone by which every later training knows its message without its text."""
+"""Remove rows for good, and leave tombstones by which every later training knows their messages without the texts."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import secrets
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, delete, func, insert, select
-from sqlalchemy.exc import DBAPIError
 
 from spamctl.data.cleaning import clean
 from spamctl.data.duplicates import seen_key, twin_key
 from spamctl.message import canonical_uuid
+from spamctl.model.tick import Tick, Ticking
 from spamctl.store.database import Store
 from spamctl.store.tables import data, forgotten, labels, shadow_verdicts, truth
 
+BATCH = 500
 _SALT_BYTES = 16
+_TASK = "forgetting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,9 @@ class Removal:
     copies: int = 0  # rows left in the store with the very same text
     model_name: str = ""
     model_version: str = ""
+    uuid: str = ""
+    text: str = field(default="", repr=False)
+    labelled: datetime | None = None  # since when it had a label
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +58,124 @@ class Tombstones:
         return Tombstones(self.digests | other.digests)
 
 
+@dataclass(slots=True)
+class Removed:
+    """Hold what a removal of many rows came to, and the uuids and texts that were asked for, each once."""
+
+    rows: int = 0
+    related: int = 0
+    already: int = 0  # removed before
+    unknown: list[int] = field(default_factory=list)  # which of the wishes, from 1 on, no row answers
+    copies: int = 0  # rows left in the store with the very same text as one that was removed
+    texts: set[str] = field(default_factory=set, repr=False)
+    uuids: set[str] = field(default_factory=set)
+    labelled: datetime | None = None  # since when one of them had a label: what was exported later may hold it
+
+
 def forget(store: Store, uuid: str) -> Removal | None:
     """Remove a row with all that belongs to it, and leave its tombstone; None if there is no such row and never was.
 
-    SQLite writes zeros over what is removed, in the database at once and in its log once no reader holds it back;
-    PostgreSQL lets go of it at its next vacuum. A client that repeats the very request, under its `X-Request-Id`, has
-    it stored again, since what was answered as captured must be there; training leaves it out even then. Raises
-    UnavailableError if the database fails: then nothing was removed.
+    `purge` then takes it out of the files of the database. A client that repeats the very request, under its
+    `X-Request-Id`, has it stored again, since what was answered as captured must be there; training leaves it out even
+    then. Raises UnavailableError if the database fails: then nothing was removed.
     """
     row = canonical_uuid(uuid)
     if row is None:
         return None
     with store.writing() as connection:
-        if store.address.file:
-            connection.exec_driver_sql("PRAGMA secure_delete = ON")
-        removal = _remove(connection, row)
-    if store.address.file and removal and not removal.already:
-        # What waits for a reader is done by the next checkpoint.
-        with contextlib.suppress(DBAPIError), store.bare.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
+        removal = _remove(connection, row, _salt(connection))
+        if removal and not removal.already:
+            same = select(func.count()).select_from(data).where(data.c.text == removal.text)
+            removal = replace(removal, copies=connection.scalar(same) or 0)
     return removal
+
+
+def forget_rows(store: Store, wishes: Sequence[str]) -> Ticking[Removed]:
+    """Remove the rows that wishes name, each a uuid or the whole text of messages, in a transaction per 500 wishes.
+
+    Raises UnavailableError if the database fails: what was removed by then stays so, and may be asked for again.
+    """
+    found, gone = Removed(), tombstones(store)
+    for start in range(0, len(wishes), BATCH):
+        batch = wishes[start : start + BATCH]
+        with store.writing() as connection:
+            named, salt = _named(connection, batch), _salt(connection)
+            for number, wish in enumerate(batch, start + 1):
+                removals = [_remove(connection, row, salt) for row in named[wish]]
+                for removal in removals:
+                    _add(found, removal)
+                if not removals and canonical_uuid(wish) is None and gone.hold(wish):
+                    found.already += 1
+                elif not any(removals):
+                    found.unknown.append(number)
+        yield Tick(_TASK, start + len(batch), len(wishes), "wishes")
+    found.copies = _keep_only_gone(store, found.texts)
+    return found
+
+
+def forget_before(store: Store, date: datetime) -> Ticking[Removed]:
+    """Remove all rows older than a date, the oldest first, in a transaction per 500; raise as `forget_rows` does.
+
+    They leave no tombstones: that a message has grown old is no objection to learning from another copy of it, and
+    what is kept for good about every message would be no retention.
+    """
+    found, old = Removed(), data.c.date < date
+    with store.reading() as connection:
+        total = connection.scalar(select(func.count()).select_from(data).where(old)) or 0
+    oldest = select(data.c.uuid, data.c.text, data.c.labeled_at).where(old).order_by(data.c.date).limit(BATCH)
+    while True:
+        with store.writing() as connection:
+            rows = connection.execute(oldest).all()
+            uuids = [row.uuid for row in rows]
+            found.related += _remove_related(connection, uuids)
+            connection.execute(delete(data).where(data.c.uuid.in_(uuids)))
+        if not rows:
+            break
+        found.rows += len(rows)
+        found.texts.update(row.text for row in rows)
+        found.uuids.update(uuids)
+        found.labelled = min((row.labeled_at for row in rows if row.labeled_at), default=found.labelled)
+        yield Tick(_TASK, found.rows, max(total, found.rows), "rows")
+    found.copies = _keep_only_gone(store, found.texts)
+    return found
+
+
+def _named(connection: Connection, wishes: Sequence[str]) -> dict[str, list[str]]:
+    """Return the uuids that each wish stands for: itself if it is one, else those of the rows that say just that."""
+    named = {wish: [row] if (row := canonical_uuid(wish)) else [] for wish in wishes}
+    texts = [wish for wish in named if not named[wish]]
+    if texts:
+        for row, text in connection.execute(select(data.c.uuid, data.c.text).where(data.c.text.in_(texts))):
+            named[text].append(row)
+    return named
+
+
+def _add(found: Removed, removal: Removal | None) -> None:
+    """Count one removal."""
+    if removal is None:
+        return
+    found.uuids.add(removal.uuid)
+    if removal.already:
+        found.already += 1
+        return
+    found.rows += 1
+    found.related += removal.related
+    found.texts.add(removal.text)
+    if removal.labelled:
+        found.labelled = min(found.labelled or removal.labelled, removal.labelled)
+
+
+def _keep_only_gone(store: Store, texts: set[str]) -> int:
+    """Leave out of removed texts those that other rows still say, and return how many rows those are."""
+    rows, listed = 0, list(texts)
+    for start in range(0, len(listed), BATCH):
+        batch = listed[start : start + BATCH]
+        counted = select(data.c.text, func.count()).where(data.c.text.in_(batch)).group_by(data.c.text)
+        with store.reading() as connection:
+            for text, count in connection.execute(counted):
+                texts.discard(text)
+                rows += count
+    return rows
 
 
 def tombstones(store: Store) -> Tombstones:
@@ -82,23 +185,31 @@ def tombstones(store: Store) -> Tombstones:
         return Tombstones(frozenset((salt, digest) for salt, digest in rows))
 
 
-def _remove(connection: Connection, row: str) -> Removal | None:
-    """Remove a row inside a transaction."""
+def _remove(connection: Connection, row: str, salt: str) -> Removal | None:
+    """Remove a row inside a transaction, and leave its mark."""
     found = connection.execute(select(data).where(data.c.uuid == row).with_for_update()).one_or_none()
     before = connection.scalar(select(forgotten.c.date).where(forgotten.c.uuid == row))
     if found is None:
-        return Removal(before, already=True) if before else None
-    tables = (shadow_verdicts, labels, truth)
-    related = sum(connection.execute(delete(table).where(table.c.uuid == row)).rowcount for table in tables)
+        return Removal(before, already=True, uuid=row) if before else None
+    related = _remove_related(connection, [row])
     connection.execute(delete(data).where(data.c.uuid == row))
     now = datetime.now(UTC)
     if not before:
-        # One salt for a store, so that a training hashes each of its messages once.
-        salt = connection.scalar(select(func.min(forgotten.c.salt))) or secrets.token_hex(_SALT_BYTES)
         digest = _digest(salt, seen_key(clean(found.text)))
         connection.execute(insert(forgotten).values(uuid=row, date=now, salt=salt, digest=digest))
-    copies = connection.scalar(select(func.count()).select_from(data).where(data.c.text == found.text)) or 0
-    return Removal(now, False, related, copies, found.model_name, found.model_version)
+    known = (found.model_name, found.model_version, row, found.text, found.labeled_at)
+    return Removal(now, False, related, 0, *known)
+
+
+def _remove_related(connection: Connection, uuids: Sequence[str]) -> int:
+    """Remove what other tables know of some rows, and count it."""
+    tables = (shadow_verdicts, labels, truth)
+    return sum(connection.execute(delete(table).where(table.c.uuid.in_(uuids))).rowcount for table in tables)
+
+
+def _salt(connection: Connection) -> str:
+    """Return the one salt of a store, so that a training hashes each of its messages once."""
+    return connection.scalar(select(func.min(forgotten.c.salt))) or secrets.token_hex(_SALT_BYTES)
 
 
 def _digest(salt: str, key: str) -> str:

@@ -163,6 +163,14 @@ def count_others(store: Store, window: Window) -> Others:
     return Others(of_another, all_of_them - of_another)
 
 
+def texts(store: Store, uuids: Sequence[str]) -> list[str | None]:
+    """Return the text of each of some rows, None for one that was removed meanwhile."""
+    found: dict[str, str] = {}
+    for start in range(0, len(uuids), _A_LOOKUP):
+        found |= {uuid: row.text for uuid, row in queries.find(store, uuids[start : start + _A_LOOKUP]).items()}
+    return [found.get(uuid) for uuid in uuids]
+
+
 def require_rows(store: Store, window: Window) -> int:
     """Return the number of a window's rows; raise UsageError, naming what there is instead, if there are none."""
     if rows := queries.count(store, window):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spamctl.cores import cores
+from spamctl.sqlite_url import url_of
 
 if TYPE_CHECKING:
     from spamctl.model.versions import Found
@@ -77,7 +78,7 @@ def fetched(folder: Path, wanted: str) -> Found:
 
     if not (folder / "mlflow.db").is_file():
         sys.exit(f"nothing is registered in {folder}: run `make demo`, or name another folder with --folder")
-    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+    os.environ["MLFLOW_TRACKING_URI"] = url_of((folder / "mlflow.db").resolve())
     try:
         return fetch("spam", wanted, folder.resolve() / ".spamctl" / "models")
     except SpamctlError as error:

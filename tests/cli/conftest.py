@@ -25,6 +25,8 @@ sys.exit(app.main())
 def start(tmp_path):
     """Start the command in this test's folder, with the tiny flow; whatever still runs in the end is killed."""
     (tmp_path / "result.json").write_text(json.dumps(summary()))
+    for behaviour in ("break", "deaf", "die", "hang", "once", "refuse"):  # which the tiny flow reads as data sets
+        (tmp_path / behaviour).touch()
     begun = []
 
     def start(*words, **variables):

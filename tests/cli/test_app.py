@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,11 @@ from spamctl.config.verbs import VERBS
         (["--versoin"], "--versoin: there is no such option; did you mean --version?"),
         (["train", "--epoch", "3"], "--epoch: there is no such option; did you mean --epochs?"),
         (["train", "--zzz"], "--zzz: there is no such option; spamctl train --help lists them"),
+        (["--action", "traffic"], "--action: traffic and label are verbs here; type spamctl traffic, or spamctl label"),
+        (
+            ["traffic", "--action", "traffic"],
+            "--action: traffic and label are verbs here; type spamctl traffic, or spamctl label",
+        ),
         (["train", "--epochs"], "Option '--epochs' requires an argument."),
         (["train", "now"], "Got unexpected extra argument(s) (now)"),
         (["train", "--config", "nil.yaml"], "--config nil.yaml: there is no such file"),
@@ -121,3 +127,23 @@ def test_a_shell_completes(words, offered):
         [sys.executable, "-m", "spamctl"], env=os.environ | variables, capture_output=True, text=True, check=False
     )
     assert answer.stdout.split() == offered
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["train", "--help"]])
+def test_a_full_disk_under_standard_output_is_told_in_one_line(words):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "spamctl", *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("spamctl: what should be written cannot be: No space left on device")
+
+
+def test_a_terminal_that_reads_ascii_alone_is_told_all_the_same(tmp_path):
+    command = [sys.executable, "-m", "spamctl", "späm"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("spamctl: ")

@@ -1,9 +1,11 @@
 """A child gets what it needs, and what the user set stays."""
 
+import certifi
 import pytest
 
 from spamctl.cli.environment import child_environment
 from spamctl.config.train import cores
+from spamctl.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -31,8 +33,8 @@ def test_runs_and_cards_stay_in_the_working_folder(tmp_path):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("METAFLOW_DEFAULT_METADATA", "service"),
-        ("METAFLOW_HOME", "/etc/metaflow"),
+        ("PYTHONPATH", "/opt/ours"),
+        ("OMP_WAIT_POLICY", "ACTIVE"),
         ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5"),
         ("OMP_NUM_THREADS", "1"),
         ("THP_MEM_ALLOC_ENABLE", "0"),
@@ -43,8 +45,52 @@ def test_what_the_user_set_stays(tmp_path, name, value):
     assert child_environment({name: value}, tmp_path)[name] == value
 
 
-def test_a_profile_of_the_user_is_looked_up_where_it_is(tmp_path):
-    assert "METAFLOW_HOME" not in child_environment({"METAFLOW_PROFILE": "team"}, tmp_path)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("METAFLOW_DEFAULT_METADATA", "service"),
+        ("METAFLOW_DEFAULT_DATASTORE", "s3"),
+        ("METAFLOW_SERVICE_URL", "http://127.0.0.1:9"),
+        ("METAFLOW_PROFILE", "team"),
+        ("METAFLOW_HOME", "/etc/metaflow"),
+        ("METAFLOW_DECOSPECS", "kubernetes"),
+        ("PYTHONWARNINGS", "error"),
+        ("PYTHONOPTIMIZE", "2"),
+        ("PYTHONINSPECT", "1"),
+        ("PYTHONVERBOSE", "1"),
+        ("PYTHONIOENCODING", "ascii"),
+        ("PYTHONUTF8", "0"),
+    ],
+)
+def test_what_would_have_a_child_run_otherwise_does_not_reach_it(tmp_path, name, value):
+    assert child_environment({name: value}, tmp_path) == child_environment({}, tmp_path)
+
+
+def test_threads_that_wait_do_not_spin(tmp_path):
+    assert child_environment({}, tmp_path)["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+@pytest.mark.parametrize(
+    ("content", "told"), [(None, "No such file or directory"), ("no PEM", "holds no certificates")]
+)
+def test_certificates_that_are_not_there_are_named(tmp_path, name, content, told):
+    place = tmp_path / "cacert.pem"
+    if content:
+        place.write_text(content)
+    with pytest.raises(UsageError, match=f"^{name}: {place}: {told}; correct the variable, or unset it$"):
+        child_environment({name: str(place)}, tmp_path)
+
+
+def test_certificates_that_are_there_are_kept(tmp_path):
+    place = certifi.where()
+    assert child_environment({"SSL_CERT_FILE": place}, tmp_path)["SSL_CERT_FILE"] == place
+
+
+def test_no_proxy_stands_between_processes_of_this_machine(tmp_path):
+    environment = child_environment({"HTTP_PROXY": "http://proxy:3128", "NO_PROXY": "intra.net"}, tmp_path)
+    assert environment["no_proxy"] == "intra.net,127.0.0.1,localhost,::1"
+    assert "no_proxy" not in child_environment({}, tmp_path)
 
 
 def test_nothing_calls_home_whatever_the_user_set(tmp_path):

@@ -118,7 +118,7 @@ def test_a_file_whose_token_protects_nothing_is_refused_without_showing_it(conte
 
 @pytest.fixture
 def refusal(capsys, tmp_path):
-    """Return the one line with which a server is refused on an address: at the latest, its store is none."""
+    """Return the one line with which a server is refused on an address: at the latest, there is no model."""
     (tmp_path / "notes.txt").write_text("milk, bread")
 
     def refusal(host, *words):
@@ -132,7 +132,11 @@ def refusal(capsys, tmp_path):
 
 
 UNGUARDED = "others can reach it and no token is set"
-LATER = ("it is not a SQLite database", "cannot be had on", "is no address here")  # the last two: IPv6 may be off
+LATER = (
+    "no model of this name is registered here",
+    "cannot be had on",
+    "is no address here",
+)  # the last two: IPv6 may be off
 
 
 @pytest.mark.parametrize("host", ELSEWHERE)

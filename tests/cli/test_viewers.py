@@ -84,8 +84,8 @@ def test_cards_of_what(capsys):
     ("uri", "fault"),
     [
         (
-            "http://127.0.0.1:5001",
-            "MLFLOW_TRACKING_URI: http://127.0.0.1:5001 has a page of its own; open it in a browser",
+            "http://mlflow.example:5001",
+            "MLFLOW_TRACKING_URI: http://mlflow.example:5001 has a page of its own; open it in a browser",
         ),
         (
             "file:///runs",
@@ -99,6 +99,33 @@ def test_a_store_that_no_page_can_be_put_over(capsys, monkeypatch, uri, fault):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     assert main(["ui"]) == 2
     assert capsys.readouterr().err == f"spamctl: {fault}\n"
+
+
+def test_a_server_that_is_there_has_its_own_page(capsys, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        address = f"http://127.0.0.1:{busy.getsockname()[1]}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        assert main(["ui"]) == 2
+    assert capsys.readouterr().err == (
+        f"spamctl: MLFLOW_TRACKING_URI: {address} has a page of its own; open it in a browser\n"
+    )
+
+
+def test_a_port_beside_the_one_that_the_variable_says(capsys, monkeypatch, port):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    assert main(["ui", "--port", str(port + 1)]) == 2
+    assert "leave one of them out" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_tracking_server_of_this_machine_is_started_where_the_variable_says(page, port, tmp_path):
+    (tmp_path / ".env").write_text(f"MLFLOW_TRACKING_URI=http://127.0.0.1:{port}\n")
+    process, line = page("ui")
+    assert line == f"MLflow: http://127.0.0.1:{port}  (Ctrl-C stops it)\n"
+    assert get(port, "/health") == (200, b"OK")
+    assert (tmp_path / "mlflow.db").is_file()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
 
 
 def test_a_password_in_a_store_is_not_repeated(capsys, monkeypatch):
@@ -131,7 +158,7 @@ def test_cards_are_shown_to_this_machine_only(run, page, port):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert err == ""
+    assert err == "Stopped. The page is gone; what it showed stays where it is.\n"
     assert listening(port) == set()
 
 

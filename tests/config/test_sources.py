@@ -1,5 +1,7 @@
 """What stands in a file is read as it was written, and a file that cannot be read says why."""
 
+import os
+
 import pytest
 
 from spamctl.config.sources import from_flags, from_yaml, read_dotenv
@@ -118,3 +120,34 @@ def test_dotenv_may_be_absent_but_no_folder(tmp_path):
     assert read_dotenv(tmp_path / ".env") == ({}, ())
     (tmp_path / ".env").mkdir()
     assert read_dotenv(tmp_path / ".env") == ({}, (".env: cannot be read: Is a directory",))
+
+
+def piped(path):
+    os.mkfifo(path)
+
+
+def pressed(path):
+    path.write_bytes(b"x" * (2**20 + 1))
+
+
+@pytest.mark.parametrize(
+    ("make", "told"), [(piped, "a pipe or a device, not a file"), (pressed, "it is larger than 1 MiB")]
+)
+def test_what_is_no_file_of_settings_is_refused_at_once(tmp_path, make, told):
+    make(tmp_path / "odd")
+    assert told in from_yaml(TRAIN, tmp_path / "odd").faults[0]
+    variables, (fault,) = read_dotenv(tmp_path / "odd")
+    assert variables == {}
+    assert told in fault
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- "])
+def test_a_recipe_that_is_nested_too_deeply_is_refused_in_one_line(recipe, opening):
+    (fault,) = recipe(opening * 20_000).faults
+    assert fault.startswith("fast.yaml")
+    assert "\n" not in fault
+
+
+def test_a_nul_in_the_variables_is_refused_with_its_line(tmp_path):
+    (tmp_path / ".env").write_bytes(b"A=1\nB=\0\n")
+    assert read_dotenv(tmp_path / ".env") == ({}, (".env, line 2: holds a NUL character; write NAME=value",))

@@ -39,7 +39,9 @@ def test_without_truth_no_label_column_is_needed(tmp_path):
 
 
 def test_with_truth_a_label_column_is(tmp_path):
-    assert "has no column 'label' (--label-column)" in refusal(tmp_path, "text\nhello\n")
+    said = refusal(tmp_path, "text\nhello\n")
+    assert "has no column 'label' (--label-column)" in said
+    assert said.endswith("if your messages have no labels, add --no-truth")
 
 
 @pytest.mark.parametrize("words", ["ham\nham", "junk\nham", "junk\nfine", "junk\njunk", "1\n0", "junk\nham\nnot spam"])

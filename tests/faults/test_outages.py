@@ -1,11 +1,15 @@
 """The database is locked, full or stopped, and the server says so, goes on, and recovers unaided."""
 
+import subprocess
+import sys
 import time
 
 import pytest
 
 from spamctl.serving.settings import Settings
-from tests.faults.clients import ROWS, Load, get
+from spamctl.store import forgotten, purge
+from spamctl.store.database import open_store
+from tests.faults.clients import ROWS, Load, get, once
 from tests.faults.processes import AT_LENGTH, PATIENCE_S, a_server, locked, until
 from tests.store.test_survival import assert_whole, requests_stored
 
@@ -115,3 +119,43 @@ def test_postgresql_stopped_and_started_loses_no_captured_answer(package, mortal
     assert {answer.reply.headers["retry-after"] for answer in load.of(503)} == {"1"}
     assert not [answer for answer in load.of(503) if b"postgres" in answer.reply.body]
     assert_kept(load, address)
+
+
+READER = """
+import sqlite3, sys
+reader = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
+reader.execute("BEGIN")
+print(reader.execute("SELECT COUNT(*) FROM data").fetchone()[0], flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_a_reader_held_up_of_a_removal_is_done_by_the_server_when_it_has_gone(package, tmp_path):
+    file = tmp_path / "spam.db"
+
+    def left():
+        script = (
+            "import sys, pathlib; print(any(b'CANARY' in p.read_bytes() for p in pathlib.Path(sys.argv[1]).iterdir()))"
+        )
+        return (
+            subprocess.run(  # in another process: who closes the file drops the locks of this one
+                [sys.executable, "-c", script, str(tmp_path)], check=True, capture_output=True, text=True
+            ).stdout
+            == "True\n"
+        )
+
+    with a_server(package, datastore_uri=str(file)) as server:
+        (prediction,) = once(server.port, "my secret is CANARY-CANARY").reply.json()["predictions"]
+        with open_store(str(file)):
+            assert left()  # and it is in the database proper by now
+        reading = [sys.executable, "-c", READER, str(file)]
+        with subprocess.Popen(reading, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
+            assert reader.stdout.readline() == b"1\n"
+            with open_store(str(file)) as store:
+                removal = forgotten.forget(store, prediction["uuid"])
+                assert len(list(purge.purge(store, [removal.text], patience_s=0.3))) == 1
+            assert left()
+            assert b"CANARY" not in get(server.port, "/recent").body
+            reader.stdin.close()
+        until(lambda: not left())
+        assert once(server.port, "another", request_id="another").is_captured

@@ -55,6 +55,5 @@ def test_a_verb_that_waits_is_ended_by_a_signal(waiting, verb, name):
     process.send_signal(signal.Signals[name])
     assert process.wait(DRAIN_S) == 130, desk.err
     assert "Traceback" not in desk.out + desk.err
-    if verb in ("train", "traffic"):  # the others have nothing to go on with
-        assert desk.err.splitlines()[-1].startswith("Stopped.")
+    assert desk.err.splitlines()[-1].startswith("Stopped. ")
     until(lambda: not any(map(is_alive, pids)), 5)

@@ -1,5 +1,8 @@
 """A training's run in MLflow is open while it goes on, holds its losses as they come, and says how it ended."""
 
+import platform
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -107,3 +110,23 @@ def test_a_store_that_takes_no_losses_stops_no_training(client):
     with Live(client, run_id) as told:
         told.watch(tick(1, 0.5))
     assert "deleted" in told.fault
+
+
+def test_a_run_that_a_killed_training_left_open_is_closed_by_the_next(client):
+    killed, open_still, elsewhere = (begin("spam", opening(run)) for run in ("1", "2", "3"))
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    client.set_tag(killed, journal.PROCESS_TAG, f"{platform.node()} {gone.pid} 1")
+    client.set_tag(elsewhere, journal.PROCESS_TAG, f"another-machine {gone.pid} 1")
+    last = begin("spam", opening("4"))
+    states = [client.get_run(run_id).info.status for run_id in (killed, open_still, elsewhere, last)]
+    assert states == ["KILLED", "RUNNING", "RUNNING", "RUNNING"]
+
+
+def test_a_run_that_goes_on_is_of_the_process_that_goes_on_with_it(client):
+    run_id = begin("spam", opening())
+    client.set_tag(run_id, journal.PROCESS_TAG, f"{platform.node()} 1 1")
+    with live(run_id):
+        pass
+    begin("spam", opening("18"))
+    assert client.get_run(run_id).info.status == "RUNNING"

@@ -1,5 +1,6 @@
 """A tracking store is reached within seconds, or refused in one line; a SQLite store is made only once."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from sqlalchemy import make_url
 
+from spamctl import sqlite_url
 from spamctl.errors import SpamctlError, UnavailableError, UsageError
 from spamctl.model import tracking
 from tests.made_once import lay_store
@@ -170,6 +173,61 @@ def test_a_server_has_no_state_to_see():
 def test_no_password_is_in_a_refusal():
     assert "s3cret" not in refusal(f"http://ada:s3cret@127.0.0.1:{closed_port()}")
     assert "s3cret" not in refusal("ftp://ada:s3cret@127.0.0.1", UsageError)
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("what is spam?", "sqlite:///mlflow.db"),
+        ("50% off #1", "sqlite:///mlflow.db"),
+        ("a?b=c 100%25", "sqlite:///{folder}/mlflow.db"),
+    ],
+)
+def test_a_store_lies_in_its_folder_whatever_that_is_called(tmp_path, monkeypatch, name, typed):
+    load_mlflow()
+    folder = tmp_path / name
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    uri = typed.format(folder=str(folder).replace("%", "%25"))  # which is an escape in any URL
+    tracking.require_reachable(uri)
+    with tracking.open_tracking(uri) as client:
+        tracking.experiment_id(client, "spam", uri)
+    assert list(tmp_path.iterdir()) == [folder]
+    assert {path.name for path in folder.iterdir()} == {"mlflow.db", "mlflow.db.lock"}
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        (place,) = database.execute("SELECT artifact_location FROM experiments WHERE name = 'spam'").fetchone()
+    assert place == (folder / "mlruns" / "spam").as_uri()
+    assert tracking.state_of(uri)
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        ("sqlite:///mlflow.db", "mlflow.db"),
+        ("sqlite:////a/what?/mlflow.db", "/a/what?/mlflow.db"),
+        ("sqlite:////a/what%3F/mlflow.db", "/a/what?/mlflow.db"),
+        ("sqlite:////a/b#1/mlflow.db", "/a/b#1/mlflow.db"),
+        ("sqlite:///mlflow.db?timeout=20", "mlflow.db"),
+        ("sqlite:////a/b?c=d/mlflow.db", "/a/b?c=d/mlflow.db"),
+        ("sqlite:///what?.db", "what?.db"),
+        ("sqlite+pysqlite:///mlflow.db", "mlflow.db"),
+        ("sqlite://", ""),
+        ("sqlite:///:memory:", ""),
+        ("sqlite:///file:mlflow.db?uri=true", ""),
+        ("sqlite+pysqlcipher:///mlflow.db", ""),
+        ("http://127.0.0.1:5001", ""),
+        ("postgresql://host/spam", ""),
+    ],
+)
+def test_the_file_of_a_url(url, file):
+    assert sqlite_url.file_of(url) == (Path(file) if file else None)
+    if file:
+        assert make_url(sqlite_url.url_of(Path(file))).database == file
+
+
+def test_a_pipe_in_place_of_a_store_is_refused_at_once(tmp_path):
+    os.mkfifo("mlflow.db")
+    assert "is no file" in refusal("sqlite:///mlflow.db", UsageError)
 
 
 CREATE = """

@@ -11,11 +11,16 @@ from tests.hostile import PAYLOADS
 REMOVED = {
     "store": "spam.db",
     "date": "2026-11-26T02:25:07+00:00",
-    "already": False,
+    "kind": "uuid",
+    "wish": "none",
+    "rows": 1,
+    "already": 0,
+    "unknown": [],
     "related": 3,
     "copies": 0,
-    "model_name": "spam",
-    "model_version": "1",
+    "listed": False,
+    "places": {},
+    "left": [],
 }
 
 
@@ -44,8 +49,26 @@ def test_what_is_left_elsewhere_is_said(copies, told):
 
 
 def test_forgotten_twice_is_told_with_the_date():
-    (line,) = forgotten(REMOVED | {"already": True})
+    (line,) = forgotten(REMOVED | {"already": 1, "rows": 0})
     assert line == "forgotten before, on 2026-11-26T02:25:07+00:00: spam.db holds no such row"
+
+
+def test_a_list_of_wishes_is_counted_and_what_was_not_found_or_reached_is_named():
+    told = {"kind": "matching", "wish": "list.txt", "rows": 1200, "already": 3, "unknown": list(range(1, 13))}
+    told |= {"places": {"pages of monitoring": 2, "values of runs": 5}, "left": ["mine.csv: holds it"]}
+    lines = list(forgotten(REMOVED | told))
+    assert lines[0].startswith("forgotten: 1,200 rows that list.txt lists and 3 labels, truths and shadow verdicts, in")
+    assert lines[1:5] == [
+        "3 of them were forgotten before",
+        "taken out of 2 pages of monitoring, 5 values of runs",
+        "NOT FOUND in spam.db: 12 lines of list.txt: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more",
+        "LEFT: mine.csv: holds it",
+    ]
+
+
+def test_retention_promises_nothing_of_later_trainings():
+    first, *_ = forgotten(REMOVED | {"kind": "older_than", "wish": "90d", "rows": 7})
+    assert first == "forgotten: 7 rows older than 90d and 3 labels, truths and shadow verdicts, in spam.db"
 
 
 @pytest.mark.parametrize("text", PAYLOADS)

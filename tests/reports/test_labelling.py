@@ -131,6 +131,8 @@ def test_agreement_of_annotators_is_told():
         (result(sources=[SIMULATED], store="my db"), "spamctl label --source review --target-uri 'my db'"),
         (result(action="export", exported=3, file="a b.csv"), "spamctl train --dataset 'a b.csv'"),
         (result(action="export", exported=0, file="a.csv"), "spamctl label --source review"),
+        (result(action="export", exported=0, file="a.csv", sources=[]), "spamctl label"),
+        (result(rows=0, found=0, sources=[]), "spamctl traffic"),
     ],
 )
 def test_the_next_command_can_be_typed(told, command):

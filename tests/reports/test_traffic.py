@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from spamctl.reports import traffic_card
-from spamctl.reports.sent import missing
+from spamctl.reports.sent import following, missing
 from spamctl.reports.traffic import show
 from tests.hostile import PAYLOADS
 
@@ -78,11 +78,11 @@ def sent(**changes):
         "scores": scores(score(0.975, 0.9428, 0.9893), score(0.8148, 0.6330, 0.9182), CALM),
         "groups": list(PARTS),
         "target": "http://127.0.0.1:8080/invocations",
+        "start": "spamctl serve",
         "data": {"origin": "bundled copy", "sha256": "ab" * 32, "test_sha256": "ba90915bb5d1" + "0" * 52, "test": 925},
         "drift": {"drift_type": "vocabulary", "drift_proportion": 0.5, "strength": 0.5, "seed": 0},
         "run": "e9eecf87",
         "truth": {"store": "spam.db", "rows": 200, "joined": 200},
-        "next": "spamctl label --source truth",
     } | changes
 
 
@@ -268,3 +268,25 @@ def test_hostile_words_in_the_card_run_nothing_and_ask_for_nothing(visit, tmp_pa
         assert "<title>RAN" not in seen.dom
         assert seen.dom.count("<script") == 0
         assert seen.asked == []
+
+
+NOTHING = {"answered": 0, "captured": 0, "judged": 0, "latency_ms": {}, "versions": {}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "command"),
+    [
+        ({}, "spamctl label --source truth"),
+        ({"truth": {}}, "spamctl label"),
+        ({"truth": {"store": "my db", "rows": 2, "joined": 2}}, "spamctl label --source truth --target-uri 'my db'"),
+        (NOTHING | {"unanswered": {"no connection": 200}}, "spamctl serve"),
+        (
+            NOTHING | {"unanswered": {"no connection": 200}, "start": "spamctl serve --port 8181"},
+            "spamctl serve --port 8181",
+        ),
+        (NOTHING | {"refused": {"404 Not Found": 200}}, "spamctl traffic --help"),
+        ({"captured": 0}, "spamctl serve --capture required"),
+    ],
+)
+def test_the_next_command_follows_from_what_was_answered(changes, command):
+    assert following(sent(**changes)) == command

@@ -13,7 +13,7 @@ from spamctl.model.artefact import digest
 from spamctl.serving.deployment import Deployment, Release
 from spamctl.serving.guard import Access
 from spamctl.serving.service import Limits
-from spamctl.store import queries
+from spamctl.store import forgotten, queries
 from tests import tiny_models, tiny_packages
 from tests.served import served
 
@@ -240,6 +240,19 @@ def test_a_server_with_a_token_answers_who_has_it(tmp_path):
         assert post(running, [OFFER]).status_code == 401
         assert post(running, [OFFER], {"Authorization": f"Bearer {token}"}).status_code == 200
         assert httpx.get(f"{running.address}/recent", auth=("me", token)).json()["rows"] == 1
+
+
+def test_what_was_removed_from_the_store_is_shown_and_held_no_more(server):
+    kept, gone = predictions(server, [QUESTION, "a canary sings"])
+    before = httpx.get(f"{server.address}/recent").json()["verdicts"]
+    assert [verdict["text"] for verdict in before if verdict["uuid"] in {kept["uuid"], gone["uuid"]}] == [
+        "a canary sings", QUESTION,
+    ]  # fmt: skip
+    assert "canary" not in server.service.recent.activity().to_json()  # what siblings tell each other
+    forgotten.forget(server.service.archive.store, gone["uuid"])
+    after = httpx.get(f"{server.address}/recent").json()["verdicts"]
+    assert kept["uuid"] in [verdict["uuid"] for verdict in after]
+    assert gone["uuid"] not in [verdict["uuid"] for verdict in after]
 
 
 def test_the_figures_count_what_was_done(server):

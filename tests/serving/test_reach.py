@@ -12,7 +12,8 @@ from tests.ports import closed_port, silent_port
 def test_nobody_at_an_address_is_said_at_once():
     uri = f"http://127.0.0.1:{closed_port()}/invocations"
     began = time.monotonic()
-    with pytest.raises(UnavailableError, match=rf"--target-uri {uri}: no server listens there .*spamctl serve"):
+    started = f"spamctl serve --port {uri.partition('1:')[2].partition('/')[0]}"
+    with pytest.raises(UnavailableError, match=rf"--target-uri {uri}: no server listens there .*{started}, or"):
         reach.require_listening(uri)
     assert time.monotonic() - began < 2
 
@@ -46,3 +47,16 @@ def test_what_can_be_no_token_is_refused_without_showing_it(content, tmp_path):
 def test_a_token_file_that_is_not_there_is_refused():
     with pytest.raises(UsageError, match="--token-file nowhere: cannot be read: No such file"):
         reach.read_token("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("uri", "command"),
+    [
+        ("http://127.0.0.1:8080/invocations", "spamctl serve"),
+        ("http://localhost:8181/invocations", "spamctl serve --port 8181"),
+        ("http://spam.example:8181/invocations", "spamctl serve"),
+        ("https://spam.example/invocations", "spamctl serve"),
+    ],
+)
+def test_a_server_is_started_at_the_port_that_was_typed(uri, command):
+    assert reach.start_of(uri) == command

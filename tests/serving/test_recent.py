@@ -64,7 +64,7 @@ def test_the_last_verdicts_are_kept_the_newest_first(clock):
     told = newest([memory.activity()])
     assert len(told) == MOST_VERDICTS
     assert told[0]["uuid"] == str(MOST_VERDICTS + 4)
-    assert told[0].keys() == {"date", "text", "classification", "probability", "uuid", "model_version"}
+    assert told[0].keys() == {"date", "text", "classification", "probability", "uuid", "model_version", "captured"}
 
 
 def test_a_long_message_is_cut():

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from spamctl.errors import UsageError
@@ -12,6 +14,20 @@ def test_a_file_is_named_in_many_ways(address, tmp_path):
 def test_a_path_is_taken_as_it_is(tmp_path):
     (tmp_path / "50%? & #1").mkdir()
     assert parse("50%? & #1/späm @home.db").file == tmp_path / "50%? & #1" / "späm @home.db"
+
+
+@pytest.mark.parametrize("name", ["what is spam?", "a#1"])
+def test_a_folder_in_a_url_is_taken_as_it_is(name, tmp_path):
+    (tmp_path / name).mkdir()
+    address = parse(f"sqlite:///{tmp_path}/{name}/spam.db")
+    assert address.file == tmp_path / name / "spam.db"
+    assert address.url.database == str(address.file)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "spam.db")
+    with pytest.raises(UsageError, match="is a pipe or a device"):
+        parse("spam.db")
 
 
 def test_the_users_home_is_known(home):

@@ -13,7 +13,7 @@ from sqlalchemy import insert, text
 
 from spamctl.errors import UnavailableError, UsageError
 from spamctl.store import queries, tables
-from spamctl.store.database import open_store
+from spamctl.store.database import open_store, require_usable
 from tests.ports import closed_port, silent_port
 from tests.store.made_rows import row, rows
 
@@ -270,3 +270,11 @@ def test_a_user_without_rights_is_refused(postgres):
         connection.execute(text("CREATE ROLE guest LOGIN"))
         connection.execute(text("REVOKE CREATE ON SCHEMA public FROM PUBLIC"))
     refused(address.replace("spamctl@", "guest@"), "it may not be written: give this user the right")
+
+
+def test_a_store_that_could_be_made_is_not_made_by_asking(tmp_path):
+    assert require_usable("spam.db") == "spam.db"
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "notes.txt").write_text("milk, bread")
+    with pytest.raises(UsageError, match="not a SQLite database"):
+        require_usable("notes.txt")

@@ -1,14 +1,19 @@
 """A row that is forgotten is gone with all that belongs to it, and its message is known again without its text."""
 
+import random
+import subprocess
+import sys
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import event, func, insert, select
 
-from spamctl.store import forgotten, labels, queries, tables, truth
-from spamctl.store.database import open_store
+from spamctl.store import forgotten, labels, purge, queries, tables, truth
+from spamctl.store.database import fold_log, open_store
 from spamctl.store.rows import ShadowVerdict, values
 from tests.store.made_rows import ODD_TEXTS, row
+from tests.ticks import last
 
 
 def keep(store, *made):
@@ -112,6 +117,87 @@ def test_no_byte_of_a_forgotten_text_is_left_in_the_file(sqlite_store, tmp_path)
     content = b"".join(path.read_bytes() for path in tmp_path.glob("spam.db*"))
     assert texts[1].encode() in content
     assert texts[0].encode() not in content
+
+
+def test_no_part_of_one_is_left_where_its_row_was_moved(tmp_path):
+    chance = random.Random(1)
+    with open_store(str(tmp_path / "spam.db"), create=True) as store:
+        event.listen(store.engine, "connect", lambda connection, _: connection.execute("PRAGMA secure_delete = OFF"))
+        store.close()  # its connections are made anew, as an older release made them
+        made = [row(f"CANARY{index:05d} {'x' * chance.randint(5, 300)}", index) for index in range(2_000)]
+        keep(store, *made)
+        for start in range(0, len(made), 100):
+            labels.set_labels(store, {one.uuid: "spam" for one in made[start : start + 100 : 2]}, "a longer row")
+        gone = {one.text for one in made[::7]}
+        last(forgotten.forget_rows(store, sorted(gone)))
+        assert list(purge.purge(store, gone)) == []
+        assert queries.count(store) == len(made) - len(gone)
+    content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert {one.text for one in made if one.text[:11].encode() in content} == {one.text for one in made} - gone
+
+
+def test_what_a_reader_holds_up_is_said_and_done_at_the_next_opening(tmp_path):
+    made = row("a secret that nobody may find again")
+
+    def found():
+        return any(made.text.encode() in path.read_bytes() for path in tmp_path.iterdir())
+
+    with open_store(str(tmp_path / "spam.db"), create=True) as store:
+        keep(store, made)
+        fold_log(store)
+    reading = [sys.executable, "-c", READER, str(tmp_path / "spam.db")]
+    with subprocess.Popen(reading, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
+        assert reader.stdout.readline() == b"1\n"
+        with open_store(str(tmp_path / "spam.db")) as store:
+            forgotten.forget(store, made.uuid)
+            (told,) = purge.purge(store, [made.text], patience_s=0.3)
+        assert "spam.db: a reader holds on" in told
+        assert found()
+        reader.stdin.close()
+    open_store(str(tmp_path / "spam.db")).close()
+    assert not found()
+
+
+READER = """
+import sqlite3, sys
+reader = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
+reader.execute("BEGIN")
+print(reader.execute("SELECT COUNT(*) FROM data").fetchone()[0], flush=True)
+sys.stdin.read()
+"""
+
+
+def test_wishes_are_uuids_and_texts_and_those_that_name_nothing_are_told(store):
+    twice, once, stays = [row("WIN now", 0), row("WIN now", 1)], row("a list", 2), row("see you at eight", 3)
+    keep(store, *twice, once, stays)
+    labels.feedback(store, once.uuid, "spam")
+    found = last(forgotten.forget_rows(store, ["WIN now", once.uuid.upper(), "no such text", str(uuid.UUID(int=7))]))
+    assert (found.rows, found.related, found.already, found.unknown, found.copies) == (3, 1, 0, [3, 4], 0)
+    assert found.texts == {"WIN now", "a list"}
+    assert found.labelled is not None
+    assert list(purge.purge(store, found.texts)) == []
+    again = last(forgotten.forget_rows(store, ["WIN now", once.uuid]))
+    assert (again.rows, again.already, again.unknown) == (0, 2, [])
+    assert list(queries.find(store, [stays.uuid])) == [stays.uuid]
+
+
+def test_a_copy_that_stays_keeps_its_text_out_of_what_is_searched_for(store):
+    gone, copy = row("the same", 0), row("the same", 1)
+    keep(store, gone, copy)
+    found = last(forgotten.forget_rows(store, [gone.uuid]))
+    assert (found.rows, found.copies, found.texts) == (1, 1, set())
+
+
+def test_retention_takes_the_old_batch_by_batch_and_leaves_no_tombstones(store, monkeypatch):
+    monkeypatch.setattr(forgotten, "BATCH", 7)
+    now = datetime.now(UTC)
+    made = [row(f"message {index}", index, date=now - timedelta(days=index)) for index in range(40)]
+    keep(store, *made)
+    labels.feedback(store, made[30].uuid, "spam")
+    found = last(forgotten.forget_before(store, now - timedelta(days=9, hours=12)))
+    assert (found.rows, found.related, queries.count(store)) == (30, 1, 10)
+    assert found.texts == {one.text for one in made[10:]}
+    assert rows_of(store, tables.forgotten) == 0
 
 
 def test_a_repeated_request_is_kept_again_and_known_as_forgotten(sqlite_store):

@@ -1,0 +1,152 @@
+"""Forget: remove rows from the store, then from its files, and then from every place that keeps their texts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spamctl.config.moments import duration
+from spamctl.errors import UsageError
+from spamctl.message import canonical_uuid
+
+if TYPE_CHECKING:
+    from spamctl.model.tick import Ticking
+    from spamctl.store.database import Store
+    from spamctl.store.forgotten import Removed
+    from spamctl.store.redaction import Wanted
+
+
+def forget(store: Store, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Do what was asked for, and tell it: counts, places, what is left where; None if a single uuid names no row.
+
+    Raises UsageError if nothing was asked for, or the file of wishes cannot be read.
+    """
+    wishes: list[str] = []
+    if asked["older_than"] != "never":
+        from spamctl.store.forgotten import forget_before
+
+        removed = _ended(forget_before(store, datetime.now(UTC) - duration(asked["older_than"])))
+    else:
+        from spamctl.store.forgotten import forget_rows
+
+        wishes = _wishes(asked)
+        removed = _ended(forget_rows(store, wishes))
+    if asked["uuid"] and removed.unknown:
+        return None
+    elsewhere = {
+        wish for number, wish in enumerate(wishes, 1) if number in set(removed.unknown) and canonical_uuid(wish) is None
+    }
+    listed = frozenset({Path(asked["matching"]).absolute()}) if wishes and not asked["uuid"] else frozenset[Path]()
+    places, left = _elsewhere(store, removed, elsewhere, listed)
+    told = asdict(removed)
+    return {name: told[name] for name in ("rows", "related", "already", "unknown", "copies")} | {
+        "store": store.address.name,
+        "date": _when(store, asked["uuid"]) if asked["uuid"] else "",
+        "kind": "uuid" if asked["uuid"] else "older_than" if asked["older_than"] != "never" else "matching",
+        "wish": asked["older_than"] if asked["older_than"] != "never" else asked["matching"],
+        "listed": bool(listed) and any(canonical_uuid(wish) is None for wish in wishes),
+        "places": places,
+        "left": left,
+    }
+
+
+def _wishes(asked: Mapping[str, Any]) -> list[str]:
+    """Return the uuids and texts that are asked for; a blank line is none."""
+    if asked["uuid"]:
+        return [canonical_uuid(asked["uuid"]) or ""]  # an empty one names no row
+    if asked["matching"] == "none":
+        raise UsageError("which message? give its uuid, --older-than 90d, or --matching FILE")
+    try:
+        lines = Path(asked["matching"]).read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise UsageError(f"--matching {asked['matching']}: cannot be read: {why}; name another file") from None
+    return [line.removesuffix("\r") for line in lines if line.strip()]
+
+
+def _elsewhere(
+    store: Store, removed: Removed, wished: set[str], listed: frozenset[Path]
+) -> tuple[dict[str, int], list[str]]:
+    """Take texts out of the store's files and of all places; return counts by place, and what is left."""
+    from spamctl.store import purge
+    from spamctl.store.places import Sweep
+
+    texts = frozenset(removed.texts | wished)
+    left = list(purge.purge(store, removed.texts)) if removed.texts else []
+    if not texts and not removed.uuids:
+        return {}, left
+    file = store.address.file
+    ends = ("", "-wal", "-shm", "-journal")
+    own = frozenset(file.with_name(file.name + end) for end in ends) if file else frozenset[Path]()
+    wanted, places = _wanted(store, texts), Counter[str]()
+    folders = {Path.cwd(), *([file.parent] if file else [])}
+    for folder in sorted({*folders, *_registry()}):
+        sweep = Sweep(folder, wanted, frozenset(removed.uuids), removed.labelled, store.address.name, own | listed)
+        sweep.run() if folder in folders else sweep.tracked()
+        places += sweep.taken
+        left += sweep.left
+    return {name: count for name, count in sorted(places.items()) if count}, [*left, *_out_of_reach()]
+
+
+def _wanted(store: Store, texts: frozenset[str]) -> Wanted:
+    """Say what to look for: the texts, and words that monitoring may have named and no row has any more."""
+    from spamctl.drift.causes import terms
+    from spamctl.reports import escape
+    from spamctl.store import queries
+    from spamctl.store.redaction import Wanted
+    from spamctl.store.tables import data
+
+    words = {term for text in texts for term in terms(text)}
+    columns = (data.c.uuid, data.c.date, data.c.text)
+    for page in queries.column_pages(store, columns, queries.ALL) if words else ():
+        for row in page:
+            words.difference_update(terms(row.text))
+        if not words:
+            break
+    return Wanted(texts, frozenset(words), escape.html)
+
+
+def _registry() -> Iterator[Path]:
+    """Yield the folder of a registry in a file, beside which its artefacts lie."""
+    from spamctl.model import tracking
+
+    uri = tracking.tracking_uri()
+    if uri.startswith(tracking.SQLITE):
+        yield Path(tracking.absolute(uri).removeprefix(tracking.SQLITE)).parent
+
+
+def _out_of_reach() -> Iterator[str]:
+    """Name stores of others that were not searched."""
+    from spamctl.model import tracking
+
+    uri = tracking.tracking_uri()
+    if not uri.startswith(tracking.SQLITE):
+        yield (
+            f"MLflow at {tracking.shown(uri)}: the test parts of its trainings (evaluation/test_part.json) were not "
+            "searched: look there for messages that were learnt from this store"
+        )
+
+
+def _when(store: Store, uuid: str) -> str:
+    """Return when a row was removed."""
+    from sqlalchemy import select
+
+    from spamctl.store.tables import forgotten
+
+    with store.reading() as connection:
+        date = connection.scalar(select(forgotten.c.date).where(forgotten.c.uuid == canonical_uuid(uuid)))
+    return date.isoformat(timespec="seconds") if date else ""
+
+
+def _ended(work: Ticking[Removed]) -> Removed:
+    """Work to the end: seconds, which nobody needs to watch."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            removed: Removed = end.value
+            return removed

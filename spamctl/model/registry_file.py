@@ -1,0 +1,189 @@
+"""Read a registry in a SQLite file without MLflow: which versions it holds, and whether its folder has been moved."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from spamctl.errors import ArtefactError, UnavailableError, UsageError
+from spamctl.model.succession import CHALLENGER, CHAMPION
+
+LATEST = "latest"
+ALIASES = (CHAMPION, CHALLENGER)
+PATIENCE = 5.0  # seconds
+ARTEFACTS = "mlruns"
+# Where MLflow keeps the absolute places of artefacts: table, key, column.
+PLACES = (
+    ("experiments", "experiment_id", "artifact_location"),
+    ("runs", "run_uuid", "artifact_uri"),
+    ("logged_models", "model_id", "artifact_location"),
+    ("model_versions", "rowid", "storage_location"),
+)
+MOVE = "bring that folder back, or lay the mlruns that was beside mlflow.db beside it again"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Hold where a registry says that something lies, in the row `key` of `table`."""
+
+    table: str
+    key: object
+    told: str
+    is_written: bool = False  # something is about to be written there
+
+    @property
+    def path(self) -> Path | None:
+        """Return the place as a path of this machine; None if it is none."""
+        return local_path(self.told)
+
+    def beside(self, home: Path) -> Path | None:
+        """Return where the same lies beside a registry in the folder `home`; None if it is no place of our kind."""
+        parts = self.path.parts if self.path else ()
+        if ARTEFACTS not in parts:
+            return None
+        last = len(parts) - 1 - parts[::-1].index(ARTEFACTS)
+        return home.joinpath(*parts[last:])
+
+
+def local_path(place: str) -> Path | None:
+    """Return the path that a place of MLflow's means, such as `file:///runs/spam`; None if it is on no disk here."""
+    parts = urlsplit(place)
+    if parts.scheme == "file":
+        return Path(url2pathname(parts.path))
+    return Path(place) if place.startswith("/") else None
+
+
+def adopt(file: Path, experiment: str = "") -> str:
+    """Have a registry whose folder was moved or copied point at the artefacts beside it; say so, or return nothing.
+
+    MLflow keeps absolute places. In a copy they lead into the original, where a training would then write: what lies
+    beside the copy is meant from now on, and what is new in `experiment` goes there. What lies in the original alone is
+    read there. Raises UnavailableError if the file cannot be read or written now.
+    """
+    if not file.is_file():
+        return ""
+    with _opened(file, "ro") as database:
+        if not _moved(database, experiment, file.parent):
+            return ""
+    with _opened(file, "rw") as database:
+        database.execute("BEGIN IMMEDIATE")
+        moved = _moved(database, experiment, file.parent)  # another process may have been first
+        for place, there in moved:
+            key, column = next(names[1:] for names in PLACES if names[0] == place.table)
+            told = there.as_uri() if place.told.startswith("file:") else str(there)
+            statement = f"UPDATE {place.table} SET {column} = ? WHERE {key} = ?"  # noqa: S608 - names of our own
+            database.execute(statement, (told, place.key))
+        database.execute("COMMIT")
+    before = sorted({str(place.path).removesuffix(f"/{there.relative_to(file.parent)}") for place, there in moved})
+    said = f"this folder was moved or copied from {', '.join(before)}: {file.name} now means the {ARTEFACTS} beside it"
+    logger.warning("%s", said)
+    return said if moved else ""
+
+
+def require_there(place: str, what: str) -> None:
+    """Raise ArtefactError if a place that a registry names is one of this machine, and nothing is there."""
+    path = local_path(place)
+    if path and not path.exists():
+        raise ArtefactError(
+            f"{what}: the registry expects its files in {path}, and they are not there; "
+            f"the folder seems to have been moved: {MOVE}"
+        )
+
+
+def require_version(file: Path, name: str, wanted: str) -> None:
+    """Raise UsageError, before anything is started, if a registry holds no such version.
+
+    Raises UnavailableError if the file cannot be read now.
+    """
+    aliases, numbers = _versions(file, name)
+    there = {*aliases, *numbers, *([LATEST] if numbers else [])}
+    if wanted not in there:
+        raise no_version(name, wanted, numbers)
+
+
+def no_version(name: str, wanted: str, numbers: Iterable[str]) -> UsageError:
+    """Say which versions there are instead of the one that was wanted."""
+    known = sorted(map(int, numbers))
+    if not known:
+        return UsageError(f"--model-name {name}: no model of this name is registered here; type spamctl train first")
+    what = f"has no {wanted}" if wanted in ALIASES else f"has no version {wanted}"
+    there = ", ".join(map(str, known[-10:]))
+    return UsageError(f"--model-version {wanted}: {name} {what}; there are the versions {there}, or type spamctl train")
+
+
+def _versions(file: Path, name: str) -> tuple[set[str], list[str]]:
+    """Return the aliases of a registered model, and the numbers of its versions."""
+    if not file.is_file():
+        return set(), []
+    with _opened(file, "ro") as database:
+        if not _has(database, "model_versions"):
+            return set(), []
+        aliases = database.execute("SELECT alias FROM registered_model_aliases WHERE name = ?", (name,))
+        numbers = database.execute(
+            "SELECT version FROM model_versions WHERE name = ? AND current_stage != 'Deleted_Internal'", (name,)
+        )
+        return {alias for (alias,) in aliases}, [str(number) for (number,) in numbers]
+
+
+@contextmanager
+def _opened(file: Path, mode: str) -> Iterator[sqlite3.Connection]:
+    """Open a registry's file; what SQLite cannot do now is told in one line."""
+    try:
+        source = f"{file.absolute().as_uri()}?mode={mode}"
+        with closing(sqlite3.connect(source, uri=True, timeout=PATIENCE, isolation_level=None)) as database:
+            yield database
+    except sqlite3.Error as error:
+        raise UnavailableError(f"MLflow's registry {file}: {error}; try again, or name another") from error
+
+
+def _has(database: sqlite3.Connection, table: str) -> bool:
+    return bool(database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone())
+
+
+def _places(database: sqlite3.Connection, experiment: str) -> Iterator[Place]:
+    """Yield every place that a registry names; what `experiment` writes next goes to its own and to its open runs'."""
+    written = {
+        "experiments": "name = :experiment",
+        "runs": "status != 'FINISHED' AND experiment_id IN "
+        "(SELECT experiment_id FROM experiments WHERE name = :experiment)",
+    }
+    for table, key, column in PLACES:
+        if _has(database, table):
+            statement = f"SELECT {key}, {column}, {written.get(table, '0')} FROM {table} WHERE {column} != ''"  # noqa: S608
+            for found, told, is_written in database.execute(statement, {"experiment": experiment}):
+                yield Place(table, found, told, bool(is_written))
+
+
+def _moved(database: sqlite3.Connection, experiment: str, home: Path) -> list[tuple[Place, Path]]:
+    """Return which places lead elsewhere and should not, each with the one beside the registry."""
+    places = _places(database, experiment)
+    return [(place, there) for place in places if (there := place.beside(home)) and _should_move(place, there)]
+
+
+def _should_move(place: Place, there: Path) -> bool:
+    """Tell whether a place is meant beside the registry: it lies there, or will be written to, or is nowhere."""
+    here = place.path
+    if here is None or here == there or _same_folder(here, there):
+        return False
+    if there.exists() or place.is_written:
+        return True
+    return place.table in {"runs", "experiments"} and not here.exists() and _root(there).is_dir()
+
+
+def _root(place: Path) -> Path:
+    """Return the folder of all artefacts that a place lies in."""
+    return next(folder for folder in place.parents if folder.name == ARTEFACTS)
+
+
+def _same_folder(one: Path, other: Path) -> bool:
+    """Tell whether the folders that hold all artefacts stand in one folder, reached by two names."""
+    first, second = _root(one).parent, _root(other).parent
+    return first.exists() and second.exists() and first.samefile(second)
