@@ -112,19 +112,20 @@ def _wanted(store: Store, texts: frozenset[str]) -> Wanted:
 
 def _registry() -> Iterator[Path]:
     """Yield the folder of a registry in a file, beside which its artefacts lie."""
+    from spamctl import sqlite_url
     from spamctl.model import tracking
 
-    uri = tracking.tracking_uri()
-    if uri.startswith(tracking.SQLITE):
-        yield Path(tracking.absolute(uri).removeprefix(tracking.SQLITE)).parent
+    if (file := sqlite_url.file_of(tracking.tracking_uri())) is not None:
+        yield file.absolute().parent
 
 
 def _out_of_reach() -> Iterator[str]:
     """Name stores of others that were not searched."""
+    from spamctl import sqlite_url
     from spamctl.model import tracking
 
     uri = tracking.tracking_uri()
-    if not uri.startswith(tracking.SQLITE):
+    if sqlite_url.file_of(uri) is None:
         yield (
             f"MLflow at {tracking.shown(uri)}: the test parts of its trainings (evaluation/test_part.json) were not "
             "searched: look there for messages that were learnt from this store"
