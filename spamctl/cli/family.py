@@ -62,16 +62,23 @@ class Family:
             umask=0o077,  # what it writes may hold messages: it is for its owner alone
             pass_fds=self._holds,
         )
-        self._watch = subprocess.Popen(
-            [SHELL, "-c", WATCH, SHELL, str(self._child.pid), f"{GRACE_SECONDS:g}"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._watch = self._watched()
         if self._child.stdout:
             threading.Thread(target=self._listen, args=(self._child.stdout,), daemon=True).start()
         return self
+
+    def _watched(self) -> subprocess.Popen[bytes] | None:
+        """Have a shell stop the family where we cannot; a machine without one goes without."""
+        try:
+            return subprocess.Popen(
+                [SHELL, "-c", WATCH, SHELL, str(self._child.pid), f"{GRACE_SECONDS:g}"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError:
+            return None
 
     def __exit__(self, *_: object) -> None:
         try:
@@ -86,7 +93,8 @@ class Family:
             self._send(signal.SIGKILL)
             self._child.wait()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._watch.communicate(b"done\n", timeout=AFTERMATH_SECONDS)
+                if self._watch:
+                    self._watch.communicate(b"done\n", timeout=AFTERMATH_SECONDS)
             for name, handler in self._handlers.items():
                 signal.signal(name, handler)
 
