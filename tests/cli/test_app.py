@@ -38,7 +38,7 @@ from spamctl.config.verbs import VERBS
             "--epochs: cannot be given with --resume or --run-id: a run goes on with the options it began with",
         ),
         (["rollback", "--to", "first"], "--to: must be previous or the number of a version, got 'first'"),
-        (["forget"], "Missing argument 'UUID'."),
+        (["forget"], "forget: nothing is named: give a uuid, --older-than 90d or --matching FILE"),
         (["ui", "--port", "0"], "--port: must be at least 1, got 0"),
     ],
     ids=lambda item: " ".join(item) if isinstance(item, list) else "",

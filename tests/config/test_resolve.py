@@ -17,6 +17,7 @@ EVERY = [(options, option) for options in VERBS.values() for option in options.d
 SPECIAL = {
     "messages": ["200", "210", "220", "230"],
     "delay": ["1d", "2d", "3d", "4d"],
+    "older_than": ["1d", "2d", "3d", "4d"],
     "since": ["1d", "2d", "3d", "4d"],
     "watch": ["15m", "1h", "1d", "30s"],
     "webhook": [f"https://example.org/{number}" for number in range(4)],
