@@ -95,10 +95,16 @@ def train(
     origin = run_id if run_id is not None else "" if resume else None
     _, result = run_verb(TrainOptions, flags, Start(config, origin, debug))
     show(result, Console(highlight=False))
-    stays_behind = result["alias"] != "champion" and "store" in result.get("feedback", {})
-    if not result["registered"] or stays_behind:
+    if not result["registered"] or _stays_behind(result):
         raise GateRefusedError(str(result["reason"]))
     return 0
+
+
+def _stays_behind(result: Mapping[str, Any]) -> bool:
+    """Tell whether a version was registered and the answer is no all the same: suites or feedback hold it back."""
+    suites = result.get("suites", {})
+    failed = bool(suites.get("decide") and suites["faults"])
+    return result["alias"] != "champion" and (failed or "store" in result.get("feedback", {}))
 
 
 def run_verb(

@@ -25,5 +25,5 @@ class DemoOptions(Options):
         300, "Messages to send each time: clean ones, drifted ones, and drifted ones again.", group="Story"
     )
     base_model: str = option("gpt2", "Model to fine-tune, as in spamctl train.", group="Story")
-    dataset: str = option("sms-spam", "Labelled messages, as in spamctl train.", group="Story")
+    dataset: str = option("sms-spam,everyday", "Labelled messages, as in spamctl train.", group="Story")
     open: bool = option(True, "Open the page in the end, if there is a screen.", group="Story")

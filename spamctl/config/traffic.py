@@ -39,7 +39,7 @@ class TrafficOptions(Options):
         0, "Seed of every random choice; the same seed sends the same messages.", group="Messages"
     )
     dataset: str = option(
-        "sms-spam",
+        "sms-spam,everyday",
         "Where real messages come from, as in training: only its test part is sent, never what a model learnt from.",
         group="Messages",
     )
@@ -61,6 +61,11 @@ class TrafficOptions(Options):
     bad_rows: Literal["refuse", "skip"] = option(
         "refuse", "Stop at rows of your file that cannot be used, or leave them out and count them.", group="Messages"
     )
+    hold_out_kinds: Annotated[int, Ge(0), Le(4)] = option(
+        0,
+        "As in the training: its test part depends on it, and --drift-type new-kinds sends what was held out.",
+        group="Messages",
+    )
     balance: Literal["none", "undersample"] = option(
         "none", "How the dataset was balanced in training, since its test part depends on that.", group="Messages"
     )
@@ -80,6 +85,7 @@ class TrafficOptions(Options):
         "url-rotation",
         "length",
         "modern",
+        "new-kinds",
         "prior",
         "mixed",
     ] = option("none", "How a share of the messages differs from what the model learnt from.", group="Drift")
@@ -118,6 +124,10 @@ class TrafficOptions(Options):
         if wrong := _fault_of(self.target_uri):
             yield Fault(("target_uri",), wrong)
         yield from encoding_faults("encoding", self.encoding)
+        if self.drift_type == "new-kinds" and not self.hold_out_kinds:
+            yield Fault(("drift_type",), "new-kinds needs --hold-out-kinds, as the filter was trained with it")
+        if self.drift_type == "new-kinds" and self.preview:
+            yield Fault(("preview",), "shows what is done to a message, and new-kinds sends others; drop one")
         if self.replay != "none" and self.drift_type != "none":
             yield Fault(("drift_type",), "cannot be given with --replay, which sends messages as they are; drop one")
         if self.replay != "none" and self.preview:

@@ -29,8 +29,8 @@ class TrainOptions(Options):
     example: ClassVar[str] = "spamctl train --dataset mine.csv --spam-label junk --accuracy-threshold 0.95"
 
     dataset: str = option(
-        "sms-spam",
-        "Messages to learn from: sms-spam, or the path of a csv, tsv, json, jsonl or parquet file, or one in gzip.",
+        "sms-spam,everyday",
+        "Messages to learn from, by commas: sms-spam, everyday, and paths of csv, tsv, json, jsonl or parquet files.",
         group="Data",
     )
     text_column: str = option(
@@ -48,6 +48,11 @@ class TrainOptions(Options):
     )
     bad_rows: Literal["refuse", "skip"] = option(
         "refuse", "Stop at rows of your file that cannot be used, or leave them out and count them.", group="Data"
+    )
+    hold_out_kinds: Annotated[int, Ge(0), Le(4)] = option(
+        0,
+        "Folds, of five, of the kinds of everyday that are left out whole, to measure a filter on kinds it never saw.",
+        group="Data",
     )
     balance: Literal["none", "undersample"] = option(
         "none", "Keep the natural share of spam, or drop ham until both halves are equal.", group="Data"
@@ -108,7 +113,7 @@ class TrainOptions(Options):
 
     epochs: Annotated[int, Ge(1), Le(100)] = option(2, "Passes over the training messages, at most.", group="Training")
     learning_rate: Annotated[float, Gt(0), Le(1)] = option(
-        5e-5, "Step size at the top of its schedule.", group="Training"
+        1.5e-4, "Step size at the top of its schedule.", group="Training"
     )
     batch_size: Annotated[int, Ge(1), Le(4096)] = option(32, "Messages in one step of training.", group="Training")
     weight_decay: Annotated[float, Ge(0), Le(1)] = option(0.01, "Pull of the weights towards zero.", group="Training")
@@ -128,6 +133,13 @@ class TrainOptions(Options):
     threads: Annotated[int, Ge(0)] = option(0, "CPU threads to use; 0 takes every core.", group="Training")
     frozen_precision: Literal["auto", "bf16", "float32"] = option(
         "auto", "Numbers to multiply in while training; auto takes bf16 where the processor has it.", group="Training"
+    )
+
+    head_units: Annotated[int, Ge(0), Le(4096)] = option(
+        256, "Units of the hidden layer of the head; 0 makes the head linear.", group="Model"
+    )
+    second_expert: Literal["ngrams", "none"] = option(
+        "ngrams", "Judge together with a linear model over n-grams, or by the language model alone.", group="Model"
     )
 
     max_false_positive_rate: Annotated[float, Gt(0), Lt(1)] = option(
@@ -150,6 +162,15 @@ class TrainOptions(Options):
     )
     gate: Literal["point", "lower-bound"] = option(
         "point", "Compare the measured accuracy, or the lower end of its 95 % interval.", group="Gate"
+    )
+    suites: Literal["lead", "show", "none"] = option(
+        "lead", "Suites decide whether a version may lead, are only shown, or are not run.", group="Gate"
+    )
+    must_deliver: str = option(
+        "none", "File of messages of yours that must be delivered: one more line of that suite.", group="Gate"
+    )
+    must_catch: str = option(
+        "none", "File of messages of yours that must be called spam: one more line of that suite.", group="Gate"
     )
     model_name: str = option("spam", "Name in the model registry.", group="Gate")
     experiment: str = option("spam", "MLflow experiment that the run belongs to.", group="Gate")

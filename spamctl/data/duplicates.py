@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from spamctl.data.cleaning import UNSEEN
+from spamctl.data.lookalikes import fold, table
 from spamctl.data.parts import Split
 from spamctl.message import Message
 
@@ -36,13 +37,14 @@ def twin_key(text: str) -> str:
 def seen_key(text: str) -> str:
     """Fold a twin key further, to what a person sees, which is also all that the model reads (`model/tokens.py`).
 
-    Spellings that differ in characters of no width, or in letters that compatibility makes equal, are one message to
-    both: their keys are equal. Texts of one twin key have one such key.
+    Spellings that differ in characters of no width, in letters that compatibility makes equal, or in look-alikes inside
+    a Latin word are one message to both: their keys are equal. Texts of one twin key have one such key.
     """
     key = twin_key(text)
     if key.isascii():
         return key
-    return twin_key(unicodedata.normalize("NFKC", UNSEEN.sub("", unicodedata.normalize("NFKC", key))))
+    seen = unicodedata.normalize("NFKC", UNSEEN.sub("", unicodedata.normalize("NFKC", key)))
+    return twin_key(fold(seen, table()))
 
 
 def key_hash(key: str) -> bytes:

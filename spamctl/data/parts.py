@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
 
 from spamctl.errors import DataError
-from spamctl.message import NOT_SPAM, SPAM, Label, Message
+from spamctl.message import NOT_SPAM, SPAM, UNKNOWN, Label, Message, Traits
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,17 @@ def to_rows(messages: Iterable[Message]) -> list[list[str]]:
     return [[message.text, message.label] for message in messages]
 
 
-def from_rows(rows: Iterable[list[str]]) -> tuple[Message, ...]:
-    """Return the messages of plain [text, label] rows."""
+def to_traits(messages: Iterable[Message]) -> list[list[str | bool]]:
+    """Return the traits of messages as plain rows, for a step to pass on beside `to_rows`."""
+    return [list(astuple(message.traits)) for message in messages]
+
+
+def from_rows(rows: Iterable[list[str]], traits: Sequence[Sequence[str | bool]] = ()) -> tuple[Message, ...]:
+    """Return the messages of plain [text, label] rows, with the traits that `to_traits` wrote if they are given."""
     labels: dict[str, Label] = {SPAM: SPAM, NOT_SPAM: NOT_SPAM}
-    return tuple(Message(text, labels[label]) for text, label in rows)
+    plain = tuple(rows)
+    known = [Traits(*one) for one in traits] if traits else [UNKNOWN] * len(plain)  # type: ignore[arg-type]
+    return tuple(Message(text, labels[label], about) for (text, label), about in zip(plain, known, strict=True))
 
 
 def digest(messages: Iterable[Message]) -> str:

@@ -57,14 +57,14 @@ def prepare(options: TrainOptions, divided: Split) -> Lesson:
 
     Raises UsageError if a store that was named cannot be used, DataError if there is nothing in it to learn from.
     """
-    from spamctl.data import feedback, looks, parts
+    from spamctl.data import datasets, feedback, looks, parts
 
     tombstones = _tombstones(options)
     frozen, forgotten = feedback.without(divided, tombstones.hold)
     told: dict[str, Any] = {"forgotten": forgotten}
     test_sha256 = parts.digest(frozen.test)
     if options.feedback == "none":
-        return Lesson(frozen, test_sha256, [], told)
+        return Lesson(frozen, test_sha256, [], told, datasets.training_weights(frozen.train))
     with _open(options.feedback) as store:
         rows, passed_over = _read(options, store)
         name = store.address.name
@@ -95,8 +95,8 @@ def prepare(options: TrainOptions, divided: Split) -> Lesson:
     }
     recent = parts.to_rows(answer.message for answer in carved.recent)
     merged = feedback.merge(frozen, carved)
-    weights = feedback.weights(merged, carved, options.feedback_weight, found)
-    return Lesson(merged, test_sha256, recent, told, weights)
+    answered = feedback.weights(merged, carved, options.feedback_weight, found)
+    return Lesson(merged, test_sha256, recent, told, datasets.training_weights(merged.train, answered))
 
 
 def _open(address: str) -> Store:

@@ -97,20 +97,25 @@ class TrafficFlow(base.VerbFlow):
 
     def _draw(self, options: TrafficOptions) -> Drawn:
         """Return messages of the dataset's test part, a share of them drifted; for a preview, the pairs instead."""
-        from spamctl.data import corpus, parts, split
+        from spamctl.data import corpus, datasets, families, parts, split
         from spamctl.simulate import drift
 
         asked = {name: getattr(options, name) for name in corpus.CorpusRequest.__slots__}
-        found = corpus.read_corpus(corpus.CorpusRequest(**asked), may_ask=not options.preview)
+        found = datasets.read_datasets(corpus.CorpusRequest(**asked), may_ask=not options.preview)
         base.tell([f"messages from {found.origin}", *found.notes], found.warnings)
-        test = split.split(found.messages, options.balance).test
+        kept, unseen = families.hold_out(found.messages, options.hold_out_kinds)
+        test = split.split(kept, options.balance).test
         source = {"origin": found.origin, "sha256": found.sha256, "test_sha256": parts.digest(test), "test": len(test)}
         dose: dict[str, Any] = {name: getattr(options, name) for name in ("drift_type", "strength", "seed")}
         if options.preview:
             return [], source, [asdict(change) for change in drift.preview(test, count=options.preview, **dose)]
         if options.samples > len(test):
             base.note(f"the test part holds {len(test):,} messages: some are sent more than once")
-        staged = drift.stream(test, samples=options.samples, proportion=options.drift_proportion, **dose)
+        asked_for: dict[str, Any] = {"samples": options.samples, "proportion": options.drift_proportion}
+        if dose.pop("drift_type") == drift.NEW_KINDS:
+            staged = drift.stream_of_new_kinds(test, unseen, **asked_for, **dose)
+        else:
+            staged = drift.stream(test, drift_type=options.drift_type, **asked_for, **dose)
         return [asdict(one) for one in staged], source, []
 
     def _replay(self, options: TrafficOptions) -> Drawn:

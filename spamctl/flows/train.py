@@ -17,7 +17,9 @@ from spamctl.flows import base
 from spamctl.message import SPAM
 
 if TYPE_CHECKING:
+    from spamctl.message import Message
     from spamctl.model.journal import Live
+    from spamctl.model.packaging import Validation
     from spamctl.model.workbench import Workbench
     from spamctl.reports.live import LossCard
 
@@ -30,6 +32,7 @@ STEPS = {
     "register": ("register", "Log and register"),
 }
 
+PARTS = ("train", "validation", "test")
 KEPT: tuple[str, ...] = (
     "baseline",
     "blocks",
@@ -40,7 +43,7 @@ KEPT: tuple[str, ...] = (
     "depth_scores",
 )
 KEPT += ("engine_distances", "evaluation", "feedback", "leakage", "losses", "operating_point", "parts", "recent")
-KEPT += ("recent_probabilities", "result")
+KEPT += ("recent_probabilities", "result", "kinds", "suite_report", "unseen", "held_out_kinds")
 
 
 class TrainFlow(base.VerbFlow):
@@ -54,16 +57,18 @@ class TrainFlow(base.VerbFlow):
         self.began, self.peak_memory = time.time(), 0
         self.seconds: dict[str, float] = {}
         with self.part() as options:
-            from spamctl.data import corpus, duplicates, parts, split
+            from spamctl.data import corpus, datasets, duplicates, families, parts, split
             from spamctl.flows import feedback
             from spamctl.model.tracking import require_reachable, tracking_uri
 
             _refuse_to_forget_feedback()
             require_reachable(tracking_uri())
             asked = {name: getattr(options, name) for name in corpus.CorpusRequest.__slots__}
-            found = corpus.read_corpus(corpus.CorpusRequest(**asked))
+            found = datasets.read_datasets(corpus.CorpusRequest(**asked))
             base.tell([f"messages from {found.origin}", *found.notes], found.warnings)
-            lesson = feedback.prepare(options, split.split(found.messages, options.balance))
+            kept, unseen = families.hold_out(found.messages, options.hold_out_kinds)
+            self.held_out, self.held_out_traits = parts.to_rows(unseen), parts.to_traits(unseen)
+            lesson = feedback.prepare(options, split.split(kept, options.balance))
             base.tell(lesson.notes, lesson.warnings)
             divided, self.recent, self.feedback = lesson.parts, lesson.recent, lesson.told
             self.weights = lesson.weights
@@ -71,7 +76,8 @@ class TrainFlow(base.VerbFlow):
             self.corpus = {"origin": found.origin, "sha256": found.sha256, "test_sha256": lesson.frozen_sha256}
             self.corpus |= {"feedback_sha256": lesson.told["sha256"]} if "sha256" in lesson.told else {}
             parts.require_frozen(divided.test, lesson.frozen_sha256)
-            self.parts = {name: parts.to_rows(getattr(divided, name)) for name in ("train", "validation", "test")}
+            self.parts = {name: parts.to_rows(getattr(divided, name)) for name in PARTS}
+            self.traits = {name: parts.to_traits(getattr(divided, name)) for name in PARTS}
         self.next(self.choose_depth)
 
     @card(type="html", id="depth", options={"attribute": "depth_html"})
@@ -103,8 +109,9 @@ class TrainFlow(base.VerbFlow):
                 )
             else:
                 rows = [row.ids for row in bench.tokenize(self.parts["train"])]
+                truth, dtype, groups = self._truth("train"), bench.dtype, self._families()
                 choice = base.follow(
-                    depth.find_depth(bench.trunk, rows, self._truth("train"), dtype=bench.dtype, seed=options.seed)
+                    depth.find_depth(bench.trunk, rows, truth, dtype=dtype, seed=options.seed, groups=groups)
                 )
                 self.chosen_depth = choice.depth
                 self.depth_scores = [asdict(score) for score in choice.scores]
@@ -128,7 +135,10 @@ class TrainFlow(base.VerbFlow):
             train, validation = (
                 [row.ids for row in bench.tokenize(self.parts[part])] for part in ("train", "validation")
             )
-            lesson = tuning.Lesson(train, self._truth("train"), validation, self._truth("validation"), self.weights)
+            truths = {part: self._truth(part) for part in ("train", "validation")}
+            lesson = tuning.Lesson(
+                train, truths["train"], validation, truths["validation"], self.weights, self._families()
+            )
             plan = loop.Plan(**{name: getattr(options, name) for name in loop.Plan.__slots__ if hasattr(options, name)})
             recipe = tuning.Recipe(options.tune, options.lora_rank, plan, bench.dtype)
             learnt_from = [parts.digest(parts.from_rows(self.parts[part])) for part in ("train", "validation")]
@@ -136,12 +146,13 @@ class TrainFlow(base.VerbFlow):
                 checkpoint.folder_of(options.recorded(), self.corpus, learnt_from, self.chosen_model, self.chosen_depth)
             )
             chart = LossCard(current.card["loss"], steps=plan.steps(len(train)))
-            training = tuning.tune(bench.classifier(self.chosen_depth), lesson, recipe, checkpoints)
+            training = tuning.tune(bench.classifier(self.chosen_depth, options.head_units), lesson, recipe, checkpoints)
             with journal.live(self.mlflow_run) as told:
                 self.learnt, history = base.follow(training, lambda tick: _show(tick, chart, told))
             chart.draw()
             base.tell([], [f"MLflow took no more losses while training: {told.fault}"] if told.fault else [])
             self.losses = {"training": history.training, "validation": history.validation}
+            self.unseen_logits = history.unseen
             epoch, sizes = plan.steps_per_epoch(len(train)), (len(train), len(validation))
             self.more_pictures |= {"loss_curve": plots.loss_curve(**self.losses, steps_per_epoch=epoch, rows=sizes)}
             checkpoints.clear()
@@ -154,14 +165,14 @@ class TrainFlow(base.VerbFlow):
             from spamctl.model import packaging, record, tuning
 
             bench = self._workbench(options)
-            classifier = bench.classifier(self.chosen_depth)
+            classifier = bench.classifier(self.chosen_depth, options.head_units)
             tuning.restore(classifier, options.tune, options.lora_rank, self.learnt)
             package = base.follow(
                 packaging.package(
                     classifier,
                     bench.tokenizer,
                     [row.ids for row in bench.tokenize(self.parts["train"])],
-                    packaging.Validation(bench.tokenize(self.parts["validation"]), self._truth("validation")),
+                    self._validation(bench, options),
                     packaging.Wish(
                         options.engine, options.int8_tolerance, options.max_false_positive_rate, options.seed
                     ),
@@ -182,18 +193,28 @@ class TrainFlow(base.VerbFlow):
         """Score the package on the untouched test part, prove that batching changes nothing, and measure a baseline."""
         with self.part() as options:
             from spamctl.data import parts
-            from spamctl.model import artefact, baseline, evaluation, scratch
+            from spamctl.data import suites as written
+            from spamctl.model import artefact, baseline, evaluation, kinds, scratch, suites, unseen
             from spamctl.model.engine import Engine
 
-            train, validation, test = (parts.from_rows(self.parts[name]) for name in ("train", "validation", "test"))
+            train, validation, test = map(self._messages, PARTS)
             with scratch.folder() as place:
                 engine = Engine(artefact.write(self.files, place))
                 found = base.follow(evaluation.evaluate(engine, test, seed=options.seed))
                 self.recent_probabilities = evaluation.probabilities(engine, [text for text, _ in self.recent])
+                self.held_out_kinds = kinds.held_out(parts.from_rows(self.held_out, self.held_out_traits), engine)
+                if options.suites != "none":
+                    wanted = written.read_suites(options.must_deliver, options.must_catch)
+                    report = suites.check(wanted, engine.calls_spam, seed=options.seed)
+                    self.suite_report = report.as_dict() | {"decide": options.suites == "lead"}
             self.evaluation = asdict(found)
             self.baseline = baseline.measure(
                 train, validation, test, options.max_false_positive_rate, seed=options.seed, weights=self.weights
             )
+            self.kinds = kinds.side_by_side(test, {"model": self.evaluation, "baseline": self.baseline})
+            if self.unseen_logits:
+                measured = unseen.measure(train, self.unseen_logits, seed=options.seed)
+                self.unseen = [score.as_dict() for score in measured]
             base.tell([*found.score["notes"], *self.baseline["notes"]])
         self.next(self.register)
 
@@ -259,6 +280,34 @@ class TrainFlow(base.VerbFlow):
     def _values(self) -> dict[str, Any]:
         """Return what the steps so far have left, by name."""
         return {name: getattr(self, name) for name in KEPT if hasattr(self, name)} | {"run_id": current.run_id}
+
+    def _messages(self, part: str) -> tuple[Message, ...]:
+        """Return the messages of a part with all that is known of them."""
+        from spamctl.data import parts
+
+        return parts.from_rows(self.parts[part], self.traits[part])
+
+    def _families(self) -> list[str]:
+        """Return what each training row must share a fold with; nothing where no kinds are known."""
+        from spamctl.data import families
+
+        train = self._messages("train")
+        return families.groups(train) if any(message.traits.family for message in train) else []
+
+    def _validation(self, bench: Workbench, options: TrainOptions) -> Validation:
+        """Return what chooses engine, calibration and threshold, and the second expert beside the language model."""
+        from spamctl.model import linear_expert, packaging
+
+        messages = self._messages("validation")
+        found = packaging.Validation(
+            bench.tokenize(self.parts["validation"]),
+            self._truth("validation"),
+            [message.traits.medium for message in messages],
+        )
+        if options.second_expert == "none":
+            return found
+        texts = [message.text for message in messages]
+        return linear_expert.beside(found, self._messages("train"), texts, self.weights)
 
     def _truth(self, part: str) -> list[bool]:
         return [label == SPAM for _, label in self.parts[part]]

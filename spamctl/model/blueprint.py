@@ -82,6 +82,7 @@ class Blueprint:
     blocks: tuple[Block, ...]
     norm: Norm
     head: Linear
+    hidden: Linear | None = None  # of the head, (2D, U): the head is then (U, 1)
 
 
 def read(classifier: SpamClassifier, places: int) -> Blueprint | None:
@@ -99,7 +100,10 @@ def read(classifier: SpamClassifier, places: int) -> Blueprint | None:
     with torch.no_grad():
         tokens, table, attention, blocks = read_as(classifier.trunk.model, classifier.trunk.blocks, config, places)
         head = Linear(_array(classifier.head.weight.T), _array(classifier.head.bias))
-        return Blueprint(tokens, table, attention, activation, blocks, _norm(classifier.trunk.final_norm), head)
+        inner = classifier.hidden
+        hidden = None if inner is None else Linear(_array(inner.weight.T), _array(inner.bias))
+        norm = _norm(classifier.trunk.final_norm)
+        return Blueprint(tokens, table, attention, activation, blocks, norm, head, hidden)
 
 
 _Parts = tuple[Array, Array | None, Attention, tuple[Block, ...]]

@@ -12,18 +12,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spamctl.model.head import DROPOUT
 from spamctl.model.trunk import Trunk, exchange, pool
 
 Tune = Literal["head", "last-block", "lora", "full"]
 
 
 class SpamClassifier(nn.Module):
-    """Score messages by a linear head over [mean of all tokens ; last token] of the trunk's normed output."""
+    """A trunk and a head over [mean of all tokens ; last token] of its normed output, linear or with a hidden layer."""
 
-    def __init__(self, trunk: Trunk) -> None:
+    def __init__(self, trunk: Trunk, units: int = 0) -> None:
+        """Put a head on `trunk`, with a hidden layer of so many units; 0: without one."""
         super().__init__()
         self.trunk = trunk
-        self.head = nn.Linear(2 * trunk.width, 1)
+        self.hidden = nn.Linear(2 * trunk.width, units) if units else None
+        self.head = nn.Linear(units or 2 * trunk.width, 1)
+        self.dropout = nn.Dropout(DROPOUT if units else 0.0)
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Return logits of spam (B,) for token ids (B, T) or hidden states (B, T, D), and lengths (B,)."""
@@ -31,7 +35,18 @@ class SpamClassifier(nn.Module):
 
     def judge(self, hidden_states: Tensor, lengths: Tensor) -> Tensor:
         """Return logits of spam (B,) for the trunk's output (B, T, D), and lengths (B,)."""
-        return self.head(pool(hidden_states, lengths)).squeeze(-1)  # type: ignore[no-any-return]  # (B,)
+        pooled = pool(hidden_states, lengths)  # (B, 2D)
+        if self.hidden is not None:
+            pooled = self.dropout(torch.relu(self.hidden(self.dropout(pooled))))  # (B, U)
+        return self.head(pooled).squeeze(-1)  # type: ignore[no-any-return]  # (B,)
+
+    def start_hidden(self, weights: dict[str, Tensor]) -> None:
+        """Start a head with a hidden layer from what `model.head` fitted."""
+        assert self.hidden is not None  # noqa: S101  (whoever fitted it knew)
+        with torch.no_grad():
+            for layer, name in ((self.hidden, "hidden"), (self.head, "out")):
+                layer.weight.copy_(weights[f"{name}.weight"])
+                layer.bias.copy_(weights[f"{name}.bias"])
 
     def start_head(self, weights: NDArray[np.float32], bias: float) -> None:
         """Start the head from a linear probe's weights (2D,) and bias."""
@@ -43,6 +58,8 @@ class SpamClassifier(nn.Module):
         """Let the weights that `tune` names learn, freeze the rest, and return how many blocks can be run once."""
         self.requires_grad_(requires_grad=tune == "full")
         self.head.requires_grad_()
+        if self.hidden is not None:
+            self.hidden.requires_grad_()
         frozen = {"head": self.trunk.depth, "last-block": self.trunk.depth - 1}.get(tune, 0)
         for block in self.trunk.blocks[frozen:] if tune == "last-block" else ():
             block.requires_grad_()

@@ -14,19 +14,31 @@ from spamctl.model.tick import Tick, Ticking, ticks
 from spamctl.model.trunk import Trunk
 
 SAMPLE = 400  # training rows: enough to rank blocks, and a forward pass through all of them costs seconds
+SAMPLE_OF_KINDS = 900  # where families of kinds are held out whole: a fold must hold many of them
 SAMPLE_TOKENS = 64
 
 
 def find_depth(
-    trunk: Trunk, rows: Sequence[Sequence[int]], is_spam: Sequence[bool], *, dtype: torch.dtype, seed: int
+    trunk: Trunk,
+    rows: Sequence[Sequence[int]],
+    is_spam: Sequence[bool],
+    *,
+    dtype: torch.dtype,
+    seed: int,
+    groups: Sequence[str] = (),
 ) -> Ticking[DepthChoice]:
-    """Score every block of the trunk on a sample of training rows of token ids, and choose one; yield progress."""
-    sample = draw_sample(is_spam, SAMPLE, seed)
+    """Score every block of the trunk on a sample of training rows of token ids, and choose one; yield progress.
+
+    Rows of one of `groups` (rows,) share a fold. Where these are families of kinds, each is held out whole: the depth
+    that is best on more of the same kinds is too shallow for kinds that a filter has yet to see.
+    """
+    sample = draw_sample(is_spam, SAMPLE_OF_KINDS if groups else SAMPLE, seed)
     short = [rows[row][:SAMPLE_TOKENS] for row in sample]
     pooled = np.empty((trunk.depth, len(sample), 2 * trunk.width), np.float32)
     yield from ticks(pooled_by_block(trunk, short, pooled, dtype=dtype), "every block, a sample", len(sample))
     scores: list[BlockScore] = []
-    for score in score_blocks(pooled, np.array([is_spam[row] for row in sample]), seed):
+    sampled = [groups[row] for row in sample] if groups else []
+    for score in score_blocks(pooled, np.array([is_spam[row] for row in sample]), seed, sampled):
         scores.append(score)
         yield Tick("probe each block", len(scores), trunk.depth, "blocks")
     return choose_depth(scores, len(sample))

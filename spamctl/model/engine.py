@@ -20,9 +20,8 @@ from spamctl.model.artefact import Manifest
 from spamctl.model.calibration import Calibration
 from spamctl.model.golden import MARGIN
 from spamctl.model.runtime import Infer, Inputs, Terms, default_threads, runtime_of
-from spamctl.model.tokens import MessageTokenizer, TokenRow
+from spamctl.model.tokens import TOKENIZER, MessageTokenizer, TokenRow
 
-TOKENIZER = "tokenizer.json"
 TOKENS_PER_BATCH = 256
 MOST_STREAMS = 4
 STEP = 8  # tokens: rows of one such class of lengths share a batch, so that little of it is padding
@@ -88,7 +87,7 @@ class Engine:
     def logits(
         self, rows: Sequence[TokenRow], *, batches: Batches | None = None, pad: int = 0, fill: int = 0
     ) -> Logits:
-        """Return raw logits (rows,), in the order of `rows`.
+        """Return raw logits (rows,) in the order of `rows`: the language model's, and each row's margin added to it.
 
         `batches` says which rows go together (default: rows of similar length); `pad` pads each batch to at least so
         many tokens, with the token `fill`. None of them changes a score: they are for `model.parity`, which proves it.
@@ -96,7 +95,8 @@ class Engine:
         logits = np.empty(len(rows), dtype=np.float64)
         for index, inputs in self._filled(rows, batches, pad, fill):
             logits[index] = self._run(inputs)[0]  # (B,)
-        return logits
+        margins: Logits = np.array([row.margin for row in rows], dtype=np.float64)
+        return np.add(logits, margins, dtype=np.float64)
 
     def _filled(
         self, rows: Sequence[TokenRow], batches: Batches | None = None, pad: int = 0, fill: int = 0
@@ -137,6 +137,10 @@ class Engine:
         """Return one verdict a text, in order."""
         rows = self.tokenize(texts)
         return self.verdicts(rows, self.logits(rows))
+
+    def calls_spam(self, texts: Sequence[str]) -> list[bool]:
+        """Tell which texts are called spam, in order."""
+        return [verdict.classification == SPAM for verdict in self.classify(texts)]
 
     def verdicts(self, rows: Sequence[TokenRow], logits: Logits) -> list[Verdict]:
         """Return one verdict a row for its raw logit, in order."""

@@ -98,7 +98,11 @@ class _Writer:
             after = blueprint.norm if last else blocks[number + 1].attention_norm
             hidden, normed = self._summed(hidden, more, after, "normed" if last else names_of(number + 1).attending)
         self._pool(normed)
-        judged = self._add("Squeeze", [self._add("MatMul", [FEATURES, self._constant(blueprint.head.weights)]), "one"])
+        read: str = FEATURES
+        if (inner := blueprint.hidden) is not None:
+            product = self._add("MatMul", [FEATURES, self._constant(inner.weights)])
+            read = self._add("Relu", [self._add("Add", [product, self._constant(inner.bias)])])
+        judged = self._add("Squeeze", [self._add("MatMul", [read, self._constant(blueprint.head.weights)]), "one"])
         self._add("Add", [judged, self._constant(blueprint.head.bias)], LOGITS)
 
     def _prepare(self, attention: Attention, size: int) -> None:

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spamctl.model import artefact, calibration, golden, parity, scratch, threshold
+from spamctl.model import artefact, calibration, fusion, golden, parity, scratch, threshold
 from spamctl.model.artefact import Files, Golden, Manifest
-from spamctl.model.engine import TOKENIZER, Engine, Logits
+from spamctl.model.calibration import Bools
+from spamctl.model.engine import Engine, Logits
 from spamctl.model.export import FLOAT32, INT8, INT8_WEIGHTS, Distance, distance
 from spamctl.model.exporters import exporter
 from spamctl.model.golden import GOLDEN
+from spamctl.model.ngrams import NgramExpert
 from spamctl.model.parity import Parity
 from spamctl.model.threshold import OperatingPoint
 from spamctl.model.tick import Tick, Ticking
-from spamctl.model.tokens import MessageTokenizer, TokenRow
+from spamctl.model.tokens import NGRAMS, MessageTokenizer, TokenRow
 
 if TYPE_CHECKING:
     from spamctl.model.classifier import SpamClassifier
@@ -39,10 +41,17 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """Hold the validation rows as tokens, and their truth: they choose engine, calibration and threshold."""
+    """The validation rows as tokens, and their truth: they choose engine, calibration and threshold.
+
+    `expert` is a second one, over n-grams, and `margins` (rows,) what it says of each row, in units of its own. `media`
+    (rows,) names the medium of each row, where it is known.
+    """
 
     rows: Sequence[TokenRow]
     is_spam: Sequence[bool]
+    media: Sequence[str] = ()
+    expert: NgramExpert | None = None
+    margins: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,7 @@ def package(
     by the engine that serves.
     """
     draft = Manifest(FLOAT32, PRECISION, tokenizer.max_tokens, tokenizer.empty_id, 1.0, 0.0, 0.5, NOT_YET, about)
-    parts = {TOKENIZER: tokenizer.to_json().encode()}
+    parts = tokenizer.files()
     yield Tick("export", 0, 4, "parts")
     export = exporter(classifier, train, tokenizer.max_tokens)
     yield Tick("export", 1, 4, "parts")
@@ -87,14 +96,23 @@ def package(
             break
         warnings.append(fault)
     yield Tick("export", 3, 4, "parts")
-    scale = calibration.fit(truth, taken.logits)
-    point = threshold.choose(truth, scale.apply(taken.logits), wish.max_false_positive_rate)
+    files, logits = _with_expert(taken, truth, validation)
+    scale = calibration.fit(truth, logits)
+    point = threshold.choose(truth, scale.apply(logits), wish.max_false_positive_rate, media=validation.media)
     manifest = replace(
         draft, engine=taken.kind, slope=scale.slope, intercept=scale.intercept, threshold=point.threshold
     )
-    files = _with_golden(taken.files, manifest)
+    files = _with_golden(files, manifest)
     yield Tick("export", 4, 4, "parts")
     return Package(files, taken.kind, point, distances, tuple(warnings))
+
+
+def _with_expert(taken: _Trial, truth: Bools, validation: Validation) -> tuple[Files, Logits]:
+    """Return the files of both experts, and what they say together of the validation rows."""
+    if validation.expert is None:
+        return taken.files, taken.logits
+    expert, logits = fusion.fuse(truth, taken.logits, validation.margins, validation.expert)
+    return taken.files | {NGRAMS: expert.to_bytes()}, logits
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from spamctl.model.journal import Opening
 from spamctl.model.registry import FEEDBACK_TAG, Record, git_commit
 
 Values = Mapping[str, Any]
+SHOWN = ("dataset", "medium", "language")  # of a table by kind, in a terminal; all views are among the files of a run
 
 
 def about(options: Values, run: Values) -> dict[str, Any]:
@@ -55,6 +56,10 @@ def summary(options: Values, run: Values, gate: Gate) -> dict[str, Any]:
         "parity": run["evaluation"]["parity"],
         "leakage": run["leakage"],
         "notes": run["operating_point"]["notes"] + run["evaluation"]["score"]["notes"] + run["baseline"]["notes"],
+        "kinds": {who: [one for one in rows if one["view"] in SHOWN] for who, rows in run.get("kinds", {}).items()},
+        "unseen": run.get("unseen", []),
+        "held_out_kinds": [one for one in run.get("held_out_kinds", ()) if one["view"] in {*SHOWN, "held out"}],
+        "suites": run.get("suite_report", {}),
         "feedback": run.get("feedback", {}),
         "metaflow": {"run_id": run["run_id"]},
         "next": "spamctl cards train",
@@ -106,9 +111,14 @@ def record(options: Values, run: Values, pictures: Mapping[str, bytes]) -> Recor
             "evaluation/test_part.json": _json(test_part(run)),
             "evaluation/parity.json": _json(run["evaluation"]["parity"]),
             "evaluation/engines.json": _json(run["engine_distances"]),
+            **{
+                f"evaluation/{name}.json": _json(run[name])
+                for name in ("kinds", "unseen", "held_out_kinds", "suite_report")
+                if run.get(name)
+            },
         },
         dataset=(
-            "sms" if options["dataset"] == "sms-spam" else "own file",
+            ",".join(map(without_folder, options["dataset"].split(","))),
             run["corpus"]["origin"],
             run["corpus"]["sha256"],
         ),

@@ -175,18 +175,25 @@ def with_features(path: Path) -> Model:
 
 
 def _head_input(model: Model) -> Output:
-    """Find what the last matrix product of a graph reads, before it is scaled and rounded for int8.
+    """Find what the head of a graph reads, before it is scaled and rounded for int8.
 
-    Raises ArtefactError if there is no such product, or what it reads is no row for each message.
+    The head is the last matrix product, or the last two where it has a hidden layer: those that read a row for each
+    message. Raises ArtefactError if there is none.
     """
     products = [node for node in model.get_ordered_ops() if node.get_type_name() == "MatMul"]
     if not products:
         raise ArtefactError("the package has no head whose input could be read; train with this spamctl")
-    found = products[-1].input_value(0)
+    inputs = [_unrounded(product.input_value(0)) for product in products[-2:]]
+    rows = [found for found in inputs if found.get_partial_shape().rank.get_length() == 2]
+    if not rows:
+        raise ArtefactError("the head of the package reads no row for each message; train with this spamctl")
+    return rows[0]
+
+
+def _unrounded(found: Output) -> Output:
+    """Return what an output was before it was scaled and rounded for int8."""
     while found.get_node().get_type_name() in {"FakeQuantize", "Convert"} or _is_scaling(found):
         found = found.get_node().input_value(0)
-    if found.get_partial_shape().rank.get_length() != 2:
-        raise ArtefactError("the head of the package reads no row for each message; train with this spamctl")
     return found
 
 

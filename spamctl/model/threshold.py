@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from spamctl.errors import DataError, NothingLearntError
-from spamctl.model.calibration import Floats, both_classes, logit, sigmoid
+from spamctl.model.calibration import Bools, Floats, both_classes, logit, sigmoid
 from spamctl.model.score import CONFIDENCE, Interval, proportion
+
+
+@dataclass(frozen=True, slots=True)
+class MediumRate:
+    """The good validation rows of one medium: how many are called spam, and the upper bound of that rate (95 %)."""
+
+    false_positives: int
+    rows: int
+    upper: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +34,7 @@ class OperatingPoint:
     false_positive_rate_upper: float
     recall: Interval
     notes: tuple[str, ...]
+    by_medium: dict[str, MediumRate] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the point as plain JSON."""
@@ -43,14 +54,17 @@ class Curve:
         return {name: list(values) for name, values in asdict(self).items()}
 
 
-def choose(is_spam: ArrayLike, probabilities: ArrayLike, max_false_positive_rate: float) -> OperatingPoint:
+def choose(
+    is_spam: ArrayLike, probabilities: ArrayLike, max_false_positive_rate: float, *, media: Sequence[str] = ()
+) -> OperatingPoint:
     """Choose the threshold that catches the most spam within a budget of false positives.
 
     Takes truth and probabilities (N,) of validation rows and the budget, a share of the not spam rows in [0, 1). Of
     all thresholds that catch as much, the one with the fewest false positives wins: a budget is not a goal. It stands
     midway, in logits, between the two scores it parts. Intervals are Clopper and Pearson's (1934), and so is the
-    one-sided 95 % upper bound of the false positive rate. Raise DataError if a class is missing or the budget is not in
-    [0, 1), NothingLearntError if no threshold can keep it.
+    one-sided 95 % upper bound of the false positive rate. `media` (N,) names the medium of each row: the rates of each
+    are given, and a note says for which the upper bound is over the budget. Raise DataError if a class is missing or
+    the budget is not in [0, 1), NothingLearntError if no threshold can keep it.
     """
     if not 0 <= max_false_positive_rate < 1:
         raise DataError(
@@ -64,6 +78,7 @@ def choose(is_spam: ArrayLike, probabilities: ArrayLike, max_false_positive_rate
     caught = spam[spam > ceiling]
     threshold = _part(p, float(caught.min())) if caught.size else _above(p)
     alarms, hits = int((rest >= threshold).sum()), int((spam >= threshold).sum())
+    by_medium = _by_medium(media, truth, p >= threshold)
     return OperatingPoint(
         threshold=threshold,
         max_false_positive_rate=float(max_false_positive_rate),
@@ -71,7 +86,31 @@ def choose(is_spam: ArrayLike, probabilities: ArrayLike, max_false_positive_rate
         false_positive_rate=proportion(alarms, rest.size, "exact"),
         false_positive_rate_upper=upper_bound(alarms, rest.size),
         recall=proportion(hits, spam.size, "exact"),
-        notes=_notes(max_false_positive_rate, rest.size, hits),
+        notes=_notes(max_false_positive_rate, rest.size, hits) + _notes_of_media(by_medium, max_false_positive_rate),
+        by_medium=by_medium,
+    )
+
+
+def _by_medium(media: Sequence[str], is_spam: Bools, called_spam: Bools) -> dict[str, MediumRate]:
+    """Return the false positives of each medium that has good rows."""
+    names, found = np.array(media, dtype=object), {}
+    for name in dict.fromkeys(media):
+        good = (names == name) & ~is_spam
+        if name and good.any():
+            alarms, rows = int(called_spam[good].sum()), int(good.sum())
+            found[name] = MediumRate(alarms, rows, upper_bound(alarms, rows))
+    return found
+
+
+def _notes_of_media(rates: Mapping[str, MediumRate], budget: float) -> tuple[str, ...]:
+    """Say for which media the rows do not show that the budget holds."""
+    unproven = [
+        f"{name} ({rate.false_positives} of {rate.rows:,}, at most {rate.upper:.2%})"
+        for name, rate in rates.items()
+        if rate.upper > budget
+    ]
+    return (
+        (f"the budget of {budget:.2%} is not proven for each medium apart: {', '.join(unproven)}",) if unproven else ()
     )
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from tokenizers import Regex, Tokenizer, normalizers
 
 from spamctl.data.cleaning import UNSEEN, clean
+from spamctl.data.lookalikes import fold
 from spamctl.errors import ArtefactError
+from spamctl.model.ngrams import NgramExpert
 
 # A token seldom spans more characters; text beyond this is cut before it is tokenised: 10 MB cost no more than a page.
 # Of a long text, what is drawn as nothing goes before it is cut: else enough of it would push all words out of sight.
 CHARACTERS_PER_TOKEN = 32
+TOKENIZER = "tokenizer.json"
+LOOKALIKES = "lookalikes.json"
+NGRAMS = "ngrams.bin"
+NO_TWINS: Mapping[str, str] = MappingProxyType({})
 # `cleaning.UNSEEN` as the tokenizer's library writes it.
 _UNSEEN = (
     r"[\x{AD}\x{34F}\x{61C}\x{115F}\x{1160}\x{17B4}\x{17B5}\x{180B}-\x{180F}\x{200B}-\x{200F}\x{202A}-\x{202E}"
@@ -24,25 +32,35 @@ _UNSEEN = (
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """Hold one message's token ids (at least one) and whether its text was cut to the window."""
+    """One message's token ids (at least one), whether its text was cut to the window, and what n-grams say of it.
+
+    `margin` is added to the language model's logit; it is 0 where there is no second expert, as while training.
+    """
 
     ids: list[int]
     truncated: bool
+    margin: float = 0.0
 
 
 class MessageTokenizer:
     """Clean, tokenise and cut messages; special tokens written inside a text stay plain text."""
 
-    def __init__(self, tokenizer: Tokenizer, *, max_tokens: int, empty_id: int) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, *, max_tokens: int, empty_id: int, lookalikes: Mapping[str, str] = NO_TWINS
+    ) -> None:
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_tokens)
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
         self.max_tokens = max_tokens
         self.empty_id = empty_id
+        self.lookalikes = lookalikes
+        self.expert: NgramExpert | None = None
 
     @classmethod
-    def of_base(cls, tokenizer: Tokenizer, *, max_tokens: int, empty_id: int) -> MessageTokenizer:
+    def of_base(
+        cls, tokenizer: Tokenizer, *, max_tokens: int, empty_id: int, lookalikes: Mapping[str, str] = NO_TWINS
+    ) -> MessageTokenizer:
         """Take a base model's tokenizer and have it read what a person sees: NFKC, without what is drawn as nothing.
 
         So `fr\u200bee` and fullwidth letters hide no word. The rule is part of the `tokenizer.json` that is packaged.
@@ -50,34 +68,56 @@ class MessageTokenizer:
         own = [tokenizer.normalizer] if tokenizer.normalizer else []
         seen = [normalizers.NFKC(), normalizers.Replace(Regex(_UNSEEN), ""), normalizers.NFKC()]  # marks may now meet
         tokenizer.normalizer = normalizers.Sequence([*seen, *own])
-        return cls(tokenizer, max_tokens=max_tokens, empty_id=empty_id)
+        return cls(tokenizer, max_tokens=max_tokens, empty_id=empty_id, lookalikes=lookalikes)
 
     @classmethod
     def from_file(cls, path: Path, *, max_tokens: int, empty_id: int) -> MessageTokenizer:
-        """Read a `tokenizer.json`; raise ArtefactError if it is not one."""
+        """Read a `tokenizer.json`, and the look-alikes beside it if any; raise ArtefactError if it is none."""
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
             raise ArtefactError(f"{path.name} is not a tokenizer: {error}") from error
-        return cls(tokenizer, max_tokens=max_tokens, empty_id=empty_id)
+        twins, ngrams = _read_twins(path.with_name(LOOKALIKES)), path.with_name(NGRAMS)
+        found = cls(tokenizer, max_tokens=max_tokens, empty_id=empty_id, lookalikes=twins)
+        found.expert = NgramExpert.from_bytes(ngrams.read_bytes()) if ngrams.is_file() else None
+        return found
 
     def encode(self, texts: Sequence[str]) -> list[TokenRow]:
         """Return one TokenRow a text, in order; a text without tokens becomes the end-of-text token alone."""
         limit = self.max_tokens * CHARACTERS_PER_TOKEN
         texts = [text if len(text) <= limit or text.isascii() else UNSEEN.sub("", text) for text in texts]
-        cleaned = [clean(text[: 2 * limit]) for text in texts]
+        cleaned = [fold(clean(text[: 2 * limit]), self.lookalikes) for text in texts]
         encodings = self._tokenizer.encode_batch([text[:limit] for text in cleaned])
         return [
             TokenRow(
                 encoding.ids or [self.empty_id],
                 bool(encoding.overflowing) or len(text) > limit or len(whole) > 2 * limit,
+                self.expert.margin(text) if self.expert else 0.0,
             )
             for encoding, text, whole in zip(encodings, cleaned, texts, strict=True)
         ]
 
-    def to_json(self) -> str:
-        """Return the tokenizer as the text of a `tokenizer.json`."""
-        return str(self._tokenizer.to_str())
+    def files(self) -> dict[str, bytes]:
+        """Return the files of a package that hold this: `tokenizer.json`, look-alikes and n-grams if there are any."""
+        found = {TOKENIZER: str(self._tokenizer.to_str()).encode()}
+        if self.lookalikes:
+            found[LOOKALIKES] = json.dumps(dict(self.lookalikes)).encode()
+        if self.expert:
+            found[NGRAMS] = self.expert.to_bytes()
+        return found
+
+
+def _read_twins(path: Path) -> Mapping[str, str]:
+    """Return the look-alikes that a package folds: none if it was made before there were any."""
+    if not path.is_file():
+        return NO_TWINS
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ArtefactError(f"{path.name} is not JSON ({error}); download or train again") from error
+    if not (isinstance(found, dict) and all(isinstance(letter, str) for letter in found.values())):
+        raise ArtefactError(f"{path.name} does not map letters to letters; download or train again")
+    return found
 
 
 def unknown_ids(tokenizer: Tokenizer, empty_id: int, embeddings: int) -> list[int]:

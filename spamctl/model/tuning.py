@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load, save
 
+from spamctl.model import head, probe
 from spamctl.model.checkpoint import Checkpoints
 from spamctl.model.classifier import SpamClassifier, Tune
 from spamctl.model.features import HiddenStates, TokenIds, frozen, frozen_pass, length_batches
@@ -20,14 +21,17 @@ from spamctl.model.tick import Tick, Ticking, ticks
 from spamctl.model.trunk import pool
 
 Rows = Sequence[Sequence[int]]
+Features = NDArray[np.float32]
+Bools = NDArray[np.bool_]
 MOST_SCORES = 2**21  # of attention, a head, in one batch: 32 rows of 256 tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Hold token ids and labels of the rows to learn from and of those that stop it.
+    """Token ids and labels of the rows to learn from and of those that stop it.
 
-    `train_weights` says how much each row to learn from counts; without any, all count the same.
+    `train_weights` says how much each row to learn from counts; without any, all count the same. `train_groups` names
+    the family of kinds of each, where kinds are known: what is right on unseen kinds is then measured, too.
     """
 
     train: Rows
@@ -35,6 +39,7 @@ class Lesson:
     validation: Rows
     validation_is_spam: Sequence[bool]
     train_weights: Sequence[float] = ()
+    train_groups: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +54,10 @@ class Recipe:
 
 @dataclass(slots=True)
 class History:
-    """Hold what training measured: (step, loss in nats a row)."""
+    """What training measured: (step, loss in nats a row), and logits (rows,) of probes that never saw a family."""
 
     steps: int = 0
+    unseen: list[float] = field(default_factory=list)
     training: list[tuple[int, float]] = field(default_factory=list)
     validation: list[tuple[int, float]] = field(default_factory=list)
 
@@ -76,10 +82,15 @@ def tune(
         inputs.append((yield from _inputs(classifier, rows, still, recipe, name)))
     classifier.trunk.window(still, classifier.trunk.depth)
     features = yield from _pooled(classifier, inputs[0], recipe.frozen_dtype)
-    classifier.start_head(*fit_probe(features, np.array(lesson.train_is_spam), lesson.train_weights))
+    history, truth = History(), np.array(lesson.train_is_spam)
+    yield Tick("head", 0, 2, "parts")
+    if lesson.train_groups:
+        history.unseen = _out_of_fold(classifier, features, truth, lesson.train_groups, recipe.plan.seed)
+    yield Tick("head", 1, 2, "parts")
+    _start(classifier, features, truth, lesson.train_weights, recipe.plan.seed)
+    yield Tick("head", 2, 2, "parts")
     train = Part(inputs[0], lesson.train_is_spam, lesson.train_weights)
     validation = Part(inputs[1], lesson.validation_is_spam)
-    history = History()
     plan = replace(recipe.plan, bfloat16=recipe.frozen_dtype == torch.bfloat16)
     reached = 0  # what was found out before a training went on is told again, of earlier steps
     for progress in fine_tune(classifier, train, validation, plan, checkpoints):
@@ -94,6 +105,23 @@ class Training(Tick):
     """Tell a step of training, with its loss."""
 
     progress: Progress | None = None
+
+
+def _start(classifier: SpamClassifier, features: Features, truth: Bools, weights: Sequence[float], seed: int) -> None:
+    """Start the head from what is best on the features of the frozen model."""
+    if classifier.hidden is None:
+        classifier.start_head(*fit_probe(features, truth, weights))
+    else:
+        classifier.start_hidden(head.fit(features, truth, classifier.hidden.out_features, seed=seed, weights=weights))
+
+
+def _out_of_fold(
+    classifier: SpamClassifier, features: Features, truth: Bools, groups: Sequence[str], seed: int
+) -> list[float]:
+    """Return the logits (rows,) of heads like the classifier's that never saw the family of a row."""
+    if classifier.hidden is None:
+        return list(map(float, probe.out_of_fold(features, truth, groups, seed)))
+    return list(map(float, head.out_of_fold(features, truth, groups, classifier.hidden.out_features, seed)))
 
 
 def restore(classifier: SpamClassifier, recipe_tune: Tune, lora_rank: int, learnt: bytes) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from tokenizers import Tokenizer
 
+from spamctl.data import lookalikes
 from spamctl.errors import DataError
 from spamctl.model.backbone import BaseModel, load_tokenizer, load_trunk
 from spamctl.model.classifier import SpamClassifier
@@ -32,10 +33,10 @@ class Workbench:
         """Return the token ids of [text, label] rows."""
         return self.tokenizer.encode([text for text, _ in rows])
 
-    def classifier(self, depth: int) -> SpamClassifier:
-        """Cut the trunk to `depth` blocks and put a head on it."""
+    def classifier(self, depth: int, units: int = 0) -> SpamClassifier:
+        """Cut the trunk to `depth` blocks and put a head on it, with a hidden layer of so many units."""
         self.trunk.cut(depth)
-        return SpamClassifier(self.trunk).to(self.device)
+        return SpamClassifier(self.trunk, units).to(self.device)
 
 
 def open_workbench(
@@ -58,7 +59,9 @@ def open_workbench(
         raise DataError(f"--max-tokens {max_tokens}: {base_model.name} reads at most {window}")
     backend, empty_id = load_tokenizer(base_model.folder)
     _refuse_unknown_tokens(base_model, backend, empty_id, trunk.model.get_input_embeddings().weight.shape[0])
-    tokenizer = MessageTokenizer.of_base(backend, max_tokens=max_tokens, empty_id=empty_id)
+    tokenizer = MessageTokenizer.of_base(
+        backend, max_tokens=max_tokens, empty_id=empty_id, lookalikes=lookalikes.table()
+    )
     return Workbench(trunk.to(where), tokenizer, where, frozen_dtype(precision, where))
 
 

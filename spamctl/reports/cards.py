@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from spamctl.reports import feedback
+from spamctl.reports import feedback, kinds
 from spamctl.reports.facts import facts, fallback, verdict
 from spamctl.reports.page import Column, Markup, document, element, pictures, strong, table
 from spamctl.reports.scores import MEASURES, UNDEFINED, Score, baseline_wins, comparison, interval, number, winner
@@ -28,6 +28,7 @@ _SLICE_COLUMNS = (
     Column("false-positive rate", "number"),
     Column("95 % interval", "faint"),
 )
+_VIEWS = ("dataset", "medium", "language")
 _MISTAKE_COLUMNS = (Column("truth", "faint"), Column("probability of spam", "number"), Column("message", "text"))
 
 
@@ -90,6 +91,20 @@ def _evaluation(
     yield from _beside(result)
     yield element("h2", "Pictures")
     yield pictures(plots)
+    for title, heads, rows in (
+        ("Good messages kept, spam caught", kinds.HEADS, kinds.kind_rows(result.get("kinds", {}), _VIEWS)),
+        (
+            "Kinds held out whole",
+            kinds.HEADS,
+            kinds.kind_rows({"model": result.get("held_out_kinds", ())}, ("held out", *_VIEWS)),
+        ),
+        ("Kinds never seen: area under the ROC curve", kinds.UNSEEN_HEADS, kinds.unseen_rows(result.get("unseen", ()))),
+        ("Suites", kinds.SUITE_HEADS, kinds.suite_rows(result.get("suites", {}))),
+        ("Harmless changes", kinds.INVARIANCE_HEADS, kinds.invariance_rows(result.get("suites", {}))),
+    ):
+        if listed := list(rows):
+            yield element("h2", title)
+            yield table([Column(head, "number" if place else "") for place, head in enumerate(heads)], listed)
     yield element("h2", "Kinds of message")
     yield table(_SLICE_COLUMNS, [_slice_row(row) for row in slices])
     yield element("h2", "Worst errors")

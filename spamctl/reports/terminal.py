@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from spamctl.reports import escape, feedback
+from spamctl.reports import escape, feedback, kinds
 from spamctl.reports.facts import facts, fallback, verdict
 from spamctl.reports.scores import MEASURES, Score, baseline_wins, comparison, interval, number, winner
 
@@ -33,6 +33,7 @@ def _lines(result: Mapping[str, Any], console: Console) -> Iterator[Text | Table
     yield _text(f"{marks[outcome]} {sentence}", console, _STYLES[outcome])
     if loud := fallback(result):
         yield _text(f"! {loud}", console, "bold yellow")
+    yield from _by_kind(result, console)
     if "scores" in result:
         yield from _evaluation(result, console)
     if compared := result.get("comparison"):
@@ -40,6 +41,25 @@ def _lines(result: Mapping[str, Any], console: Console) -> Iterator[Text | Table
     yield _facts(result, console)
     yield ""
     yield Text.assemble(("Next: ", "bold"), _text(result["next"], console, "bold cyan"))
+
+
+def _by_kind(result: Mapping[str, Any], console: Console) -> Iterator[Text | Table | str]:
+    """Yield what a user gets: good messages kept and spam caught by kind, on unseen kinds, and in the suites."""
+    tables = (
+        (kinds.HEADS, kinds.kind_rows(result.get("kinds", {}), ("dataset", "medium"))),
+        (kinds.HEADS, kinds.kind_rows({"model": result.get("held_out_kinds", ())}, ("held out", "medium"))),
+        (kinds.UNSEEN_HEADS, kinds.unseen_rows(result.get("unseen", ()))),
+        (kinds.SUITE_HEADS, kinds.suite_rows(result.get("suites", {}))),
+        (kinds.INVARIANCE_HEADS, kinds.invariance_rows(result.get("suites", {}))),
+    )
+    for heads, rows in tables:
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
+        for place, head in enumerate(heads):
+            table.add_column(head, justify="left" if place == 0 else "right")
+        for row in rows:
+            table.add_row(*(_text(cell, console, "bold red" if cell == "FAILS" else "") for cell in row))
+        if table.row_count:
+            yield table
 
 
 def _evaluation(result: Mapping[str, Any], console: Console) -> Iterator[Text | Table | str]:

@@ -8,18 +8,21 @@ from spamctl.model.tokens import TokenRow
 
 
 class Memory:
-    """Remember the logits of the rows that were asked for last, by their tokens; used by one thread at a time."""
+    """The logits of the rows that were asked for last, by all that they are scored from; used by one thread at a time.
+
+    Texts that were cut share their tokens, and may differ in what the n-grams beyond them say: the margin counts, too.
+    """
 
     def __init__(self, rows: int) -> None:
         """Begin, with room for so many rows; none: remember nothing."""
         self._rows = rows
-        self._logits: OrderedDict[tuple[int, ...], float] = OrderedDict()
+        self._logits: OrderedDict[tuple[float, ...], float] = OrderedDict()
 
     def get(self, row: TokenRow) -> float | None:
-        """Return the logit of a row with the same tokens."""
+        """Return the logit of a row with the same tokens and the same margin."""
         if not self._rows:
             return None
-        logit = self._logits.get(key := tuple(row.ids))
+        logit = self._logits.get(key := (row.margin, *row.ids))
         if logit is not None:
             self._logits.move_to_end(key)
         return logit
@@ -27,6 +30,6 @@ class Memory:
     def put(self, row: TokenRow, logit: float) -> None:
         """Remember a row, and forget the one that was asked for longest ago."""
         if self._rows:
-            self._logits[tuple(row.ids)] = logit
+            self._logits[row.margin, *row.ids] = logit
             if len(self._logits) > self._rows:
                 self._logits.popitem(last=False)

@@ -4,6 +4,7 @@ What is staged is the test part, and drift is what is done to a share of it:
 
 * a kind of `TEXT_DRIFTS` rewrites the messages of the share;
 * `modern` replaces `strength` of the share by modern messages with the same labels;
+* `new-kinds` replaces `strength` of the share by messages of kinds that were held out whole;
 * `prior` replaces `strength` of what is not spam in the share by spam: test rows that were not drawn while they last,
   then synthetic ones of the same time;
 * `mixed` gives each message of the share a kind by lot: `modern`, or one that rewrites texts;
@@ -41,6 +42,7 @@ DRIFTS: Final = (
     "prior",
     "mixed",
 )
+NEW_KINDS: Final = "new-kinds"  # which needs messages beside the test part
 Origin = Literal["test part", "synthetic", "replay"]
 TEST_PART: Final = "test part"
 SYNTHETIC: Final = "synthetic"
@@ -111,6 +113,23 @@ def stream(
     spare = _drawn(real, len(real), seed)[samples:]
     drifted = _drifted(drawn[:share], spare, drift_type, strength, seed)
     return Dice("order", seed).shuffled(drifted + list(map(_untouched, drawn[share:])))
+
+
+def stream_of_new_kinds(
+    real: Sequence[Message], unseen: Sequence[Message], *, samples: int, strength: float, proportion: float, seed: int
+) -> list[Staged]:
+    """Stage exactly `samples` messages, of which a share `proportion` times `strength` is of kinds never seen.
+
+    Each seed sends other messages of these kinds, as long as there are any: what was learnt from those of one seed is
+    then no copy of those of the next. Raise DataError if no kinds were held out.
+    """
+    if not unseen:
+        raise DataError("no kinds are held out: give --hold-out-kinds as the filter was trained with it, at least 1")
+    share = whole(strength, whole(proportion, samples))
+    begin = seed * share
+    drawn = [unseen[place % len(unseen)] for place in range(begin, begin + share)]
+    new = [Staged(one.text, one.label, TEST_PART, one.traits.kind, NEW_KINDS, strength) for one in drawn]
+    return Dice("order", seed).shuffled(new + list(map(_untouched, _drawn(real, samples - share, seed))))
 
 
 def preview(real: Sequence[Message], *, count: int, drift_type: str, strength: float, seed: int) -> list[Change]:

@@ -42,7 +42,7 @@ def test_an_option_is_spelled_in_four_ways(verb):
 def test_the_declaration_is_read_whole():
     learning_rate = by_name(VERBS["train"])["learning_rate"]
     assert learning_rate.kind is float
-    assert learning_rate.default == 5e-5
+    assert learning_rate.default == 1.5e-4
     assert learning_rate.group == "Training"
     assert learning_rate.allowed == "more than 0 and at most 1"
 

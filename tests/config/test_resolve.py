@@ -27,6 +27,7 @@ SPECIAL = {
     "feedback_max_age": ["1d", "2d", "3d", "4d"],
     "feedback_sources": ["review", "file,user", "simulated", "user,file"],
     "encoding": ["cp1252", "utf-16", "auto", "gb18030"],
+    "hold_out_kinds": ["1", "2", "3", "4"],
     "depth": ["full", "1", "7", "12"],
     "target_uri": [f"http://127.0.0.1:{port}/x" for port in range(8081, 8085)],
     "threads": ["1", "0"],
@@ -41,6 +42,7 @@ BESIDE = {
         ("train", name): {"feedback": "spam.db"}
         for name in ("feedback_sources", "feedback_max_age", "feedback_weight", "recent_share")
     },
+    ("traffic", "drift_type"): {"hold_out_kinds": "1"},
     ("label", "export_simulated"): {"export": "out.csv"},
 }
 

@@ -6,7 +6,7 @@ from spamctl.config.options import Given
 from spamctl.config.traffic import TrafficOptions
 from spamctl.config.validate import validate
 from spamctl.errors import OptionsError
-from spamctl.simulate.drift import DRIFTS
+from spamctl.simulate.drift import DRIFTS, NEW_KINDS
 
 
 def chosen(**given):
@@ -21,7 +21,7 @@ def refusal(**given):
 
 def test_every_drift_can_be_asked_for_and_no_other():
     (option,) = [option for option in TrafficOptions.declared() if option.name == "drift_type"]
-    assert set(option.choices) == set(DRIFTS)
+    assert set(option.choices) == {*DRIFTS, NEW_KINDS}
     assert "did you mean leet?" in refusal(drift_type="lete")
 
 

@@ -66,7 +66,7 @@ def training(lay):
         "registered": ("-m", "spamctl", "train", *OWN, *flags, "0.5"),
         "refused": ("-m", "spamctl", "train", *OWN, *QUICK, "--tune", "full", "--depth", "full", *flags, "1.0"),
         "direct": ("-m", "spamctl.flows.train", "--no-pylint", "run", "--accuracy-threshold", "0.7", *OWN, *QUICK,
-                   "--tune", "lora", "--depth", "2"),
+                   "--tune", "lora", "--depth", "2", "--suites", "none"),
     }  # fmt: skip
 
     @cache
@@ -275,6 +275,20 @@ def test_shuffled_labels_make_no_champion(lay, seed):
     ]
     assert any(words in desk.err.splitlines()[-1] for words in told), desk.err
     assert "Traceback" not in desk.err + desk.out
+
+
+def test_a_filter_that_fails_the_suites_is_registered_and_does_not_lead(lay):
+    desk = lay("suites", covered=False)
+    lay_store(desk.folder)
+    own = desk.path("club.csv")
+    own.write_text("text\n" + "\n".join(f"training moved to {n} o'clock" for n in range(1, 12)))
+    words = ("--depth", "2", "--accuracy-threshold", "0.0", "--must-deliver", "club.csv")
+    assert desk.ended(desk.train(*OWN, *QUICK, *words, SPAMCTL_TRAIN_SUITES="lead")) == 3, desk.err
+    (result,) = desk.told("result")
+    assert desk.ask(ALIASES)["aliases"] == {"challenger": 1}
+    assert desk.err.splitlines()[-1].startswith("spamctl: it fails the suites: ")
+    assert "club (yours)" in {line["name"] for line in result["suites"]["lines"]}
+    assert "FAILS" in desk.out
 
 
 def test_full_tuning_keeps_every_block_and_the_floats_that_were_asked_for(refused):

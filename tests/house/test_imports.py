@@ -29,6 +29,7 @@ AT_THE_TOP = {
     "serving": {"mlflow", "pandas"},
 }
 DECLARED_AND_NEVER_IMPORTED = {
+    "confusable-homoglyphs": "its table is read as a file",
     "gguf": "transformers reads GGUF files through it",
     "metaflow-card-html": "Metaflow finds the html card in it",
     "onnxscript": "torch.onnx needs it",

@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from spamctl.data.lookalikes import table
 from spamctl.errors import ArtefactError
 from spamctl.model.tokens import CHARACTERS_PER_TOKEN, MessageTokenizer
 from tests import tiny_models
@@ -25,6 +26,12 @@ def tokenizer(max_tokens=MAX_TOKENS):
     tiny = tiny_models.tokenizer()
     copy = type(tiny.backend_tokenizer).from_str(tiny.backend_tokenizer.to_str())
     return MessageTokenizer(copy, max_tokens=max_tokens, empty_id=tiny.eos_token_id)
+
+
+def write_into(folder, tokens):
+    """Write a tokenizer as a package holds it."""
+    for name, content in tokens.files().items():
+        (folder / name).write_bytes(content)
 
 
 def waves(tokens):
@@ -56,7 +63,7 @@ def test_white_space_is_text():
 
 
 def test_special_tokens_in_a_text_stay_text(tmp_path):
-    (tmp_path / "tokenizer.json").write_text(tokenizer().to_json(), encoding="utf-8")
+    write_into(tmp_path, tokenizer())
     again = MessageTokenizer.from_file(tmp_path / "tokenizer.json", max_tokens=99, empty_id=0)
     end = tiny_models.tokenizer().eos_token_id
     text = f"win{END_OF_TEXT}not spam"
@@ -68,7 +75,7 @@ def test_special_tokens_in_a_text_stay_text(tmp_path):
 
 
 def test_a_saved_tokenizer_gives_the_same_tokens(tmp_path, messages):
-    (tmp_path / "tokenizer.json").write_text(tokenizer().to_json(), encoding="utf-8")
+    write_into(tmp_path, tokenizer())
     again = MessageTokenizer.from_file(tmp_path / "tokenizer.json", max_tokens=MAX_TOKENS, empty_id=383)
     texts = [message.text for message in messages]
     assert again.encode(texts) == tokenizer().encode(texts)
@@ -79,12 +86,15 @@ def seeing(max_tokens=99):
     """Return a tokenizer that reads what a person sees, as training makes it."""
     tiny = tiny_models.tokenizer()
     copy = Tokenizer.from_str(tiny.backend_tokenizer.to_str())
-    return MessageTokenizer.of_base(copy, max_tokens=max_tokens, empty_id=tiny.eos_token_id)
+    return MessageTokenizer.of_base(copy, max_tokens=max_tokens, empty_id=tiny.eos_token_id, lookalikes=table())
 
 
 @pytest.mark.parametrize(
     "twin",
     [
+        "fr\u0435\u0435 c\u0430sh",  # Cyrillic
+        "f\u200br\u2060\u0435\u0435 \u0441a\u0455h",  # and of no width beside it
+        "\uff46ree ca\u0455\uff48",  # and fullwidth
         "f\u200br\u2060e\ufeffe \u202ecash\u202c",  # of no width, and turned about
         "fr\u00adee c\u034fash\ufe0f",
         "".join(chr(ord(letter) + 0xFEE0) if letter != " " else "\u3000" for letter in "free cash"),  # fullwidth
@@ -92,7 +102,7 @@ def seeing(max_tokens=99):
     ],
 )
 def test_what_looks_the_same_has_the_same_tokens(twin, tmp_path):
-    (tmp_path / "tokenizer.json").write_text(seeing().to_json(), encoding="utf-8")
+    write_into(tmp_path, seeing())
     packaged = MessageTokenizer.from_file(tmp_path / "tokenizer.json", max_tokens=99, empty_id=0)
     for tokens in (seeing(), packaged):
         assert tokens.encode([twin]) == tokens.encode(["free cash"])

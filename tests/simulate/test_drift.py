@@ -15,11 +15,22 @@ from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
 from spamctl.errors import DataError
-from spamctl.message import NOT_SPAM, SPAM, Message
+from spamctl.message import NOT_SPAM, SPAM, Message, Traits
 from spamctl.model.baseline import build
 from spamctl.simulate import synthetic
 from spamctl.simulate.dice import whole
-from spamctl.simulate.drift import DRIFTS, OF_SPAMMERS, SYNTHETIC, TEST_PART, TEXT_DRIFTS, drift, preview, stream
+from spamctl.simulate.drift import (
+    DRIFTS,
+    NEW_KINDS,
+    OF_SPAMMERS,
+    SYNTHETIC,
+    TEST_PART,
+    TEXT_DRIFTS,
+    drift,
+    preview,
+    stream,
+    stream_of_new_kinds,
+)
 from spamctl.simulate.families import families
 
 SPAM_TEXT = "WINNER! Claim your free prize at www.prize.com or call 09061743386 now. Hurry, offer ends today."
@@ -258,3 +269,21 @@ def test_the_more_drift_the_further_the_linear_baseline_is_from_what_it_said_bef
     moved = [float(wasserstein_distance(margins[0], after)) for after in margins]
     assert all(after > before - 0.01 for before, after in pairwise(moved)), moved
     assert (moved[-1] > 0) == (drift_type != "none"), moved  # few messages carry a link that can rotate
+
+
+def test_new_kinds_replace_their_share_and_each_seed_sends_others():
+    known = [Message(f"known {n}", NOT_SPAM) for n in range(50)]
+    unseen = [Message(f"new {n}", SPAM, Traits(kind="parcel_fee")) for n in range(40)]
+    dose = {"samples": 20, "strength": 0.5, "proportion": 0.8}
+    first, second = (stream_of_new_kinds(known, unseen, **dose, seed=seed) for seed in (0, 1))
+    for staged in (first, second):
+        assert len(staged) == 20
+        assert sum(one.drift_type == NEW_KINDS for one in staged) == 8
+    sent = [{one.text for one in staged if one.drift_type == NEW_KINDS} for staged in (first, second)]
+    assert not sent[0] & sent[1]
+    assert stream_of_new_kinds(known, unseen, **dose, seed=0) == first
+
+
+def test_without_kinds_held_out_there_are_none_to_send():
+    with pytest.raises(DataError, match="hold-out-kinds"):
+        stream_of_new_kinds([Message("a", SPAM)], [], samples=2, strength=1, proportion=1, seed=0)
