@@ -25,7 +25,6 @@ PATIENCE_S = 5.0
 WAL_LIMIT = 4 * 2**20  # bytes that SQLite's write-ahead log keeps once it was copied into the database
 _CHECK_S = 1.5  # a damaged page that is not found by then is found when it is read
 _RETRY_S = 0.05
-_FOLD_MS = 100  # for which a copy may keep writers waiting; between two of them they have their turn
 _FOLD_AGAIN_S = 0.2
 _BEGIN = "spamctl_begin"
 _LIBPQ: dict[str, Any] = {
@@ -109,12 +108,9 @@ def fold_log(store: Store, patience_s: float = 0.0) -> bool:
     while store.address.file and log.exists() and log.stat().st_size:
         try:
             with store.bare.connect() as connection:
-                before = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
-                connection.exec_driver_sql(f"PRAGMA busy_timeout = {_FOLD_MS}")
-                try:
-                    busy, *_ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
-                finally:
-                    connection.exec_driver_sql(f"PRAGMA busy_timeout = {before}")
+                connection.detach()  # it is not lent again with so little patience
+                connection.exec_driver_sql("PRAGMA busy_timeout = 100")  # milliseconds for which writers may wait
+                busy, *_ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
         except DBAPIError:  # a disk that is full, a file that is gone: who writes next says so
             return False
         if busy and time.monotonic() >= deadline:
