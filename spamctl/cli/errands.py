@@ -38,11 +38,11 @@ def forget(flags: Flags, *, uuid: MaybeUuid = "") -> int:
     """Remove a row, or many, for good; exit 1 if something of them could not be reached, or was not found."""
     from spamctl.config.resolve import resolve
 
-    wished = [flags["older_than"] not in (None, "never"), flags["matching"] not in (None, "none"), bool(uuid)]
-    if uuid and sum(wished) > 1:
-        raise UsageError("a uuid, --older-than and --matching name different rows; give one of them")
     chosen = resolve(ForgetOptions, flags, config=None, environ=os.environ, folder=Path.cwd()).options
-    if not uuid and (chosen.older_than, chosen.matching) == ("never", "none"):
+    named = (chosen.older_than, chosen.matching) != ("never", "none")  # by a flag, or by a variable
+    if uuid and named:
+        raise UsageError("a uuid, --older-than and --matching name different rows; give one of them")
+    if not uuid and not named:
         raise UsageError("forget: nothing is named: give a uuid, --older-than 90d or --matching FILE")
     return _run(ForgetOptions, flags, uuid=uuid)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def forget(store: Store, asked: Mapping[str, Any]) -> dict[str, Any] | None:
     """Do what was asked for, and tell it: counts, places, what is left where; None if a single uuid names no row.
 
-    Raises UsageError if nothing was asked for, or the file of wishes cannot be read.
+    Raises UsageError if the file of wishes cannot be read.
     """
     wishes: list[str] = []
     if asked["older_than"] != "never":
@@ -58,8 +58,6 @@ def _wishes(asked: Mapping[str, Any]) -> list[str]:
     """Return the uuids and texts that are asked for; a blank line is none."""
     if asked["uuid"]:
         return [canonical_uuid(asked["uuid"]) or ""]  # an empty one names no row
-    if asked["matching"] == "none":
-        raise UsageError("which message? give its uuid, --older-than 90d, or --matching FILE")
     try:
         lines = Path(asked["matching"]).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
