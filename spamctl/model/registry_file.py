@@ -18,13 +18,29 @@ LATEST = "latest"
 ALIASES = (CHAMPION, CHALLENGER)
 PATIENCE = 5.0  # seconds
 ARTEFACTS = "mlruns"
-# Where MLflow keeps the absolute places of artefacts: table, key, column.
-PLACES = (
-    ("experiments", "experiment_id", "artifact_location"),
-    ("runs", "run_uuid", "artifact_uri"),
-    ("logged_models", "model_id", "artifact_location"),
-    ("model_versions", "rowid", "storage_location"),
-)
+# Where MLflow keeps the absolute places of artefacts, by table: how to read each row's key, its place and whether
+# `:experiment` is about to write there, and how to write a place. No statement is put together from parts.
+PLACES = {
+    "experiments": (
+        "SELECT experiment_id, artifact_location, name = :experiment FROM experiments WHERE artifact_location != ''",
+        "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?",
+    ),
+    "runs": (
+        (
+            "SELECT run_uuid, artifact_uri, status != 'FINISHED' AND experiment_id IN "
+            "(SELECT experiment_id FROM experiments WHERE name = :experiment) FROM runs WHERE artifact_uri != ''"
+        ),
+        "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?",
+    ),
+    "logged_models": (
+        "SELECT model_id, artifact_location, 0 FROM logged_models WHERE artifact_location != ''",
+        "UPDATE logged_models SET artifact_location = ? WHERE model_id = ?",
+    ),
+    "model_versions": (
+        "SELECT rowid, storage_location, 0 FROM model_versions WHERE storage_location != ''",
+        "UPDATE model_versions SET storage_location = ? WHERE rowid = ?",
+    ),
+}
 MOVE = "bring that folder back, or lay the mlruns that was beside mlflow.db beside it again"
 
 logger = logging.getLogger(__name__)
@@ -77,10 +93,8 @@ def adopt(file: Path, experiment: str = "") -> str:
         database.execute("BEGIN IMMEDIATE")
         moved = _moved(database, experiment, file.parent)  # another process may have been first
         for place, there in moved:
-            key, column = next(names[1:] for names in PLACES if names[0] == place.table)
             told = there.as_uri() if place.told.startswith("file:") else str(there)
-            statement = f"UPDATE {place.table} SET {column} = ? WHERE {key} = ?"  # noqa: S608 - names of our own
-            database.execute(statement, (told, place.key))
+            database.execute(PLACES[place.table][1], (told, place.key))
         database.execute("COMMIT")
     before = sorted({str(place.path).removesuffix(f"/{there.relative_to(file.parent)}") for place, there in moved})
     said = f"this folder was moved or copied from {', '.join(before)}: {file.name} now means the {ARTEFACTS} beside it"
@@ -150,15 +164,9 @@ def _has(database: sqlite3.Connection, table: str) -> bool:
 
 def _places(database: sqlite3.Connection, experiment: str) -> Iterator[Place]:
     """Yield every place that a registry names; what `experiment` writes next goes to its own and to its open runs'."""
-    written = {
-        "experiments": "name = :experiment",
-        "runs": "status != 'FINISHED' AND experiment_id IN "
-        "(SELECT experiment_id FROM experiments WHERE name = :experiment)",
-    }
-    for table, key, column in PLACES:
+    for table, (read, _) in PLACES.items():
         if _has(database, table):
-            statement = f"SELECT {key}, {column}, {written.get(table, '0')} FROM {table} WHERE {column} != ''"  # noqa: S608
-            for found, told, is_written in database.execute(statement, {"experiment": experiment}):
+            for found, told, is_written in database.execute(read, {"experiment": experiment}):
                 yield Place(table, found, told, bool(is_written))
 
 

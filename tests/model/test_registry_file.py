@@ -42,8 +42,8 @@ def places(folder):
     with closing(sqlite3.connect(folder / "mlflow.db")) as database:
         return [
             told
-            for table, _, column in registry_file.PLACES
-            for (told,) in database.execute(f"SELECT {column} FROM {table}")
+            for read, _ in registry_file.PLACES.values()
+            for _, told, _ in database.execute(read, {"experiment": "spam"})
         ]
 
 
