@@ -87,9 +87,9 @@ def test_what_is_nearest_to_a_threshold_is_chosen_on_either_side_of_it():
 
 
 @pytest.mark.parametrize(("family", "graph"), FAMILIES.items())
-def test_a_package_holds_four_files_and_no_message_of_ours(family, graph):
+def test_a_package_holds_five_files_and_no_message_of_ours(family, graph):
     package = trained.packaged(family, "auto")
-    assert package.files.keys() == {"manifest.json", "model.bin", graph, "tokenizer.json"}
+    assert package.files.keys() == {"manifest.json", "model.bin", graph, "tokenizer.json", "lookalikes.json"}
     for part in ("train", "validation", "test"):
         for message in getattr(trained.trained(family).parts, part)[:20]:
             told = json.dumps(message.text).encode()[1:-1]
