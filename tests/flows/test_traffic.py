@@ -149,8 +149,8 @@ def test_real_messages_are_of_the_test_part_and_keep_their_labels(done):
     assert dict(real) == {text: test[text] for text, _ in real}
 
 
-def test_the_table_and_the_card_tell_the_same(done, server):
-    desk, result, _ = done
+def test_the_table_and_the_card_tell_the_same(done):
+    desk, result, server = done
     for words in (f"All {SAMPLES} messages were answered", "95 % interval", "test part of", "mixed, strength 0.5"):
         assert words in desk.out
     assert desk.out.rstrip().endswith(f"Next: spamctl label --source truth --target-uri {server.database}")
