@@ -14,6 +14,7 @@ from spamctl.model.journal import Opening
 from spamctl.model.registry import FEEDBACK_TAG, Record, git_commit
 
 Values = Mapping[str, Any]
+_DATASETS = {"sms-spam": "sms", "everyday": "everyday"}  # what a file of one's own is called is nobody's business
 SHOWN = ("dataset", "medium", "language")  # of a table by kind, in a terminal; all views are among the files of a run
 
 
@@ -118,7 +119,9 @@ def record(options: Values, run: Values, pictures: Mapping[str, bytes]) -> Recor
             },
         },
         dataset=(
-            ",".join(map(without_folder, options["dataset"].split(","))),
+            " and ".join(
+                dict.fromkeys(_DATASETS.get(name.strip(), "own file") for name in options["dataset"].split(","))
+            ),
             run["corpus"]["origin"],
             run["corpus"]["sha256"],
         ),
