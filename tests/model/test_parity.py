@@ -40,7 +40,7 @@ def test_a_graph_that_reads_padding_is_refused(tmp_path, flaw):
 
 
 def test_a_score_that_moves_is_refused_though_no_verdict_changes(tmp_path):
-    proof = proof_of(engine_of(tmp_path, tiny_packages.PADS_IN_THE_MEAN, scale=0.01, threshold=0.0))
+    proof = proof_of(engine_of(tmp_path, tiny_packages.PADS_IN_THE_MEAN, scale=0.01, threshold=1e-9))
     assert proof.changed == 0
     assert proof.max_delta > parity.TOLERANCE
     with pytest.raises(ArtefactError, match="batching changes 0 of 150 verdicts"):

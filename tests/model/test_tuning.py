@@ -118,9 +118,9 @@ def test_a_frozen_pass_in_sixteen_bits_learns_as_well(model_folder, tmp_path):
     [
         (
             "last-block",
-            ["frozen blocks, training", "frozen blocks, validation", "features of the probe", "fine-tuning"],
+            ["frozen blocks, training", "frozen blocks, validation", "features of the probe", "head", "fine-tuning"],
         ),
-        ("full", ["features of the probe", "fine-tuning"]),
+        ("full", ["features of the probe", "head", "fine-tuning"]),
     ],
 )
 def test_every_task_tells_its_progress_to_the_end(tiny_llama, tmp_path, how, tasks):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from spamctl.model import tracking
+from spamctl.model import registry_file, tracking
 from spamctl.model.artefact import digest
 from spamctl.serving import follow
 from spamctl.serving.follow import BEAT, LATE_S, Follower, Pulse, Wish, following, read_releases
@@ -39,6 +39,7 @@ def store(tmp_path_factory):
 def here(store, tmp_path, monkeypatch):
     """Stand in a copy of the folder."""
     shutil.copytree(store, tmp_path, dirs_exist_ok=True)
+    registry_file.adopt(tmp_path / "mlflow.db")  # whoever opens a copied registry first changes it
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     return Path("releases.json")
