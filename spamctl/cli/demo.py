@@ -115,11 +115,10 @@ def _play(play: Play, options: DemoOptions, variables: Mapping[str, str]) -> Non
     new_kinds = "everyday" in options.dataset.split(",")
     sources: dict[str, object] = {"dataset": options.dataset} | ({"hold_out_kinds": 1} if new_kinds else {})
     words = " --hold-out-kinds 1" if new_kinds else ""
-    # A filter that was never shown some kinds need not pass suites that ask for them: they are only shown.
-    training = sources | {"base_model": options.base_model, "accuracy_threshold": THRESHOLD, "suites": "show"}
+    training = sources | {"base_model": options.base_model, "accuracy_threshold": THRESHOLD}
     first = play.act(
         "Train a filter",
-        f"spamctl train --accuracy-threshold {THRESHOLD}{words} --suites show",
+        f"spamctl train --accuracy-threshold {THRESHOLD}{words}",
         lambda: _train(play, training),
     )
     again = training | {"feedback": "spam.db", "depth": first["depth"]}  # as deep: only what it learnt may differ
@@ -130,7 +129,7 @@ def _play(play: Play, options: DemoOptions, variables: Mapping[str, str]) -> Non
         after = _round(play, sending, "drifted messages", **drifted, seed=1, failing=True)
         play.act(
             "Learn from the labels",
-            f"spamctl train --feedback spam.db --depth {first['depth']}{words} --suites show",
+            f"spamctl train --feedback spam.db --depth {first['depth']}{words}",
             lambda: _retrain(play, again, address),
         )
         at_last = _round(play, sending, "drifted messages again", **drifted, seed=2, failing=None)

@@ -164,7 +164,7 @@ class TrainOptions(Options):
         "point", "Compare the measured accuracy, or the lower end of its 95 % interval.", group="Gate"
     )
     suites: Literal["lead", "show", "none"] = option(
-        "lead", "Suites decide whether a version may lead, are only shown, or are not run.", group="Gate"
+        "show", "Suites decide whether a version may lead, are only shown, or are not run.", group="Gate"
     )
     must_deliver: str = option(
         "none", "File of messages of yours that must be delivered: one more line of that suite.", group="Gate"
