@@ -152,7 +152,7 @@ class TrainOptions(Options):
         group="Engine",
     )
     int8_tolerance: Annotated[float, Ge(0), Le(1)] = option(
-        0.01,
+        0.02,
         "Largest fall in ROC-AUC, and largest share of verdicts changed, that int8 may cost on validation messages.",
         group="Engine",
     )
