@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from spamctl.data import families
 from spamctl.message import Message
 from spamctl.model import calibration, linear_expert
 from spamctl.model.calibration import Bools, Floats
@@ -44,9 +45,8 @@ def measure(messages: Sequence[Message], probe_logits: Sequence[float], *, seed:
     """
     truth = np.array([message.is_spam for message in messages], bool)
     counts = linear_expert.counts_of([message.text for message in messages])
-    groups = [message.traits.family or message.text for message in messages]
     margins = np.empty(len(messages))
-    for fit, held_out in folds(truth, seed, groups):
+    for fit, held_out in folds(truth, seed, families.groups(messages)):
         expert = linear_expert.fit(counts[fit], truth[fit])
         margins[held_out] = linear_expert.margins(expert, [messages[row].text for row in held_out])
     lines = {"language model": np.asarray(probe_logits, np.float64), "n-grams": margins}
