@@ -55,11 +55,7 @@ def read_corpus(request: CorpusRequest, *, may_ask: bool = True) -> Corpus:
     With `may_ask` false no archive is asked for a fuller copy: what is on this machine will do.
     """
     if request.dataset == SMS_SPAM:
-        if replace(request, bad_rows="refuse") != CorpusRequest():
-            raise DataError(
-                "--text-column, --label-column, --spam-label, --no-header and --encoding describe a file, and "
-                "--dataset is sms-spam: leave them out, or give --dataset a file"
-            )
+        refuse_description(request)
         copy = find_sms_spam(may_ask=may_ask)
         corpus = _corpus(copy.rows(), request, copy.origin)
         sha256 = hashlib.sha256(copy.content).hexdigest()
@@ -73,6 +69,15 @@ def read_corpus(request: CorpusRequest, *, may_ask: bool = True) -> Corpus:
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return replace(corpus, sha256=sha256, notes=reading.notes + corpus.notes)
+
+
+def refuse_description(request: CorpusRequest) -> None:
+    """Refuse what describes a file, since `request.dataset` names none; raise DataError."""
+    if replace(request, dataset=SMS_SPAM, bad_rows="refuse") != CorpusRequest():
+        raise DataError(
+            "--text-column, --label-column, --spam-label, --no-header and --encoding describe a file, and "
+            f"--dataset is {request.dataset}: leave them out, or give --dataset a file"
+        )
 
 
 def _corpus(rows: Iterable[Row], request: CorpusRequest, origin: str) -> Corpus:

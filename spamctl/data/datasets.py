@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from spamctl.data.cleaning import clean
-from spamctl.data.corpus import Corpus, CorpusRequest, read_corpus
+from spamctl.data.corpus import Corpus, CorpusRequest, read_corpus, refuse_description
 from spamctl.data.duplicates import keep_distinct
 from spamctl.data.everyday import EVERYDAY, read_everyday
 from spamctl.data.sms_spam import SMS_SPAM
@@ -49,8 +49,9 @@ def read_datasets(request: CorpusRequest, *, may_ask: bool = True) -> Corpus:
     in `read_corpus`.
     """
     wanted = names(request.dataset)
-    described = request if any(name not in BUNDLED for name in wanted) else None
-    parts = [_read(name, described or request, may_ask=may_ask) for name in wanted]
+    if all(name in BUNDLED for name in wanted):
+        refuse_description(request)
+    parts = [_read(name, request, may_ask=may_ask) for name in wanted]
     return parts[0] if len(parts) == 1 else _joined(parts)
 
 
@@ -78,7 +79,7 @@ def _read(name: str, request: CorpusRequest, *, may_ask: bool) -> Corpus:
     if name == EVERYDAY:
         return _everyday()
     if name == SMS_SPAM:
-        found = read_corpus(CorpusRequest(SMS_SPAM) if request.dataset != name else request, may_ask=may_ask)
+        found = read_corpus(CorpusRequest(SMS_SPAM), may_ask=may_ask)
         about = _SMS_TRAITS
     else:
         found = read_corpus(replace(request, dataset=name), may_ask=may_ask)

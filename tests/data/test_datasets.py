@@ -72,6 +72,12 @@ def test_what_describes_a_file_is_said_of_the_files_alone(tmp_path):
         read_datasets(CorpusRequest("sms-spam", text_column="body"))
 
 
+@pytest.mark.parametrize("dataset", ["everyday", "sms-spam,everyday", "sms-spam"])
+def test_what_describes_a_file_is_refused_where_no_file_is_named(dataset):
+    with pytest.raises(DataError, match=rf"describe a file, and --dataset is {dataset}: leave them out"):
+        read_datasets(CorpusRequest(dataset, text_column="sms"), may_ask=False)
+
+
 def test_the_split_leaks_nothing_and_keeps_border_rows_to_train(both):
     parts = split(both.messages)
     assert leakage(parts) == {"exact": 0, "masked": 0}
