@@ -126,13 +126,14 @@ def log_model(run_id: str, files: Files) -> str:
         Path(place, PACKAGE).mkdir()
         artefact.write(files, Path(place, PACKAGE))
         shutil.copy(PACKAGE_FOLDER / "serving" / "entry.py", place)
+        shutil.copytree(PACKAGE_FOLDER, Path(place, "spamctl"), ignore=shutil.ignore_patterns("bundled", "__pycache__"))
         # Else MLflow notes this machine's paths, takes a uv.lock along, and keeps compiled code.
         with contextlib.chdir(place), _no_bytecode():
             logged = mlflow.pyfunc.log_model(
                 name="model",
                 python_model="entry.py",
                 artifacts={PACKAGE: PACKAGE},
-                code_paths=[str(PACKAGE_FOLDER)],
+                code_paths=["spamctl"],  # without the bundled messages: serving needs none
                 signature=signature,
                 input_example=(pd.DataFrame({"text": [EXAMPLE]}), {"data_capture": False}),  # an example is no traffic
                 pip_requirements=requirements(files),
