@@ -59,6 +59,7 @@ class Manifest:
     threshold: Annotated[float, Gt(0), Lt(1)]
     golden: Annotated[tuple[Golden, ...], MinLen(1), MaxLen(MOST_GOLDEN)]
     about: dict[str, Any]
+    tail_tokens: Annotated[int, Ge(0), Le(MOST_TOKENS)] = 0  # of the window, for the end of a message that is cut
 
     @property
     def golden_verdicts(self) -> set[bool]:

@@ -50,7 +50,10 @@ class Engine:
         self.manifest: Manifest = artefact.verify(folder, registered)
         self.digest = artefact.digest(folder)
         self.tokenizer = MessageTokenizer.from_file(
-            folder / TOKENIZER, max_tokens=self.manifest.max_tokens, empty_id=self.manifest.empty_id
+            folder / TOKENIZER,
+            max_tokens=self.manifest.max_tokens,
+            empty_id=self.manifest.empty_id,
+            tail_tokens=self.manifest.tail_tokens,
         )
         self._calibration = Calibration(self.manifest.slope, self.manifest.intercept)
         self._turn, self._counting = threading.Lock(), threading.Lock()

@@ -83,7 +83,10 @@ def package(
     `train` are token ids of training rows, which calibrate int8; everything else is chosen on validation rows, scored
     by the engine that serves.
     """
-    draft = Manifest(FLOAT32, PRECISION, tokenizer.max_tokens, tokenizer.empty_id, 1.0, 0.0, 0.5, NOT_YET, about)
+    draft = Manifest(
+        FLOAT32, PRECISION, tokenizer.max_tokens, tokenizer.empty_id, 1.0, 0.0, 0.5, NOT_YET, about,
+        tail_tokens=tokenizer.tail_tokens,
+    )  # fmt: skip
     parts = tokenizer.files()
     yield Tick("export", 0, 4, "parts")
     export = exporter(classifier, train, tokenizer.max_tokens)

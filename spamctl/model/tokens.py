@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from tokenizers import Regex, Tokenizer, normalizers
+from tokenizers import Encoding, Regex, Tokenizer, normalizers
 
 from spamctl.data.cleaning import UNSEEN, clean
 from spamctl.data.lookalikes import fold
@@ -18,6 +18,7 @@ from spamctl.model.ngrams import NgramExpert
 # A token seldom spans more characters; text beyond this is cut before it is tokenised: 10 MB cost no more than a page.
 # Of a long text, what is drawn as nothing goes before it is cut: else enough of it would push all words out of sight.
 CHARACTERS_PER_TOKEN = 32
+TAIL_SHARE = 0.25  # of the window that the end of a long message gets: what a mail wants often stands there
 TOKENIZER = "tokenizer.json"
 LOOKALIKES = "lookalikes.json"
 NGRAMS = "ngrams.bin"
@@ -43,16 +44,26 @@ class TokenRow:
 
 
 class MessageTokenizer:
-    """Clean, tokenise and cut messages; special tokens written inside a text stay plain text."""
+    """Clean, tokenise and cut messages; special tokens written inside a text stay plain text.
+
+    A message of more than `max_tokens` keeps its beginning and its last `tail_tokens`, without what is in between.
+    """
 
     def __init__(
-        self, tokenizer: Tokenizer, *, max_tokens: int, empty_id: int, lookalikes: Mapping[str, str] = NO_TWINS
+        self,
+        tokenizer: Tokenizer,
+        *,
+        max_tokens: int,
+        empty_id: int,
+        tail_tokens: int = 0,
+        lookalikes: Mapping[str, str] = NO_TWINS,
     ) -> None:
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_tokens)
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
         self.max_tokens = max_tokens
+        self.tail_tokens = tail_tokens
         self.empty_id = empty_id
         self.lookalikes = lookalikes
         self.expert: NgramExpert | None = None
@@ -68,17 +79,18 @@ class MessageTokenizer:
         own = [tokenizer.normalizer] if tokenizer.normalizer else []
         seen = [normalizers.NFKC(), normalizers.Replace(Regex(_UNSEEN), ""), normalizers.NFKC()]  # marks may now meet
         tokenizer.normalizer = normalizers.Sequence([*seen, *own])
-        return cls(tokenizer, max_tokens=max_tokens, empty_id=empty_id, lookalikes=lookalikes)
+        tail = int(max_tokens * TAIL_SHARE)
+        return cls(tokenizer, max_tokens=max_tokens, empty_id=empty_id, tail_tokens=tail, lookalikes=lookalikes)
 
     @classmethod
-    def from_file(cls, path: Path, *, max_tokens: int, empty_id: int) -> MessageTokenizer:
+    def from_file(cls, path: Path, *, max_tokens: int, empty_id: int, tail_tokens: int = 0) -> MessageTokenizer:
         """Read a `tokenizer.json`, and the look-alikes beside it if any; raise ArtefactError if it is none."""
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
             raise ArtefactError(f"{path.name} is not a tokenizer: {error}") from error
         twins, ngrams = _read_twins(path.with_name(LOOKALIKES)), path.with_name(NGRAMS)
-        found = cls(tokenizer, max_tokens=max_tokens, empty_id=empty_id, lookalikes=twins)
+        found = cls(tokenizer, max_tokens=max_tokens, empty_id=empty_id, tail_tokens=tail_tokens, lookalikes=twins)
         found.expert = NgramExpert.from_bytes(ngrams.read_bytes()) if ngrams.is_file() else None
         return found
 
@@ -86,16 +98,32 @@ class MessageTokenizer:
         """Return one TokenRow a text, in order; a text without tokens becomes the end-of-text token alone."""
         limit = self.max_tokens * CHARACTERS_PER_TOKEN
         texts = [text if len(text) <= limit or text.isascii() else UNSEEN.sub("", text) for text in texts]
-        cleaned = [fold(clean(text[: 2 * limit]), self.lookalikes) for text in texts]
-        encodings = self._tokenizer.encode_batch([text[:limit] for text in cleaned])
+        cleaned = [fold(clean(self._ends(text, 2 * limit)), self.lookalikes) for text in texts]
+        encodings = self._tokenizer.encode_batch([self._ends(text, limit) for text in cleaned])
         return [
             TokenRow(
-                encoding.ids or [self.empty_id],
+                self._cut(encoding) or [self.empty_id],
                 bool(encoding.overflowing) or len(text) > limit or len(whole) > 2 * limit,
                 self.expert.margin(text) if self.expert else 0.0,
             )
             for encoding, text, whole in zip(encodings, cleaned, texts, strict=True)
         ]
+
+    def _ends(self, text: str, limit: int) -> str:
+        """Return a text of at most `limit` characters: its beginning, and its end where the window holds one."""
+        if len(text) <= limit:
+            return text
+        end = limit * self.tail_tokens // self.max_tokens
+        return text[: limit - end] + text[len(text) - end :]
+
+    def _cut(self, encoding: Encoding) -> list[int]:
+        """Return at most `max_tokens` ids; what the tokenizer puts around every message stays around it."""
+        if not (encoding.overflowing and self.tail_tokens):
+            return encoding.ids
+        opening, content, closing = _parts(encoding)
+        beyond = [one for part in encoding.overflowing for one in _parts(part)[1]]
+        kept = max(0, len(content) - self.tail_tokens)
+        return [*opening, *content[:kept], *[*content, *beyond][kept - len(content) :], *closing]
 
     def files(self) -> dict[str, bytes]:
         """Return the files of a package that hold this: `tokenizer.json`, look-alikes and n-grams if there are any."""
@@ -105,6 +133,15 @@ class MessageTokenizer:
         if self.expert:
             found[NGRAMS] = self.expert.to_bytes()
         return found
+
+
+def _parts(encoding: Encoding) -> tuple[list[int], list[int], list[int]]:
+    """Return the ids that the tokenizer puts before a text, those of the text, and those behind it."""
+    special = encoding.special_tokens_mask
+    if 0 not in special:
+        return encoding.ids, [], []
+    first, last = special.index(0), len(special) - special[::-1].index(0)
+    return encoding.ids[:first], encoding.ids[first:last], encoding.ids[last:]
 
 
 def _read_twins(path: Path) -> Mapping[str, str]:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 
 from spamctl.data.lookalikes import table
 from spamctl.errors import ArtefactError
@@ -207,3 +208,40 @@ def test_a_damaged_file_is_refused(tmp_path, content):
     (tmp_path / "tokenizer.json").write_bytes(content)
     with pytest.raises(ArtefactError, match=r"tokenizer\.json is not a tokenizer"):
         MessageTokenizer.from_file(tmp_path / "tokenizer.json", max_tokens=8, empty_id=0)
+
+
+@pytest.mark.parametrize("surrounded", [False, True], ids=["plain", "between special tokens"])
+def test_a_long_message_keeps_its_beginning_and_its_end(surrounded):
+    tokens, whole = seeing(MAX_TOKENS), seeing(999)
+    if surrounded:
+        for one in (tokens, whole):
+            end = ("<|end|>", tiny_models.tokenizer().eos_token_id)
+            one._tokenizer.post_processor = TemplateProcessing(single="<|end|> $A <|end|>", special_tokens=[end])  # noqa: SLF001
+    text = "".join(random.Random(0).choices(string.ascii_letters + "   ", k=300))
+    every, kept = whole.encode([text])[0].ids, tokens.encode([text])[0]
+    assert (len(kept.ids), kept.truncated) == (MAX_TOKENS, True)
+    tail = MAX_TOKENS // 4
+    behind = 1 if surrounded else 0
+    assert kept.ids == every[: MAX_TOKENS - tail - behind] + every[len(every) - tail - behind :]
+
+
+def test_the_end_of_ten_megabytes_is_read():
+    tokens = seeing(MAX_TOKENS)
+    started = time.process_time()
+    ids = tokens.encode(["spam " * (2 * 2**20) + "the very last words"])[0].ids
+    assert time.process_time() - started < 1
+    tail = MAX_TOKENS // 4
+    assert ids[-tail:] == seeing(999).encode(["spam the very last words"])[0].ids[-tail:]
+
+
+def test_a_package_of_before_reads_the_beginning_alone(tmp_path):
+    write_into(tmp_path, seeing(MAX_TOKENS))
+    read = {
+        tail: MessageTokenizer.from_file(
+            tmp_path / "tokenizer.json", max_tokens=MAX_TOKENS, empty_id=0, tail_tokens=tail
+        )
+        for tail in (0, MAX_TOKENS // 4)
+    }
+    text = "".join(random.Random(1).choices(string.ascii_letters + "   ", k=300))
+    assert read[0].encode([text])[0].ids == seeing(999).encode([text])[0].ids[:MAX_TOKENS]
+    assert read[MAX_TOKENS // 4].encode([text]) == seeing(MAX_TOKENS).encode([text])
