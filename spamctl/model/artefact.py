@@ -46,7 +46,11 @@ class Golden:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Say how a package is to be used: engine, window, calibration, threshold; `about` is for people."""
+    """Say how a package is to be used: engine, window, calibration, threshold, reach; `about` is for people.
+
+    `reach` is the novelty beyond which a message is unlike all that was trained on; None: every message is in reach, as
+    in packages of before it was measured.
+    """
 
     __pydantic_config__: ClassVar = STRICT
 
@@ -59,6 +63,7 @@ class Manifest:
     threshold: Annotated[float, Gt(0), Lt(1)]
     golden: Annotated[tuple[Golden, ...], MinLen(1), MaxLen(MOST_GOLDEN)]
     about: dict[str, Any]
+    reach: Probability | None = None
 
     @property
     def golden_verdicts(self) -> set[bool]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+
+if TYPE_CHECKING:
+    from spamctl.store.rows import Kept
 
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # where several workers write their figures; Prometheus's own name
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -30,6 +34,9 @@ class Metrics:
         )
         self.rows = Counter(
             "spamctl_rows", "Messages classified, by verdict and version.", ["verdict", "version"], registry=registry
+        )
+        self.out_of_reach = Counter(
+            "spamctl_out_of_reach_rows", "Messages unlike all that was trained on.", ["version"], registry=registry
         )
         self.seconds = Histogram(
             "spamctl_request_seconds", "Time from request to answer.", registry=registry, buckets=_SECONDS
@@ -64,10 +71,12 @@ class Metrics:
             multiprocess_mode="liveall",
         )
 
-    def count_verdicts(self, verdicts: Iterable[tuple[str, str]]) -> None:
+    def count_verdicts(self, verdicts: Iterable[Kept]) -> None:
         """Count the verdicts of one answer, each with the version that gave it."""
-        for classification, version in verdicts:
-            self.rows.labels(classification, version).inc()
+        for verdict in verdicts:
+            self.rows.labels(verdict.classification, verdict.model_version).inc()
+            if verdict.in_reach is False:
+                self.out_of_reach.labels(verdict.model_version).inc()
 
     def on_batch(self, rows: int, seconds: float) -> None:
         """Count one run of the engine."""
