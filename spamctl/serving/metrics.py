@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,15 +29,12 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
+        counter = functools.partial(Counter, registry=registry)
         self._served: tuple[str, str] | None = None
-        self.requests = Counter(
-            "spamctl_requests", "Requests by route and status.", ["route", "status"], registry=registry
-        )
-        self.rows = Counter(
-            "spamctl_rows", "Messages classified, by verdict and version.", ["verdict", "version"], registry=registry
-        )
-        self.out_of_reach = Counter(
-            "spamctl_out_of_reach_rows", "Messages unlike all that was trained on.", ["version"], registry=registry
+        self.requests = counter("spamctl_requests", "Requests by route and status.", ["route", "status"])
+        self.rows = counter("spamctl_rows", "Messages classified, by verdict and version.", ["verdict", "version"])
+        self.out_of_reach = counter(
+            "spamctl_out_of_reach_rows", "Messages unlike all that was trained on.", ["version"]
         )
         self.seconds = Histogram(
             "spamctl_request_seconds", "Time from request to answer.", registry=registry, buckets=_SECONDS
@@ -53,16 +51,12 @@ class Metrics:
         self.waiting = Gauge(
             "spamctl_waiting_rows", "Messages that wait for the engine.", registry=registry, multiprocess_mode="livesum"
         )
-        self.captured = Counter("spamctl_captured_rows", "Answers stored before they were given.", registry=registry)
-        self.capture_failures = Counter(
-            "spamctl_capture_failed_rows", "Answers not known to be stored.", registry=registry
+        self.captured = counter("spamctl_captured_rows", "Answers stored before they were given.")
+        self.capture_failures = counter("spamctl_capture_failed_rows", "Answers not known to be stored.")
+        self.shadowed = counter(
+            "spamctl_shadow_rows", "Messages scored by the shadow version, or left out.", ["outcome"]
         )
-        self.shadowed = Counter(
-            "spamctl_shadow_rows", "Messages scored by the shadow version, or left out.", ["outcome"], registry=registry
-        )
-        self.exchanges = Counter(
-            "spamctl_exchanges", "Attempts to serve another version, by outcome.", ["outcome"], registry=registry
-        )
+        self.exchanges = counter("spamctl_exchanges", "Attempts to serve another version, by outcome.", ["outcome"])
         self.version = Gauge(
             "spamctl_model_version",
             "1 for the version that is served, 0 for one that was.",
