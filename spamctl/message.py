@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 Label = Literal["spam", "not spam"]
+OutOfReach = Literal["deliver", "judge"]  # what becomes of a message unlike all that was trained on
 
 SPAM: Final = "spam"
 NOT_SPAM: Final = "not spam"
@@ -48,11 +49,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Hold what the filter answers: a label, its calibrated probability of spam in [0, 1], and whether text was cut."""
+    """Hold what the filter answers: a label, its calibrated probability of spam in [0, 1], and whether text was cut.
+
+    `in_reach` is False for a message unlike all that was trained on. Where such are delivered, its label is `not spam`
+    whatever its probability, which stays what the experts say.
+    """
 
     classification: Label
     probability: float
     truncated: bool
+    in_reach: bool
 
 
 def canonical_uuid(value: str) -> str | None:

@@ -29,12 +29,13 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(folder, *, access=None, limits=None, capture=True):
-    """Serve version 1 of the model spam from a new folder while the block runs."""
-    package = tiny_packages.write(folder / "package")
+def served(folder, *, access=None, limits=None, capture=True, out_of_reach="deliver", **changes):
+    """Serve version 1 of the model spam from a new folder while the block runs; changes are to its manifest."""
+    package = tiny_packages.write(folder / "package", **changes)
     database = folder / "spam.db"
     with contextlib.ExitStack() as stack:
-        deployments = Deployments(Release("spam", "1", "champion", str(package)), None, threads=1, cached_rows=0)
+        release = Release("spam", "1", "champion", str(package))
+        deployments = Deployments(release, None, threads=1, cached_rows=0, out_of_reach=out_of_reach)
         stack.callback(deployments.close)
         archive = stack.enter_context(_archive(database)) if capture else None
         service = Service(deployments, archive, limits or Limits(), Metrics())

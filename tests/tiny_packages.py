@@ -11,7 +11,9 @@ from spamctl.model import artefact
 from spamctl.model.artefact import Files, Golden, Manifest
 from spamctl.model.calibration import sigmoid
 from spamctl.model.engine import TOKENIZER
+from spamctl.model.novelty import Vocabulary
 from spamctl.model.runtime import XML
+from spamctl.model.tokens import WORDS
 from tests import tiny_models
 
 WINDOW = 64
@@ -87,7 +89,10 @@ def probability(text: str, scale: float = 4.0) -> float:
 
 def files(flaw: str = "", *golden: str, scale: float = 4.0, **changes) -> Files:
     """Return the sealed files of a package."""
-    return artefact.seal(parts(flaw, scale), manifest(*golden, scale=scale, **changes))
+    held = parts(flaw, scale)
+    if changes.get("reach") is not None:
+        held = held | {WORDS: Vocabulary.of(words()).bits}
+    return artefact.seal(held, manifest(*golden, scale=scale, **changes))
 
 
 def write(folder: Path, flaw: str = "", *golden: str, **changes) -> Path:

@@ -86,6 +86,8 @@ def _head(question: Mapping[str, Any]) -> str:
         f"threshold {question['threshold']:.4f}",
         f"version {question['model_version']}",
     ]
+    if question["in_reach"] is False:
+        parts.append("out of reach: unlike all that was trained on")
     if question["copies"]:
         parts.append(f"{question['copies']:,} exact {'copy' if question['copies'] == 1 else 'copies'} with it")
     if question["twins"]:

@@ -131,6 +131,7 @@ def _settings(options: ServeOptions, found: Mapping[str, Any], token: str) -> Se
         workers=options.workers,
         threads=options.threads or max(1, cores() // options.workers),
         cached_rows=options.cached_rows,
+        out_of_reach=options.out_of_reach,
         limits=Limits(
             body_bytes=round(options.max_body_mib * MIB),
             buffered_bytes=round(4 * options.max_body_mib * MIB),

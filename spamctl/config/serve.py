@@ -35,6 +35,12 @@ class ServeOptions(Options):
         5.0, "Seconds between two looks at the registry; 0 stays with the version that was found first.", group="Model"
     )
 
+    out_of_reach: Literal["deliver", "judge"] = option(
+        "deliver",
+        "Call a message that is unlike all that was trained on not spam, or what its probability says.",
+        group="Model",
+    )
+
     host: str = option("127.0.0.1", "Address to listen on.", group="Door")
     port: Annotated[int, Ge(1), Le(65535)] = option(8080, "Port to listen on.", group="Door")
     token_file: str = option(

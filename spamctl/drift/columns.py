@@ -19,7 +19,10 @@ _LISTS = [name for name in COLUMNS if name not in {"texts", "probabilities", "ca
 def reference_sample(
     rows: Sequence[ReferenceRow], threshold: float, version: str, features: NDArray[np.float32]
 ) -> Sample:
-    """Return the test part of a version as a sample; its verdicts are made with the threshold that is served."""
+    """Return the test part of a version as a sample; its verdicts are made with the threshold that is served.
+
+    All of it is judged, also the few messages that are out of reach, which a server may deliver.
+    """
     probabilities = np.array([row.probability for row in rows], np.float64)
     return Sample(
         texts=[row.text for row in rows],

@@ -63,6 +63,7 @@ def trace(asked: Asked) -> dict[str, Any]:
             "row": f"{row.uuid} in {name}",
             "answered": row.date.isoformat(timespec="seconds"),
             "verdict": f"{row.classification}, probability {row.probability:.4f}, threshold {row.threshold:.4f}",
+            "in reach": {None: "unknown", True: "yes", False: "no: unlike all that was trained on"}[row.in_reach],
             "label": label,
             "model version": f"{row.model_name} {row.model_version}",
             "package sha256": row.package_sha256 or "unknown (stored before packages were told apart)",

@@ -31,6 +31,7 @@ STEPS = {
 }
 PATIENCE_S = 60.0  # for the store's one lock, which a busy server takes too
 MOST_JUDGED = 2_000  # beside a reference of some hundred rows, more of them make no test sharper
+_COUNTS = ("rows", "distinct", "empty", "spam", "out_of_reach", "reach_known", "trusted")
 PAGES = ("data_quality", "drift", "classification")
 
 
@@ -151,7 +152,7 @@ class MonitorFlow(base.VerbFlow):
         if sampled:
             base.note(f"figures are over all of them; tests judge {len(survey.sample):,} that were drawn evenly")
         self.window = {
-            **{name: getattr(survey, name) for name in ("rows", "distinct", "empty", "spam", "trusted")},
+            **{name: getattr(survey, name) for name in _COUNTS},
             "judged": len(survey.sample),
             "sampled": sampled,
             "since": chosen.since.isoformat() if chosen.since else "",
@@ -193,6 +194,7 @@ class MonitorFlow(base.VerbFlow):
             "spam": measured.spam,
             "parts": measured.parts,
             "digest": measured.digest,
+            "out_of_reach": embedder.manifest.about.get("out_of_reach", {}),
         }
 
     def _pages(

@@ -139,7 +139,7 @@ class Desk:
 
     def _shown(self, question: Question, row: StoredRow, place: int, *, replace: bool) -> dict[str, Any]:
         """Return what a person sees of a question; a second opinion is asked for without the first."""
-        names = ("text", "classification", "probability", "threshold", "model_version")
+        names = ("text", "classification", "probability", "threshold", "model_version", "in_reach")
         seen = asdict(row)
         stands = replace and not self.options.second_opinion
         return {name: seen[name] for name in names} | {

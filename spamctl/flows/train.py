@@ -43,7 +43,7 @@ KEPT: tuple[str, ...] = (
     "depth_scores",
 )
 KEPT += ("engine_distances", "evaluation", "feedback", "leakage", "losses", "operating_point", "parts", "recent")
-KEPT += ("recent_probabilities", "result", "kinds", "suite_report", "unseen", "held_out_kinds")
+KEPT += ("reach", "recent_probabilities", "result", "kinds", "suite_report", "unseen", "held_out_kinds")
 
 
 class TrainFlow(base.VerbFlow):
@@ -165,6 +165,7 @@ class TrainFlow(base.VerbFlow):
             from spamctl.model import packaging, record, tuning
 
             bench = self._workbench(options)
+            bench.learn_words(self.parts["train"])
             classifier = bench.classifier(self.chosen_depth, options.head_units)
             tuning.restore(classifier, options.tune, options.lora_rank, self.learnt)
             package = base.follow(
@@ -185,6 +186,7 @@ class TrainFlow(base.VerbFlow):
                 package.engine,
                 package.point.as_dict(),
             )
+            self.reach = package.reach.as_dict() if package.reach else {}
             self.engine_distances = {name: asdict(distance) for name, distance in package.distances.items()}
         self.next(self.evaluate)
 

@@ -46,7 +46,11 @@ class Golden:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Say how a package is to be used: engine, window, calibration, threshold; `about` is for people."""
+    """Say how a package is to be used: engine, window, calibration, threshold, reach; `about` is for people.
+
+    `reach` is the novelty beyond which a message is unlike all that was trained on; None: every message is in reach, as
+    in packages of before it was measured.
+    """
 
     __pydantic_config__: ClassVar = STRICT
 
@@ -60,6 +64,7 @@ class Manifest:
     golden: Annotated[tuple[Golden, ...], MinLen(1), MaxLen(MOST_GOLDEN)]
     about: dict[str, Any]
     tail_tokens: Annotated[int, Ge(0), Le(MOST_TOKENS)] = 0  # of the window, for the end of a message that is cut
+    reach: Probability | None = None
 
     @property
     def golden_verdicts(self) -> set[bool]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spamctl.errors import ArtefactError
-from spamctl.message import NOT_SPAM, SPAM, Verdict
+from spamctl.message import NOT_SPAM, SPAM, OutOfReach, Verdict
 from spamctl.model import artefact
 from spamctl.model.artefact import Manifest
 from spamctl.model.calibration import Calibration
@@ -41,11 +41,14 @@ class Engine:
 
     with_features = False
 
-    def __init__(self, folder: Path, *, threads: int = 0, registered: str = "") -> None:
+    def __init__(
+        self, folder: Path, *, threads: int = 0, registered: str = "", out_of_reach: OutOfReach = "judge"
+    ) -> None:
         """Verify and compile the package in `folder`; raise ArtefactError if it is damaged.
 
         `threads` bounds the processor threads; 0 takes OMP_NUM_THREADS, or every core. `registered` is the digest that
-        the registry knows, if it does: then another package is refused.
+        the registry knows, if it does: then another package is refused. `out_of_reach` says whether a message unlike
+        all that was trained on is judged by its probability, as in training, or called not spam, as a server may.
         """
         self.manifest: Manifest = artefact.verify(folder, registered)
         self.digest = artefact.digest(folder)
@@ -55,6 +58,7 @@ class Engine:
             empty_id=self.manifest.empty_id,
             tail_tokens=self.manifest.tail_tokens,
         )
+        self._out_of_reach = out_of_reach
         self._calibration = Calibration(self.manifest.slope, self.manifest.intercept)
         self._turn, self._counting = threading.Lock(), threading.Lock()
         threads = threads or default_threads()
@@ -152,7 +156,9 @@ class Engine:
     def verdict(self, row: TokenRow, logit: float) -> Verdict:
         """Return the verdict on one row for its raw logit."""
         probability = self._calibration.probability(logit)
-        return Verdict(SPAM if probability >= self.threshold else NOT_SPAM, probability, row.truncated)
+        in_reach = self.manifest.reach is None or row.novelty <= self.manifest.reach
+        is_spam = probability >= self.threshold and (in_reach or self._out_of_reach == "judge")
+        return Verdict(SPAM if is_spam else NOT_SPAM, probability, row.truncated, in_reach)
 
     def replay_golden(self) -> float:
         """Score the golden messages again and return the largest change of a probability.
@@ -163,8 +169,7 @@ class Engine:
         now = self.classify([row.text for row in golden])
         deltas = [abs(verdict.probability - row.probability) for verdict, row in zip(now, golden, strict=True)]
         for verdict, row in zip(now, golden, strict=True):
-            then = SPAM if row.probability >= self.threshold else NOT_SPAM
-            if verdict.classification != then:
+            if (verdict.probability >= self.threshold) != (row.probability >= self.threshold):
                 raise ArtefactError(
                     "a golden message gets another verdict here than when the model was packaged; train here"
                 )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from spamctl.message import Message
-from spamctl.model import parity, score, slices
+from spamctl.model import novelty, parity, score, slices
 from spamctl.model.engine import Engine
 from spamctl.model.parity import Parity
 from spamctl.model.tick import Tick, Ticking
@@ -19,7 +19,11 @@ MOST_ALONE = 800  # test messages that are scored one by one, and again in every
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Hold the test probabilities (rows,) of single rows, their scores, and the proof that batching is free."""
+    """Hold the test probabilities (rows,) of single rows, their scores, and the proof that batching is free.
+
+    The scores are of probabilities alone; `reach` counts what a server that delivers messages out of reach would call
+    otherwise. It is empty where every message is in reach.
+    """
 
     probabilities: list[float]
     score: dict[str, Any]
@@ -27,6 +31,7 @@ class Evaluation:
     slices: list[dict[str, Any]]
     mistakes: list[dict[str, Any]]
     truncated: int
+    reach: dict[str, Any]
 
 
 def evaluate(engine: Engine, test: Sequence[Message], *, seed: int) -> Ticking[Evaluation]:
@@ -46,6 +51,7 @@ def evaluate(engine: Engine, test: Sequence[Message], *, seed: int) -> Ticking[E
     logits = np.concatenate([alone, engine.logits(rows[MOST_ALONE:])])
     truth, probabilities = np.array([message.is_spam for message in test]), engine.probabilities(logits)
     texts = [message.text for message in test]
+    limit, novelties, called = engine.manifest.reach, [row.novelty for row in rows], probabilities >= engine.threshold
     return Evaluation(
         probabilities=probabilities.tolist(),
         score=score.score(truth, probabilities, engine.threshold, seed=seed).as_dict(),
@@ -53,6 +59,7 @@ def evaluate(engine: Engine, test: Sequence[Message], *, seed: int) -> Ticking[E
         slices=[part.as_dict() for part in slices.by_slice(texts, truth, probabilities, engine.threshold)],
         mistakes=[error.as_dict() for error in slices.worst(texts, truth, probabilities, engine.threshold)],
         truncated=sum(row.truncated for row in rows),
+        reach={} if limit is None else novelty.measure(truth, called, novelties, limit).as_dict(),
     )
 
 

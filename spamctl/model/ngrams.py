@@ -37,12 +37,17 @@ def count(text: str) -> tuple[Indices, Floats]:
 
     The text is read as a person sees it: case, compatibility forms and what is drawn as nothing make no difference.
     """
-    seen = unicodedata.normalize("NFKC", UNSEEN.sub("", text[:LONGEST])) if not text.isascii() else text[:LONGEST]
-    words = _WORD.findall(seen.lower())
-    hashes = [*_word_hashes(words), *_character_hashes(seen.lower().split())]
+    seen = as_read(text)
+    hashes = [*_word_hashes(_WORD.findall(seen)), *_character_hashes(seen.split())]
     every = np.concatenate(hashes) if hashes else np.empty(0, np.uint64)
     found, counts = np.unique((every * _MULTIPLY) >> _SHIFT, return_counts=True)
     return found.astype(np.int64), counts.astype(np.float32)
+
+
+def as_read(text: str) -> str:
+    """Return the beginning of a text as a person reads it, in lower case."""
+    text = text[:LONGEST]
+    return (text if text.isascii() else unicodedata.normalize("NFKC", UNSEEN.sub("", text))).lower()
 
 
 def _word_hashes(words: Sequence[str]) -> list[NDArray[np.uint64]]:

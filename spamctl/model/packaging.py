@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spamctl.model import artefact, calibration, fusion, golden, parity, scratch, threshold
+from spamctl.model import artefact, calibration, fusion, golden, novelty, parity, scratch, threshold
 from spamctl.model.artefact import Files, Golden, Manifest
 from spamctl.model.calibration import Bools
 from spamctl.model.engine import Engine, Logits
@@ -16,6 +16,7 @@ from spamctl.model.export import FLOAT32, INT8, INT8_WEIGHTS, Distance, distance
 from spamctl.model.exporters import exporter
 from spamctl.model.golden import GOLDEN
 from spamctl.model.ngrams import NgramExpert
+from spamctl.model.novelty import Reach
 from spamctl.model.parity import Parity
 from spamctl.model.threshold import OperatingPoint
 from spamctl.model.tick import Tick, Ticking
@@ -61,11 +62,15 @@ class Validation:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """Hold a sealed package, its point of operation, and how far each engine tried was from float32."""
+    """Hold a sealed package, its point of operation, and how far each engine tried was from float32.
+
+    `reach` tells which validation rows are out of reach; None where no vocabulary tells.
+    """
 
     files: Files
     engine: str
     point: OperatingPoint
+    reach: Reach | None
     distances: dict[str, Distance]
     warnings: tuple[str, ...]
 
@@ -113,9 +118,19 @@ def package(
     manifest = replace(
         draft, engine=taken.kind, slope=scale.slope, intercept=scale.intercept, threshold=point.threshold
     )
+    reach = _reach(validation, scale.apply(logits) >= point.threshold) if tokenizer.vocabulary else None
+    if reach:
+        manifest = replace(manifest, reach=reach.limit, about=about | {"out_of_reach": reach.as_dict()})
     files = _with_golden(files, manifest)
     yield Tick("export", 4, 4, "parts")
-    return Package(files, taken.kind, point, distances, tuple(warnings))
+    return Package(files, taken.kind, point, reach, distances, tuple(warnings))
+
+
+def _reach(validation: Validation, called_spam: Bools) -> Reach:
+    """Choose on validation rows from which novelty on a message is out of reach, and count those that are."""
+    novelties = [row.novelty for row in validation.rows]
+    limit = novelty.limit_of(validation.is_spam, called_spam, novelties)
+    return novelty.measure(validation.is_spam, called_spam, novelties, limit)
 
 
 def _with_expert(taken: _Trial, truth: Bools, validation: Validation) -> tuple[Files, Logits]:

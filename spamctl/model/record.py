@@ -54,6 +54,7 @@ def summary(options: Values, run: Values, gate: Gate) -> dict[str, Any]:
         "threshold": run["operating_point"]["threshold"],
         "scores": run["evaluation"]["score"]["metrics"],
         "baseline": run["baseline"]["score"]["metrics"],
+        "reach": {"validation": run["reach"], "test": run["evaluation"]["reach"]} if run.get("reach") else {},
         "parity": run["evaluation"]["parity"],
         "leakage": run["leakage"],
         "notes": run["operating_point"]["notes"] + run["evaluation"]["score"]["notes"] + run["baseline"]["notes"],
@@ -117,6 +118,7 @@ def record(options: Values, run: Values, pictures: Mapping[str, bytes]) -> Recor
                 for name in ("kinds", "unseen", "held_out_kinds", "suite_report")
                 if run.get(name)
             },
+            **({"evaluation/reach.json": _json(result["reach"])} if result.get("reach") else {}),
         },
         dataset=(
             " and ".join(

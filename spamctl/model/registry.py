@@ -41,6 +41,7 @@ ANSWER = {
     "model_version": "string",
     "captured": "boolean",
     "truncated": "boolean",
+    "in_reach": "boolean",
 }  # what `serving/pyfunc.py` answers a row, in MLflow's types
 FEEDBACK_TAG = "data.feedback"  # of a version that learnt from labelled answers: the store that held them
 PACKAGE_FOLDER = Path(spamctl.__file__).parent

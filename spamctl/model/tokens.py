@@ -14,6 +14,7 @@ from spamctl.data.cleaning import UNSEEN, clean
 from spamctl.data.lookalikes import fold
 from spamctl.errors import ArtefactError
 from spamctl.model.ngrams import NgramExpert
+from spamctl.model.novelty import Vocabulary
 
 # A token seldom spans more characters; text beyond this is cut before it is tokenised: 10 MB cost no more than a page.
 # Of a long text, what is drawn as nothing goes before it is cut: else enough of it would push all words out of sight.
@@ -22,6 +23,7 @@ TAIL_SHARE = 0.25  # of the window that the end of a long message gets: what a m
 TOKENIZER = "tokenizer.json"
 LOOKALIKES = "lookalikes.json"
 NGRAMS = "ngrams.bin"
+WORDS = "words.bin"
 NO_TWINS: Mapping[str, str] = MappingProxyType({})
 # `cleaning.UNSEEN` as the tokenizer's library writes it.
 _UNSEEN = (
@@ -36,11 +38,13 @@ class TokenRow:
     """One message's token ids (at least one), whether its text was cut to the window, and what n-grams say of it.
 
     `margin` is added to the language model's logit; it is 0 where there is no second expert, as while training.
+    `novelty` is the share of the message that is unlike all of training, 0 to 1; 0 where no vocabulary tells.
     """
 
     ids: list[int]
     truncated: bool
     margin: float = 0.0
+    novelty: float = 0.0
 
 
 class MessageTokenizer:
@@ -67,6 +71,7 @@ class MessageTokenizer:
         self.empty_id = empty_id
         self.lookalikes = lookalikes
         self.expert: NgramExpert | None = None
+        self.vocabulary: Vocabulary | None = None
 
     @classmethod
     def of_base(
@@ -84,27 +89,29 @@ class MessageTokenizer:
 
     @classmethod
     def from_file(cls, path: Path, *, max_tokens: int, empty_id: int, tail_tokens: int = 0) -> MessageTokenizer:
-        """Read a `tokenizer.json`, and the look-alikes beside it if any; raise ArtefactError if it is none."""
+        """Read a `tokenizer.json`, and what lies beside it of the other parts; raise ArtefactError if it is none."""
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
             raise ArtefactError(f"{path.name} is not a tokenizer: {error}") from error
-        twins, ngrams = _read_twins(path.with_name(LOOKALIKES)), path.with_name(NGRAMS)
+        twins, ngrams, words = _read_twins(path.with_name(LOOKALIKES)), path.with_name(NGRAMS), path.with_name(WORDS)
         found = cls(tokenizer, max_tokens=max_tokens, empty_id=empty_id, tail_tokens=tail_tokens, lookalikes=twins)
         found.expert = NgramExpert.from_bytes(ngrams.read_bytes()) if ngrams.is_file() else None
+        found.vocabulary = Vocabulary.from_bytes(words.read_bytes()) if words.is_file() else None
         return found
 
     def encode(self, texts: Sequence[str]) -> list[TokenRow]:
         """Return one TokenRow a text, in order; a text without tokens becomes the end-of-text token alone."""
-        limit = self.max_tokens * CHARACTERS_PER_TOKEN
+        limit = self._limit
         texts = [text if len(text) <= limit or text.isascii() else UNSEEN.sub("", text) for text in texts]
-        cleaned = [fold(clean(self._ends(text, 2 * limit)), self.lookalikes) for text in texts]
+        cleaned = self.cleaned(texts)
         encodings = self._tokenizer.encode_batch([self._ends(text, limit) for text in cleaned])
         return [
             TokenRow(
                 self._cut(encoding) or [self.empty_id],
                 bool(encoding.overflowing) or len(text) > limit or len(whole) > 2 * limit,
                 self.expert.margin(text) if self.expert else 0.0,
+                self.vocabulary.novelty(text) if self.vocabulary else 0.0,
             )
             for encoding, text, whole in zip(encodings, cleaned, texts, strict=True)
         ]
@@ -125,13 +132,24 @@ class MessageTokenizer:
         kept = max(0, len(content) - self.tail_tokens)
         return [*opening, *content[:kept], *[*content, *beyond][kept - len(content) :], *closing]
 
+    def cleaned(self, texts: Sequence[str]) -> list[str]:
+        """Return what both experts, and the vocabulary, read of each text."""
+        return [fold(clean(self._ends(text, 2 * self._limit)), self.lookalikes) for text in texts]
+
+    @property
+    def _limit(self) -> int:
+        """Return how many characters of a text may come before the end of the window."""
+        return self.max_tokens * CHARACTERS_PER_TOKEN
+
     def files(self) -> dict[str, bytes]:
-        """Return the files of a package that hold this: `tokenizer.json`, look-alikes and n-grams if there are any."""
+        """Return the files of a package that hold this: `tokenizer.json`, and each other part if there is any."""
         found = {TOKENIZER: str(self._tokenizer.to_str()).encode()}
         if self.lookalikes:
             found[LOOKALIKES] = json.dumps(dict(self.lookalikes)).encode()
         if self.expert:
             found[NGRAMS] = self.expert.to_bytes()
+        if self.vocabulary:
+            found[WORDS] = self.vocabulary.bits
         return found
 
 

@@ -14,6 +14,7 @@ from spamctl.errors import DataError
 from spamctl.model.backbone import BaseModel, load_tokenizer, load_trunk
 from spamctl.model.classifier import SpamClassifier
 from spamctl.model.features import frozen_dtype
+from spamctl.model.novelty import Vocabulary
 from spamctl.model.tokens import MessageTokenizer, TokenRow, unknown_ids
 from spamctl.model.trunk import Trunk
 
@@ -32,6 +33,10 @@ class Workbench:
     def tokenize(self, rows: Sequence[Sequence[str]]) -> list[TokenRow]:
         """Return the token ids of [text, label] rows."""
         return self.tokenizer.encode([text for text, _ in rows])
+
+    def learn_words(self, rows: Sequence[Sequence[str]]) -> None:
+        """Let the tokenizer tell from now on how much of a message is unlike all of these [text, label] rows."""
+        self.tokenizer.vocabulary = Vocabulary.of(self.tokenizer.cleaned([text for text, _ in rows]))
 
     def classifier(self, depth: int, units: int = 0) -> SpamClassifier:
         """Cut the trunk to `depth` blocks and put a head on it, with a hidden layer of so many units."""

@@ -92,6 +92,21 @@ def _threshold(result: Mapping[str, Any]) -> str:
     return f"{number(result['threshold'])}{cost}"
 
 
+def _reach(result: Mapping[str, Any]) -> str:
+    """Say how many messages are unlike all that was trained on, and what delivering them costs in recall."""
+    return "; ".join(f"{_out_of_reach(counts)} ({part})" for part, counts in result["reach"].items() if counts)
+
+
+def _out_of_reach(counts: Mapping[str, Any]) -> str:
+    """Say which share of a part's messages is out of reach, and how much of the spam that is caught goes with them."""
+    good, spam, lost = (
+        percent(counts[out] / max(1, counts[of]))
+        for out, of in (("good_out", "good"), ("spam_out", "spam"), ("lost", "spam"))
+    )
+    caught = f"{counts['lost']:,} of {counts['caught']:,} caught"
+    return f"{good} of good messages and {spam} of spam out of reach; delivering them costs {lost} of recall, {caught}"
+
+
 def _parity(result: Mapping[str, Any]) -> str:
     """Say how far the packaged model's answers move with batch size, padding and row order."""
     parity = result["parity"]
@@ -129,6 +144,7 @@ _FACTS = (
     ("messages", "data", _messages),
     ("leakage", "leakage", _leakage),
     ("threshold", "threshold", _threshold),
+    ("reach", "reach", _reach),
     ("parity", "parity", _parity),
     ("time", "seconds", _seconds),
     ("memory", "peak_memory", lambda result: f"{result['peak_memory'] / GIB:.1f} GiB at most in one step"),

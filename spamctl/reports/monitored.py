@@ -181,6 +181,8 @@ def facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     window, reference = result["window"], result["reference"]
     yield "window", _window(window)
     yield "versions", _counted(window["versions"])
+    if window.get("reach_known"):
+        yield "out of reach", _out_of_reach(window, reference.get("out_of_reach") or {})
     yield "sources", _counted(window["sources"])
     yield (
         "reference",
@@ -259,6 +261,16 @@ def _window(window: Mapping[str, Any]) -> str:
         *(["from " + " to ".join(seen)] if seen else ()),
     ]
     return ", ".join(parts)
+
+
+def _out_of_reach(window: Mapping[str, Any], validation: Mapping[str, Any]) -> str:
+    """Say how many rows are unlike all that was trained on, and how many validation rows were."""
+    share = percent(window["out_of_reach"] / window["reach_known"])
+    told = f"{window['out_of_reach']:,} of {count(window['reach_known'], 'row')} ({share}) unlike all of training"
+    if not validation:
+        return told
+    good, spam = (percent(validation[f"{kind}_out"] / max(1, validation[kind])) for kind in ("good", "spam"))
+    return f"{told}; of the validation rows {good} of the good ones and {spam} of spam were"
 
 
 def _counted(counts: Mapping[str, int]) -> str:

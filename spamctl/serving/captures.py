@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from spamctl.errors import OptionsError, SpamctlError, UnavailableError, UsageError
+from spamctl.message import OutOfReach
 from spamctl.store.address import parse
 from spamctl.store.capture import Capture, Mode
 from spamctl.store.rows import CapturedRow
 
 ADDRESS_VARIABLE, MODE_VARIABLE = "SPAMCTL_SERVE_DATASTORE_URI", "SPAMCTL_SERVE_CAPTURE"
+OUT_OF_REACH_VARIABLE = "SPAMCTL_SERVE_OUT_OF_REACH"
 DEFAULT_ADDRESS = "spam.db"
 OFF = "off"
 MODES: dict[str, Mode | None] = {"required": "required", "best-effort": "best-effort", OFF: None}
@@ -47,6 +49,15 @@ class Target:
         if faults:
             raise OptionsError(faults)
         return cls(str(file or address), MODES[wanted])
+
+
+def out_of_reach() -> OutOfReach:
+    """Read what becomes of messages unlike all that was trained on; raise OptionsError if it is neither word."""
+    match os.environ.get(OUT_OF_REACH_VARIABLE, "deliver"):
+        case "deliver" | "judge" as word:
+            return word
+        case other:
+            raise OptionsError([f"{OUT_OF_REACH_VARIABLE}: must be deliver or judge, got {other!r}"])
 
 
 class Captures:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from spamctl.message import OutOfReach
 from spamctl.model.artefact import Manifest
 from spamctl.model.engine import Engine
 from spamctl.serving.scorer import Scored, Scorer
@@ -44,16 +45,23 @@ class Deployment:
     golden_delta: float  # the largest change of a golden message's probability on this processor
 
     def __init__(
-        self, release: Release, *, threads: int = 0, cached_rows: int = 0, on_batch: OnBatch | None = None
+        self,
+        release: Release,
+        *,
+        threads: int = 0,
+        cached_rows: int = 0,
+        out_of_reach: OutOfReach = "deliver",
+        on_batch: OnBatch | None = None,
     ) -> None:
-        """Verify, compile and warm the release.
+        """Verify, compile and warm the release; `out_of_reach` says what becomes of messages unlike its training.
 
         Raises ArtefactError if it is damaged, or if a golden message gets another verdict on this processor.
         """
         self.release = release
 
         def load() -> Engine:
-            engine = Engine(Path(release.folder), threads=threads, registered=release.digest)
+            folder = Path(release.folder)
+            engine = Engine(folder, threads=threads, registered=release.digest, out_of_reach=out_of_reach)
             self.manifest, self.digest = engine.manifest, engine.digest
             self.golden_delta = engine.replay_golden()
             for width in WARM_WIDTHS:
@@ -92,10 +100,14 @@ class Deployments:
         *,
         threads: int,
         cached_rows: int,
+        out_of_reach: OutOfReach = "deliver",
         on_batch: OnBatch | None = None,
     ) -> None:
         """Load what is served first; raise as `Deployment` does."""
-        self._load = functools.partial(Deployment, threads=threads, cached_rows=cached_rows, on_batch=on_batch)
+        self._out_of_reach = out_of_reach
+        self._load = functools.partial(
+            Deployment, threads=threads, cached_rows=cached_rows, out_of_reach=out_of_reach, on_batch=on_batch
+        )
         self._users: Counter[Deployment] = Counter()
         self._lock = threading.Condition()
         self._exchanging = threading.Lock()
@@ -146,7 +158,7 @@ class Deployments:
 
     def _load_shadow(self, release: Release | None) -> Deployment | None:
         """Load a shadow on one thread, without a cache and without a say in the figures: the served one goes first."""
-        return Deployment(release, threads=1) if release else None
+        return Deployment(release, threads=1, out_of_reach=self._out_of_reach) if release else None
 
     def _close(self, deployment: Deployment) -> None:
         """Wait until nobody uses a deployment that nobody can get any more, and end it."""

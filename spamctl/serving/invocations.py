@@ -52,8 +52,8 @@ class Answered:
         """Return what is answered: of a row that was there already, what the store keeps, whatever is served by now."""
         version = self.deployment.release.version
         return [
-            earlier.get(row) or Kept(row, scored.verdict.classification, scored.verdict.probability, version)
-            for row, scored in zip(uuids, self.scores, strict=True)
+            earlier.get(row) or Kept(row, verdict.classification, verdict.probability, version, verdict.in_reach)
+            for row, verdict in zip(uuids, (scored.verdict for scored in self.scores), strict=True)
         ]
 
     def rows(self, uuids: Sequence[str]) -> list[CapturedRow]:
@@ -73,6 +73,7 @@ class Answered:
                 latency_ms=self.latency_ms,
                 source=SOURCE,
                 package_sha256=self.deployment.digest,
+                in_reach=scored.verdict.in_reach,
             )
             for row, text, scored in zip(uuids, self.texts, self.scores, strict=True)
         ]
@@ -172,7 +173,7 @@ class Invocations:
     def _note(self, answered: Answered, told: Sequence[Kept], seconds: float, *, captured: bool) -> None:
         """Count the answer, and remember the last of it for the page."""
         service = self._service
-        service.metrics.count_verdicts([(one.classification, one.model_version) for one in told])
+        service.metrics.count_verdicts(told)
         service.metrics.seconds.observe(seconds)
         last = slice(-MOST_VERDICTS, None)
         date = answered.came.isoformat(timespec="milliseconds")
@@ -237,6 +238,7 @@ def _response(
             "model_version": one.model_version,
             "captured": captured,
             "truncated": scored.verdict.truncated,
+            "in_reach": one.in_reach is not False,
         }
         for scored, one in zip(answered.scores, told, strict=True)
     ]

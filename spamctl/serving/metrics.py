@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+
+if TYPE_CHECKING:
+    from spamctl.store.rows import Kept
 
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # where several workers write their figures; Prometheus's own name
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -24,12 +29,12 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
+        counter = functools.partial(Counter, registry=registry)
         self._served: tuple[str, str] | None = None
-        self.requests = Counter(
-            "spamctl_requests", "Requests by route and status.", ["route", "status"], registry=registry
-        )
-        self.rows = Counter(
-            "spamctl_rows", "Messages classified, by verdict and version.", ["verdict", "version"], registry=registry
+        self.requests = counter("spamctl_requests", "Requests by route and status.", ["route", "status"])
+        self.rows = counter("spamctl_rows", "Messages classified, by verdict and version.", ["verdict", "version"])
+        self.out_of_reach = counter(
+            "spamctl_out_of_reach_rows", "Messages unlike all that was trained on.", ["version"]
         )
         self.seconds = Histogram(
             "spamctl_request_seconds", "Time from request to answer.", registry=registry, buckets=_SECONDS
@@ -46,16 +51,12 @@ class Metrics:
         self.waiting = Gauge(
             "spamctl_waiting_rows", "Messages that wait for the engine.", registry=registry, multiprocess_mode="livesum"
         )
-        self.captured = Counter("spamctl_captured_rows", "Answers stored before they were given.", registry=registry)
-        self.capture_failures = Counter(
-            "spamctl_capture_failed_rows", "Answers not known to be stored.", registry=registry
+        self.captured = counter("spamctl_captured_rows", "Answers stored before they were given.")
+        self.capture_failures = counter("spamctl_capture_failed_rows", "Answers not known to be stored.")
+        self.shadowed = counter(
+            "spamctl_shadow_rows", "Messages scored by the shadow version, or left out.", ["outcome"]
         )
-        self.shadowed = Counter(
-            "spamctl_shadow_rows", "Messages scored by the shadow version, or left out.", ["outcome"], registry=registry
-        )
-        self.exchanges = Counter(
-            "spamctl_exchanges", "Attempts to serve another version, by outcome.", ["outcome"], registry=registry
-        )
+        self.exchanges = counter("spamctl_exchanges", "Attempts to serve another version, by outcome.", ["outcome"])
         self.version = Gauge(
             "spamctl_model_version",
             "1 for the version that is served, 0 for one that was.",
@@ -64,10 +65,12 @@ class Metrics:
             multiprocess_mode="liveall",
         )
 
-    def count_verdicts(self, verdicts: Iterable[tuple[str, str]]) -> None:
+    def count_verdicts(self, verdicts: Iterable[Kept]) -> None:
         """Count the verdicts of one answer, each with the version that gave it."""
-        for classification, version in verdicts:
-            self.rows.labels(classification, version).inc()
+        for verdict in verdicts:
+            self.rows.labels(verdict.classification, verdict.model_version).inc()
+            if verdict.in_reach is False:
+                self.out_of_reach.labels(verdict.model_version).inc()
 
     def on_batch(self, rows: int, seconds: float) -> None:
         """Count one run of the engine."""

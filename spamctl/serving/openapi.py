@@ -256,6 +256,7 @@ def _what_is_answered() -> dict[str, Json]:
             "model_version": text,
             "captured": flag,
             "truncated": flag,
+            "in_reach": flag | {"description": "Whether the message is like any that the model was trained on."},
             "explanation": {"type": "array", "items": word},
         },
         optional=("explanation",),

@@ -57,12 +57,12 @@ class SpamModel(PythonModel):
     def load_context(self, context: Any) -> None:
         """Verify and compile the package; refuse one that is not the registered one, or gives other verdicts here."""
         folder = Path(context.artifacts[PACKAGE])
-        self.target = captures.Target.of_environment()
+        self.target, out_of_reach = captures.Target.of_environment(), captures.out_of_reach()
         self.registration = registered_as(folder)
         registered = registered_digest(folder, self.registration)
         if not registered and self.registration != UNREGISTERED:
             logger.warning("%s version %s: %s", *self.registration, UNSEALED)
-        self.engine = Engine(folder, registered=registered)
+        self.engine = Engine(folder, registered=registered, out_of_reach=out_of_reach)
         self.engine.replay_golden()
 
     def predict(
@@ -86,6 +86,7 @@ class SpamModel(PythonModel):
                 "model_version": row.model_version,
                 "captured": captured,
                 "truncated": verdict.truncated,
+                "in_reach": verdict.in_reach,
             }
             for row, verdict in zip(rows, verdicts, strict=True)
         ]
@@ -107,6 +108,7 @@ class SpamModel(PythonModel):
                 latency_ms=latency_ms,
                 source=SOURCE,
                 package_sha256=self.engine.digest,
+                in_reach=verdict.in_reach,
             )
             for index, (text, verdict) in enumerate(zip(texts, verdicts, strict=True))
         ]

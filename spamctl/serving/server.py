@@ -75,6 +75,7 @@ def load(settings: Settings) -> Loaded:
         settings.shadow,
         threads=settings.threads,
         cached_rows=settings.cached_rows,
+        out_of_reach=settings.out_of_reach,
         on_batch=metrics.on_batch,
     )
     return Loaded(deployments, metrics)

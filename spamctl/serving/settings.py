@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Self
 
+from spamctl.message import OutOfReach
 from spamctl.serving.deployment import Release
 from spamctl.serving.service import Limits
 
@@ -27,6 +28,7 @@ class Settings:
     workers: int = 1
     threads: int = 0
     cached_rows: int = 10_000
+    out_of_reach: OutOfReach = "deliver"
     limits: Limits = field(default_factory=Limits)
     releases: str = ""  # the file where the follower writes what is to be served, or nothing
 

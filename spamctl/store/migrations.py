@@ -157,6 +157,11 @@ def tell_packages_apart(connection: Connection) -> None:
     connection.execute(text("ALTER TABLE shadow_verdicts ADD COLUMN package_sha256 TEXT"))
 
 
+def keep_reach(connection: Connection) -> None:
+    """Keep beside each verdict whether its message was like any that was trained on; rows of before do not say."""
+    connection.execute(text("ALTER TABLE data ADD COLUMN in_reach BOOLEAN"))
+
+
 MIGRATIONS: list[Callable[[Connection], None]] = [
     create_data,
     create_shadow_verdicts,
@@ -165,6 +170,7 @@ MIGRATIONS: list[Callable[[Connection], None]] = [
     create_monitoring,
     create_forgotten,
     tell_packages_apart,
+    keep_reach,
 ]
 
 

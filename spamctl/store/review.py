@@ -53,8 +53,9 @@ class Scored:
 def doubtful(store: Store, window: Window, most: int) -> list[StoredRow]:
     """Return rows of a window, at most `most`, those first whose probability is nearest to their threshold.
 
-    The distance is measured in parts of the way from the threshold to certainty, so that both sides weigh the same
-    where the threshold is far from a half.
+    A message out of reach is as doubtful as one at its threshold, whatever its probability. The distance is measured in
+    parts of the way from the threshold to certainty, so that both sides weigh the same where the threshold is far from
+    a half.
     """
     statement = select(data).where(*window.conditions()).order_by(_certainty(), data.c.date.desc(), data.c.uuid)
     with store.reading() as connection:
@@ -134,8 +135,9 @@ def opinions(store: Store) -> dict[str, dict[str, Label]]:
 
 
 def _certainty() -> ColumnElement[float]:
-    """Measure in SQL how far a probability is from its threshold: 0 at it, 1 where the model is certain."""
+    """Measure in SQL how sure a verdict is: 0 at the threshold and out of reach, 1 where the model is certain."""
     probability, threshold = data.c.probability, data.c.threshold
     above = (probability - threshold) / func.nullif(1 - threshold, 0)
     below = (threshold - probability) / func.nullif(threshold, 0)
-    return func.coalesce(case((and_(probability >= threshold), above), else_=below), 0.0)
+    sure = case((data.c.in_reach.is_(False), 0.0), (and_(probability >= threshold), above), else_=below)
+    return func.coalesce(sure, 0.0)

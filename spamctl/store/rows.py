@@ -29,7 +29,7 @@ class CapturedRow:
 
     `date` has its time zone, `probability` and `threshold` are of spam in [0, 1], `latency_ms` is in milliseconds,
     `source` says which door the message came through, `package_sha256` which package answered: a version's number may
-    be given again to another one.
+    be given again to another one. `in_reach` is False for a message unlike all that this package was trained on.
     """
 
     uuid: str
@@ -44,6 +44,7 @@ class CapturedRow:
     latency_ms: float
     source: str
     package_sha256: str | None = None
+    in_reach: bool | None = None
 
     def __post_init__(self) -> None:
         _check_verdict(self.uuid, self.classification, self.probability)
@@ -60,6 +61,7 @@ class Kept(NamedTuple):
     classification: Label
     probability: float
     model_version: str
+    in_reach: bool | None  # None: stored before this was kept
 
 
 Earlier = dict[str, Kept]  # by uuid
@@ -103,6 +105,7 @@ class StoredRow:
     latency_ms: float
     source: str
     package_sha256: str | None  # None: stored before packages were told apart
+    in_reach: bool | None  # None: stored before this was kept
 
 
 def _check_verdict(row: str, classification: str, probability: float) -> None:

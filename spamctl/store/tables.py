@@ -9,13 +9,13 @@
     spamctl_store     the migrations that made this store
 
 A version's number may be given again, to another package: `package_sha256`, of its manifest, says which one answered;
-it is NULL in rows of before that was kept. A label is `spam` or `not spam` and never stands without its source: the
-database itself refuses anything else.
+`in_reach` whether the message was like any that it was trained on. Either is NULL in rows of before it was kept. A
+label is `spam` or `not spam` and never stands without its source: the database itself refuses anything else.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Double, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Double, Index, Integer, MetaData, Table, Text, text
 
 from spamctl.store.values import AnyText, Identity, UtcDate
 
@@ -42,6 +42,7 @@ data = Table(
     Column("latency_ms", Double, nullable=False),
     Column("source", AnyText, nullable=False),
     Column("package_sha256", Text),
+    Column("in_reach", Boolean),
     CheckConstraint("classification IN ('spam', 'not spam')", name="data_classification"),
     CheckConstraint("probability BETWEEN 0 AND 1", name="data_probability"),
     CheckConstraint("ground_truth IN ('spam', 'not spam')", name="data_ground_truth"),

@@ -42,6 +42,7 @@ class WindowRow:
     label_source: str | None
     model_version: str
     source: str
+    in_reach: bool | None  # None: stored before this was kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class Survey:
     distinct: int = 0  # by twin key
     empty: int = 0  # nothing but white space
     spam: int = 0  # as called
+    out_of_reach: int = 0  # unlike all that the version was trained on
+    reach_known: int = 0  # rows that say whether they are
     trusted: int = 0  # labelled, not simulated
     oldest: datetime | None = None
     newest: datetime | None = None
@@ -80,6 +83,8 @@ class Survey:
         self.rows += len(page)
         self.empty += sum(not row.text.strip() for row in page)
         self.spam += sum(row.classification == SPAM for row in page)
+        self.out_of_reach += sum(row.in_reach is False for row in page)
+        self.reach_known += sum(row.in_reach is not None for row in page)
         self.trusted += sum(map(_is_trusted, page))
         dates = [row.date for row in page]
         self.oldest = min(filter(None, (self.oldest, *dates)))

@@ -33,6 +33,7 @@ SETTINGS = {
     "--workers=9": {"workers": 9, "threads": 1},
     "--threads=5": {"threads": 5},
     "--cached-rows=0": {"cached_rows": 0},
+    "--out-of-reach=judge": {"out_of_reach": "judge"},
 }
 LIMITS = {
     "--max-body-mib=2.5": {"body_bytes": 5 * MIB // 2, "buffered_bytes": 10 * MIB},

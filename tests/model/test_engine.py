@@ -78,6 +78,21 @@ def test_the_calibration_is_applied_to_the_logits(tmp_path):
     assert tilted.probabilities(logits) == pytest.approx(1 / (1 + np.exp(-(2 * logits - 1))))
 
 
+def test_a_message_out_of_reach_is_judged_in_training_and_delivered_where_that_is_asked_for(tmp_path):
+    place = tiny_packages.write(tmp_path / "package", "", *GOLDEN, reach=0.5, threshold=0.01)
+    judging, delivering = Engine(place, threads=1), Engine(place, threads=1, out_of_reach="deliver")
+    for text, in_reach in ((OFFER, True), ("bihar arratsaldean elkartuko gara plazan", False)):
+        (judged,), (served,) = judging.classify([text]), delivering.classify([text])
+        assert judged.in_reach is served.in_reach is in_reach
+        assert judged.probability == served.probability
+        assert (judged.classification, served.classification) == (SPAM, SPAM if in_reach else NOT_SPAM)
+    assert delivering.replay_golden() < 1e-5  # golden messages are compared by their probabilities
+
+
+def test_in_a_package_that_does_not_say_every_message_is_in_reach(engine):
+    assert all(verdict.in_reach for verdict in engine.classify([OFFER, "bihar arratsaldean elkartuko gara plazan"]))
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, tiny_packages.WINDOW), (70, 1), (70, 30)])
 def test_any_number_of_rows_of_any_length_is_scored(engine, shape):
     rows = [TokenRow([row % 7 + 1] * shape[1], truncated=False) for row in range(shape[0])]

@@ -1,6 +1,8 @@
 """A package is chosen, calibrated and given its threshold by validation rows, scored by the engine that serves."""
 
+import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +10,9 @@ import pytest
 from spamctl.model import artefact, calibration, parity, threshold
 from spamctl.model.engine import Engine
 from spamctl.model.golden import GOLDEN, MARGIN, nearest, turning
+from spamctl.model.novelty import LEAST, Vocabulary
 from spamctl.model.runtime import ONNX, XML
+from spamctl.model.tokens import WORDS
 from tests import tiny_packages, trained
 
 FAMILIES = {"gpt2": ONNX, "narrow": XML}
@@ -113,3 +117,20 @@ def test_the_engine_that_is_asked_for_is_the_only_one_tried(made):
 def test_a_window_that_is_no_whole_number_of_lanes_can_be_filled(tmp_path):
     engine = Engine(tiny_packages.write(tmp_path / "package", max_tokens=13), threads=1)
     assert engine.classify(["win " * 50])[0].truncated
+
+
+def test_the_reach_is_chosen_on_validation_rows_and_packaged_with_the_words(made, tmp_path):
+    tokenizer = copy.copy(made.tokenizer)
+    tokenizer.vocabulary = Vocabulary.of(tokenizer.cleaned([message.text for message in made.parts.train]))
+    knowing = replace(made, tokenizer=tokenizer)
+    package = trained.package(knowing, trained.wish("float32"))
+    engine = engine_of(package, tmp_path)
+    assert package.files[WORDS] == tokenizer.vocabulary.bits
+    assert package.reach is not None
+    assert engine.manifest.reach == package.reach.limit >= LEAST
+    assert engine.manifest.about["out_of_reach"] == package.reach.as_dict()
+    rows = knowing.rows("validation")
+    verdicts = engine.classify([message.text for message in made.parts.validation])
+    assert [verdict.in_reach for verdict in verdicts] == [row.novelty <= package.reach.limit for row in rows]
+    assert package.reach.good + package.reach.spam == len(rows)
+    assert not engine.classify(["bihar arratsaldean elkartuko gara plazan"])[0].in_reach

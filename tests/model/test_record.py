@@ -75,6 +75,15 @@ def test_a_summary_says_what_was_used_in_place_of_what(run):
     assert json.loads(json.dumps(found)) == found
 
 
+def test_a_summary_tells_what_is_out_of_reach_where_a_vocabulary_does(run):
+    assert record.summary(OPTIONS, run, judge(SCORE, 0.7, "point"))["reach"] == {}
+    counts = {"limit": 0.5, "good": 1, "good_out": 0, "spam": 0, "spam_out": 0, "caught": 0, "lost": 0}
+    run["reach"], run["evaluation"]["reach"] = counts, counts | {"good_out": 1}
+    run["result"] = record.summary(OPTIONS, run, judge(SCORE, 0.7, "point"))
+    assert run["result"]["reach"] == {"validation": counts, "test": counts | {"good_out": 1}}
+    assert json.loads(record.record(OPTIONS, run, {}).files["evaluation/reach.json"]) == run["result"]["reach"]
+
+
 def test_a_summary_of_a_refused_model_says_why(run):
     found = record.summary(OPTIONS, run, judge(SCORE, 0.99, "point"))
     assert found["registered"] is False

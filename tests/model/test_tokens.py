@@ -216,7 +216,7 @@ def test_a_long_message_keeps_its_beginning_and_its_end(surrounded):
     if surrounded:
         for one in (tokens, whole):
             end = ("<|end|>", tiny_models.tokenizer().eos_token_id)
-            one._tokenizer.post_processor = TemplateProcessing(single="<|end|> $A <|end|>", special_tokens=[end])  # noqa: SLF001
+            one._tokenizer.post_processor = TemplateProcessing(single="<|end|> $A <|end|>", special_tokens=[end])
     text = "".join(random.Random(0).choices(string.ascii_letters + "   ", k=300))
     every, kept = whole.encode([text])[0].ids, tokens.encode([text])[0]
     assert (len(kept.ids), kept.truncated) == (MAX_TOKENS, True)

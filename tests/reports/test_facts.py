@@ -54,6 +54,16 @@ def test_the_facts_of_a_run(result):
     ]
 
 
+def test_a_run_says_what_is_out_of_reach_and_what_delivering_it_costs(result):
+    counts = {"limit": 0.5, "good": 1632, "good_out": 32, "spam": 1067, "spam_out": 15, "caught": 719, "lost": 4}
+    told = dict(facts(result(reach={"validation": counts, "test": {}})))["reach"]
+    assert told == (
+        "1.96 % of good messages and 1.41 % of spam out of reach; "
+        "delivering them costs 0.37 % of recall, 4 of 719 caught (validation)"
+    )
+    assert "reach" not in dict(facts(result(reach={})))
+
+
 def test_what_a_run_did_not_reach_is_left_out(result):
     named = dict(facts(result(parity=None, mlflow={}, seconds={})))
     assert {"parity", "MLflow run", "time"}.isdisjoint(named)

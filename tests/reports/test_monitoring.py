@@ -176,6 +176,20 @@ def test_a_sample_of_a_larger_window_is_said():
     assert told.startswith("1,000,000 rows, 412 distinct, of which 2,000 drawn evenly are judged, from 2026-03-12T08")
 
 
+def test_what_is_out_of_reach_is_told_beside_what_validation_had():
+    validation = {"good": 200, "good_out": 4, "spam": 100, "spam_out": 1}
+    window = DRIFTED["window"] | {"out_of_reach": 83, "reach_known": 415}
+    reference = DRIFTED["reference"] | {"out_of_reach": validation}
+    told = dict(facts(DRIFTED | {"window": window, "reference": reference}))["out of reach"]
+    assert told == (
+        "83 of 415 rows (20.00 %) unlike all of training; "
+        "of the validation rows 2.00 % of the good ones and 1.00 % of spam were"
+    )
+    alone = dict(facts(DRIFTED | {"window": window}))["out of reach"]
+    assert alone == "83 of 415 rows (20.00 %) unlike all of training"
+    assert "out of reach" not in dict(facts(DRIFTED | {"window": window | {"reach_known": 0}}))
+
+
 @pytest.mark.parametrize("colours", [None, "truecolor"])
 def test_hostile_words_reach_the_terminal_as_harmless_text(colours):
     for width in (80, 4000):

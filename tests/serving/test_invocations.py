@@ -19,6 +19,7 @@ from tests.served import served
 
 OFFER, QUESTION = [message.text for message in tiny_models.messages(2)]
 LONG = "win " * 40
+FOREIGN = "bihar arratsaldean elkartuko gara plazan"
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def test_an_answer_is_what_the_engine_says_and_what_the_store_keeps(server):
     assert [answer["classification"] for answer in answers] == ["spam", "not spam"]
     assert answers[0]["probability"] == pytest.approx(tiny_packages.probability(OFFER), abs=1e-6)
     assert answers[0].keys() == {
-        "classification", "probability", "uuid", "model_version", "captured", "truncated",
+        "classification", "probability", "uuid", "model_version", "captured", "truncated", "in_reach",
     }  # fmt: skip
     found = queries.find(server.service.archive.store, [answer["uuid"] for answer in answers])
     for answer, text in zip(answers, [OFFER, QUESTION], strict=True):
@@ -104,6 +105,21 @@ def test_a_retry_after_the_champion_moved_is_told_what_is_stored(server, tmp_pat
     newest = httpx.get(f"{server.address}/recent").json()["verdicts"]
     shown = {one["uuid"]: (one["classification"], one["model_version"]) for one in newest}
     assert [shown[one["uuid"]] for one in again] == [("spam", "1"), ("not spam", "1")]
+
+
+@pytest.mark.parametrize(("way", "verdict"), [("deliver", "not spam"), ("judge", "spam")])
+def test_a_message_out_of_reach_is_delivered_or_judged_and_counted_and_kept(tmp_path, way, verdict):
+    with served(tmp_path, out_of_reach=way, reach=0.5, threshold=0.01) as server:
+        known, foreign = predictions(server, [OFFER, FOREIGN], {"X-Request-Id": "reach"})
+        assert (known["in_reach"], known["classification"]) == (True, "spam")
+        assert (foreign["in_reach"], foreign["classification"]) == (False, verdict)
+        assert foreign["probability"] == pytest.approx(tiny_packages.probability(FOREIGN), abs=1e-6)
+        assert predictions(server, [OFFER, FOREIGN], {"X-Request-Id": "reach"}) == [known, foreign]
+        row = queries.find(server.service.archive.store, [foreign["uuid"]])[foreign["uuid"]]
+        assert (row.in_reach, row.classification) == (False, verdict)
+        figures = httpx.get(f"{server.address}/metrics").text
+        assert 'spamctl_out_of_reach_rows_total{version="1"} 2.0' in figures
+        assert f'spamctl_rows_total{{verdict="{verdict}",version="1"}}' in figures
 
 
 @pytest.mark.parametrize(("wish", "rows"), [(True, 1), (False, 0)])

@@ -66,7 +66,9 @@ def kept():
 
 def test_each_row_gets_an_answer_of_its_own(model):
     offer, question = model.predict(None, frame(OFFER, QUESTION))
-    assert offer.keys() == {"classification", "probability", "uuid", "model_version", "captured", "truncated"}
+    assert offer.keys() == {
+        "classification", "probability", "uuid", "model_version", "captured", "truncated", "in_reach",
+    }  # fmt: skip
     assert (offer["classification"], question["classification"]) == ("spam", "not spam")
     assert offer["probability"] == pytest.approx(tiny_packages.probability(OFFER), abs=1e-6)
     assert offer["uuid"] != question["uuid"]
@@ -113,6 +115,20 @@ def test_threads_that_ask_at_the_same_time_all_find_their_answers_kept(model):
         answers = list(pool.map(lambda number: model.predict(None, frame(f"{OFFER} {number}"))[0], range(60)))
     assert all(answer["captured"] for answer in answers)
     assert {row.uuid for row in kept()} == {answer["uuid"] for answer in answers}
+
+
+def test_a_message_out_of_reach_is_delivered_unless_the_variable_says_judge(pyfunc, monkeypatch, tmp_path):
+    folder = tiny_packages.write(tmp_path / "package", "", *GOLDEN, reach=0.5, threshold=0.01)
+    foreign = frame("bihar arratsaldean elkartuko gara plazan")
+    for way, verdict in (("", "not spam"), ("deliver", "not spam"), ("judge", "spam")):
+        if way:
+            monkeypatch.setenv("SPAMCTL_SERVE_OUT_OF_REACH", way)
+        (answer,) = load(pyfunc, folder).predict(None, foreign)
+        assert (answer["in_reach"], answer["classification"]) == (False, verdict)
+        assert kept()[0].in_reach is False
+    monkeypatch.setenv("SPAMCTL_SERVE_OUT_OF_REACH", "drop")
+    with pytest.raises(OptionsError, match="SPAMCTL_SERVE_OUT_OF_REACH: must be deliver or judge, got 'drop'"):
+        load(pyfunc, folder)
 
 
 def test_the_store_is_the_one_that_the_variable_names(pyfunc, package, monkeypatch, tmp_path):

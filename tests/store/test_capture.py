@@ -90,7 +90,7 @@ def test_retries_through_two_servers_at_once_write_nothing_twice(capturing, addr
 
 def test_a_retry_leaves_the_first_answer_as_it_is_and_is_told_it(capturing, address):
     capture = capturing(address)
-    first = row(model_version="1", probability=0.9)
+    first = row(model_version="1", probability=0.9, in_reach=False)
     second = row(model_version="2", probability=0.1, classification="not spam")
     assert first.uuid == second.uuid
     told, again = Earlier(), Earlier()
@@ -98,8 +98,8 @@ def test_a_retry_leaves_the_first_answer_as_it_is_and_is_told_it(capturing, addr
     assert told == {}
     new = row("beside it", 1, request_id="other")
     assert capture.submit([second, new], earlier=again).result(60)
-    assert again[first.uuid] == (first.uuid, "spam", 0.9, "1")
-    assert again[new.uuid] == (new.uuid, new.classification, new.probability, new.model_version)
+    assert again[first.uuid] == (first.uuid, "spam", 0.9, "1", False)
+    assert again[new.uuid] == (new.uuid, new.classification, new.probability, new.model_version, None)
     with open_store(address) as store:
         found = queries.find(store, [first.uuid])[first.uuid]
         assert (found.model_version, found.probability) == ("1", 0.9)

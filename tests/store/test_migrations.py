@@ -27,6 +27,7 @@ HISTORY = {
     "create_monitoring": "0a73b9970076795e",
     "create_forgotten": "af15bd2cd8aef3ec",
     "tell_packages_apart": "51a0219062b338c1",
+    "keep_reach": "c603b0279f478395",
 }
 
 

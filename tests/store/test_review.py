@@ -40,6 +40,15 @@ def test_doubt_is_nearness_to_the_threshold_on_either_side(store, made):
     assert texts(review.doubtful(store, UNLABELLED, 1)) == ["message 1"]
 
 
+def test_a_message_out_of_reach_is_as_doubtful_as_one_at_its_threshold(store, made):
+    beyond = row("beyond", 9, probability=1.0, classification="not spam", in_reach=False)
+    known = row("known", 10, probability=1.0, in_reach=True)
+    with store.writing() as connection:
+        connection.execute(insert(tables.data), [asdict(beyond), asdict(known)])
+    assert set(texts(review.doubtful(store, UNLABELLED, 2))) == {"beyond", "message 0"}
+    assert "known" in texts(review.doubtful(store, UNLABELLED, 7))[-2:]
+
+
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
 def test_a_threshold_at_the_end_divides_by_nothing(store, threshold):
     made = [row(str(n), n, probability=p, threshold=threshold) for n, p in enumerate((0.0, 0.3, 1.0))]

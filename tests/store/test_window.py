@@ -29,6 +29,7 @@ def filled(store):
             classification=SPAM if n % 4 == 0 else NOT_SPAM,
             model_version=str(1 + n % 3),
             source="page" if n % 2 else "invocations",
+            in_reach=None if n < 100 else n >= 130,
         )
         for n in range(600)
     ]
@@ -58,6 +59,7 @@ def test_the_figures_are_over_all_rows_and_the_sample_is_as_large_as_asked(fille
     assert (ticks[-1].done, ticks[-1].total) == (600, 600)
     assert found.versions == {"1": 200, "2": 200, "3": 200}
     assert found.sources == {"page": 300, "invocations": 300}
+    assert (found.out_of_reach, found.reach_known) == (30, 500)
     assert found.label_sources == {"oracle": 60, "simulated": 30}
     assert (found.oldest, found.newest) == (START, START + timedelta(minutes=599))
     assert found.distinct == len({" ".join(one.text.split()).casefold() for one in filled.made})
@@ -98,7 +100,9 @@ def test_a_sample_depends_on_the_seed_and_on_nothing_else(filled, monkeypatch):
 
 def test_every_row_is_as_likely_to_be_drawn():
     rows = [
-        window.WindowRow(str(uuid.UUID(int=n)), START + timedelta(seconds=n), "", SPAM, 0.5, None, None, "1", "page")
+        window.WindowRow(
+            str(uuid.UUID(int=n)), START + timedelta(seconds=n), "", SPAM, 0.5, None, None, "1", "page", None
+        )
         for n in range(1000)
     ]
     drawn = [0] * 10
