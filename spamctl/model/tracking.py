@@ -57,6 +57,10 @@ def require_reachable(uri: str) -> None:
     if scheme in ("http", "https"):
         _require_server(uri)
     elif path := file_of(uri):
+        if sqlite_url.has_query(uri):
+            raise UsageError(
+                f"MLFLOW_TRACKING_URI {uri}: nothing that stands behind the question mark would be done: leave it out"
+            )
         _require_sqlite(uri, path)
     elif scheme.partition("+")[0] not in DATABASES:
         raise UsageError(

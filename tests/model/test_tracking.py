@@ -120,6 +120,12 @@ def test_a_file_that_is_no_store_is_refused_and_stays_as_it_is(tmp_path):
     assert (tmp_path / "mlflow.db").read_text() == "no database" * 100
 
 
+def test_what_the_driver_would_not_be_told_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"stands behind the question mark would be done: leave it out"):
+        tracking.require_reachable(f"sqlite:///{tmp_path}/mlflow.db?timeout=20")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_in_place_of_a_store_is_refused(tmp_path):
     (tmp_path / "mlflow.db").mkdir()
     refusal("sqlite:///mlflow.db", UsageError)
