@@ -102,8 +102,7 @@ def train(
 
 def _stays_behind(result: Mapping[str, Any]) -> bool:
     """Tell whether a version was registered and the answer is no all the same: suites or feedback hold it back."""
-    suites = result.get("suites", {})
-    failed = bool(suites.get("decide") and suites["faults"])
+    failed = bool(result.get("suites", {}).get("deciding"))
     return result["alias"] != "champion" and (failed or "store" in result.get("feedback", {}))
 
 

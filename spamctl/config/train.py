@@ -163,8 +163,11 @@ class TrainOptions(Options):
     gate: Literal["point", "lower-bound"] = option(
         "point", "Compare the measured accuracy, or the lower end of its 95 % interval.", group="Gate"
     )
-    suites: Literal["lead", "show", "none"] = option(
-        "show", "Suites decide whether a version may lead, are only shown, or are not run.", group="Gate"
+    suites: Literal["auto", "lead", "show", "none"] = option(
+        "auto",
+        "Suites decide whether a version may lead, are only shown, or are not run; auto lets yours decide, and those "
+        "of spamctl where everyday is learnt from and no kinds are held out.",
+        group="Gate",
     )
     must_deliver: str = option(
         "none", "File of messages of yours that must be delivered: one more line of that suite.", group="Gate"

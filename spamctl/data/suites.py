@@ -16,6 +16,7 @@ MUST_DELIVER: Final = "must-deliver"
 MUST_CATCH: Final = "must-catch"
 SUITES: Final[dict[str, Label]] = {MUST_DELIVER: NOT_SPAM, MUST_CATCH: SPAM}
 NO_FILE: Final = "none"
+OWN_LINE: Final = " (yours)"  # how the name of a line of a user's own ends
 
 
 def read_suites(must_deliver: str = NO_FILE, must_catch: str = NO_FILE) -> dict[str, tuple[Message, ...]]:
@@ -50,6 +51,6 @@ def _own(suite: str, path: Path) -> Iterator[Message]:
     for row in rows:
         if row.fault or not (row.text or "").strip():
             raise DataError(f"--{suite} {path}: row {row.place} has {row.fault or 'no text'}: mend it")
-        yield Message(clean(row.text or ""), SUITES[suite], Traits(suite, f"{path.stem} (yours)"))
+        yield Message(clean(row.text or ""), SUITES[suite], Traits(suite, f"{path.stem}{OWN_LINE}"))
     if not rows:
         raise DataError(f"--{suite} {path}: holds no message: give it a file with a column named text")

@@ -194,8 +194,9 @@ class TrainFlow(base.VerbFlow):
     def evaluate(self) -> None:
         """Score the package on the untouched test part, prove that batching changes nothing, and measure a baseline."""
         with self.part() as options:
-            from spamctl.data import parts
+            from spamctl.data import datasets, parts
             from spamctl.data import suites as written
+            from spamctl.data.everyday import EVERYDAY
             from spamctl.model import artefact, baseline, evaluation, kinds, scratch, suites, unseen
             from spamctl.model.engine import Engine
 
@@ -208,7 +209,9 @@ class TrainFlow(base.VerbFlow):
                 if options.suites != "none":
                     wanted = written.read_suites(options.must_deliver, options.must_catch)
                     report = suites.check(wanted, engine.calls_spam, seed=options.seed)
-                    self.suite_report = report.as_dict() | {"decide": options.suites == "lead"}
+                    knows_today = EVERYDAY in datasets.names(options.dataset) and not options.hold_out_kinds
+                    decide = suites.deciding(report, options.suites, knows_today=knows_today)
+                    self.suite_report = report.as_dict() | {"deciding": list(decide)}
             self.evaluation = asdict(found)
             self.baseline = baseline.measure(
                 train, validation, test, options.max_false_positive_rate, seed=options.seed, weights=self.weights

@@ -14,7 +14,7 @@ import numpy as np
 from spamctl.data.looks import Side, looks
 from spamctl.errors import SpamctlError
 from spamctl.message import SPAM
-from spamctl.model import registry, suites
+from spamctl.model import registry
 from spamctl.model.champion import Decision, compare
 from spamctl.model.engine import Engine
 from spamctl.model.rates import ENOUGH, Rates, doubts, rates, sentence, worse
@@ -75,7 +75,7 @@ class Part:
 
 def settle(client: MlflowClient, name: str, version: str, run: Mapping[str, Any], budget: float) -> dict[str, Any]:
     """Give a version that a training has made (`run`) its alias; return that, the reason, and what was compared."""
-    if faults := suites.faults_that_decide(run.get("suite_report", {})):
+    if faults := run.get("suite_report", {}).get("deciding", ()):
         enter(client, name, CHALLENGER, version)
         return {"alias": CHALLENGER, "reason": f"it fails the suites: {'; '.join(faults)}"}
     threshold, told = run["evaluation"]["score"]["threshold"], run["feedback"]

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+from spamctl.data.suites import OWN_LINE
 from spamctl.message import Message
 from spamctl.model.score import Interval, proportion
 
@@ -85,10 +86,17 @@ def check(suites: Mapping[str, Sequence[Message]], calls_spam: CallsSpam, *, see
     return SuiteReport(tuple(lines), tuple(invariances))
 
 
-def faults_that_decide(report: Mapping[str, Any]) -> Sequence[str]:
-    """Return why a filter cannot lead, from a report as plain JSON; nothing where its suites were only to be shown."""
-    found: Sequence[str] = report["faults"] if report.get("decide") else ()
-    return found
+def deciding(report: SuiteReport, wanted: str, *, knows_today: bool) -> tuple[str, ...]:
+    """Return the faults that keep a filter from leading.
+
+    With `wanted` lead all of them do, with show none. With auto a user's own lines always decide; those that come with
+    spamctl do where the filter learnt from the corpus of today, `knows_today`: one of 2003 would fail by its age.
+    """
+    every = wanted == "lead" or (wanted == "auto" and knows_today)
+    own = wanted == "auto"
+    return tuple(
+        line.fault for line in report.lines if line.fault and (every or (own and line.name.endswith(OWN_LINE)))
+    )
 
 
 def _line(suite: str, name: str, messages: Sequence[Message], verdicts: Mapping[Message, bool]) -> Line:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from spamctl.data.suites import OWN_LINE
 from spamctl.message import NOT_SPAM, SPAM, Message, Traits
 from spamctl.model import suites, threshold, unseen
 from spamctl.model.kinds import by_kind, group_score, side_by_side
@@ -72,8 +73,17 @@ def test_a_bad_filter_may_not_lead(flagged, said):
     report = suite(flagged)
     assert len(report.faults) == 1
     assert said in report.faults[0]
-    assert suites.faults_that_decide(report.as_dict() | {"decide": True}) == [*report.faults]
-    assert not suites.faults_that_decide(report.as_dict() | {"decide": False})
+    assert suites.deciding(report, "lead", knows_today=False) == report.faults
+    assert suites.deciding(report, "auto", knows_today=True) == report.faults
+    assert suites.deciding(report, "auto", knows_today=False) == ()
+    assert suites.deciding(report, "show", knows_today=True) == ()
+
+
+def test_lines_of_ones_own_always_decide():
+    row = Message("the match is at nine", NOT_SPAM, Traits("must-deliver", f"club{OWN_LINE}"))
+    report = suites.check({"must-deliver": (row,) * 20}, lambda texts: [True] * len(texts))
+    assert suites.deciding(report, "auto", knows_today=False) == report.faults != ()
+    assert suites.deciding(report, "show", knows_today=False) == ()
 
 
 def test_few_errors_may_be_chance():
