@@ -20,6 +20,7 @@ from spamctl.model.classifier import SpamClassifier, labels_tensor
 from spamctl.model.features import HiddenStates, TokenIds, length_batches
 
 CHECKPOINT_EVERY = 30.0  # seconds
+TOKENS_AT_ONCE = 4096  # of a batch: what a block keeps for the way back takes some 150 KB a token
 POOL_OF_BATCHES = 16  # rows of this many batches are drawn at random, then sorted by length within
 
 
@@ -111,13 +112,17 @@ def fine_tune(  # long: a training loop is read top to bottom
         batches = shuffled_batches(train.inputs.lengths.tolist(), plan.batch_size, plan.seed + state.epoch)
         classifier.train()
         for rows in batches[state.batch :]:
-            inputs, lengths = train.inputs.batch(rows, device)
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=plan.bfloat16):
-                hidden_states = classifier.trunk(inputs)  # (B, T, D)
-            logits = classifier.judge(hidden_states.float(), lengths)  # (B,)
-            weight = None if shares is None else shares[rows].to(device)  # (B,)
-            loss = binary_cross_entropy_with_logits(logits, labels_tensor(train.labels, rows, device), weight)
-            loss.backward()
+            loss = 0.0
+            for part in _parts(rows, train.inputs.lengths):  # whose gradients add up to those of the whole batch
+                inputs, lengths = train.inputs.batch(part, device)
+                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=plan.bfloat16):
+                    hidden_states = classifier.trunk(inputs)  # (B, T, D)
+                logits = classifier.judge(hidden_states.float(), lengths)  # (B,)
+                weight = None if shares is None else shares[part].to(device)  # (B,)
+                truth = labels_tensor(train.labels, part, device)
+                partial = binary_cross_entropy_with_logits(logits, truth, weight, reduction="sum") / len(rows)
+                partial.backward()
+                loss += float(partial.detach())
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
             rate = schedule(state.step, steps, plan.warmup_share)
             for group in optimizer.param_groups:
@@ -126,7 +131,7 @@ def fine_tune(  # long: a training loop is read top to bottom
             optimizer.zero_grad(set_to_none=True)
             state.step += 1
             state.batch += 1
-            yield Progress(state.epoch + 1, state.step, steps, float(loss.detach()))
+            yield Progress(state.epoch + 1, state.step, steps, loss)
             if time.monotonic() - saved > CHECKPOINT_EVERY:
                 checkpoints.save(state.step, _checkpoint(classifier, optimizer, state))
                 saved = time.monotonic()
@@ -160,6 +165,12 @@ def shuffled_batches(lengths: Sequence[int], batch_size: int, seed: int) -> list
     batches = [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)]
     shuffle.shuffle(batches)
     return batches
+
+
+def _parts(rows: Sequence[int], lengths: Tensor) -> list[Sequence[int]]:
+    """Divide a batch so that no part has more than TOKENS_AT_ONCE with padding, except a row that is longer alone."""
+    size = max(1, TOKENS_AT_ONCE // int(lengths[list(rows)].max()))
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def schedule(step: int, steps: int, warmup_share: float) -> float:
