@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -19,8 +19,11 @@ from spamctl.message import SPAM
 
 if TYPE_CHECKING:
     from spamctl.message import Message
+    from spamctl.model.engine import Engine
     from spamctl.model.recalibrated import Origin
+    from spamctl.model.recalibration import Setting
     from spamctl.model.reference import Reference
+    from spamctl.model.suites import CallsSpam
 
 STEPS = {
     "start": ("read", "Read the version and the labelled answers"),
@@ -32,6 +35,7 @@ KEPT: tuple[str, ...] = ("began", "found", "origin_tags", "training_run", "test_
 KEPT += ("before", "after", "operating_point", "evaluation", "measured", "recent_probabilities", "suite_report")
 KEPT += ("result",)
 PARTS = {"recent": "recent messages", "test": "test messages"}
+_OF_DATASETS = {"dataset", "text_column", "label_column", "spam_label", "header", "encoding", "bad_rows"}
 
 
 class RecalibrateFlow(base.VerbFlow):
@@ -111,7 +115,7 @@ class RecalibrateFlow(base.VerbFlow):
                         self.recent_probabilities: list[float] = engine.probabilities(raw).tolist()
                 if options.suites != "none":
                     wanted = written.read_suites(options.must_deliver, options.must_catch)
-                    report = suites.check(wanted, engine.calls_spam, seed=options.seed)
+                    report = suites.check(wanted, _telling(engine, after), seed=options.seed)
                     self.suite_report = report.as_dict() | {"decide": options.suites == "lead"}
             self.measured = {"champion": self.found["version"], "parts": told}
             self.evaluation = asdict(found)
@@ -169,6 +173,17 @@ class RecalibrateFlow(base.VerbFlow):
         base.tell(feedback.notes(self.feedback), feedback.warnings(self.feedback))
 
 
+def _telling(engine: Engine, setting: Setting) -> CallsSpam:
+    """Return the function that serves, which tells how many of the messages it is given are behind it."""
+    from spamctl.model import recalibration
+
+    def calls_spam(texts: Sequence[str]) -> list[bool]:
+        called: list[bool] = setting.calls_spam(base.follow(recalibration.logits(engine, texts, "suites"))).tolist()
+        return called
+
+    return calls_spam
+
+
 def _test_part(measured: Reference, origin: Origin) -> list[Message]:
     """Return the version's own test part, and warn if it is not all of the one that its training split off."""
     from spamctl.data import parts
@@ -186,14 +201,14 @@ def _known(origin: Origin, test: set[str]) -> Iterator[Message]:
     """Yield the messages of the training's datasets but those of the test part: what is like them was learnt."""
     from spamctl.data import corpus, datasets
 
-    asked: dict[str, Any] = {name: origin.params.get(name) for name in corpus.CorpusRequest.__slots__}
+    asked: dict[str, Any] = {name: value for name, value in origin.params.items() if name in _OF_DATASETS}
     unsure = "answers that it learnt from it may be fitted to"
-    if None in asked.values():
+    if "dataset" not in asked:
         base.warning(f"nobody wrote down which dataset the version was trained on: {unsure}")
         return
     try:
         found = datasets.read_datasets(
-            corpus.CorpusRequest(**asked | {"header": asked["header"] == "True"}), may_ask=False
+            corpus.CorpusRequest(**asked | {"header": asked.get("header") != "False"}), may_ask=False
         )
     except UsageError as error:
         base.warning(f"the dataset that the version was trained on cannot be read here ({error}): {unsure}")

@@ -119,6 +119,7 @@ def record(options: Values, run: Values) -> Record:
     metrics |= {f"test_{name}_{end}": one[end] for name, one in result["scores"].items() for end in ("low", "high")}
     for part, found in run["measured"]["parts"].items():
         metrics |= {f"{part}_{name}": score["value"] for name, score in found["challenger"].items()}
+        metrics |= {f"{part}_roc_auc": found["roc_auc"]} if found["roc_auc"] is not None else {}
         metrics |= {f"{part}_{name}_before": score["value"] for name, score in found["champion"].items()}
     metrics |= run["after"] | {f"{name}_before": value for name, value in run["before"].items()}
     metrics |= {"fitted_answers": told["fitted"]["rows"], "fitted_spam": told["fitted"]["spam"]}

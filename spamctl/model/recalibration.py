@@ -126,9 +126,14 @@ def beside(is_spam: Sequence[bool], raw: Logits, before: Setting, after: Setting
     """Return how a package did on rows, whose truth and raw logits (N,) are given, before and after, as plain JSON.
 
     It has the form of a part of a comparison with the champion: accuracy, recall and false-positive rate of the
-    `challenger` (after) and of the `champion` (before), each with its 95 % interval.
+    `challenger` (after) and of the `champion` (before), each with its 95 % interval. `roc_auc` is what no threshold
+    changes: the share of pairs of spam and good rows that the package ranks rightly; None if a class is missing.
     """
+    from sklearn.metrics import roc_auc_score
+
+    both = len(set(is_spam)) > 1
     return {
+        "roc_auc": float(roc_auc_score(is_spam, raw)) if both else None,
         "rows": len(is_spam),
         "spam": sum(is_spam),
         "challenger": promotion.scores(is_spam, after.calls_spam(raw)),

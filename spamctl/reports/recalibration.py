@@ -26,14 +26,12 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     outcome, sentence = verdict(result)
     console.print()
     console.print(_text(sentence, console, _STYLES[outcome]))
-    for heads, rows in ((_HEADS, before_and_after(result)), (kinds.SUITE_HEADS, _suites(result))):
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
-        for place, head in enumerate(heads):
-            table.add_column(head, justify="right" if place else "left", no_wrap=heads == _HEADS)
-        for row in rows:
-            table.add_row(*(_text(cell, console, "bold" if not any(row[1:]) else "") for cell in row))
-        if table.row_count:
-            console.print(table)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
+    for place, head in enumerate(_HEADS):
+        table.add_column(head, justify="right" if place else "left", no_wrap=True)
+    for row in before_and_after(result):
+        table.add_row(*(_text(cell, console, "bold" if not any(row[1:]) else "") for cell in row))
+    console.print(table)
     grid = Table.grid(padding=(0, 2), pad_edge=False)
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -65,6 +63,11 @@ def facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     budget, upper = percent(point["max_false_positive_rate"]), percent(point["false_positive_rate_upper"])
     called = f"{point['false_positives']:,} of the good answers that it was chosen on are called spam"
     yield "budget", f"{budget} of good messages; {called} (at most {upper})"
+    if ranked := ", ".join(_ranking(result)):
+        yield "ROC AUC", f"{ranked}: how spam ranks stays as it was; where it is low, spamctl train --feedback helps"
+    if lines := result["suites"].get("lines"):
+        failing = sum(bool(line["fault"]) for line in lines)
+        yield "suites", f"{failing:,} of {len(lines):,} lines fail (spamctl cards recalibrate shows them)"
     yield "answers", f"{feedback.summary(result['feedback'])}, from {result['feedback']['store']}"
     yield "weights", f"those of version {result['from_version']}, byte for byte"
     if run := result.get("mlflow"):
@@ -79,14 +82,16 @@ def threshold(result: Mapping[str, Any]) -> str:
     """Say where the threshold was and where it is; both are probabilities, each of its own calibration."""
     before, after = result["before"], result["after"]
     return (
-        f"{number(before['threshold'])} \N{RIGHTWARDS ARROW} {number(after['threshold'])} "
-        f"(which was {number(result['after_on_old_scale'])} before the calibration changed)"
+        f"{number(before['threshold'])} \N{RIGHTWARDS ARROW} {number(after['threshold'])}, "
+        f"which is {number(result['after_on_old_scale'])} on the scale of before"
     )
 
 
-def _suites(result: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of the suites' table."""
-    yield from kinds.suite_rows(result["suites"])
+def _ranking(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how well the version ranks spam above the rest, by part: no threshold and no calibration changes that."""
+    for part, found in result["measured"]["parts"].items():
+        if found["roc_auc"] is not None:
+            yield f"{number(found['roc_auc'])} on {feedback.PARTS[part]}"
 
 
 def _parts(result: Mapping[str, Any]) -> Iterator[Markup]:
@@ -97,8 +102,8 @@ def _parts(result: Mapping[str, Any]) -> Iterator[Markup]:
     yield pages.table(
         [Column(head, "number" if place else "") for place, head in enumerate(_HEADS)], before_and_after(result)
     )
-    yield pages.element("p", "Nothing was fitted to any of these messages.", "quiet")
-    if rows := list(_suites(result)):
+    yield pages.element("p", "The new calibration and threshold were fitted to none of these messages.", "quiet")
+    if rows := list(kinds.suite_rows(result["suites"])):
         yield pages.element("h2", "Suites")
         yield pages.table(
             [Column(head, "number" if place else "") for place, head in enumerate(kinds.SUITE_HEADS)], rows
