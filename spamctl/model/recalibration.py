@@ -115,10 +115,11 @@ def unproven(point: OperatingPoint, answers: Sequence[Message]) -> str:
         return ""
     good = sum(not message.is_spam for message in answers)
     needed = math.ceil(math.log(1 - CONFIDENCE) / math.log(1 - budget))  # with none called spam
+    would = f"{needed:,} good answers with none called spam would show it" if good < needed else "they are too few"
     return (
         f"the budget of {budget:.2%} is not proven: of {good:,} good answers that the threshold was chosen on "
         f"{point.false_positives:,} are called spam, so the rate may be {point.false_positive_rate_upper:.2%}; "
-        f"{needed:,} good answers with none called spam would show it: label more with spamctl label"
+        f"{would}: label more with spamctl label"
     )
 
 

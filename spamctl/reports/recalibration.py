@@ -18,6 +18,7 @@ from spamctl.reports.scores import number, percent
 
 _STYLES = {"champion": "bold green", "challenger": "bold yellow", "refused": "bold red"}
 _CARDS = {"champion": "verdict good", "challenger": "verdict fair", "refused": "verdict bad"}
+_OF = {"recent": "recent messages", "test": "the frozen test part"}
 _HEADS = ("score", "before", "95 % interval", "after", "95 % interval")
 
 
@@ -91,7 +92,7 @@ def _ranking(result: Mapping[str, Any]) -> Iterator[str]:
     """Yield how well the version ranks spam above the rest, by part: no threshold and no calibration changes that."""
     for part, found in result["measured"]["parts"].items():
         if found["roc_auc"] is not None:
-            yield f"{number(found['roc_auc'])} on {feedback.PARTS[part]}"
+            yield f"{number(found['roc_auc'])} on {_OF[part]}"
 
 
 def _parts(result: Mapping[str, Any]) -> Iterator[Markup]:
