@@ -15,7 +15,6 @@ from spamctl.config.models import COPIES
 from spamctl.config.recalibrate import RecalibrateOptions
 from spamctl.errors import UsageError
 from spamctl.flows import base
-from spamctl.message import SPAM
 
 if TYPE_CHECKING:
     from spamctl.message import Message
@@ -33,7 +32,7 @@ STEPS = {
 }
 KEPT: tuple[str, ...] = ("began", "found", "origin_tags", "training_run", "test_sha256", "feedback", "recent")
 KEPT += ("before", "after", "operating_point", "evaluation", "measured", "recent_probabilities", "suite_report")
-KEPT += ("result",)
+KEPT += ("reach", "result")
 PARTS = {"recent": "recent messages", "test": "test messages"}
 _OF_DATASETS = {"dataset", "text_column", "label_column", "spam_label", "header", "encoding", "bad_rows"}
 
@@ -104,13 +103,16 @@ class RecalibrateFlow(base.VerbFlow):
 
             before, after = recalibration.Setting(**self.before), recalibration.Setting(**self.after)
             told: dict[str, Any] = {}
+            reach: dict[str, Any] = {}
             with scratch.folder() as place:
                 engine = Engine(artefact.write(self.files, place))
                 found = base.follow(evaluation.evaluate(engine, parts.from_rows(self.test), seed=options.seed))
                 for part, rows in (("recent", self.recent), ("test", self.test)):
-                    raw = base.follow(recalibration.logits(engine, [text for text, _ in rows], PARTS[part]))
-                    truth = [label == SPAM for _, label in rows]
+                    messages = parts.from_rows(rows)
+                    raw = base.follow(recalibration.logits(engine, [one.text for one in messages], PARTS[part]))
+                    truth = [message.is_spam for message in messages]
                     told |= {part: recalibration.beside(truth, raw, before, after)} if rows else {}
+                    reach |= {part: recalibration.out_of_reach(engine, messages, raw)} if rows else {}
                     if part == "recent":
                         self.recent_probabilities: list[float] = engine.probabilities(raw).tolist()
                 if options.suites != "none":
@@ -118,6 +120,7 @@ class RecalibrateFlow(base.VerbFlow):
                     report = suites.check(wanted, _telling(engine, after), seed=options.seed)
                     self.suite_report = report.as_dict() | {"decide": options.suites == "lead"}
             self.measured = {"champion": self.found["version"], "parts": told}
+            self.reach = {part: counts for part, counts in reach.items() if counts}
             self.evaluation = asdict(found)
             base.tell(found.score["notes"])
         self.next(self.end)

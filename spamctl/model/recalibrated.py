@@ -104,6 +104,7 @@ def summary(options: Values, run: Values, gate: Gate) -> dict[str, Any]:
         "operating_point": run["operating_point"],
         "measured": run["measured"],
         "scores": run["evaluation"]["score"]["metrics"],
+        "reach": run["reach"],
         "parity": run["evaluation"]["parity"],
         "notes": [*run["operating_point"]["notes"], *run["evaluation"]["score"]["notes"]],
         "suites": run.get("suite_report", {}),
@@ -125,6 +126,7 @@ def record(options: Values, run: Values) -> Record:
     metrics |= {"fitted_answers": told["fitted"]["rows"], "fitted_spam": told["fitted"]["spam"]}
     files = {"score": run["evaluation"]["score"], "parity": run["evaluation"]["parity"], "test_part": test_part(run)}
     files |= {"operating_point": run["operating_point"], "before_and_after": run["measured"]}
+    files |= {"reach": run["reach"]} if run["reach"] else {}
     files |= {"suite_report": run["suite_report"]} if run.get("suite_report") else {}
     return Record(
         params={**options, "recalibrated_version": result["from_version"]},

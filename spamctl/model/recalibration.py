@@ -12,7 +12,7 @@ import numpy as np
 
 from spamctl.errors import DataError
 from spamctl.message import Message
-from spamctl.model import artefact, finishing, promotion, scratch
+from spamctl.model import artefact, finishing, novelty, promotion, scratch
 from spamctl.model.artefact import MANIFEST, Files, Manifest
 from spamctl.model.calibration import Bools, Calibration, logit, sigmoid
 from spamctl.model.engine import Engine, Logits
@@ -92,10 +92,10 @@ def recalibrate(
     draft = replace(engine.manifest, about=engine.manifest.about | dict(about) | {"max_false_positive_rate": budget})
     unsealed = {name: content for name, content in files.items() if name != MANIFEST}
     fitting = Fitting(np.array([message.is_spam for message in answers]), raw)
-    sealed, point = finishing.finish(unsealed, draft, fitting, budget)
-    with scratch.folder() as place:
-        after = artefact.verify(artefact.write(sealed, Path(place)))
-    return Recalibrated(sealed, Setting.of(engine.manifest), Setting.of(after), point)
+    scale, point = finishing.fit(fitting, budget)
+    sealed = finishing.seal(unsealed, draft, scale, point.threshold)
+    after = Setting(scale.slope, scale.intercept, point.threshold)
+    return Recalibrated(sealed, Setting.of(engine.manifest), after, point)
 
 
 def logits(engine: Engine, texts: Sequence[str], task: str) -> Ticking[Logits]:
@@ -140,3 +140,17 @@ def beside(is_spam: Sequence[bool], raw: Logits, before: Setting, after: Setting
         "challenger": promotion.scores(is_spam, after.calls_spam(raw)),
         "champion": promotion.scores(is_spam, before.calls_spam(raw)),
     }
+
+
+def out_of_reach(engine: Engine, messages: Sequence[Message], raw: Logits) -> dict[str, Any]:
+    """Count the rows that are unlike all that was trained on, which a server may deliver whatever their score.
+
+    Takes messages and their raw logits (N,). From where on a message is out of reach belongs to what was trained on,
+    and stays. Empty where every message is in reach.
+    """
+    if engine.manifest.reach is None:
+        return {}
+    called = Setting.of(engine.manifest).calls_spam(raw)
+    novelties = [row.novelty for row in engine.tokenize([message.text for message in messages])]
+    truth = [message.is_spam for message in messages]
+    return novelty.measure(truth, called, novelties, engine.manifest.reach).as_dict()

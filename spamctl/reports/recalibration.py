@@ -12,7 +12,7 @@ from rich.text import Text
 
 from spamctl.reports import escape, feedback, kinds
 from spamctl.reports import page as pages
-from spamctl.reports.facts import verdict, without_password
+from spamctl.reports.facts import reach, verdict, without_password
 from spamctl.reports.page import Column, Markup
 from spamctl.reports.scores import number, percent
 
@@ -66,6 +66,8 @@ def facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "budget", f"{budget} of good messages; {called} (at most {upper})"
     if ranked := ", ".join(_ranking(result)):
         yield "ROC AUC", f"{ranked}: how spam ranks stays as it was; where it is low, spamctl train --feedback helps"
+    if result["reach"]:
+        yield "reach", reach(result)
     if lines := result["suites"].get("lines"):
         failing = sum(bool(line["fault"]) for line in lines)
         yield "suites", f"{failing:,} of {len(lines):,} lines fail (spamctl cards recalibrate shows them)"

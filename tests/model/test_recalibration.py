@@ -79,6 +79,21 @@ def test_it_calls_what_the_engine_calls(tmp_path):
     assert last(recalibration.logits(engine, [], "messages")).shape == (0,)
 
 
+def test_what_is_out_of_reach_is_counted_with_the_new_threshold(tmp_path):
+    made = recalibrated(package(reach=0.0))
+    engine = Engine(artefact.write(made.files, tmp_path))
+    assert engine.manifest.reach == 0.0
+    raw = last(recalibration.logits(engine, [message.text for message in ANSWERS], "messages"))
+    counts = recalibration.out_of_reach(engine, ANSWERS, raw)
+    assert counts["caught"] == sum(
+        called and one.is_spam for called, one in zip(made.after.calls_spam(raw), ANSWERS, strict=True)
+    )
+    assert (counts["good"], counts["spam"], counts["lost"]) == (60, 60, 0)
+    (tmp_path / "whole").mkdir()
+    whole = Engine(artefact.write(package(), tmp_path / "whole"))
+    assert recalibration.out_of_reach(whole, ANSWERS, raw) == {}
+
+
 def test_a_threshold_is_told_on_the_scale_of_before():
     before, after = Setting(2.0, -1.0, 0.9), Setting(0.5, 3.0, 0.4)
     raw = (calibration.logit(0.4) - 3.0) / 0.5

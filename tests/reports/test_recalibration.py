@@ -33,6 +33,10 @@ RESULT = {
         },
     },
     "scores": SCORES,
+    "reach": {
+        "recent": {"good": 100, "good_out": 4, "spam": 50, "spam_out": 10, "caught": 40, "lost": 5},
+        "test": {},
+    },
     "notes": ["[red]no markup[/red] \x1b[31m"],
     "suites": {"lines": [], "invariances": []},
     "feedback": FITTED,
@@ -62,6 +66,7 @@ def test_before_and_after_stand_side_by_side_on_both_parts(width):
     assert "0.9731 → 0.4112, which is 0.6210 on the scale of before" in page
     assert "374 to fit to (92 spam)" in " ".join(page.split())
     assert "0.9000 on recent messages: how spam ranks" in " ".join(page.split())
+    assert "delivering them costs 10.00 % of recall, 5 of 40 caught (recent)" in " ".join(page.split())
     assert "hunter2" not in page
     assert "[red]no markup[/red]" in page
     assert "\x1b" not in page
