@@ -47,7 +47,7 @@ class RecalibrateOptions(Options):
 
     accuracy_threshold: Annotated[float, Ge(0), Le(1)] = same(TrainOptions, "accuracy_threshold")
     gate: Literal["point", "lower-bound"] = same(TrainOptions, "gate")
-    suites: Literal["lead", "show", "none"] = same(TrainOptions, "suites")
+    suites: Literal["auto", "lead", "show", "none"] = same(TrainOptions, "suites")
     must_deliver: str = same(TrainOptions, "must_deliver")
     must_catch: str = same(TrainOptions, "must_catch")
     experiment: str = same(TrainOptions, "experiment")

@@ -72,6 +72,7 @@ class RecalibrateFlow(base.VerbFlow):
             self.test_sha256 = parts.digest(test)
             self.found, self.files = asdict(found), artefact.read(Path(found.folder))
             self.origin_tags, self.training_run = dict(origin.tags), origin.run_id
+            self.knows_today = origin.knows_today
             self.mlflow_run = journal.begin(
                 options.experiment, recalibrated.opening(options.recorded(), self._values())
             )
@@ -118,7 +119,8 @@ class RecalibrateFlow(base.VerbFlow):
                 if options.suites != "none":
                     wanted = written.read_suites(options.must_deliver, options.must_catch)
                     report = suites.check(wanted, _telling(engine, after), seed=options.seed)
-                    self.suite_report = report.as_dict() | {"decide": options.suites == "lead"}
+                    decide = suites.deciding(report, options.suites, knows_today=self.knows_today)
+                    self.suite_report = report.as_dict() | {"deciding": list(decide)}
             self.measured = {"champion": self.found["version"], "parts": told}
             self.reach = {part: counts for part, counts in reach.items() if counts}
             self.evaluation = asdict(found)

@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from spamctl import __version__
+from spamctl.data import datasets
+from spamctl.data.everyday import EVERYDAY
 from spamctl.model.gate import Gate
 from spamctl.model.journal import Opening
 from spamctl.model.recalibration import Setting
@@ -42,6 +44,12 @@ class Origin:
         """Return a moment after all labelled answers that the weights may have learnt; None if they learnt none."""
         newest = self.tags.get(NEWEST_TAG, "")
         return datetime.fromisoformat(newest) + timedelta(seconds=1) if newest else None  # it is cut to whole seconds
+
+    @property
+    def knows_today(self) -> bool:
+        """Tell whether the weights learnt from all of the corpus of today, as what its suites ask for supposes."""
+        learnt = EVERYDAY in datasets.names(self.params.get("dataset", ""))
+        return learnt and self.params.get("hold_out_kinds", "0") == "0"
 
     @property
     def test_sha256(self) -> str:
