@@ -51,6 +51,7 @@ COUNTED = {"traffic", "label"}  # whose effects outside a stop leaves half done
 STOPPED = {
     "label": "what was labelled before is kept; spamctl label goes on with the rest",
     "monitor": "nothing was judged, and the store is as it was; spamctl monitor begins anew",
+    "recalibrate": "no version was changed; spamctl recalibrate begins anew",
     "serve": "nothing was served; spamctl serve begins anew",
 }
 

@@ -28,6 +28,12 @@ def option(default: Value, purpose: str, *, group: str, secret: bool = False) ->
     return declared
 
 
+def same(options: type[Options], name: str) -> Any:
+    """Declare a field as another verb declares it: its default, what it is for, and its help panel."""
+    (found,) = (item for item in dataclasses.fields(options) if item.name == name)
+    return field(default=found.default, metadata=found.metadata)
+
+
 @dataclass(frozen=True)
 class Option:
     """Describe one declared option in the words of the standard library."""

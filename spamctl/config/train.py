@@ -186,21 +186,28 @@ class TrainOptions(Options):
             yield Fault(("depth",), f"must be auto, full or a whole number of at least 1, got {shown(self.depth)}")
         yield from name_faults("model_name", self.model_name)
         yield from experiment_faults("experiment", self.experiment)
-        if self.threads > cores():
-            yield Fault(("threads",), f"must be at most {cores()}, the cores free to use here, got {self.threads}")
+        yield from thread_faults(self.threads)
 
     def _faults_of_feedback(self) -> Iterator[Fault]:
         """Yield sources that no label has, an age that is none, and options that would do nothing."""
-        if unknown := [source for source in self.feedback_sources.split(",") if source not in SOURCES]:
-            known = ", ".join(SOURCES)
-            yield Fault(("feedback_sources",), f"must be of {known}, separated by commas, got {shown(unknown[0])}")
-        if self.feedback_max_age != "always" and not is_duration(self.feedback_max_age):
-            yield Fault(
-                ("feedback_max_age",),
-                f"must be always, or a time such as 12h, 7d or 90d, got {shown(self.feedback_max_age)}",
-            )
+        yield from feedback_faults(self.feedback_sources, self.feedback_max_age)
         chosen = self.items()
         for option_ in self.declared():
             idle = option_.name in _OF_FEEDBACK and chosen[option_.name] != option_.default
             if idle and self.feedback == "none":
                 yield Fault((option_.name,), "only --feedback reads it; name a store such as --feedback spam.db")
+
+
+def feedback_faults(sources: str, max_age: str) -> Iterator[Fault]:
+    """Yield sources that no label has, and an age that is none."""
+    if unknown := [source for source in sources.split(",") if source not in SOURCES]:
+        known = ", ".join(SOURCES)
+        yield Fault(("feedback_sources",), f"must be of {known}, separated by commas, got {shown(unknown[0])}")
+    if max_age != "always" and not is_duration(max_age):
+        yield Fault(("feedback_max_age",), f"must be always, or a time such as 12h, 7d or 90d, got {shown(max_age)}")
+
+
+def thread_faults(threads: int) -> Iterator[Fault]:
+    """Yield more threads than there are cores."""
+    if threads > cores():
+        yield Fault(("threads",), f"must be at most {cores()}, the cores free to use here, got {threads}")

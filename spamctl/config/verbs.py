@@ -7,6 +7,7 @@ from spamctl.config.errands import ForgetOptions, RollbackOptions, TraceOptions
 from spamctl.config.label import LabelOptions
 from spamctl.config.monitor import MonitorOptions
 from spamctl.config.options import Options
+from spamctl.config.recalibrate import RecalibrateOptions
 from spamctl.config.serve import ServeOptions
 from spamctl.config.traffic import TrafficOptions
 from spamctl.config.train import TrainOptions
@@ -15,7 +16,7 @@ from spamctl.config.viewers import CardsOptions, UiOptions
 VERBS: Final[dict[str, type[Options]]] = {
     options.verb: options
     for options in (
-        *(TrainOptions, ServeOptions, TrafficOptions, LabelOptions, MonitorOptions),
+        *(TrainOptions, ServeOptions, TrafficOptions, LabelOptions, MonitorOptions, RecalibrateOptions),
         *(RollbackOptions, ForgetOptions, TraceOptions, DemoOptions, CardsOptions, UiOptions),
     )
 }

@@ -86,12 +86,21 @@ def carve(answers: Sequence[Answer], recent_share: float) -> Feedback:
     """
     border = len(answers) - round(len(answers) * recent_share)
     older, recent = answers[:border], answers[border:]
-    validates = [position(key_hash(seen_key(answer.text))) >= _VALIDATION_FROM for answer in older]
     return Feedback(
-        train=tuple(answer for answer, later in zip(older, validates, strict=True) if not later),
-        validation=tuple(answer for answer, later in zip(older, validates, strict=True) if later),
+        train=tuple(answer for answer in older if not _validates(answer)),
+        validation=tuple(answer for answer in older if _validates(answer)),
         recent=tuple(recent),
     )
+
+
+def not_learnt(answers: Iterable[Answer], until: datetime) -> list[Answer]:
+    """Leave out what a training may have learnt from that took answers up to a moment: all but what validated then."""
+    return [answer for answer in answers if answer.date >= until or _validates(answer)]
+
+
+def _validates(answer: Answer) -> bool:
+    """Tell whether an answer, once it is no recent one, validates in each training."""
+    return position(key_hash(seen_key(answer.text))) >= _VALIDATION_FROM
 
 
 def merge(frozen: Split, feedback: Feedback) -> Split:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from spamctl.config.moments import duration
+from spamctl.config.recalibrate import RecalibrateOptions
 from spamctl.config.train import TrainOptions
 from spamctl.errors import DataError, UsageError
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 60.0  # for the store's one lock, which a busy server and a labelling take too
 MOST_LISTED = 50
+
+Asking = TrainOptions | RecalibrateOptions
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,21 @@ class Lesson:
         yield from feedback.warnings(self.told)
 
 
+@dataclass(frozen=True)
+class Answers:
+    """Hold the labelled answers that count, divided, and what there is to say of all that were read."""
+
+    parts: Feedback
+    told: dict[str, Any]
+
+    @property
+    def because(self) -> str:
+        """Say why, in brackets, if anything was left out."""
+        counts = self.told["left_out"] | self.told["passed_over"]
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
+        return f" ({reasons})" if reasons else ""
+
+
 def prepare(options: TrainOptions, divided: Split) -> Lesson:
     """Leave out what was forgotten, and add labelled answers if that was asked for.
 
@@ -59,26 +77,48 @@ def prepare(options: TrainOptions, divided: Split) -> Lesson:
     """
     from spamctl.data import datasets, feedback, looks, parts
 
-    tombstones = _tombstones(options)
-    frozen, forgotten = feedback.without(divided, tombstones.hold)
+    gone = tombstones(options)
+    frozen, forgotten = feedback.without(divided, gone.hold)
     told: dict[str, Any] = {"forgotten": forgotten}
     test_sha256 = parts.digest(frozen.test)
     if options.feedback == "none":
         return Lesson(frozen, test_sha256, [], told, datasets.training_weights(frozen.train))
+    answers = read(options, frozen, gone)
+    carved = answers.parts
+    if not carved.train:
+        raise DataError(
+            f"--feedback {answers.told['store']}: none of {answers.told['rows']:,} labelled answers is left to learn "
+            f"from{answers.because}: label more with spamctl label, or leave out --feedback"
+        )
+    found = looks.sides([answer.message for answer in carved.train], frozen.train, options.feedback_weight)
+    told |= answers.told | {"one_sided": [side.as_dict() for side in found]}
+    recent = parts.to_rows(answer.message for answer in carved.recent)
+    merged = feedback.merge(frozen, carved)
+    answered = feedback.weights(merged, carved, options.feedback_weight, found)
+    return Lesson(merged, test_sha256, recent, told, datasets.training_weights(merged.train, answered))
+
+
+def read(options: Asking, frozen: Split, gone: Tombstones, learnt_until: datetime | None = None) -> Answers:
+    """Read the labelled answers that count, divide them, and set doubtful ones aside.
+
+    What `frozen` holds is left out, and so is what was forgotten. `learnt_until` is when a version, which is not
+    trained again, took labelled answers last: what it may have learnt of them is left out too. Raises UsageError if
+    the store cannot be used.
+    """
+    from spamctl.data import feedback
+
     with _open(options.feedback) as store:
         rows, passed_over = _read(options, store)
         name = store.address.name
-    kept, left_out = feedback.distinct(rows, frozen, tombstones.hold)
+    kept, left_out = feedback.distinct(rows, frozen, gone.hold)
+    if learnt_until is not None:
+        new = feedback.not_learnt(kept, learnt_until)
+        left_out |= {"learnt by the version itself": len(kept) - len(new)} if len(new) < len(kept) else {}
+        kept = new
     carved, doubtful = _doubt(feedback.carve(kept, options.recent_share), frozen, options.seed)
-    if not carved.train:
-        raise DataError(
-            f"--feedback {name}: none of {len(rows):,} labelled answers is left to learn from"
-            f"{_because(left_out | passed_over)}: label more with spamctl label, or leave out --feedback"
-        )
     every = [*carved.train, *carved.validation, *carved.recent]
     judged = len(carved.train) + len(carved.validation) + len(doubtful)
-    found = looks.sides([answer.message for answer in carved.train], frozen.train, options.feedback_weight)
-    told |= {
+    told: dict[str, Any] = {
         "store": name,
         "sources": dict(Counter(answer.source for answer in every)),
         "rows": len(rows),
@@ -87,16 +127,12 @@ def prepare(options: TrainOptions, divided: Split) -> Lesson:
         **{part: feedback.balance(getattr(carved, part)) for part in ("train", "validation", "recent")},
         "set_aside": [_listed(answer) for answer in doubtful[:MOST_LISTED]],
         "doubtful": len(doubtful),
-        "doubt": len(doubtful) / judged,
-        "newest": max(answer.date for answer in every).isoformat(timespec="seconds"),
+        "doubt": len(doubtful) / judged if judged else 0.0,
+        "newest": max(answer.date for answer in every).isoformat(timespec="seconds") if every else "",
         "recent_since": carved.recent[0].date.isoformat(timespec="seconds") if carved.recent else "",
         "sha256": _digest(every),
-        "one_sided": [side.as_dict() for side in found],
     }
-    recent = parts.to_rows(answer.message for answer in carved.recent)
-    merged = feedback.merge(frozen, carved)
-    answered = feedback.weights(merged, carved, options.feedback_weight, found)
-    return Lesson(merged, test_sha256, recent, told, datasets.training_weights(merged.train, answered))
+    return Answers(carved, told)
 
 
 def _open(address: str) -> Store:
@@ -105,7 +141,7 @@ def _open(address: str) -> Store:
     return open_store(address, patience_s=PATIENCE_S)
 
 
-def _tombstones(options: TrainOptions) -> Tombstones:
+def tombstones(options: Asking) -> Tombstones:
     """Read what was forgotten, from the store of the labels and from the usual one if that is there."""
     from spamctl.store import address, forgotten
 
@@ -121,11 +157,12 @@ def _tombstones(options: TrainOptions) -> Tombstones:
                 found |= forgotten.tombstones(store)
         except UsageError as error:
             flag = "--feedback" if place == options.feedback else "--forgotten"
-            raise UsageError(f"{flag}: {error}; {flag} none does without") from None
+            needed = place == options.feedback and options.verb != "train"
+            raise UsageError(f"{flag}: {error}{'' if needed else f'; {flag} none does without'}") from None
     return found
 
 
-def _read(options: TrainOptions, store: Store) -> tuple[list[Answer], dict[str, int]]:
+def _read(options: Asking, store: Store) -> tuple[list[Answer], dict[str, int]]:
     """Return the labelled answers that count, and how many labels of other sources were passed over."""
     from spamctl.data.feedback import Answer
     from spamctl.message import SPAM
@@ -171,9 +208,3 @@ def _digest(answers: list[Answer]) -> str:
     for line in sorted(json.dumps([answer.uuid, answer.text, answer.label]) for answer in answers):
         whole.update(line.encode() + b"\n")
     return whole.hexdigest()
-
-
-def _because(counts: dict[str, int]) -> str:
-    """Say why, in brackets, if anything was left out."""
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
-    return f" ({reasons})" if reasons else ""

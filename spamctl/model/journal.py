@@ -40,6 +40,7 @@ class Opening:
     metaflow_runs: tuple[str, str]  # this one, and the one that it goes on with, or nothing
     params: Mapping[str, object] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    verb: str = "train"
 
 
 def begin(experiment: str, opening: Opening) -> str:
@@ -55,7 +56,7 @@ def open_run(client: MlflowClient, experiment: str, uri: str, opening: Opening) 
     tags = {
         **opening.tags,
         RUN_TAG: opening.metaflow_runs[0],
-        "mlflow.source.name": "spamctl train",
+        "mlflow.source.name": f"spamctl {opening.verb}",
         "mlflow.source.type": "LOCAL",
         "mlflow.note.content": opening.description,
     }

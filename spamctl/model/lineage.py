@@ -14,6 +14,8 @@ _TAGS = {
     "Metaflow run": "metaflow.run_id",
     "data sha256": "data.sha256",
     "test part sha256": "data.test_sha256",
+    "recalibrated from version": "recalibrated.from_version",
+    "recalibrated on answers of": "recalibrated.feedback",
     "feedback": "data.feedback",
     "feedback sha256": "data.feedback_sha256",
     "forgotten messages left out": "data.forgotten",

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spamctl.model import artefact, calibration, fusion, golden, novelty, parity, scratch, threshold
+from spamctl.model import artefact, finishing, fusion, novelty, parity, scratch
 from spamctl.model.artefact import Files, Golden, Manifest
 from spamctl.model.calibration import Bools
 from spamctl.model.engine import Engine, Logits
 from spamctl.model.export import FLOAT32, INT8, INT8_WEIGHTS, Distance, distance
 from spamctl.model.exporters import exporter
-from spamctl.model.golden import GOLDEN
+from spamctl.model.finishing import Fitting
 from spamctl.model.ngrams import NgramExpert
 from spamctl.model.novelty import Reach
 from spamctl.model.parity import Parity
@@ -113,15 +113,12 @@ def package(
         taken = _try(FLOAT32, taken.files, draft, validation)
     yield Tick("export", 3, 4, "parts")
     files, logits = _with_expert(taken, truth, validation)
-    scale = calibration.fit(truth, logits)
-    point = threshold.choose(truth, scale.apply(logits), wish.max_false_positive_rate, media=validation.media)
-    manifest = replace(
-        draft, engine=taken.kind, slope=scale.slope, intercept=scale.intercept, threshold=point.threshold
-    )
+    scale, point = finishing.fit(Fitting(truth, logits, validation.media), wish.max_false_positive_rate)
+    manifest = replace(draft, engine=taken.kind)
     reach = _reach(validation, scale.apply(logits) >= point.threshold) if tokenizer.vocabulary else None
     if reach:
         manifest = replace(manifest, reach=reach.limit, about=about | {"out_of_reach": reach.as_dict()})
-    files = _with_golden(files, manifest)
+    files = finishing.seal(files, manifest, scale, point.threshold)
     yield Tick("export", 4, 4, "parts")
     return Package(files, taken.kind, point, reach, distances, tuple(warnings))
 
@@ -176,14 +173,3 @@ def _fault(trial: _Trial, far: Distance, tolerance: float) -> str:
             f"more than --int8-tolerance {tolerance:g} allows: it is not packaged"
         )
     return ""
-
-
-def _with_golden(files: Files, manifest: Manifest) -> Files:
-    """Seal files with the golden messages, some near the threshold, and what the finished engine says of them."""
-    with scratch.folder() as place:
-        engine = Engine(artefact.write(artefact.seal(files, manifest), place))
-        pool = golden.turning()
-        near = golden.nearest(pool, [verdict.probability for verdict in engine.classify(pool)], engine.threshold)
-        texts = [*GOLDEN, *near]
-        rows = tuple(Golden(text, v.probability) for text, v in zip(texts, engine.classify(texts), strict=True))
-    return artefact.seal(files, replace(manifest, golden=rows))

@@ -92,7 +92,7 @@ def _threshold(result: Mapping[str, Any]) -> str:
     return f"{number(result['threshold'])}{cost}"
 
 
-def _reach(result: Mapping[str, Any]) -> str:
+def reach(result: Mapping[str, Any]) -> str:
     """Say how many messages are unlike all that was trained on, and what delivering them costs in recall."""
     return "; ".join(f"{_out_of_reach(counts)} ({part})" for part, counts in result["reach"].items() if counts)
 
@@ -144,7 +144,7 @@ _FACTS = (
     ("messages", "data", _messages),
     ("leakage", "leakage", _leakage),
     ("threshold", "threshold", _threshold),
-    ("reach", "reach", _reach),
+    ("reach", "reach", reach),
     ("parity", "parity", _parity),
     ("time", "seconds", _seconds),
     ("memory", "peak_memory", lambda result: f"{result['peak_memory'] / GIB:.1f} GiB at most in one step"),

@@ -49,8 +49,8 @@ def warnings(told: Mapping[str, Any]) -> Iterator[str]:
     """Yield what may mislead: labels of one kind alone, and labels made from verdicts."""
     if "store" not in told:
         return
-    learnt = told["train"]
-    if learnt["spam"] in {0, learnt["rows"]}:
+    learnt = told.get("train")
+    if learnt and learnt["spam"] in {0, learnt["rows"]}:
         kind = "spam" if learnt["spam"] else "not spam"
         yield f"all labelled answers to learn from are {kind}: no label was checked against the others"
     if made := told["sources"].get("simulated"):
@@ -59,8 +59,10 @@ def warnings(told: Mapping[str, Any]) -> Iterator[str]:
 
 def summary(told: Mapping[str, Any]) -> str:
     """Return how many answers each part got, and how many of them are spam."""
-    words = {"train": "training", "validation": "validation", "recent": "held out as recent"}
-    counts = [f"{told[part]['rows']:,} {word} ({told[part]['spam']:,} spam)" for part, word in words.items()]
+    words = {"train": "training", "validation": "validation", "fitted": "to fit to", "recent": "held out as recent"}
+    counts = [
+        f"{told[part]['rows']:,} {word} ({told[part]['spam']:,} spam)" for part, word in words.items() if part in told
+    ]
     return f"{', '.join(counts)}; the newest from {told['newest']}"
 
 

@@ -71,7 +71,8 @@ def test_cards_need_a_run(capsys):
 def test_cards_of_what_has_none(capsys):
     assert main(["cards", "serve"]) == 2
     assert (
-        capsys.readouterr().err == "spamctl: serve: has no cards; there are those of train, traffic, label, monitor\n"
+        capsys.readouterr().err
+        == "spamctl: serve: has no cards; there are those of train, traffic, label, monitor, recalibrate\n"
     )
 
 

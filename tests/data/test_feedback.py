@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.data.duplicates import leakage, seen_key
-from spamctl.data.feedback import Answer, Feedback, balance, carve, distinct, merge, weights, without
+from spamctl.data.feedback import Answer, Feedback, balance, carve, distinct, merge, not_learnt, weights, without
 from spamctl.data.looks import sides
 from spamctl.data.parts import Split, digest
 from spamctl.data.split import split
@@ -145,3 +145,12 @@ def test_answers_of_one_class_weigh_as_much_as_what_evens_them_out():
     learnt = sum(weight for message, weight in evened if message.text in set(texts(carved.train)))
     against = sum(weight for message, weight in evened if not message.is_spam)
     assert learnt == pytest.approx(against)
+
+
+def test_what_an_earlier_training_may_have_learnt_is_left_out_and_what_validated_stays():
+    answers = [answer(f"message {'x' * number}", number) for number in range(80)]
+    until = BEGAN + timedelta(days=60)
+    kept = not_learnt(answers, until)
+    validated = {one.text for one in carve(answers[:60], 0.0).validation}
+    assert validated
+    assert texts(kept) == [one.text for one in answers if one.date >= until or one.text in validated]

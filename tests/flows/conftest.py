@@ -38,7 +38,9 @@ class Desk:
         """Return the environment of a user who has set nothing but a token, and whose hub does not answer."""
         ours = {k: v for k, v in os.environ.items() if not k.startswith(OUR_VARIABLES) and k not in COLOUR_VARIABLES}
         home = {"HOME": str(self.folder / "home"), "USER": "ada", "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
-        home["SPAMCTL_TRAIN_SUITES"] = "none"  # of which a model of a few thousand weights passes none
+        home["SPAMCTL_TRAIN_SUITES"] = home["SPAMCTL_RECALIBRATE_SUITES"] = (
+            "none"  # of which a model of a few thousand weights passes none
+        )
         if not self.covered:
             ours.pop(COVERAGE, None)
         return ours | home | {"HF_ENDPOINT": f"http://127.0.0.1:{closed_port()}", "HF_TOKEN": HUB_TOKEN}

@@ -65,6 +65,7 @@ def aviary(lay):
         *(("label", "--export", name) for name in EXPORTS),
         ("train", *OWN, *QUICK, "--feedback", "spam.db"),
         MONITOR,
+        ("recalibrate", "--model-version", "1", "--max-false-positive-rate", "0.05"),
     ]
     for verb in words:
         assert desk.ended(desk.start("-m", "spamctl", *verb)) in {0, 3}, desk.err

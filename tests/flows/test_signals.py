@@ -13,7 +13,8 @@ from tests.flows.conftest import Desk, family
 from tests.flows.test_label import fill
 from tests.ports import silent_port
 
-EVERY = [(verb, number) for verb in ("train", "traffic", "label", "monitor") for number in ("SIGINT", "SIGTERM")]
+VERBS = ("train", "traffic", "label", "monitor", "recalibrate")
+EVERY = [(verb, number) for verb in VERBS for number in ("SIGINT", "SIGTERM")]
 SOME = [("train", "SIGTERM"), ("traffic", "SIGTERM"), ("label", "SIGINT"), ("monitor", "SIGINT")]
 DRAIN_S = 30  # an orchestrator waits for its step, then kills it
 
@@ -30,7 +31,7 @@ def waiting(tmp_path):
             words, variables = [verb], {"MLFLOW_TRACKING_URI": address}
             if verb == "traffic":
                 words += ["--target-uri", f"{address}/invocations", "--samples", "10"]
-            if verb in ("label", "monitor"):
+            if verb in ("label", "monitor", "recalibrate"):
                 fill(str(desk.path("spam.db")))
             if verb == "label":  # which writes there
                 lock = held.enter_context(closing(sqlite3.connect(desk.path("spam.db"), isolation_level=None)))

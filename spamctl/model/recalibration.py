@@ -1,0 +1,156 @@
+"""Fit a package's calibration and threshold anew to labelled answers, and measure it beside what it was before."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spamctl.errors import DataError
+from spamctl.message import Message
+from spamctl.model import artefact, finishing, novelty, promotion, scratch
+from spamctl.model.artefact import MANIFEST, Files, Manifest
+from spamctl.model.calibration import Bools, Calibration, logit, sigmoid
+from spamctl.model.engine import Engine, Logits
+from spamctl.model.finishing import Fitting
+from spamctl.model.rates import ENOUGH
+from spamctl.model.score import CONFIDENCE
+from spamctl.model.threshold import OperatingPoint
+from spamctl.model.tick import Tick, Ticking
+
+AT_A_TIME = 64  # rows between two ticks
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What turns a package's raw logits into verdicts: its calibration and its threshold, a probability."""
+
+    slope: float
+    intercept: float
+    threshold: float
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Setting:
+        """Take it from a package's manifest."""
+        return cls(manifest.slope, manifest.intercept, manifest.threshold)
+
+    def calls_spam(self, logits: Logits) -> Bools:
+        """Return which raw logits (N,) are called spam."""
+        called: Bools = Calibration(self.slope, self.intercept).apply(logits) >= self.threshold
+        return called
+
+    def threshold_in(self, other: Setting) -> float:
+        """Return this threshold as a probability of another calibration; the two scales cannot be compared else."""
+        raw = (logit(self.threshold) - self.intercept) / self.slope
+        return float(sigmoid(other.slope * raw + other.intercept))
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the three numbers as plain JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Recalibrated:
+    """Hold the new sealed package, what changed in it, and what the new threshold does to the fitted answers."""
+
+    files: Files
+    before: Setting
+    after: Setting
+    point: OperatingPoint
+
+
+def require_enough(answers: Sequence[Message], store: str, because: str = "") -> None:
+    """Raise DataError if either class has too few answers to fit to; `because` says what became of the others."""
+    spam = sum(message.is_spam for message in answers)
+    counts = {"spam": spam, "not spam": len(answers) - spam}
+    if missing := [f"{ENOUGH - rows:,} more {label}" for label, rows in counts.items() if rows < ENOUGH]:
+        raise DataError(
+            f"--feedback {store}: {counts['spam']:,} spam and {counts['not spam']:,} not spam labelled answers are "
+            f"left to fit to{because}, and a threshold needs {ENOUGH} of each beside those held out as recent: "
+            f"label at least {' and '.join(missing)} with spamctl label, or lower --recent-share"
+        )
+
+
+def recalibrate(
+    files: Files, answers: Sequence[Message], budget: float, about: Mapping[str, Any]
+) -> Ticking[Recalibrated]:
+    """Return a package that differs from another in calibration, threshold and golden messages alone; yield progress.
+
+    The package's own engine scores the answers (N,), to which calibration and threshold are fitted as a training fits
+    them to its validation rows (Platt 1999): weights, tokenizer and second expert stay byte for byte. `budget` is the
+    share, in [0, 1), of the good answers that may be called spam, and `about` is added to what the package says of
+    itself. Raises DataError if a class is missing, NothingLearntError if spam scores no higher than the rest,
+    ArtefactError if the package is damaged.
+    """
+    with scratch.folder() as place:
+        engine = Engine(artefact.write(files, Path(place)))
+        raw = yield from logits(engine, [message.text for message in answers], "labelled answers")
+    draft = replace(engine.manifest, about=engine.manifest.about | dict(about) | {"max_false_positive_rate": budget})
+    unsealed = {name: content for name, content in files.items() if name != MANIFEST}
+    fitting = Fitting(np.array([message.is_spam for message in answers]), raw)
+    scale, point = finishing.fit(fitting, budget)
+    sealed = finishing.seal(unsealed, draft, scale, point.threshold)
+    after = Setting(scale.slope, scale.intercept, point.threshold)
+    return Recalibrated(sealed, Setting.of(engine.manifest), after, point)
+
+
+def logits(engine: Engine, texts: Sequence[str], task: str) -> Ticking[Logits]:
+    """Return the raw logits (N,) of texts, scored some at a time; yield progress."""
+    found = [np.empty(0)]
+    for start in range(0, len(texts), AT_A_TIME):
+        part = texts[start : start + AT_A_TIME]
+        found.append(engine.logits(engine.tokenize(part)))
+        yield Tick(task, start + len(part), len(texts))
+    return np.concatenate(found)
+
+
+def unproven(point: OperatingPoint, answers: Sequence[Message]) -> str:
+    """Say that so few good answers cannot show that the budget of false positives is kept; nothing if they do."""
+    budget = point.max_false_positive_rate
+    if point.false_positive_rate_upper <= budget:
+        return ""
+    good = sum(not message.is_spam for message in answers)
+    needed = math.ceil(math.log(1 - CONFIDENCE) / math.log(1 - budget))  # with none called spam
+    would = f"{needed:,} good answers with none called spam would show it" if good < needed else "they are too few"
+    return (
+        f"the budget of {budget:.2%} is not proven: of {good:,} good answers that the threshold was chosen on "
+        f"{point.false_positives:,} are called spam, so the rate may be {point.false_positive_rate_upper:.2%}; "
+        f"{would}: label more with spamctl label"
+    )
+
+
+def beside(is_spam: Sequence[bool], raw: Logits, before: Setting, after: Setting) -> dict[str, Any]:
+    """Return how a package did on rows, whose truth and raw logits (N,) are given, before and after, as plain JSON.
+
+    It has the form of a part of a comparison with the champion: accuracy, recall and false-positive rate of the
+    `challenger` (after) and of the `champion` (before), each with its 95 % interval. `roc_auc` is what no threshold
+    changes: the share of pairs of spam and good rows that the package ranks rightly; None if a class is missing.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    both = len(set(is_spam)) > 1
+    return {
+        "roc_auc": float(roc_auc_score(is_spam, raw)) if both else None,
+        "rows": len(is_spam),
+        "spam": sum(is_spam),
+        "challenger": promotion.scores(is_spam, after.calls_spam(raw)),
+        "champion": promotion.scores(is_spam, before.calls_spam(raw)),
+    }
+
+
+def out_of_reach(engine: Engine, messages: Sequence[Message], raw: Logits) -> dict[str, Any]:
+    """Count the rows that are unlike all that was trained on, which a server may deliver whatever their score.
+
+    Takes messages and their raw logits (N,). From where on a message is out of reach belongs to what was trained on,
+    and stays. Empty where every message is in reach.
+    """
+    if engine.manifest.reach is None:
+        return {}
+    called = Setting.of(engine.manifest).calls_spam(raw)
+    novelties = [row.novelty for row in engine.tokenize([message.text for message in messages])]
+    truth = [message.is_spam for message in messages]
+    return novelty.measure(truth, called, novelties, engine.manifest.reach).as_dict()
