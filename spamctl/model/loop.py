@@ -92,7 +92,6 @@ def fine_tune(  # long: a training loop is read top to bottom
     Raises DataError if no epoch ends with a finite validation loss.
     """
     weights = list(classifier.learnt().values())
-    device = weights[0].device
     optimizer = torch.optim.AdamW(weights, lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
     steps = plan.steps(len(train.labels))
     shares = _shares(train)
@@ -112,17 +111,8 @@ def fine_tune(  # long: a training loop is read top to bottom
         batches = shuffled_batches(train.inputs.lengths.tolist(), plan.batch_size, plan.seed + state.epoch)
         classifier.train()
         for rows in batches[state.batch :]:
-            loss = 0.0
-            for part in _parts(rows, train.inputs.lengths):  # whose gradients add up to those of the whole batch
-                inputs, lengths = train.inputs.batch(part, device)
-                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=plan.bfloat16):
-                    hidden_states = classifier.trunk(inputs)  # (B, T, D)
-                logits = classifier.judge(hidden_states.float(), lengths)  # (B,)
-                weight = None if shares is None else shares[part].to(device)  # (B,)
-                truth = labels_tensor(train.labels, part, device)
-                partial = binary_cross_entropy_with_logits(logits, truth, weight, reduction="sum") / len(rows)
-                partial.backward()
-                loss += float(partial.detach())
+            parts = _parts(rows, train.inputs.lengths)  # whose gradients add up to those of the whole batch
+            loss = sum(_backward(classifier, train, part, len(rows), shares, plan) for part in parts)
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
             rate = schedule(state.step, steps, plan.warmup_share)
             for group in optimizer.param_groups:
@@ -165,6 +155,22 @@ def shuffled_batches(lengths: Sequence[int], batch_size: int, seed: int) -> list
     batches = [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)]
     shuffle.shuffle(batches)
     return batches
+
+
+def _backward(
+    classifier: SpamClassifier, train: Part, rows: Sequence[int], of: int, shares: Tensor | None, plan: Plan
+) -> float:
+    """Add the gradients of what some rows of a batch `of` so many add to its mean loss; return that, in nats."""
+    device = classifier.head.weight.device
+    inputs, lengths = train.inputs.batch(rows, device)
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=plan.bfloat16):
+        hidden_states = classifier.trunk(inputs)  # (B, T, D)
+    logits = classifier.judge(hidden_states.float(), lengths)  # (B,)
+    weight = None if shares is None else shares[rows].to(device)  # (B,)
+    truth = labels_tensor(train.labels, rows, device)
+    loss = binary_cross_entropy_with_logits(logits, truth, weight, reduction="sum") / of
+    loss.backward()
+    return float(loss.detach())
 
 
 def _parts(rows: Sequence[int], lengths: Tensor) -> list[Sequence[int]]:

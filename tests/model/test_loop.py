@@ -75,6 +75,19 @@ def uninterrupted(tiny_gpt2, tmp_path_factory):
     return learnt(trained)
 
 
+def test_a_batch_in_parts_teaches_what_the_whole_batch_does(tiny_llama, tmp_path, monkeypatch):
+    weighed = Part(TRAIN.inputs, TRAIN.labels, [1.0 + (row % 3) for row in range(len(TRAIN.labels))])
+    found = {}
+    for tokens in (10**6, 40):
+        monkeypatch.setattr(loop, "TOKENS_AT_ONCE", tokens)
+        trained = classifier(tiny_llama)  # Llama drops nothing out: no chance is in it
+        history = fine_tune(trained, weighed, VALIDATION, PLAN, Checkpoints(tmp_path / str(tokens)))
+        found[tokens] = ([one.loss for one in history if not math.isnan(one.loss)], learnt(trained))
+    assert found[40][0] == pytest.approx(found[10**6][0], abs=1e-4)
+    for name, weight in found[10**6][1].items():
+        assert torch.allclose(found[40][1][name], weight, atol=1e-4)
+
+
 def test_the_history_of_the_tiny_model_stays(tiny_llama, checkpoints):
     history = list(fine_tune(classifier(tiny_llama, "full"), TRAIN, VALIDATION, PLAN, checkpoints))
     losses = [progress.loss for progress in history if not math.isnan(progress.loss)]
