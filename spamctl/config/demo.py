@@ -22,7 +22,7 @@ class DemoOptions(Options):
         "spamctl-demo", "Folder to work in: made anew, or one that an earlier demo left.", group="Story"
     )
     messages: Annotated[int, Ge(100), Le(10_000)] = option(
-        300, "Messages to send each time: clean ones, drifted ones, and drifted ones again.", group="Story"
+        600, "Messages to send each time: clean ones, drifted ones, and drifted ones again.", group="Story"
     )
     base_model: str = option("gpt2", "Model to fine-tune, as in spamctl train.", group="Story")
     dataset: str = option("sms-spam,everyday", "Labelled messages, as in spamctl train.", group="Story")
