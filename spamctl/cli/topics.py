@@ -40,7 +40,7 @@ def show_help(_flags: Flags, *, context: typer.Context, topic: Topic = "") -> in
         typer.echo(text(topic), nl=False)
     elif topic in verbs:
         command = group.get_command(context, topic)  # type: ignore[attr-defined]
-        typer.echo(command.get_help(command.context_class(command, info_name=topic, parent=context.parent)), nl=False)
+        typer.echo(command.get_help(command.context_class(command, info_name=topic, parent=context.parent)))
     elif topic:
         names = [*TOPICS, *verbs]
         raise UsageError(f"{topic}: {unknown(topic, names, what='topic', otherwise='there are ' + ', '.join(TOPICS))}")

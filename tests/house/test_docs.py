@@ -6,6 +6,7 @@ import docs
 import pytest
 
 from spamctl import __version__
+from spamctl.cli.topics import TOPICS
 from spamctl.config.verbs import VERBS
 
 BLOCK = "Before\n<!-- spamctl:begin {0} -->\nold\n<!-- spamctl:end {0} -->\nafter\n"
@@ -169,3 +170,8 @@ def test_the_version_is_the_same_everywhere(root, pyproject):
     assert pyproject["project"]["version"] == __version__
     assert f'name = "spamctl"\nversion = "{__version__}"\n' in lock
     assert re.findall(r"^## (.+)$", changes, re.MULTILINE)[0] == __version__
+
+
+def test_topics_and_changes_come_with_the_package(root, pyproject, tracked):
+    assert pyproject["tool"]["hatch"]["build"]["targets"]["wheel"] == {"packages": ["spamctl"]}
+    assert set(TOPICS.values()) <= {path for path in tracked if path.is_relative_to(root / "spamctl")}
