@@ -101,7 +101,7 @@ def test_every_recipe_is_listed_with_its_reasons(root):
     recipes = sorted((root / "configs").glob("*/*.yaml"))
     assert [f"{path.parent.name}/{path.name}" for path in recipes] == sorted(re.findall(r"\]\((.+?\.yaml)\)", page))
     shown = docs.render(BLOCK.format("recipes train"))
-    assert "* [`quick.yaml`](train/quick.yaml): See the whole path soon: " in shown
+    assert "* [`quick.yaml`](train/quick.yaml): Every step in little time, " in shown
 
 
 def test_a_stale_block_is_named(capsys, tmp_path):
