@@ -58,24 +58,24 @@ format: .venv/.set-up ## put the code into its standard form
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-docs: .venv/.set-up ## write the program's own output into README.md
+docs: .venv/.set-up ## write the program's own output into the documents
 	.venv/bin/python .ci/docs.py --write
 
 bench: .venv/.set-up ## measure what one of tests/bench measures, beside the usual way: NAME=train, serve, alarm...
 	.venv/bin/python tests/bench/$(NAME).py $(ARGS)
 
-record-train: .venv/.set-up ## train afresh in demo/ and keep the output for README.md
+record-train: .venv/.set-up ## train afresh in demo/ and keep the output for the documents
 	rm -rf demo && mkdir demo && touch demo/.spamctl-demo
 	cd demo && ../.venv/bin/python ../.ci/docs.py --record train spamctl train --accuracy-threshold 0.7
 
-record-tour: .venv/.set-up ## serve, send and label where the demo was trained, and keep the output for README.md
+record-tour: .venv/.set-up ## serve, send and label where the demo was trained, and keep the output for the documents
 	.venv/bin/python .ci/docs.py --record tour python .ci/tour.py
 
-record-demo: .venv/.set-up ## play the demo, and keep its output and the picture of its page for README.md
+record-demo: .venv/.set-up ## play the demo, and keep its output and the picture of its page for the documents
 	.venv/bin/python .ci/docs.py --record demo spamctl demo --folder demo
 	.venv/bin/python .ci/picture.py demo demo/reports/demo.html
 
-record-bench: .venv/.set-up ## run a benchmark where the demo was trained, and keep its tables for README.md: NAME=serve
+record-bench: .venv/.set-up ## run a benchmark where the demo was trained, and keep its tables for tests/bench/RESULTS.md: NAME=serve
 	.venv/bin/python .ci/docs.py --record bench-$(NAME) python tests/bench/$(NAME).py $(ARGS)
 
 lock: $(filter .uv/%,$(UV)) ## lock the versions that fit pyproject.toml; ARGS=--upgrade takes the newest

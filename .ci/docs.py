@@ -1,15 +1,19 @@
-"""Keep README.md showing what the program really prints.
+"""Keep the documents showing what the program really prints.
 
-    docs.py --write                  fill every block of README.md
+    docs.py --write                  fill every block of README.md, tests/bench/RESULTS.md and configs/README.md
     docs.py --check                  refuse a block that is not what would be written now
     docs.py --record NAME COMMAND…   run a command that takes minutes and keep its output in .ci/recorded/NAME.txt
 
-A block stands between `<!-- spamctl:begin WHAT -->` and `<!-- spamctl:end WHAT -->`. WHAT is a cheap command that
-prints the same on every machine (`$ spamctl --help`), `tree` (the package, a sentence a module), `recorded NAME`, or
-`recorded NAME from TEXT`: its command, and its end from the last line that begins with the text.
+A block stands between `<!-- spamctl:begin WHAT -->` and `<!-- spamctl:end WHAT -->`. WHAT is one of
+
+    $ spamctl --help            a cheap command that prints the same on every machine
+    recorded NAME               all that was recorded
+    recorded NAME from TEXT     its command, and its end from the last line that begins with these words
+    recorded NAME table TEXT    its command, and the first table whose heading begins with these words; of several
+                                texts with `|` between them, the first that is there
+    recipes VERB                the YAML files of a verb in configs/, each with its reasons
 """
 
-import ast
 import datetime as dt
 import os
 import platform
@@ -17,28 +21,30 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from spamctl.cores import cores
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
+CONFIGS = ROOT / "configs"
+DOCUMENTS = (ROOT / "README.md", ROOT / "tests" / "bench" / "RESULTS.md", CONFIGS / "README.md")
 RECORDED = ROOT / ".ci" / "recorded"
 BLOCK = re.compile(r"(<!-- spamctl:begin (?P<what>.+?) -->\n)(?P<body>.*?)(<!-- spamctl:end (?P=what) -->)", re.DOTALL)
 MARK = re.compile(r"<!-- spamctl:(?:begin|end) .+? -->")
 ANSWERS = (0, 3)  # done, and "the answer is no"; anything else is a failure and no documentation
 WIDTH = 100
+LINE = 120
 GIB = 2**30
 
 
-def render(readme: str) -> str:
-    """Fill every block of a README; a begin without its end is an error."""
-    marks = len(MARK.findall(readme))
-    filled, blocks = BLOCK.subn(lambda block: f"{block[1]}{content(block['what'])}{block[4]}", readme)
+def render(document: str) -> str:
+    """Fill every block of a document; a begin without its end is an error."""
+    marks = len(MARK.findall(document))
+    filled, blocks = BLOCK.subn(lambda block: f"{block[1]}{content(block['what'])}{block[4]}", document)
     if marks != 2 * blocks:
-        raise SystemExit(f"README.md: {marks} marks make {blocks} blocks; each begin needs the end of the same name")
+        raise SystemExit(f"{marks} marks make {blocks} blocks; each begin needs the end of the same name")
     return filled
 
 
@@ -46,21 +52,42 @@ def content(what: str) -> str:
     """Make one block's lines."""
     if what.startswith("$ "):
         return fence("console", f"{what}\n{printed(what.removeprefix('$ ').split())}")
-    if what == "tree":
-        return fence("text", "".join(f"{line}\n" for line in tree(ROOT / "spamctl")))
-    if what.startswith("recorded "):
-        name, _, start = what.removeprefix("recorded ").partition(" from ")
-        return fence("console", ending((RECORDED / f"{name}.txt").read_text(encoding="utf-8"), start))
-    raise SystemExit(f"README.md: no block is called {what!r}; see .ci/docs.py")
+    kind, _, rest = what.partition(" ")
+    if kind == "recipes" and rest:
+        return "".join(recipe(path) for path in sorted((CONFIGS / rest).glob("*.yaml")))
+    if kind == "recorded" and rest:
+        name, _, part = rest.partition(" ")
+        return fence("console", excerpt((RECORDED / f"{name}.txt").read_text(encoding="utf-8"), part))
+    raise SystemExit(f"no block is called {what!r}; see .ci/docs.py")
 
 
-def ending(text: str, start: str) -> str:
-    """Return what was recorded: all of it, or its head and what follows from the last line that begins with `start`."""
+def excerpt(text: str, part: str) -> str:
+    """Return what was recorded: all of it, or its command and what `from TEXT` or `table TEXT` names."""
+    if not part:
+        return text
+    how, _, wanted = part.partition(" ")
     lines = text.splitlines(keepends=True)
-    places = [place for place, line in enumerate(lines) if place > 1 and line.startswith(start)]
-    if not places:
-        raise SystemExit(f"README.md: no recorded line begins with {start!r}")
-    return text if not start else "".join([*lines[:2], "…\n", *lines[places[-1] :]])
+    for words in wanted.split("|"):
+        places = [place for place, line in enumerate(lines) if place > 1 and begins(line, words)]
+        if places and how == "from":
+            return "".join([*lines[:2], "…\n", *lines[places[-1] :]])
+        if places and how == "table":
+            end = next((place for place in range(places[0], len(lines)) if not lines[place].strip()), len(lines))
+            return "".join([*lines[:2], "…\n", *lines[places[0] : end]])
+    raise SystemExit(f"no recorded line begins with {wanted!r}")
+
+
+def begins(line: str, words: str) -> bool:
+    """Tell whether a line begins with some words, however many blanks stand between them."""
+    wanted = words.split()
+    return line.split()[: len(wanted)] == wanted
+
+
+def recipe(path: Path) -> str:
+    """Describe a recipe by the comment that opens it."""
+    comment = [line.removeprefix("#").strip() for line in path.read_text(encoding="utf-8").split("\n\n")[0].split("\n")]
+    told = f"* [`{path.name}`]({path.parent.name}/{path.name}): {' '.join(comment[2:])}"
+    return "\n".join([*textwrap.wrap(told, LINE, subsequent_indent="  ", break_on_hyphens=False), ""])
 
 
 def fence(language: str, text: str) -> str:
@@ -93,28 +120,6 @@ def tidy(text: str) -> str:
     return "".join(f"{line.rstrip()}\n" for line in text.replace(str(ROOT), "~/spamctl").splitlines())
 
 
-def tree(package: Path) -> Iterator[str]:
-    """Yield the package's folders and modules with the first sentence of each."""
-    yield f"{package.name + '/':<26}{sentence(package / '__init__.py')}"
-    rooms = sorted(path.parent for path in package.glob("*/__init__.py"))
-    for module in modules(package):
-        yield f"  {module.name:<24}{sentence(module)}"
-    for room in rooms:
-        yield f"  {room.name + '/':<24}{sentence(room / '__init__.py')}"
-        for module in modules(room):
-            yield f"    {module.name:<22}{sentence(module)}"
-
-
-def modules(folder: Path) -> list[Path]:
-    """List a folder's modules that say more than their folder does."""
-    return sorted(path for path in folder.glob("*.py") if path.name != "__init__.py")
-
-
-def sentence(module: Path) -> str:
-    """Return the first line of a module's docstring."""
-    return (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").partition("\n")[0]
-
-
 def record(name: str, words: list[str]) -> int:
     """Run a command, show and keep what it prints, with the day, the machine and how it ended."""
     began, lines = time.monotonic(), []
@@ -132,7 +137,7 @@ def record(name: str, words: list[str]) -> int:
     header = f"$ {' '.join(words)}\n# {today}, {machine()}; took {seconds:.0f} s, exit code {child.returncode}\n"
     RECORDED.mkdir(exist_ok=True)
     (RECORDED / f"{name}.txt").write_text(header + tidy("".join(lines)), encoding="utf-8")
-    print(f"kept in .ci/recorded/{name}.txt; `make docs` puts it into README.md")
+    print(f"kept in .ci/recorded/{name}.txt; `make docs` puts it into the documents")
     return 0
 
 
@@ -151,19 +156,21 @@ def main(words: list[str]) -> int:
         case ["--record", name, *command] if command:
             return record(name, command)
         case ["--write"]:
-            README.write_text(render(README.read_text(encoding="utf-8")), encoding="utf-8")
+            for document in DOCUMENTS:
+                document.write_text(render(document.read_text(encoding="utf-8")), encoding="utf-8")
             return 0
         case ["--check"]:
-            return check(README.read_text(encoding="utf-8"))
+            return max([check(document) for document in DOCUMENTS])
     raise SystemExit(__doc__)
 
 
-def check(readme: str) -> int:
-    """Name the blocks that are not what would be written now."""
-    render(readme)  # refuses marks that do not match
-    stale = [block["what"] for block in BLOCK.finditer(readme) if block["body"] != content(block["what"])]
+def check(path: Path) -> int:
+    """Name the blocks of a document that are not what would be written now."""
+    document = path.read_text(encoding="utf-8")
+    render(document)  # refuses marks that do not match
+    stale = [block["what"] for block in BLOCK.finditer(document) if block["body"] != content(block["what"])]
     if stale:
-        print(f"README.md is not what the program prints: run `make docs` ({', '.join(stale)})")
+        print(f"{path.name} is not what the program prints: run `make docs` ({', '.join(stale)})")
     return int(bool(stale))
 
 

@@ -1,4 +1,4 @@
-"""Take the picture of a page for README.md, with a Chromium that reaches nothing but this machine.
+"""Take the picture of a page for the documents, with a Chromium that reaches nothing but this machine.
 
 picture.py NAME ADDRESS [WIDTH] [HEIGHT]   look at a file or an address, and keep .ci/pictures/NAME.png
 """

@@ -1,4 +1,4 @@
-"""Serve, send, label and watch in demo/, where a filter was trained; README shows what this prints, and the page."""
+"""Serve, send, label and watch in demo/, where a filter was trained; tests/bench/RESULTS.md shows it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Give a person their own spam filter, and the proof of how good it is."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Metaflow ships this whole package with a flow's code, so that a step can run on another machine.
 METAFLOW_PACKAGE_POLICY = "include"

@@ -23,6 +23,7 @@ from spamctl.cli.monitor import monitor
 from spamctl.cli.recalibrate import recalibrate
 from spamctl.cli.serve import serve
 from spamctl.cli.stopping import tell
+from spamctl.cli.topics import show_help
 from spamctl.cli.traffic import traffic
 from spamctl.cli.viewers import cards, ui
 from spamctl.config.demo import DemoOptions
@@ -33,7 +34,7 @@ from spamctl.config.recalibrate import RecalibrateOptions
 from spamctl.config.serve import ServeOptions
 from spamctl.config.traffic import TrafficOptions
 from spamctl.config.train import TrainOptions
-from spamctl.config.viewers import CardsOptions, UiOptions
+from spamctl.config.viewers import CardsOptions, HelpOptions, UiOptions
 from spamctl.errors import SpamctlError, UsageError
 
 INTERRUPTED = 130
@@ -57,6 +58,7 @@ add_verb(app, TraceOptions, trace)
 add_verb(app, DemoOptions, demo)
 add_verb(app, CardsOptions, cards)
 add_verb(app, UiOptions, ui)
+add_verb(app, HelpOptions, show_help)
 
 
 def _tell_version(*, wanted: bool) -> None:

@@ -36,7 +36,7 @@ def front_page(ctx: Any) -> str:
         _section("Options", [_row(parameter, None) for parameter in _listed(ctx)]),
         _section("Variables", [(Text(name, "bold cyan"), Text(purpose)) for name, purpose in OTHER_VARIABLES.items()]),
         _foot(
-            "spamctl VERB --help shows the options of a verb.",
+            "spamctl VERB --help shows the options of a verb, spamctl help lists topics.",
             "Start with spamctl train: it needs no data, no GPU and no account.",
         ),
     )

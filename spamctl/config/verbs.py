@@ -11,13 +11,13 @@ from spamctl.config.recalibrate import RecalibrateOptions
 from spamctl.config.serve import ServeOptions
 from spamctl.config.traffic import TrafficOptions
 from spamctl.config.train import TrainOptions
-from spamctl.config.viewers import CardsOptions, UiOptions
+from spamctl.config.viewers import CardsOptions, HelpOptions, UiOptions
 
 VERBS: Final[dict[str, type[Options]]] = {
     options.verb: options
     for options in (
         *(TrainOptions, ServeOptions, TrafficOptions, LabelOptions, MonitorOptions, RecalibrateOptions),
-        *(RollbackOptions, ForgetOptions, TraceOptions, DemoOptions, CardsOptions, UiOptions),
+        *(RollbackOptions, ForgetOptions, TraceOptions, DemoOptions, CardsOptions, UiOptions, HelpOptions),
     )
 }
 

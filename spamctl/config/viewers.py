@@ -1,4 +1,4 @@
-"""Declare the options of `spamctl cards` and `spamctl ui`, the two pages that show what a run left behind."""
+"""Declare the options of what only shows: `spamctl cards`, `spamctl ui` and `spamctl help`."""
 
 from __future__ import annotations
 
@@ -30,3 +30,12 @@ class UiOptions(Options):
     example: ClassVar[str] = "spamctl ui --port 5002"
 
     port: Annotated[int, Ge(1), Le(65535)] = option(5001, "Port of the page on 127.0.0.1.", group="Page")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HelpOptions(Options):
+    """The options of the help texts: none."""
+
+    verb: ClassVar[str] = "help"
+    summary: ClassVar[str] = "Explain a topic that concerns several verbs, such as files, drift or promotion."
+    example: ClassVar[str] = "spamctl help files"

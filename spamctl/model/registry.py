@@ -44,6 +44,7 @@ ANSWER = {
     "in_reach": "boolean",
 }  # what `serving/pyfunc.py` answers a row, in MLflow's types
 FEEDBACK_TAG = "data.feedback"  # of a version that learnt from labelled answers: the store that held them
+LOGGED = "models:/"  # before the id of what `log_model` returns
 PACKAGE_FOLDER = Path(spamctl.__file__).parent
 
 
@@ -183,7 +184,9 @@ def register(client: MlflowClient, name: str, model_uri: str, run_id: str, tags:
             raise
     digest = seals.of_run(client, run_id)
     tagged = {**tags, seals.TAG: digest} if digest else dict(tags)
-    version = client.create_model_version(name, model_uri, run_id, tags=tagged)
+    # An MLflow server takes a logged model as the source of a version only if its id stands beside the address.
+    model_id = model_uri.removeprefix(LOGGED) if model_uri.startswith(LOGGED) else None
+    version = client.create_model_version(name, model_uri, run_id, tags=tagged, model_id=model_id)
     return str(version.version)
 
 

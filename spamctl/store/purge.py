@@ -26,8 +26,8 @@ def purge(store: Store, texts: Iterable[str], patience_s: float = PATIENCE_S) ->
 
     SQLite writes zeros over what a row leaves (`secure_delete`). Rows that moved under an older release may have left
     a trace all the same: it is looked for, and the file built anew (VACUUM) if there is one. PostgreSQL is told to
-    vacuum; its log, its replicas and its backups are its own affair, which README tells. Raises nothing: what fails
-    is among what is left. No other store of this process may be open on the file.
+    vacuum; its log, its replicas and its backups are its own affair, which `spamctl help forgetting` says. Raises
+    nothing: what fails is among what is left. No other store of this process may be open on the file.
     """
     name = store.address.name
     if not store.address.file:

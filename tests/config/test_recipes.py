@@ -9,12 +9,13 @@ from spamctl.config.validate import validate
 from spamctl.config.verbs import VERBS
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-RECIPES = sorted(CONFIGS.rglob("*.*"))
+RECIPES = sorted(CONFIGS.glob("*/*.*"))
 
 
 def test_there_are_recipes_and_nothing_else():
     assert {recipe.parent.name for recipe in RECIPES} <= VERBS.keys()
     assert {recipe.suffix for recipe in RECIPES} == {".yaml"}
+    assert [path.name for path in CONFIGS.rglob("*.*") if path not in RECIPES] == ["README.md"]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: f"{recipe.parent.name}/{recipe.name}")
