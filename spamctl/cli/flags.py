@@ -21,20 +21,40 @@ METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 
 class Command(TyperCommand):
-    """Show a verb's help our way."""
+    """Verb whose help pages are laid out by `cli/help.py`."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the whole help page."""
+        """Write the page of `--help`: the options of a first page."""
         from spamctl.cli.help import verb_page
 
         formatter.write(verb_page(ctx))
 
 
+def _show_every_option(context: typer.Context, *, wanted: bool) -> None:
+    """Print the page of `--help-all` and exit, as `--help` does; completion parses the line without running it."""
+    if wanted and not context.resilient_parsing:
+        from spamctl.cli.help import verb_page
+
+        typer.echo(verb_page(context, advanced=True).removesuffix("\n"))
+        raise typer.Exit
+
+
+HelpAll = Annotated[
+    bool,
+    typer.Option(
+        "--help-all",
+        help="Show every option, including the advanced ones, and exit.",
+        is_eager=True,
+        callback=_show_every_option,
+    ),
+]
+
+
 class Group(TyperGroup):
-    """Show the list of verbs our way, and refuse a verb that there is not."""
+    """List of the verbs, with its help page laid out by `cli/help.py`; an unknown verb is refused."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the whole help page."""
+        """Write the page of `spamctl --help`."""
         from spamctl.cli.help import front_page
 
         formatter.write(front_page(ctx))
@@ -58,15 +78,16 @@ class Group(TyperGroup):
 
 
 def add_verb(app: typer.Typer, options: type[Options], run: Callable[..., int]) -> None:
-    """Add a verb to the command: `run` takes the flags of its options, and what else it declares is the door's own."""
+    """Add a verb to the command line: `run` takes the flags of its options, then the parameters it declares itself."""
     declared = options.declared()
     own = list(inspect.signature(run, eval_str=True).parameters.values())[1:]
 
-    def command(**given: object) -> int:
+    def command(*, help_all: bool, **given: object) -> int:  # noqa: ARG001  (its callback answers)
         flags = {option.name: given.pop(option.name) for option in declared}
         return run(flags, **given)
 
-    signature = inspect.Signature([*own, *(_parameter(option) for option in declared)])
+    help_all = inspect.Parameter("help_all", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=HelpAll)
+    signature = inspect.Signature([*own, *(_parameter(option) for option in declared), help_all])
     cast("Any", command).__signature__ = signature
     app.command(options.verb, help=options.summary, cls=Command)(command)
 
@@ -89,6 +110,11 @@ def _parameter(option: Option) -> inspect.Parameter:
     return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
+def _full_help(context: Any) -> str:
+    """Name the command that lists every option: `spamctl train --help-all`, or `spamctl --help` without a verb."""
+    return f"{context.command_path} --help{'-all' if isinstance(context.command, Command) else ''}"
+
+
 def usage_fault(error: typer.TyperException) -> str:
     """Say in one line what could not be understood in what was typed."""
     flag = getattr(error, "option_name", None)
@@ -98,4 +124,4 @@ def usage_fault(error: typer.TyperException) -> str:
     if flag in FORMER:
         return f"{flag}: {FORMER[flag]}"
     known = [name for param in context.command.get_params(context) for name in param.opts if name.startswith("--")]
-    return f"{flag}: there is no such option{nearest(flag, known) or f'; {context.command_path} --help lists them'}"
+    return f"{flag}: there is no such option{nearest(flag, known) or f'; {_full_help(context)} lists them'}"

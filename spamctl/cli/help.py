@@ -1,4 +1,4 @@
-"""Draw the help pages: panels on a terminal, plain text anywhere else."""
+"""Lay out the help pages: panels on a terminal, plain text anywhere else."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Row = tuple[Text, Text]
 
 
 def front_page(ctx: Any) -> str:
-    """Draw `spamctl --help`: the verbs and what each does."""
+    """Lay out `spamctl --help`: the verbs and what each does."""
     verbs = [(name, ctx.command.get_command(ctx, name)) for name in ctx.command.list_commands(ctx)]
     rows = [(Text(name, "bold cyan"), Text(verb.help)) for name, verb in verbs]
     return _page(
@@ -42,29 +42,36 @@ def front_page(ctx: Any) -> str:
     )
 
 
-def verb_page(ctx: Any) -> str:
-    """Draw `spamctl VERB --help`: a panel per group of options, each with what is allowed, its default and variable."""
+def verb_page(ctx: Any, *, advanced: bool = False) -> str:
+    """Lay out a verb's help: a panel per group of options, each with its allowed values, default and variable.
+
+    The page of `--help` leaves out the advanced options and says so in its last line; `--help-all` adds their panels.
+    """
     options = VERBS[ctx.command.name]
     declared = {option.name: option for option in options.declared()}
-    groups: dict[str, list[Row]] = {}
-    for parameter in _listed(ctx):
+    panels: dict[str, list[Row]] = {}
+    for parameter in sorted(_listed(ctx), key=lambda it: it.name in declared and declared[it.name].advanced):
         option = declared.get(parameter.name)
-        groups.setdefault(_group(parameter, option), []).append(_row(parameter, option))
-    groups["This run"] = groups.pop("This run")
+        if advanced or option is None or not option.advanced:
+            panels.setdefault(_group(parameter, option), []).append(_row(parameter, option))
+    panels["This run"] = panels.pop("This run")
+    left_out = [] if advanced else [option for option in declared.values() if option.advanced]
+    more = f"{len(left_out)} advanced options are not shown: {ctx.command_path} --help-all lists every option."
     return _page(
         Text(ctx.command.help),
         _usage(ctx, " ".join(sorted(ctx.command.collect_usage_pieces(ctx), key=lambda piece: piece == "[OPTIONS]"))),
-        *(_section(name, rows) for name, rows in groups.items()),
+        *(_section(name, rows) for name, rows in panels.items()),
         _foot(
             "A flag beats a variable (those of a .env file here count), a variable beats a key in --config.",
             f"Example: {options.example}",
+            *([more] if left_out else []),
         ),
     )
 
 
 def _group(parameter: Any, option: Option | None) -> str:
     if option:
-        return option.group
+        return f"{option.group} (advanced)" if option.advanced else option.group
     return "This run" if parameter.param_type_name == "option" else "Argument"
 
 

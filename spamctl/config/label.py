@@ -37,7 +37,9 @@ class LabelOptions(Options):
         "spam.db", "Store to label: a SQLite file, or the URL of a database.", group="Rows", secret=True
     )
     since: str = option("always", "Label only rows this young: 45m, 12h, 7d, 2w; always takes all.", group="Rows")
-    where_version: str = option("any", "Label only rows that this version of the model answered.", group="Rows")
+    where_version: str = option(
+        "any", "Label only rows that this version of the model answered.", group="Rows", advanced=True
+    )
     limit: Annotated[int, Ge(0)] = option(0, "Rows to label at most, the oldest first; 0 takes all.", group="Rows")
 
     source: Literal["predictions", "truth", "file", "review"] = option(
@@ -49,7 +51,10 @@ class LabelOptions(Options):
         False, "Let truth or a file replace labels that differ, and --export a file that exists.", group="Source"
     )
     seed: Annotated[int, Ge(0), Le(2**31 - 1)] = option(
-        0, "Seed of the draws; a row's draw also depends on its uuid, never on the order of rows.", group="Source"
+        0,
+        "Seed of the draws; a row's draw also depends on its uuid, never on the order of rows.",
+        group="Source",
+        advanced=True,
     )
 
     ground_truth_quality: Annotated[float, Ge(0), Le(1)] = option(
@@ -57,12 +62,14 @@ class LabelOptions(Options):
     )
 
     noise: Annotated[float, Ge(0), Le(1)] = option(
-        0.0, "Probability that a revealed label is the wrong one.", group="From truth"
+        0.0, "Probability that a revealed label is the wrong one.", group="From truth", advanced=True
     )
     coverage: Annotated[float, Ge(0), Le(1)] = option(
-        1.0, "Probability that a row's truth is revealed at all.", group="From truth"
+        1.0, "Probability that a row's truth is revealed at all.", group="From truth", advanced=True
     )
-    delay: str = option("0s", "Age that a row must have before its truth is revealed.", group="From truth")
+    delay: str = option(
+        "0s", "Age that a row must have before its truth is revealed.", group="From truth", advanced=True
+    )
 
     labels: str = option(
         "none", "File with a column uuid, or with texts: csv, tsv, json, jsonl or parquet.", group="From a file"
@@ -80,14 +87,19 @@ class LabelOptions(Options):
         True,
         "The first line of your csv or tsv file names its columns; else they are called 1, 2, 3.",
         group="From a file",
+        advanced=True,
     )
     encoding: str = option(
-        "auto", "How your file spells characters, such as cp1252; auto finds out and says so.", group="From a file"
+        "auto",
+        "How your file spells characters, such as cp1252; auto finds out and says so.",
+        group="From a file",
+        advanced=True,
     )
     bad_rows: Literal["refuse", "skip"] = option(
         "refuse",
         "Stop at rows of your file that cannot be used, or leave them out and count them.",
         group="From a file",
+        advanced=True,
     )
 
     annotator: str = option("me", "Who decides, for the record; me takes your user name.", group="By a person")
@@ -95,14 +107,20 @@ class LabelOptions(Options):
         False, "Ask first about labels that the model's probabilities contradict.", group="By a person"
     )
     second_opinion: bool = option(
-        False, "Ask about rows that somebody else has reviewed, without showing what was said.", group="By a person"
+        False,
+        "Ask about rows that somebody else has reviewed, without showing what was said.",
+        group="By a person",
+        advanced=True,
     )
 
     export: str = option(
         "none", "Label nothing; write the labelled rows to this csv, tsv, jsonl or parquet file.", group="Export"
     )
     export_simulated: bool = option(
-        False, "Write labels that were made from verdicts too; a model would learn its own opinion.", group="Export"
+        False,
+        "Write labels that were made from verdicts too; a model would learn its own opinion.",
+        group="Export",
+        advanced=True,
     )
 
     def faults(self) -> Iterator[Fault]:

@@ -47,12 +47,12 @@ class MonitorOptions(Options):
     )
     fail_on: Literal["failed", "warning"] = option("failed", "Verdict from which the exit code is 3.", group="Verdict")
     seed: Annotated[int, Ge(0), Le(2**31 - 1)] = option(
-        0, "Seed of every random choice; the same rows and seed give the same verdict.", group="Verdict"
+        0, "Seed of every random choice; the same rows and seed give the same verdict.", group="Verdict", advanced=True
     )
 
     report_dir: str = option("reports", "Folder for the pages and their figures; made if need be.", group="Reports")
     experiment: str = option(
-        "spam-monitoring", "MLflow experiment that the figures and pages are added to.", group="Reports"
+        "spam-monitoring", "MLflow experiment that the figures and pages are added to.", group="Reports", advanced=True
     )
     webhook: str = option(
         "none", "Address that the verdict is posted to as JSON, without any text of a message.", group="Reports",
@@ -62,7 +62,7 @@ class MonitorOptions(Options):
     watch: str = option(
         "none", "Time from one run to the next, such as 15m, until Ctrl-C; none runs once.", group="Work"
     )
-    threads: Annotated[int, Ge(0)] = option(0, "CPU threads to use; 0 takes every core.", group="Work")
+    threads: Annotated[int, Ge(0)] = option(0, "CPU threads to use; 0 takes every core.", group="Work", advanced=True)
 
     def faults(self) -> Iterator[Fault]:
         """Yield what a type and a range cannot say."""

@@ -19,12 +19,14 @@ Value = TypeVar("Value", bound=Scalar)
 VARIABLE_PREFIX = "SPAMCTL_"
 
 
-def option(default: Value, purpose: str, *, group: str, secret: bool = False) -> Value:
-    """Declare one field of an `Options` class with its default, what it is for and the help panel it belongs to.
+def option(default: Value, purpose: str, *, group: str, secret: bool = False, advanced: bool = False) -> Value:
+    """Declare one field of an `Options` class with its default, its help text and the panel that lists it.
 
     A `secret` may hold a password: it reaches the flow as a variable, never as a parameter, which Metaflow records.
+    An `advanced` option is listed by `--help-all` only: few users ever need another value than the default.
     """
-    declared: Value = field(default=default, metadata={"help": purpose, "group": group, "secret": secret})
+    about = {"help": purpose, "group": group, "secret": secret, "advanced": advanced}
+    declared: Value = field(default=default, metadata=about)
     return declared
 
 
@@ -47,6 +49,7 @@ class Option:
     choices: tuple[str, ...]
     bounds: tuple[Ge | Gt | Le | Lt, ...]
     secret: bool
+    advanced: bool
 
     @property
     def flag(self) -> str:
@@ -133,6 +136,7 @@ def _describe(verb: str, item: dataclasses.Field[Any], hint: Any) -> Option:
         choices=choices,
         bounds=bounds,
         secret=item.metadata["secret"],
+        advanced=item.metadata["advanced"],
     )
 
 

@@ -32,7 +32,10 @@ class ServeOptions(Options):
         "none", "Version to score beside it without serving it: challenger, latest, a number, or none.", group="Model"
     )
     follow_seconds: Annotated[float, Ge(0), Le(86_400)] = option(
-        5.0, "Seconds between two looks at the registry; 0 stays with the version that was found first.", group="Model"
+        5.0,
+        "Seconds between two looks at the registry; 0 stays with the version that was found first.",
+        group="Model",
+        advanced=True,
     )
 
     out_of_reach: Literal["deliver", "judge"] = option(
@@ -49,7 +52,7 @@ class ServeOptions(Options):
         group="Door",
     )
     allowed_hosts: str = option(
-        "none", "More host names to answer to, with commas between them; * answers to all.", group="Door"
+        "none", "More host names to answer to, with commas between them; * answers to all.", group="Door", advanced=True
     )
     insecure: bool = option(False, "Listen on an address that others can reach, without a token.", group="Door")
 
@@ -63,29 +66,37 @@ class ServeOptions(Options):
         secret=True,
     )
     capture_seconds: Annotated[float, Gt(0), Le(600)] = option(
-        5.0, "Seconds that an answer may wait to be stored.", group="Capture"
+        5.0, "Seconds that an answer may wait to be stored.", group="Capture", advanced=True
     )
 
     workers: Annotated[int, Ge(1), Le(256)] = option(1, "Processes that answer.", group="Work")
     threads: Annotated[int, Ge(0)] = option(
-        0, "CPU threads of one process's engine; 0 shares every core.", group="Work"
+        0, "CPU threads of one process's engine; 0 shares every core.", group="Work", advanced=True
     )
     cached_rows: Annotated[int, Ge(0), Le(10_000_000)] = option(
         10_000,
         "Verdicts to remember by their tokens, for campaigns that repeat themselves; 0 remembers none.",
         group="Work",
+        advanced=True,
     )
 
-    max_body_mib: Annotated[float, Gt(0), Le(1024)] = option(8.0, "Largest request, in mebibytes.", group="Limits")
-    max_rows: Annotated[int, Ge(1), Le(1_000_000)] = option(1000, "Most messages in one request.", group="Limits")
+    max_body_mib: Annotated[float, Gt(0), Le(1024)] = option(
+        8.0, "Largest request, in mebibytes.", group="Limits", advanced=True
+    )
+    max_rows: Annotated[int, Ge(1), Le(1_000_000)] = option(
+        1000, "Most messages in one request.", group="Limits", advanced=True
+    )
     max_in_flight: Annotated[int, Ge(1), Le(100_000)] = option(
-        64, "Requests that a process answers at once; one more is told to come again (429).", group="Limits"
+        64,
+        "Requests that a process answers at once; one more is told to come again (429).",
+        group="Limits",
+        advanced=True,
     )
     timeout_seconds: Annotated[float, Gt(0), Le(3600)] = option(
-        60.0, "Seconds until a request that has no answer yet is given up (504).", group="Limits"
+        60.0, "Seconds until a request that has no answer yet is given up (504).", group="Limits", advanced=True
     )
     drain_seconds: Annotated[float, Ge(0), Le(3600)] = option(
-        30.0, "Seconds that requests have to end when the server is stopped.", group="Limits"
+        30.0, "Seconds that requests have to end when the server is stopped.", group="Limits", advanced=True
     )
 
     def faults(self) -> Iterator[Fault]:

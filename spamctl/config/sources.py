@@ -41,7 +41,7 @@ def from_variables(options: type[Options], variables: Mapping[str, str], *, plac
     where = f" in {place}" if place else ""
     names = {option.variable: option.name for option in options.declared()}
     known = known_variables()
-    otherwise = "spamctl train --help names them all"
+    otherwise = "spamctl VERB --help-all lists the variables of a verb"
     faults = tuple(
         f"{name}{where}: {unknown(name, known, what='variable', otherwise=otherwise)}"
         for name in sorted(variables)
@@ -102,7 +102,7 @@ def _from_nodes(options: type[Options], root: yaml.MappingNode, place: str) -> S
         name = str(key.value)
         where = f"{name} in {place}"
         if name not in known:
-            otherwise = f"spamctl {options.verb} --help lists them"
+            otherwise = f"spamctl {options.verb} --help-all lists them"
             faults.append(f"{where}: {unknown(name, known, what='option', otherwise=otherwise)}")
         elif name in given:
             faults.append(f"{where}: is given twice, again in line {key.start_mark.line + 1}; keep one")

@@ -23,7 +23,10 @@ class TrafficOptions(Options):
     example: ClassVar[str] = "spamctl traffic --samples 1000 --drift-type vocabulary --strength 0.8"
 
     target: Literal["local"] = option(
-        "local", "Where the model is hosted; local means a server that answers at --target-uri.", group="Target"
+        "local",
+        "Where the model is hosted; local means a server that answers at --target-uri.",
+        group="Target",
+        advanced=True,
     )
     target_uri: str = option(
         "http://127.0.0.1:8080/invocations",
@@ -44,30 +47,47 @@ class TrafficOptions(Options):
         group="Messages",
     )
     text_column: str = option(
-        "text", "Column of your file that holds the message; message.text is text inside message.", group="Messages"
+        "text",
+        "Column of your file that holds the message; message.text is text inside message.",
+        group="Messages",
+        advanced=True,
     )
-    label_column: str = option("label", "Column of your file that holds the label.", group="Messages")
+    label_column: str = option("label", "Column of your file that holds the label.", group="Messages", advanced=True)
     spam_label: str = option(
-        "spam", "Label that means spam, or several by commas; any other means not spam.", group="Messages"
+        "spam",
+        "Label that means spam, or several by commas; any other means not spam.",
+        group="Messages",
+        advanced=True,
     )
     header: bool = option(
         True,
         "The first line of your csv or tsv file names its columns; else they are called 1, 2, 3.",
         group="Messages",
+        advanced=True,
     )
     encoding: str = option(
-        "auto", "How your file spells characters, such as cp1252; auto finds out and says so.", group="Messages"
+        "auto",
+        "How your file spells characters, such as cp1252; auto finds out and says so.",
+        group="Messages",
+        advanced=True,
     )
     bad_rows: Literal["refuse", "skip"] = option(
-        "refuse", "Stop at rows of your file that cannot be used, or leave them out and count them.", group="Messages"
+        "refuse",
+        "Stop at rows of your file that cannot be used, or leave them out and count them.",
+        group="Messages",
+        advanced=True,
     )
     hold_out_kinds: Annotated[int, Ge(0), Le(4)] = option(
         0,
         "As in the training: its test part depends on it, and --drift-type new-kinds sends what was held out.",
         group="Messages",
+        advanced=True,
     )
     balance: Literal["none", "undersample"] = option(
-        "none", "How the dataset was balanced in training, since its test part depends on that.", group="Messages"
+        "none",
+        "How the dataset was balanced in training, since its test part depends on that.",
+        group="Messages",
+        advanced=True,
     )
     replay: str = option(
         "none",
@@ -99,16 +119,18 @@ class TrafficOptions(Options):
         0, "Show so many messages before and after the drift, and send nothing.", group="Drift"
     )
 
-    batch_size: Annotated[int, Ge(1), Le(1000)] = option(10, "Messages in one request.", group="Sending")
-    concurrency: Annotated[int, Ge(1), Le(256)] = option(4, "Requests under way at once.", group="Sending")
+    batch_size: Annotated[int, Ge(1), Le(1000)] = option(10, "Messages in one request.", group="Sending", advanced=True)
+    concurrency: Annotated[int, Ge(1), Le(256)] = option(
+        4, "Requests under way at once.", group="Sending", advanced=True
+    )
     rate: Annotated[float, Ge(0), Le(1_000_000)] = option(
         0.0, "Messages a second, at most; 0 sends as fast as the server answers.", group="Sending"
     )
     timeout: Annotated[float, Gt(0), Le(3600)] = option(
-        60.0, "Seconds that a request may take, with all its retries.", group="Sending"
+        60.0, "Seconds that a request may take, with all its retries.", group="Sending", advanced=True
     )
     retries: Annotated[int, Ge(0), Le(100)] = option(
-        5, "How often a request that got no answer, or was told to wait, is sent again.", group="Sending"
+        5, "How often a request that got no answer, or was told to wait, is sent again.", group="Sending", advanced=True
     )
 
     truth: bool = option(True, "Keep the true labels in the store, in a table of their own.", group="Truth")

@@ -41,10 +41,16 @@ class TrainOptions(Options):
         "spam", "Label that means spam, or several by commas; any other means not spam.", group="Data"
     )
     header: bool = option(
-        True, "The first line of your csv or tsv file names its columns; else they are called 1, 2, 3.", group="Data"
+        True,
+        "The first line of your csv or tsv file names its columns; else they are called 1, 2, 3.",
+        group="Data",
+        advanced=True,
     )
     encoding: str = option(
-        "auto", "How your file spells characters, such as cp1252; auto finds out and says so.", group="Data"
+        "auto",
+        "How your file spells characters, such as cp1252; auto finds out and says so.",
+        group="Data",
+        advanced=True,
     )
     bad_rows: Literal["refuse", "skip"] = option(
         "refuse", "Stop at rows of your file that cannot be used, or leave them out and count them.", group="Data"
@@ -53,9 +59,10 @@ class TrainOptions(Options):
         0,
         "Folds, of five, of the kinds of everyday that are left out whole, to measure a filter on kinds it never saw.",
         group="Data",
+        advanced=True,
     )
     balance: Literal["none", "undersample"] = option(
-        "none", "Keep the natural share of spam, or drop ham until both halves are equal.", group="Data"
+        "none", "Keep the natural share of spam, or drop ham until both halves are equal.", group="Data", advanced=True
     )
 
     feedback: str = option(
@@ -68,25 +75,29 @@ class TrainOptions(Options):
         "oracle,file,review,user",
         "Whose labels count, by commas; simulated ones, made from verdicts, only if named here.",
         group="Feedback",
+        advanced=True,
     )
     feedback_max_age: str = option(
-        "always", "Learn only from answers this young: 12h, 7d, 90d; always takes all.", group="Feedback"
+        "always", "Learn only from answers this young: 12h, 7d, 90d; always takes all.", group="Feedback", advanced=True
     )
     feedback_weight: Annotated[float, Gt(0), Le(100)] = option(
         5.0,
         "How many messages of the dataset one labelled answer counts for in training: drift has made them rare.",
         group="Feedback",
+        advanced=True,
     )
     recent_share: Annotated[float, Ge(0), Lt(1)] = option(
         0.3,
         "Share of the labelled answers, the newest, that is held out to compare the new version with the champion.",
         group="Feedback",
+        advanced=True,
     )
     forgotten: str = option(
         "spam.db",
         "Store whose forgotten messages are left out, if it is there, beside that of --feedback; none looks nowhere.",
         group="Feedback",
         secret=True,
+        advanced=True,
     )
 
     base_model: str = option(
@@ -98,6 +109,7 @@ class TrainOptions(Options):
         "smollm2-135m",
         "Model to use, loudly, if the base model cannot be had; none makes that an error.",
         group="Model",
+        advanced=True,
     )
     depth: str = option(
         "auto",
@@ -108,38 +120,50 @@ class TrainOptions(Options):
         "last-block", "Which weights learn; what stays frozen is computed only once.", group="Model"
     )
     max_tokens: Annotated[int, Ge(8), Le(8192)] = option(
-        256, "Longest message in tokens; a longer one is cut, and the verdict says so.", group="Model"
+        256, "Longest message in tokens; a longer one is cut, and the verdict says so.", group="Model", advanced=True
     )
 
     epochs: Annotated[int, Ge(1), Le(100)] = option(2, "Passes over the training messages, at most.", group="Training")
     learning_rate: Annotated[float, Gt(0), Le(1)] = option(
         1.5e-4, "Step size at the top of its schedule.", group="Training"
     )
-    batch_size: Annotated[int, Ge(1), Le(4096)] = option(32, "Messages in one step of training.", group="Training")
-    weight_decay: Annotated[float, Ge(0), Le(1)] = option(0.01, "Pull of the weights towards zero.", group="Training")
+    batch_size: Annotated[int, Ge(1), Le(4096)] = option(
+        32, "Messages in one step of training.", group="Training", advanced=True
+    )
+    weight_decay: Annotated[float, Ge(0), Le(1)] = option(
+        0.01, "Pull of the weights towards zero.", group="Training", advanced=True
+    )
     warmup_share: Annotated[float, Ge(0), Le(1)] = option(
-        0.1, "Share of the steps in which the step size rises from zero.", group="Training"
+        0.1, "Share of the steps in which the step size rises from zero.", group="Training", advanced=True
     )
     patience: Annotated[int, Ge(1), Le(100)] = option(
-        1, "Epochs without a better validation loss before training stops early.", group="Training"
+        1, "Epochs without a better validation loss before training stops early.", group="Training", advanced=True
     )
     lora_rank: Annotated[int, Ge(1), Le(256)] = option(
-        8, "Rank of the adapters; only --tune lora reads it.", group="Training"
+        8, "Rank of the adapters; only --tune lora reads it.", group="Training", advanced=True
     )
     seed: Annotated[int, Ge(0), Le(2**31 - 1)] = option(0, "Seed of every random choice.", group="Training")
     device: Literal["auto", "cpu", "cuda"] = option(
         "auto", "Where to compute; auto takes a GPU if there is one.", group="Training"
     )
-    threads: Annotated[int, Ge(0)] = option(0, "CPU threads to use; 0 takes every core.", group="Training")
+    threads: Annotated[int, Ge(0)] = option(
+        0, "CPU threads to use; 0 takes every core.", group="Training", advanced=True
+    )
     frozen_precision: Literal["auto", "bf16", "float32"] = option(
-        "auto", "Numbers to multiply in while training; auto takes bf16 where the processor has it.", group="Training"
+        "auto",
+        "Numbers to multiply in while training; auto takes bf16 where the processor has it.",
+        group="Training",
+        advanced=True,
     )
 
     head_units: Annotated[int, Ge(0), Le(4096)] = option(
-        256, "Units of the hidden layer of the head; 0 makes the head linear.", group="Model"
+        256, "Units of the hidden layer of the head; 0 makes the head linear.", group="Model", advanced=True
     )
     second_expert: Literal["ngrams", "none"] = option(
-        "ngrams", "Judge together with a linear model over n-grams, or by the language model alone.", group="Model"
+        "ngrams",
+        "Judge together with a linear model over n-grams, or by the language model alone.",
+        group="Model",
+        advanced=True,
     )
 
     max_false_positive_rate: Annotated[float, Gt(0), Lt(1)] = option(
@@ -155,6 +179,7 @@ class TrainOptions(Options):
         0.02,
         "Largest fall in ROC-AUC, and largest share of verdicts changed, that int8 may cost on validation messages.",
         group="Engine",
+        advanced=True,
     )
 
     accuracy_threshold: Annotated[float, Ge(0), Le(1)] = option(
@@ -168,15 +193,22 @@ class TrainOptions(Options):
         "Suites decide whether a version may lead, are only shown, or are not run; auto lets yours decide, and those "
         "of spamctl where everyday is learnt from and no kinds are held out.",
         group="Gate",
+        advanced=True,
     )
     must_deliver: str = option(
-        "none", "File of messages of yours that must be delivered: one more line of that suite.", group="Gate"
+        "none",
+        "File of messages of yours that must be delivered: one more line of that suite.",
+        group="Gate",
+        advanced=True,
     )
     must_catch: str = option(
-        "none", "File of messages of yours that must be called spam: one more line of that suite.", group="Gate"
+        "none",
+        "File of messages of yours that must be called spam: one more line of that suite.",
+        group="Gate",
+        advanced=True,
     )
     model_name: str = option("spam", "Name in the model registry.", group="Gate")
-    experiment: str = option("spam", "MLflow experiment that the run belongs to.", group="Gate")
+    experiment: str = option("spam", "MLflow experiment that the run belongs to.", group="Gate", advanced=True)
 
     def faults(self) -> Iterator[Fault]:
         """Yield what a type and a range cannot say."""

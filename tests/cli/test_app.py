@@ -22,7 +22,7 @@ from spamctl.config.verbs import VERBS
         ),
         (["--versoin"], "--versoin: there is no such option; did you mean --version?"),
         (["train", "--epoch", "3"], "--epoch: there is no such option; did you mean --epochs?"),
-        (["train", "--zzz"], "--zzz: there is no such option; spamctl train --help lists them"),
+        (["train", "--zzz"], "--zzz: there is no such option; spamctl train --help-all lists them"),
         (["--action", "traffic"], "--action: traffic and label are verbs here; type spamctl traffic, or spamctl label"),
         (
             ["traffic", "--action", "traffic"],

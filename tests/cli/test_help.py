@@ -14,7 +14,7 @@ from spamctl.cli.app import main
 from spamctl.config.verbs import OTHER_VARIABLES, VERBS
 
 END_OF_PAGE = "end of page"
-PAGES = [[], *([verb] for verb in VERBS)]
+PAGES = [["--help"], *([verb, "--help"] for verb in VERBS), *([verb, "--help-all"] for verb in VERBS)]
 PROBE = """
 import json, sys
 from spamctl.cli.app import main
@@ -52,7 +52,7 @@ def without_colours(text):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_option_is_there_with_its_default_and_its_variable(capsys, verb):
-    assert main([verb, "--help"]) == 0
+    assert main([verb, "--help-all"]) == 0
     page = " ".join(capsys.readouterr().out.split())
     for option in VERBS[verb].declared():
         off = f", --no-{option.flag[2:]}" if option.kind is bool else ""
@@ -61,6 +61,50 @@ def test_every_option_is_there_with_its_default_and_its_variable(capsys, verb):
         assert option.allowed in page
     assert VERBS[verb].summary in page
     assert VERBS[verb].example in page
+    assert page.endswith(VERBS[verb].example)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_first_page_leaves_out_the_advanced_options_and_says_so_in_the_end(capsys, verb):
+    assert main([verb, "--help"]) == 0
+    page = " ".join(capsys.readouterr().out.split())
+    advanced = [option for option in VERBS[verb].declared() if option.advanced]
+    for option in VERBS[verb].declared():
+        assert (f"; {option.variable} " in page) != option.advanced
+    more = f"{len(advanced)} advanced options are not shown: spamctl {verb} --help-all lists every option."
+    assert page.endswith(more) if advanced else "advanced options are not shown" not in page
+    assert "--help-all Show every option" in page
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_advanced_options_stand_in_panels_of_their_own_after_the_others(capsys, verb):
+    assert main([verb, "--help-all"]) == 0
+    page = capsys.readouterr().out
+    declared = VERBS[verb].declared()
+    titles = re.findall(r"^(\S.*):$", page, re.MULTILINE)
+    assert {f"{option.group} (advanced)" if option.advanced else option.group for option in declared} <= set(titles)
+    at = {option.name: page.index(f" {option.flag}") for option in declared}
+    for title in titles:
+        if title.endswith(" (advanced)"):
+            assert page.index(f"{title}:") > max(at[option.name] for option in declared if not option.advanced)
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("spamctl train --weight", "--weight-decay"),
+        ("spamctl train --help-a", "--help-all"),
+        ("spamctl train --help-all --weight", "--weight-decay"),
+        ("spamctl train --suites sh", "show"),
+    ],
+)
+def test_a_shell_completes_the_advanced_options_too(typed, completed):
+    """Completion parses the line, and must not print the help that the line asks for."""
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1), "_SPAMCTL_COMPLETE": "complete_bash"}
+    done = subprocess.run(
+        [sys.executable, "-m", "spamctl"], env=os.environ | words, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == [completed]
 
 
 def test_the_front_page_lists_every_verb_with_what_it_does(capsys):
@@ -74,7 +118,7 @@ def test_the_front_page_lists_every_verb_with_what_it_does(capsys):
 
 @pytest.mark.parametrize("words", PAGES, ids=" ".join)
 def test_a_pipe_gets_plain_text(capsys, words):
-    main([*words, "--help"])
+    main(words)
     page = capsys.readouterr().out
     assert page.isascii()
     assert "\x1b" not in page
@@ -85,7 +129,7 @@ def test_a_pipe_gets_plain_text(capsys, words):
 EVERY_PAGE = f"""
 from spamctl.cli.app import main
 for words in {PAGES!r}:
-    assert main([*words, "--help"]) == 0
+    assert main(words) == 0
     print("{END_OF_PAGE}")
 """
 
@@ -115,7 +159,7 @@ def test_a_dumb_terminal_gets_plain_text():
 
 
 def test_help_imports_nothing_heavy():
-    words = [*([*page, "--help"] for page in PAGES), ["--version"]]
+    words = [*PAGES, ["--version"]]
     began = time.perf_counter()
     answer = subprocess.run(
         [sys.executable, "-c", PROBE, json.dumps(words)], capture_output=True, text=True, check=False

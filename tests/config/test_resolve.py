@@ -201,5 +201,5 @@ def test_variables_of_other_verbs_and_of_the_program_are_known(settle):
 
 def test_a_variable_like_none_we_know_is_refused_with_a_place_to_look(faults):
     assert faults(environ={"SPAMCTL_ZZZZ": "1"}) == [
-        "SPAMCTL_ZZZZ: there is no such variable; spamctl train --help names them all"
+        "SPAMCTL_ZZZZ: there is no such variable; spamctl VERB --help-all lists the variables of a verb"
     ]

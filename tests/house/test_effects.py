@@ -46,7 +46,7 @@ def test_importing_does_nothing(modules):
     assert probe(*modules)["changes"] == {}
 
 
-PAGES = [["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)]
+PAGES = [["--help"], ["--version"], *([verb, word] for verb in VERBS for word in ("--help", "--help-all"))]
 PRINT = f"""
 import json, sys
 from spamctl.cli.app import main
