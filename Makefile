@@ -47,10 +47,11 @@ test-reliability: .venv/.set-up ## kill, fill, flood and starve the store and th
 		$(ARGS)
 	SPAMCTL_TESTS_EXAMPLES=500 .venv/bin/pytest $(SIDE_BY_SIDE) -m hypothesis $(ARGS)
 
-check: .venv/.set-up ## hold everything to the rules: lint, format, types, printed output, lock
+check: .venv/.set-up ## check everything against the rules: lint, format, types, spelling, printed output, lock
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+	.venv/bin/codespell spamctl tests configs .ci Makefile README.md pyproject.toml
 	.venv/bin/python .ci/docs.py --check
 	.venv/bin/python .ci/lock.py --check
 
