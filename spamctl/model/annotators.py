@@ -11,7 +11,7 @@ from spamctl.message import Label
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Hold how two annotators agree on the rows that both judged; without a kappa if both said one word only."""
+    """Agreement of two annotators on the rows that both judged; no kappa where both gave one label only."""
 
     first: str
     second: str

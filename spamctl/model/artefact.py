@@ -36,7 +36,7 @@ UNSEALED = "it was registered before packages were sealed: the registry vouches 
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """Hold one message and the probability that the engine gave it when it was packaged."""
+    """A message and the probability that the engine gave it at packaging time."""
 
     __pydantic_config__: ClassVar = STRICT
 
@@ -46,7 +46,7 @@ class Golden:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Say how a package is to be used: engine, window, calibration, threshold, reach; `about` is for people.
+    """How a package is used: engine, window, calibration, threshold, reach; `about` is for people.
 
     `reach` is the novelty beyond which a message is unlike all that was trained on; None: every message is in reach, as
     in packages of before it was measured.
@@ -68,13 +68,13 @@ class Manifest:
 
     @property
     def golden_verdicts(self) -> set[bool]:
-        """Tell which verdicts the golden messages got: spam, not spam, or both."""
+        """Return which verdicts the golden messages got: spam, not spam, or both."""
         return {row.probability >= self.threshold for row in self.golden}
 
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """Hold what a package's manifest file says: layout, sha256 of each file, how it is to be used, its own sha256."""
+    """Contents of a package's manifest file: layout, sha256 of each file, how it is used, its own sha256."""
 
     __pydantic_config__: ClassVar = STRICT
 
@@ -145,7 +145,7 @@ def _is_sealed(told: Mapping[str, Any]) -> bool:
 
 
 def _may_be_sound(seal: Seal) -> bool:
-    """Tell whether a manifest of format 1, which does not know its own sha256, may be as it was packaged.
+    """Return whether a manifest of format 1, which does not record its own sha256, may be unchanged since packaging.
 
     Its golden messages are plain spam and plain news: with a threshold that parts none of them, somebody moved it.
     """

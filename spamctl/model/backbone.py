@@ -26,7 +26,7 @@ AGAIN = "save or fetch the model again"
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """Name the base model that is used, where its files came from, and whether it stands in for another."""
+    """The base model in use, where its files came from, and whether it is a fallback for another."""
 
     name: str
     requested: str
@@ -35,7 +35,7 @@ class BaseModel:
 
     @property
     def is_fallback(self) -> bool:
-        """Tell whether the model asked for could not be had."""
+        """Return whether the model asked for was not available."""
         return self.name != self.requested
 
 

@@ -31,7 +31,7 @@ _ACTIVATIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """Hold a product's weights (I, O) and its bias (O,)."""
+    """Weights (I, O) and bias (O,) of a linear layer."""
 
     weights: Array
     bias: Array | None
@@ -39,7 +39,7 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """Hold a norm's gain (D,) and its bias (D,), which a root-mean-square norm has not."""
+    """Gain (D,) and bias (D,) of a normalization layer; root-mean-square norms have no bias."""
 
     gain: Array
     bias: Array | None
@@ -48,7 +48,7 @@ class Norm:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Hold one block: a norm before attention, one before the two or (with a gate) three products behind it."""
+    """One transformer block: norm, attention, norm, and an MLP of two or (with a gate) three linear layers."""
 
     attention_norm: Norm
     queries_keys_values: Linear  # (D, (H + 2K) S)
@@ -61,7 +61,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """Say how all blocks attend; a `window` of 0 is none. Without `cosines` and `sines` (P, S / 2) nothing turns."""
+    """Attention settings of all blocks; `window` 0: global, no `cosines` and `sines` (P, S / 2): no rotary."""
 
     heads: int
     shared: int
@@ -73,7 +73,7 @@ class Attention:
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """Hold a whole classifier: tables of tokens (V, D) and places (P, D), blocks, the last norm, the head (2D, 1)."""
+    """A whole classifier: tables of tokens (V, D) and positions (P, D), blocks, the last norm, the head (2D, 1)."""
 
     tokens: Array
     places: Array | None

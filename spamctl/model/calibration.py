@@ -22,7 +22,7 @@ BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Map a logit z to the probability sigmoid(slope * z + intercept); a positive slope keeps the order of rows."""
+    """Platt scaling: sigmoid(slope * logit + intercept); a positive slope keeps the order of rows."""
 
     slope: float
     intercept: float
@@ -61,7 +61,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityBin:
-    """Hold one bin of a reliability diagram: its rows, their mean probability, and the share that is spam."""
+    """One bin of a reliability diagram: its rows, their mean probability, and their share of spam."""
 
     rows: int
     mean_probability: float

@@ -16,7 +16,7 @@ _LEAST_TOLD = 0.001  # of a p-value with three decimals
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Hold the answer, its reason in one line, and the paired numbers behind it (challenger minus champion)."""
+    """The decision, its reason in one line, and the paired differences behind it (challenger minus champion)."""
 
     not_worse: bool
     reason: str

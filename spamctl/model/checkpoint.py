@@ -22,14 +22,14 @@ KEEP = 2  # the newest, and one to fall back on if the newest is broken
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Hold everything that fine-tuning needs to go on: tensors by name, and its place in plain JSON values."""
+    """State from which fine-tuning resumes: tensors by name, and its position as plain JSON values."""
 
     tensors: dict[str, Tensor]
     place: dict[str, object]
 
 
 class Checkpoints:
-    """Write checkpoints into a folder atomically, and read back the newest one that is whole."""
+    """Folder of checkpoints, written atomically, whose newest intact one is read back."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

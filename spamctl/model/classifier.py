@@ -19,7 +19,7 @@ Tune = Literal["head", "last-block", "lora", "full"]
 
 
 class SpamClassifier(nn.Module):
-    """A trunk and a head over [mean of all tokens ; last token] of its normed output, linear or with a hidden layer."""
+    """Trunk with a linear or hidden-layer head over [mean of all tokens ; last token] of its normed output."""
 
     def __init__(self, trunk: Trunk, units: int = 0) -> None:
         """Put a head on `trunk`, with a hidden layer of so many units; 0: without one."""
@@ -55,7 +55,7 @@ class SpamClassifier(nn.Module):
             self.head.bias.fill_(bias)
 
     def prepare(self, tune: Tune, *, lora_rank: int = 8) -> int:
-        """Let the weights that `tune` names learn, freeze the rest, and return how many blocks can be run once."""
+        """Unfreeze the weights that `tune` names, freeze the rest, and return how many blocks can be run once."""
         self.requires_grad_(requires_grad=tune == "full")
         self.head.requires_grad_()
         if self.hidden is not None:
@@ -101,7 +101,7 @@ class SpamClassifier(nn.Module):
 
 
 def _is_linear(module: nn.Module) -> bool:
-    """Tell whether a module multiplies by a weight matrix (GPT-2 calls its own Conv1D)."""
+    """Return whether a module multiplies by a weight matrix (GPT-2 has a Conv1D of its own)."""
     return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
 
 

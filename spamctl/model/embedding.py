@@ -21,7 +21,7 @@ _FEATURES = "features"
 
 
 class Embedder(Engine):
-    """Score as the engine does, and give what the head reads too; D is read off the graph."""
+    """Engine that also returns the inputs of the head (N, 2D); D is read off the graph."""
 
     with_features = True
 

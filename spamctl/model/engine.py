@@ -32,7 +32,7 @@ Batches = Sequence[Sequence[int]]
 
 
 class Engine:
-    """Hold a verified package, compiled for this processor; safe to call from several threads.
+    """Verified package, compiled for this processor; safe to call from several threads.
 
     They take turns, and every thread of the processor works at one batch. With `open_streams` several batches are
     scored at a time, each by its share of the threads: they need not wait for each other after each of some hundred
@@ -146,7 +146,7 @@ class Engine:
         return self.verdicts(rows, self.logits(rows))
 
     def calls_spam(self, texts: Sequence[str]) -> list[bool]:
-        """Tell which texts are called spam, in order."""
+        """Return which texts are called spam, in order."""
         return [verdict.classification == SPAM for verdict in self.classify(texts)]
 
     def verdicts(self, rows: Sequence[TokenRow], logits: Logits) -> list[Verdict]:

@@ -19,7 +19,7 @@ MOST_ALONE = 800  # test messages that are scored one by one, and again in every
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Hold the test probabilities (rows,) of single rows, their scores, and the proof that batching is free.
+    """Test probabilities (rows,) of rows scored one by one, their scores, and the check that batching changes nothing.
 
     The scores are of probabilities alone; `reach` counts what a server that delivers messages out of reach would call
     otherwise. It is empty where every message is in reach.

@@ -41,14 +41,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """Measure how far validation scores are from float32's: the fall in ROC-AUC, and verdicts that change."""
+    """Distance of validation scores from float32's: the fall in ROC-AUC, and the share of verdicts that change."""
 
     auc_fall: float
     changed: float
     largest: float
 
     def within(self, tolerance: float) -> bool:
-        """Tell whether both the fall in ROC-AUC and the share of changed verdicts are at most `tolerance`."""
+        """Return whether both the fall in ROC-AUC and the share of changed verdicts are at most `tolerance`."""
         return self.auc_fall <= tolerance and self.changed <= tolerance
 
 
@@ -107,7 +107,7 @@ def to_onnx(classifier: SpamClassifier, path: Path) -> None:
 
 
 def make_ready(classifier: SpamClassifier) -> None:
-    """Let a classifier run as a whole, without chance, in operations that exporters know."""
+    """Prepare a classifier for export: all blocks, no dropout, and only operations that exporters know."""
     classifier.eval().cpu()
     classifier.trunk.window(0, classifier.trunk.depth)
     register()
@@ -119,7 +119,7 @@ def _example() -> tuple[Tensor, Tensor]:
 
 
 def _diff(values: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None) -> Tensor:
-    """Be torch.diff, by which Transformers looks for packed rows, in operations that OpenVINO knows."""
+    """Replace torch.diff, which Transformers uses to find packed rows, by operations that OpenVINO supports."""
     whole = values if prepend is None else torch.cat([prepend, values], dim)
     less = whole.narrow(dim, 1, whole.shape[dim] - 1) - whole.narrow(dim, 0, whole.shape[dim] - 1)
     return less if n == 1 else _diff(less, n - 1, dim)

@@ -43,7 +43,7 @@ SPARE = 16  # places beyond the longest row, for what it is padded with
 
 
 class Exporter(Protocol):
-    """Write one classifier in several numbers."""
+    """Writer of one classifier at several precisions."""
 
     def float32(self) -> Files:
         """Return a graph that scores as PyTorch does."""
@@ -85,14 +85,14 @@ class _OpenVino:
 
 
 class _OnnxRuntime(_OpenVino):
-    """Leave weights of int8 in float arithmetic to OpenVINO: ONNX Runtime has no operation for them that is faster."""
+    """Exporter for ONNX Runtime; int8 weights with float activations are left to OpenVINO, which is faster there."""
 
     def __init__(self, drawn: Blueprint, classifier: SpamClassifier) -> None:
         super().__init__(classifier)
         self._drawn, self._exact = drawn, to_onnx_files(drawn)
 
     def scores_alike(self, max_tokens: int) -> bool:
-        """Tell whether ONNX Runtime takes the graph, and scores as the classifier does."""
+        """Return whether ONNX Runtime loads the graph and gives the classifier's scores."""
         try:
             with _running(self._exact) as run:
                 return scores_alike(lambda inputs: run([LOGITS], inputs)[0], self._classifier, max_tokens)

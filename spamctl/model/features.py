@@ -41,7 +41,7 @@ def pad_ids(rows: Sequence[Sequence[int]], device: torch.device | str = "cpu") -
 
 
 def supports_bfloat16(device: torch.device) -> bool:
-    """Tell whether the device multiplies bfloat16 faster than it emulates it."""
+    """Return whether the device has bfloat16 instructions rather than an emulation of them."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001  (there is no public question)
@@ -55,7 +55,7 @@ def frozen_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 class HiddenStates:
-    """Hold the hidden states of every token of every row, in memory or in a file that is mapped."""
+    """Hidden states of every token of every row, in memory or in a memory-mapped file."""
 
     def __init__(self, lengths: Sequence[int], width: int, dtype: torch.dtype) -> None:
         self.lengths = torch.tensor(lengths)
@@ -92,7 +92,7 @@ class HiddenStates:
 
 
 class TokenIds:
-    """Hold the token ids of every row, for training that changes every block."""
+    """Token ids of every row, for training that changes every block."""
 
     def __init__(self, rows: Sequence[Sequence[int]]) -> None:
         self._rows = rows

@@ -1,4 +1,4 @@
-"""Say what a monitoring found, as the plain values that the store and MLflow keep of it."""
+"""Convert the result of a monitoring into the plain values that the store and MLflow keep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Let two experts judge together: the language model, and a linear model over n-grams."""
+"""Combine two experts in one logit: the language model, and a linear model over n-grams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Let a model into the registry only if its test accuracy reaches the threshold and it is a filter at all.
+"""Register a model only if its test accuracy reaches the threshold and it is better than a constant answer.
 
 Where few messages are spam, one that calls nothing spam is right on most of them: accuracy alone lets it pass.
 """
@@ -15,7 +15,7 @@ CHANCE = 0.5  # the ROC AUC of who draws lots
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Hold what was asked, what was measured, and the answer with its reason; `majority` is the larger class's share.
+    """The threshold, the measurement, and the decision with its reason; `majority` is the larger class's share.
 
     `majority` is what a model that gives every message the same verdict is right on.
     """

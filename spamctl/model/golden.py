@@ -1,4 +1,4 @@
-"""Hold messages of our own that are scored at packaging, and again wherever a package is loaded.
+"""Score a fixed set of messages at packaging, and again wherever a package is loaded.
 
 Each package has some more, of either verdict and near its threshold, where a filter changes first: plain messages that
 turn into offers word by word. None of them is anybody's message.

@@ -51,7 +51,7 @@ def find(name: str) -> tuple[str, Path]:
 
 
 def is_complete(folder: Path) -> bool:
-    """Tell whether a snapshot holds a config, a tokenizer and every shard of the weights."""
+    """Return whether a snapshot contains a config, a tokenizer and every shard of the weights."""
     weights = ["model.safetensors"]
     index = folder / "model.safetensors.index.json"
     if index.is_file():

@@ -32,7 +32,7 @@ _RUN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Hold what a run is called and described as when it begins, and when that was, in seconds since 1970."""
+    """Name and description of a run at its start, and the start time in seconds since 1970."""
 
     name: str
     description: str
@@ -99,7 +99,7 @@ def _process(number: int) -> str:
 
 
 def _is_there(number: int) -> bool:
-    """Tell whether a process runs, where there is no /proc."""
+    """Return whether a process runs, where there is no /proc."""
     try:
         os.kill(number, 0)
     except ProcessLookupError:
@@ -140,7 +140,7 @@ def end_run(run_id: str, *, interrupted: bool, reason: str = "") -> None:
 
 
 class Live:
-    """Tell losses to a run from a thread of its own, so that no slow store slows a training.
+    """Logger of losses to a run from a thread of its own, so that a slow store does not slow the training.
 
     `fault` says in the end why the store took no more; what it missed is told by `close_run`.
     """
@@ -195,7 +195,7 @@ class Live:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Tell what is left, and wait for that no longer than PATIENCE."""
+        """Log what is left, and wait for it no longer than PATIENCE."""
         self._points.put(None)
         self._thread.join(PATIENCE)
         if self._thread.is_alive():
@@ -204,7 +204,7 @@ class Live:
 
 @contextmanager
 def live(run_id: str) -> Iterator[Live]:
-    """Tell losses to a run, which may have been cut short before, while the block runs."""
+    """Log losses to a run, which may be a resumed one, while the block runs."""
     with open_tracking(tracking_uri()) as client:
         client.update_run(run_id, status="RUNNING")
         client.set_tag(run_id, PROCESS_TAG, _flow())

@@ -28,7 +28,7 @@ VIEWS: Final[Mapping[str, Callable[[Message], str]]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class GroupScore:
-    """What a filter does to one group of messages; what no row can tell is None. Intervals are Wilson's, 95 %."""
+    """Error rates of a filter on one group of messages; None where no row shows one. Intervals are Wilson's, 95 %."""
 
     view: str
     name: str

@@ -26,7 +26,7 @@ POOL_OF_BATCHES = 16  # rows of this many batches are drawn at random, then sort
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Say how to train: passes, rows a step, AdamW's rates, when to stop early, and whether to multiply in bfloat16."""
+    """Hyperparameters of the training loop: epochs, batch size, AdamW's rates, early stopping, bfloat16 or not."""
 
     epochs: int = 3
     batch_size: int = 32
@@ -48,7 +48,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Hold rows ready for the classifier, their labels, and how much each counts where not all count the same."""
+    """Rows ready for the classifier, their labels, and their weights where they differ."""
 
     inputs: HiddenStates | TokenIds
     labels: Sequence[bool]
@@ -57,7 +57,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Tell where training is; losses are in nats a row, `validation_loss` only at the end of an epoch."""
+    """Progress of a training; losses are in nats per row, `validation_loss` is set at the end of an epoch only."""
 
     epoch: int
     step: int
@@ -70,7 +70,7 @@ class Progress:
 
 @dataclass
 class _State:
-    """Hold what a checkpoint must bring back besides weights."""
+    """State that a checkpoint restores besides the weights."""
 
     epoch: int = 0
     batch: int = 0

@@ -82,7 +82,7 @@ def _grams(units: NDArray[np.uint64], order: int, salt: int) -> NDArray[np.uint6
 
 @dataclass(frozen=True, slots=True)
 class NgramExpert:
-    """A linear model over hashed n-grams: an inverse document frequency and a weight for each bucket.
+    """Linear model over hashed n-grams: an inverse document frequency and a weight for each bucket.
 
     A bucket that no training message fell into has a frequency of 0, and so counts for nothing.
     """

@@ -28,7 +28,7 @@ LEAST = 1e-12  # of a scale
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Hold the scale and the zero point by which what enters a product is rounded to 0..255."""
+    """Scale and zero point by which the input of a linear layer is quantized to 0..255."""
 
     scale: float
     zero: int
@@ -36,7 +36,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Name what enters the products of one block: attention, what follows it, and the two ends of the MLP."""
+    """Names of the inputs of a block's linear layers: attention, its output, and the two ends of the MLP."""
 
     attending: str
     attended: str
@@ -61,7 +61,7 @@ def to_onnx_files(blueprint: Blueprint, grids: Mapping[str, Grid] | None = None,
 
 
 class _Writer:
-    """Collect the nodes and the constants of a graph."""
+    """Collector of a graph's nodes and constants."""
 
     def __init__(self, grids: Mapping[str, Grid] | None) -> None:
         self._grids = grids

@@ -33,7 +33,7 @@ PRECISION = "f32"  # of what is not int8: the same on every processor
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Say which engine is wanted, how far int8 may stray from float32, and the budget of false positives."""
+    """Requested engine, the tolerance of int8 against float32, and the budget of false positives."""
 
     engine: str
     tolerance: float
@@ -43,7 +43,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """The validation rows as tokens, and their truth: they choose engine, calibration and threshold.
+    """Validation rows as tokens, and their labels: they choose engine, calibration and threshold.
 
     `expert` is a second one, over n-grams, and `margins` (rows,) what it says of each row, in units of its own. `media`
     (rows,) names the medium of each row, where it is known.
@@ -62,7 +62,7 @@ class Validation:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """Hold a sealed package, its point of operation, and how far each engine tried was from float32.
+    """A sealed package, its operating point, and the distance of each engine tried from float32.
 
     `reach` tells which validation rows are out of reach; None where no vocabulary tells.
     """
@@ -140,7 +140,7 @@ def _with_expert(taken: _Trial, truth: Bools, validation: Validation) -> tuple[F
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """Hold an engine that may be packaged, its validation logits (rows,), and what batching does to some of them."""
+    """A candidate engine, its validation logits (rows,), and what batching changes in some of them."""
 
     kind: str
     files: Files
@@ -162,7 +162,7 @@ def _candidates(wanted: str) -> tuple[str, ...]:
 
 
 def _fault(trial: _Trial, far: Distance, tolerance: float) -> str:
-    """Say why an engine is not taken, or nothing if it is."""
+    """Return why an engine is rejected, or an empty string."""
     if not trial.parity.holds:
         return (
             f"{trial.kind} moves a probability by {trial.parity.max_delta:.2g} with its batch here: it is not packaged"

@@ -19,7 +19,7 @@ PADDED_ROWS = 16  # padding to the whole window is dear: a sample of rows, sprea
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """Hold the largest change of a probability over all ways to batch, and how many verdicts changed."""
+    """Largest change of a probability over all batchings, and the number of changed verdicts."""
 
     rows: int
     max_delta: float
@@ -31,7 +31,7 @@ class Parity:
 
     @property
     def holds(self) -> bool:
-        """Tell whether no verdict changed and no probability moved by the tolerance."""
+        """Return whether no verdict changed and no probability moved by the tolerance."""
         return not self.changed and self.max_delta < TOLERANCE
 
     def require(self) -> None:

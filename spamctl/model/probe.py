@@ -19,7 +19,7 @@ FLOOR_SHARE = (
 
 @dataclass(frozen=True, slots=True)
 class BlockScore:
-    """Hold a block's cross-validated log loss in nats, the standard error of it, and its accuracy."""
+    """Cross-validated log loss of a block in nats, its standard error, and its accuracy."""
 
     block: int
     log_loss: float
@@ -29,7 +29,7 @@ class BlockScore:
 
 @dataclass(frozen=True, slots=True)
 class DepthChoice:
-    """Hold the chosen depth, the floor beneath which none is chosen, and what every block scored on how many rows."""
+    """The chosen depth, the least depth allowed, and the scores of every block with the number of rows."""
 
     depth: int
     floor: int

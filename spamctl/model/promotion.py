@@ -1,4 +1,4 @@
-"""Let a version that learnt from labelled answers lead only if it forgot nothing and is better at what is new.
+"""Promote a version trained on feedback only if it is no worse on the test part and better on recent rows.
 
 What leads is decided on recall and on the false-positive rate apart: `model/rates.py`.
 """
@@ -33,7 +33,7 @@ WHAT = {"test": "test messages", "recent": "recent messages"}
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Hold what a challenger made of the frozen test part and of the recent rows, and the share of doubtful labels.
+    """Scores of a challenger on the frozen test part and on the recent rows, and the share of doubtful labels.
 
     `budget` is the false-positive rate that it was given, and `sides` are the looks of which it learnt one class.
     """
@@ -47,7 +47,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """Hold the alias that a version earned, why, and how it and the champion did on either part, as plain JSON."""
+    """The alias that a version earned, why, and how it and the champion compare on either part, as plain JSON."""
 
     alias: str
     reason: str
@@ -56,7 +56,7 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Hold how both versions did on one part: on all its rows, and on spam and the rest apart."""
+    """Comparison of both versions on one part: on all its rows, and on spam and ham apart."""
 
     decision: Decision
     rates: Rates
@@ -69,7 +69,7 @@ class Part:
 
     @property
     def words(self) -> str:
-        """Say how both did."""
+        """Describe both versions' rates in one sentence."""
         return f"{self.decision.reason}; {sentence(self.rates)}"
 
 
@@ -111,7 +111,7 @@ def promote(client: MlflowClient, name: str, version: str, evidence: Evidence) -
 
 
 def judge(parts: Mapping[str, Part], evidence: Evidence, unknown: str = "") -> tuple[bool, str]:
-    """Tell whether a challenger leads from now on, and why, given the comparisons on `test` and, if any, on `recent`.
+    """Decide whether a challenger is promoted, and why, given the comparisons on `test` and, if any, on `recent`.
 
     It must not be worse than the champion by more than a point of accuracy on the frozen test part, nor credibly in
     recall or false-positive rate on any part, and right on more of the recent rows, whose labels must be credible;

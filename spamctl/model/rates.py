@@ -23,7 +23,7 @@ OF = {RECALL: "spam", FALSE_POSITIVE_RATE: "good"}
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Hold the share of a class that either version calls spam, and the paired difference (challenger - champion)."""
+    """Share of a class that either version calls spam, and the paired difference (challenger - champion)."""
 
     rows: int
     challenger: Interval
@@ -34,7 +34,7 @@ class Paired:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Hold both rates of both versions on one part, which `what` names."""
+    """Both rates of both versions on one part, which `what` names."""
 
     what: str
     recall: Paired
@@ -90,7 +90,7 @@ def doubts(found: Rates, budget: float) -> Iterator[str]:
 
 
 def above(rate: Interval, budget: float) -> str:
-    """Say that a rate of false positives is credibly above its budget."""
+    """Describe a false-positive rate that is credibly above its budget."""
     return f"{rate.value:.4f} is credibly above its budget {budget:g} (95 % interval {rate.low:.4f} to {rate.high:.4f})"
 
 

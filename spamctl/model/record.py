@@ -1,4 +1,4 @@
-"""Say what a training did, as the plain values that MLflow, the cards and the terminal show."""
+"""Convert the result of a training into the plain values that MLflow, the cards and the terminal show."""
 
 from __future__ import annotations
 

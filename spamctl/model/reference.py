@@ -26,7 +26,7 @@ TEST_PART = "evaluation/test_part.json"
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRow:
-    """Hold one message that a version was measured on; `part` says which of its test parts it is from."""
+    """A message that a version was measured on; `part` is the test part it belongs to."""
 
     __pydantic_config__: ClassVar[ConfigDict] = {"strict": True, "allow_inf_nan": False}
 
@@ -38,7 +38,7 @@ class ReferenceRow:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Hold the rows that a version was measured on, and the sha256 of the file that they were read from."""
+    """The rows that a version was measured on, and the sha256 of the file that they were read from."""
 
     rows: tuple[ReferenceRow, ...]
     digest: str

@@ -50,7 +50,7 @@ PACKAGE_FOLDER = Path(spamctl.__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class TestRows:
-    """Hold the test rows, their truth, and what the new version called them, each as long as the others."""
+    """Test rows, their labels, and the new version's predictions, each as long as the others."""
 
     texts: Sequence[str]
     is_spam: Sequence[bool]
@@ -65,7 +65,7 @@ class TestRows:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Hold what one training leaves in MLflow: parameters, final metrics, curves by step, tags and files."""
+    """What a training logs to MLflow: parameters, final metrics, curves by step, tags and files."""
 
     params: Mapping[str, object]
     metrics: Mapping[str, float]
@@ -152,7 +152,7 @@ def log_model(run_id: str, files: Files) -> str:
 
 @contextlib.contextmanager
 def _no_bytecode() -> Iterator[None]:
-    """Have Python leave no compiled code, which names places of this machine, beside what MLflow stores and imports."""
+    """Keep Python from writing bytecode, which names local paths, beside the code that MLflow stores and imports."""
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         yield

@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Hold where a registry says that something lies, in the row `key` of `table`."""
+    """A location recorded by a registry, in the row `key` of `table`."""
 
     table: str
     key: object
@@ -78,7 +78,7 @@ def local_path(place: str) -> Path | None:
 
 
 def adopt(file: Path, experiment: str = "") -> str:
-    """Have a registry whose folder was moved or copied point at the artefacts beside it; say so, or return nothing.
+    """Point a moved or copied registry at the artefacts beside it; return a note about that, or an empty string.
 
     MLflow keeps absolute places. In a copy they lead into the original, where a training would then write: what lies
     beside the copy is meant from now on, and what is new in `experiment` goes there. What lies in the original alone is
@@ -124,7 +124,7 @@ def require_version(file: Path, name: str, wanted: str) -> None:
 
 
 def no_version(name: str, wanted: str, numbers: Iterable[str]) -> UsageError:
-    """Say which versions there are instead of the one that was wanted."""
+    """Describe which versions exist instead of the requested one."""
     known = sorted(map(int, numbers))
     if not known:
         return UsageError(f"--model-name {name}: no model of this name is registered here; type spamctl train first")
@@ -177,7 +177,7 @@ def _moved(database: sqlite3.Connection, experiment: str, home: Path) -> list[tu
 
 
 def _should_move(place: Place, there: Path) -> bool:
-    """Tell whether a place is meant beside the registry: it lies there, or will be written to, or is nowhere."""
+    """Return whether a location belongs beside the registry: it lies there, will be written to, or is missing."""
     here = place.path
     if here is None or here == there or _same_folder(here, there):
         return False
@@ -192,6 +192,6 @@ def _root(place: Path) -> Path:
 
 
 def _same_folder(one: Path, other: Path) -> bool:
-    """Tell whether the folders that hold all artefacts stand in one folder, reached by two names."""
+    """Return whether the folders of all artefacts have one parent folder, reached by two names."""
     first, second = _root(one).parent, _root(other).parent
     return first.exists() and second.exists() and first.samefile(second)

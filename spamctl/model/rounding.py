@@ -21,7 +21,7 @@ Grids = dict[str, Grid]
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Hold the lowest and the highest value of each channel in each row (N, C)."""
+    """Lowest and highest value of each channel in each row (N, C)."""
 
     low: Array
     high: Array
@@ -40,7 +40,7 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Rounding:
-    """Hold a blueprint whose products are ready to be rounded, and how what enters each of them is."""
+    """A blueprint with smoothed weights, and the quantization of each linear layer's input."""
 
     blueprint: Blueprint
     grids: Mapping[str, Grid]

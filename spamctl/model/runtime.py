@@ -32,7 +32,7 @@ Infer = Callable[[Inputs], list[NDArray[np.float32]]]  # to logits (B,), then fe
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Say how a graph is to run: by how many threads, in which numbers, and to which outputs."""
+    """How a graph is run: number of threads, precision, and outputs."""
 
     threads: int
     precision: str
@@ -40,7 +40,7 @@ class Terms:
 
 
 class Runtime(Protocol):
-    """Hold a graph that is ready to be compiled."""
+    """A loaded graph that is ready to be compiled."""
 
     lanes: int  # rows padded to a multiple of so many tokens score the same, bit for bit, whatever is beside them
 
@@ -65,7 +65,7 @@ def runtime_of(folder: Path, terms: Terms) -> Runtime:
 
 
 class OnnxRuntime:
-    """Run a graph that `model.onnx_graph` wrote.
+    """ONNX Runtime's session for a graph that `model.onnx_graph` wrote.
 
     One session of one thread scores any number of batches at a time. Two threads that share one batch meet after each
     of a hundred operations, and spin until they do: sleeping there would take as long as the operations.
@@ -108,7 +108,7 @@ def session(path: Path, threads: int) -> InferenceSession:
 
 
 def multiplies_int8() -> bool:
-    """Tell whether the processor is known to have instructions whose products of int8 never overflow (VNNI, AMX).
+    """Return whether the processor has int8 instructions whose products never overflow (VNNI, AMX).
 
     Without them ONNX Runtime must take a way that is half as fast, with the same results.
     """
@@ -121,7 +121,7 @@ def multiplies_int8() -> bool:
 
 
 class OpenVino:
-    """Run a graph in OpenVINO's own form, as it was exported from PyTorch."""
+    """OpenVINO's compiled model of a graph exported from PyTorch."""
 
     # Sums over tokens are made in vector lanes, 16 in AVX-512. In rows of whole lanes every token keeps its lane,
     # whatever the padding; else sums differ in their last bit, int8 rounds some apart, and a probability moves by .004.
@@ -198,7 +198,7 @@ def _unrounded(found: Output) -> Output:
 
 
 def _is_scaling(output: Output) -> bool:
-    """Tell whether an output is another one times a constant: what SmoothQuant puts before a product."""
+    """Return whether an output is another one times a constant, as SmoothQuant inserts before a linear layer."""
     node = output.get_node()
     return bool(node.get_type_name() == "Multiply" and node.input_value(1).get_node().get_type_name() == "Constant")
 

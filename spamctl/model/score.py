@@ -34,7 +34,7 @@ AREAS = ("roc_auc", "pr_auc")
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Hold a measured value and the ends of its 95 % confidence interval."""
+    """A measured value and the ends of its 95 % confidence interval."""
 
     value: float
     low: float
@@ -47,7 +47,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Count the rows by what they are and what they were called; spam is the positive class."""
+    """Confusion matrix; spam is the positive class."""
 
     true_positives: int
     false_positives: int
@@ -57,7 +57,7 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Hold what a model was worth on one part: every metric, the confusion counts, and what the reader must know."""
+    """Scores of a model on one part: every metric, the confusion matrix, and notes for the reader."""
 
     rows: int
     threshold: float

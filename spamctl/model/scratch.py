@@ -1,4 +1,4 @@
-"""Lend folders for a while, and sweep away those whose owner was killed before it could."""
+"""Create temporary folders, and remove those whose owner was killed before it could."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OWNER = ".owner"  # is locked while whoever made the folder lives: the kernel le
 
 @contextlib.contextmanager
 def folder(kind: str = "") -> Iterator[Path]:
-    """Lend an empty folder, which is gone when the block ends; `kind` becomes part of its name.
+    """Yield an empty folder, removed when the block ends; `kind` becomes part of its name.
 
     What others of this user left behind and own no more goes with it.
     """
@@ -37,7 +37,7 @@ def sweep() -> None:
 
 @contextlib.contextmanager
 def _owned(place: Path) -> Iterator[None]:
-    """Hold a folder's lock; it gets its name once it is held, since one that is free is swept away."""
+    """Create a folder under a lock; it gets its name once locked, since an unlocked one is removed."""
     draft = place / f"{OWNER}.draft"
     with draft.open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -49,7 +49,7 @@ SLICES: Final[Mapping[str, Callable[[str], bool]]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Hold what a model does to one kind of message; a rate that no row can tell is None."""
+    """Error rates of a model on one kind of message; None where no row shows one."""
 
     name: str
     rows: int
@@ -64,7 +64,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """Hold a message that got the wrong verdict; `text` is hostile until it is escaped."""
+    """A message with the wrong verdict; `text` is hostile until it is escaped."""
 
     text: str
     label: Label

@@ -21,7 +21,7 @@ _MOST = 100  # of a list that MLflow keeps as one tag of at most 5,000 character
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Hold which version led before, and which one leads now."""
+    """The previous champion and the present one."""
 
     before: str
     after: str

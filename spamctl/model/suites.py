@@ -40,7 +40,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Invariance:
-    """One harmless change: the share of messages whose verdict it leaves as it was, with Wilson's 95 % interval."""
+    """One harmless change: the share of messages whose verdict it does not change, with Wilson's 95 % interval."""
 
     change: str
     rows: int
@@ -49,7 +49,7 @@ class Invariance:
 
 @dataclass(frozen=True, slots=True)
 class SuiteReport:
-    """What all suites found; a filter may lead only if no line has a fault."""
+    """Results of all suites; a version may become champion only if no line has a fault."""
 
     lines: tuple[Line, ...]
     invariances: tuple[Invariance, ...]

@@ -16,7 +16,7 @@ from spamctl.model.score import CONFIDENCE, Interval, proportion
 
 @dataclass(frozen=True, slots=True)
 class MediumRate:
-    """The good validation rows of one medium: how many are called spam, and the upper bound of that rate (95 %)."""
+    """False-positive rate on the good validation rows of one medium, and its 95 % upper bound."""
 
     false_positives: int
     rows: int
@@ -25,7 +25,7 @@ class MediumRate:
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """Hold a threshold and what it does to the validation rows; `p >= threshold` is called spam."""
+    """A threshold and its rates on the validation rows; `p >= threshold` is called spam."""
 
     threshold: float
     max_false_positive_rate: float
@@ -43,7 +43,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Hold recall and false positive rate at falling thresholds, corners only."""
+    """Recall and false-positive rate at falling thresholds, corners only."""
 
     thresholds: tuple[float, ...]
     false_positive_rates: tuple[float, ...]
@@ -103,7 +103,7 @@ def _by_medium(media: Sequence[str], is_spam: Bools, called_spam: Bools) -> dict
 
 
 def _notes_of_media(rates: Mapping[str, MediumRate], budget: float) -> tuple[str, ...]:
-    """Say for which media the rows do not show that the budget holds."""
+    """Describe the media whose rows do not show that the false-positive budget holds."""
     unproven = [
         f"{name} ({rate.false_positives} of {rate.rows:,}, at most {rate.upper:.2%})"
         for name, rate in rates.items()

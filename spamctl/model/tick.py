@@ -1,4 +1,4 @@
-"""Tell how far a long task is, by `yield`, so that no room knows who is watching."""
+"""Report the progress of a long task by `yield`, so that no room knows who displays it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Outcome = TypeVar("Outcome")
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Say that `done` of `total` items of a task are behind us."""
+    """Progress of a task: `done` of `total` items."""
 
     task: str
     done: int

@@ -35,7 +35,7 @@ _UNSEEN = (
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """One message's token ids (at least one), whether its text was cut to the window, and what n-grams say of it.
+    """Token ids of a message (at least one), whether its text was cut to the window, and its n-gram features.
 
     `margin` is added to the language model's logit; it is 0 where there is no second expert, as while training.
     `novelty` is the share of the message that is unlike all of training, 0 to 1; 0 where no vocabulary tells.
@@ -48,7 +48,7 @@ class TokenRow:
 
 
 class MessageTokenizer:
-    """Clean, tokenise and cut messages; special tokens written inside a text stay plain text.
+    """Tokenizer that cleans and truncates messages; special tokens written inside a text stay plain text.
 
     A message of more than `max_tokens` keeps its beginning and its last `tail_tokens`, without what is in between.
     """

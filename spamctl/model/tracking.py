@@ -82,7 +82,7 @@ def _require_server(uri: str) -> None:
 
 
 def _how(uri: str) -> str:
-    """Say what starts a server: ours does so on this machine alone."""
+    """Describe how to start a server: ours runs on this machine alone."""
     return " with spamctl ui" if re.match(r"http://(?:127\.0\.0\.1|localhost)(?:[:/]|$)", uri) else " there"
 
 
@@ -102,7 +102,7 @@ def _require_sqlite(uri: str, path: Path) -> None:
 
 
 def _is_passing(error: sqlite3.Error) -> bool:
-    """Tell whether a file may answer the next time: another program holds its lock."""
+    """Return whether a database file may become usable: another program holds its lock."""
     return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 

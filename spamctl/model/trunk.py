@@ -21,7 +21,7 @@ ADVICE = "use a decoder-only language model"
 
 
 class Trunk(nn.Module):
-    """Hold a model whose blocks can be looked at through a window [first, last).
+    """Base model whose blocks can be run over a window [first, last).
 
     Rows are padded on the right and attention is causal, so a real token never sees a pad: no attention mask is needed,
     and padding cannot change a verdict. Hidden states enter at the door of the first block of the window; whatever the
@@ -89,7 +89,7 @@ class Trunk(nn.Module):
         self.window(0, depth)
 
     def window(self, first: int, last: int, *, norm: bool = True) -> None:
-        """Let `forward` run blocks [first, last), and the final norm behind them if `norm`."""
+        """Restrict `forward` to blocks [first, last), and the final norm behind them if `norm`."""
         setattr(self._home, self._stack_name, nn.ModuleList(self._blocks[first:last]))
         setattr(self._home, self._norm_name, self._norm if norm else nn.Identity())
         self.config.num_hidden_layers = last - first

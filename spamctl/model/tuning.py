@@ -28,7 +28,7 @@ MOST_SCORES = 2**21  # of attention, a head, in one batch: 32 rows of 256 tokens
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Token ids and labels of the rows to learn from and of those that stop it.
+    """Token ids and labels of the training rows and of the validation rows for early stopping.
 
     `train_weights` says how much each row to learn from counts; without any, all count the same. `train_groups` names
     the family of kinds of each, where kinds are known: what is right on unseen kinds is then measured, too.
@@ -44,7 +44,7 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Say which weights learn, how, and in which numbers the frozen blocks run."""
+    """Which weights are trained, how, and at which precision the frozen blocks run."""
 
     tune: Tune
     lora_rank: int
@@ -54,7 +54,7 @@ class Recipe:
 
 @dataclass(slots=True)
 class History:
-    """What training measured: (step, loss in nats a row), and logits (rows,) of probes that never saw a family."""
+    """Training curves: (step, loss in nats per row), and logits (rows,) of probes on held-out families."""
 
     steps: int = 0
     unseen: list[float] = field(default_factory=list)
@@ -102,7 +102,7 @@ def tune(
 
 @dataclass(frozen=True, slots=True)
 class Training(Tick):
-    """Tell a step of training, with its loss."""
+    """One training step and its loss."""
 
     progress: Progress | None = None
 
@@ -134,7 +134,7 @@ def restore(classifier: SpamClassifier, recipe_tune: Tune, lora_rank: int, learn
 
 
 def _choose_attention(classifier: SpamClassifier, lesson: Lesson, recipe: Recipe) -> None:
-    """Let one block hold all of its attention scores at once, on a CPU, where they fit into memory.
+    """Compute all attention scores of a block at once, on a CPU, where they fit into memory.
 
     PyTorch's fused attention never does; backwards, it multiplies head by head, which takes a seventh of each step.
     """

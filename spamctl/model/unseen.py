@@ -22,7 +22,7 @@ EVERY_MEDIUM: Final = "every medium"
 
 @dataclass(frozen=True, slots=True)
 class UnseenScore:
-    """How an expert ranks natural messages of unseen kinds: the area, and recall where 1 % of good ones are flagged."""
+    """Ranking of natural messages of unseen kinds: the area, and recall at a false-positive rate of 1 %."""
 
     expert: str
     medium: str

@@ -36,7 +36,7 @@ _DRAFT = ".copy-"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Hold a version of a registered model and where a copy of its package lies on this machine."""
+    """A version of a registered model and the local folder of its package."""
 
     name: str
     version: str
@@ -112,7 +112,7 @@ def _identity(client: MlflowClient, name: str, wanted: str) -> str:
 
 
 def _tail(version: ModelVersion) -> str:
-    """Tell versions of one number apart by what MLflow says that they are made of, whatever a registry answers."""
+    """Derive a folder suffix from what MLflow records of a version, to tell versions of one number apart."""
     made_of = [version.source, version.run_id, getattr(version, "model_id", None)]
     return hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()[:12]
 
@@ -145,7 +145,7 @@ def _numbered(version: ModelVersion) -> ModelVersion:
 
 
 def _no_version(client: MlflowClient, name: str, wanted: str) -> UsageError:
-    """Say what there is instead."""
+    """Describe the versions that exist instead."""
     return registry_file.no_version(name, wanted, [_numbered(version).version for version in versions_of(client, name)])
 
 
@@ -179,7 +179,7 @@ def _copy(version: ModelVersion, place: Path, registered: str) -> Path:
 
 @contextlib.contextmanager
 def _scratch(place: Path) -> Iterator[Path]:
-    """Lend a folder on the same disk; what one that was killed left of its own goes, since the lock is ours."""
+    """Yield a folder on the same disk; leftovers of a killed process are removed, since the lock is ours."""
     for left in place.glob(f"{_DRAFT}*"):
         shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=place))
@@ -217,5 +217,5 @@ def _remembered(place: Path) -> dict[str, dict[str, str]]:
 
 
 def _key(wanted: str, uri: str) -> str:
-    """Tell registries apart without writing down a password."""
+    """Return a key that distinguishes registries without recording a password."""
     return f"{wanted} at {shown(absolute(uri))}"

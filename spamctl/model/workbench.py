@@ -23,7 +23,7 @@ KERNELS_KEPT = 128  # of oneDNN's, one for each shape of a product: the 1,024 th
 
 @dataclass(frozen=True, slots=True)
 class Workbench:
-    """Hold a base model ready to be cut, tuned and exported."""
+    """Base model ready to be truncated, tuned and exported."""
 
     trunk: Trunk
     tokenizer: MessageTokenizer
@@ -35,7 +35,7 @@ class Workbench:
         return self.tokenizer.encode([text for text, _ in rows])
 
     def learn_words(self, rows: Sequence[Sequence[str]]) -> None:
-        """Let the tokenizer tell from now on how much of a message is unlike all of these [text, label] rows."""
+        """Fit the tokenizer's vocabulary to these [text, label] rows, so that it measures the novelty of a message."""
         self.tokenizer.vocabulary = Vocabulary.of(self.tokenizer.cleaned([text for text, _ in rows]))
 
     def classifier(self, depth: int, units: int = 0) -> SpamClassifier:

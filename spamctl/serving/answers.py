@@ -14,7 +14,7 @@ _ERROR_CODE = re.compile(r"[A-Z][A-Z_]{1,39}")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hold what a server said of one message."""
+    """Prediction of a server for one message."""
 
     classification: Label
     probability: float
@@ -52,7 +52,7 @@ def error_code(body: bytes) -> str:
 
 
 def _fault(row: Any) -> str:
-    """Say what is wrong with one prediction, or nothing."""
+    """Return what is wrong with a prediction, or an empty string."""
     if not isinstance(row, dict):
         return "a prediction is no object"
     uuid, probability = row.get("uuid"), row.get("probability")

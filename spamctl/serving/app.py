@@ -45,7 +45,7 @@ def create_app(service: Service, access: Access) -> ASGIApp:
 
 
 class Views:
-    """Be the routes that tell how the server is."""
+    """Routes that report the state of the server."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -55,11 +55,11 @@ class Views:
         self._service.metrics.requests.labels(route, str(status)).inc()
 
     async def alive(self, _request: Request) -> Response:
-        """Tell that the process answers."""
+        """Answer the liveness probe."""
         return JSONResponse({"status": "alive"})
 
     async def ready(self, _request: Request) -> Response:
-        """Tell whether messages can be classified, and answers be stored."""
+        """Answer the readiness probe: messages can be classified, and answers stored."""
         archive = self._service.archive
         stats = archive.capture.stats() if archive else None
         store = stats is None or stats.reachable
@@ -68,7 +68,7 @@ class Views:
         return JSONResponse(told, status_code=503 if reason else 200)
 
     async def version(self, _request: Request) -> Response:
-        """Tell which version is served, since when, and at which threshold."""
+        """Return the served version, since when, and its threshold."""
         deployments = self._service.deployments
         current, shadow = deployments.current, deployments.shadow
         return JSONResponse(
@@ -85,7 +85,7 @@ class Views:
         )
 
     async def recent(self, _request: Request) -> Response:
-        """Tell the last verdicts of all workers, and how busy they are."""
+        """Return the latest verdicts of all workers, and their load."""
         service = self._service
         activities = [service.recent.activity()]
         for words in await siblings.told(service.siblings) if service.siblings else []:
@@ -121,7 +121,7 @@ class Views:
         return verdicts
 
     async def metrics(self, _request: Request) -> Response:
-        """Tell all figures, for Prometheus."""
+        """Return all metrics in Prometheus' text format."""
         metrics, deployments = self._service.metrics, self._service.deployments
         metrics.waiting.set(deployments.current.waiting)
         return Response(metrics.page(), media_type=PROMETHEUS)

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Say where answers are kept, and whether an answer needs its row; None: they are not kept."""
+    """Where answers are stored, and whether an answer requires its row; None: they are not stored."""
 
     address: str = field(repr=False)  # it may hold a password
     mode: Mode | None
@@ -61,7 +61,7 @@ def out_of_reach() -> OutOfReach:
 
 
 class Captures:
-    """Open each target of this process at its first answer, and anew in a process that was forked from it."""
+    """Writers of this process, each opened at its first answer, and anew after a fork."""
 
     def __init__(self) -> None:
         self._inherited: list[Capture] = []
@@ -88,7 +88,7 @@ class Captures:
             return False
 
     def close(self) -> None:
-        """Let the stores go; the next answer opens its own again."""
+        """Close the stores; the next answer opens its own again."""
         with self._lock:
             left, self._open = [*self._open.values()], {}
         for capture in left:

@@ -39,7 +39,7 @@ _UNSENT = "not sent, the server is gone"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Say where to send, with which token ("" for none), and for how long and how often to try."""
+    """Address, token ("" for none), timeout and number of retries of a sender."""
 
     uri: str
     token: str = ""
@@ -49,7 +49,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Say how many requests may be under way at once, and how many messages leave a second (0: any number)."""
+    """Most requests under way at once, and most messages per second (0: no limit)."""
 
     concurrency: int = 4
     rate: float = 0.0
@@ -57,7 +57,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Hold the texts of one request, and the id that it keeps when it is sent again."""
+    """Texts of one request, and the id that it keeps when it is sent again."""
 
     request_id: str
     texts: tuple[str, ...]
@@ -69,7 +69,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Hold what became of the batch of a number: its answers, or why there are none; the latency is the last try's."""
+    """Result of a numbered batch: its answers, or why there are none; the latency is the last attempt's."""
 
     number: int
     fate: Fate
@@ -81,7 +81,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Try:
-    """Hold what one try came to, and how many seconds to wait before the next (None: there is none)."""
+    """Result of one attempt, and how many seconds to wait before the next (None: there is none)."""
 
     outcome: Outcome
     pause_s: float | None = None
@@ -120,7 +120,7 @@ def send(batches: Iterable[Batch], target: Target, pace: Pace) -> Generator[Outc
 
 
 class _Sender:
-    """Send batches in one event loop."""
+    """Sender of batches in one event loop."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class _Sender:
         self._silent = 0  # batches in a row that met nobody
 
     async def run(self) -> None:
-        """Let as many workers as there may be requests take batch after batch."""
+        """Run as many workers as there may be requests, each taking batch after batch."""
         self._began = time.monotonic()
         trusted = httpx.create_ssl_context()  # it takes a while, and all may use the same
         async with asyncio.TaskGroup() as workers:
@@ -237,7 +237,7 @@ def _patience(headers: httpx.Headers) -> float:
 
 
 def _cause(error: Exception) -> str:
-    """Say in a few words why there is no answer."""
+    """Describe in a few words why there is no answer."""
     if isinstance(error, httpx.ConnectError):
         return "no connection"
     return "the connection broke" if isinstance(error, httpx.TransportError | OSError) else "no HTTP"

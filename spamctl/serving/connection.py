@@ -27,7 +27,7 @@ _UPGRADE = frozenset({b"upgrade", b"http2-settings"})
 
 
 class Connection(HttpToolsProtocol):
-    """Speak HTTP as uvicorn does, which waits for ever for a client, and keeps as much of a head or a trailer as comes.
+    """uvicorn's HTTP protocol with limits on how long a client is waited for and how large a head or trailer gets.
 
     The door times each state in which the client has something to do:
 
@@ -240,11 +240,11 @@ class Connection(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _is_at_work(self) -> bool:
-        """Tell whether an answer is being made."""
+        """Return whether an answer is being produced."""
         return self._running is not None and not self._running.response_complete
 
     def _awaits_body(self) -> bool:
-        """Tell whether the request that is being answered has not come in full."""
+        """Return whether the request that is being answered has not been received in full."""
         return self._in_body and self._running is self.cycle
 
     # The end
@@ -272,7 +272,7 @@ class Connection(HttpToolsProtocol):
         self._say(refusal)
 
     def _disconnect(self, cycle: RequestResponseCycle | None) -> None:
-        """Let a route know that nothing more comes, and that nobody will hear it."""
+        """Notify a route that the client has gone: nothing more is received or sent."""
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()

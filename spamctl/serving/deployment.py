@@ -1,4 +1,4 @@
-"""Hold the version that is served and the one that shadows it, and exchange them without a failed request."""
+"""Swap the served version and its shadow without a failed request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OnBatch = Callable[[int, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Name a version that can be served: its package lies in `folder`, `alias` is what it was found by, if anything.
+    """A version that can be served: `folder` holds its package, `alias` is what it was found by, if anything.
 
     `digest` is the package's, by which it is known even if its number is given to another one; `sealed` tells whether
     the registry knows it too.
@@ -38,7 +38,7 @@ class Release:
 
 
 class Deployment:
-    """Serve one release with an engine and a scorer of its own, from when it is made until it is closed."""
+    """A served release with its own engine and scorer, from construction until it is closed."""
 
     manifest: Manifest
     digest: str
@@ -91,7 +91,7 @@ class Deployment:
 
 
 class Deployments:
-    """Know which release is served and which shadows it; a request keeps the deployment that it began with."""
+    """The served release and its shadow; a request keeps the deployment that it began with."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Deployments:
 
     @contextlib.contextmanager
     def hold(self, deployment: Deployment | None = None) -> Iterator[Deployment]:
-        """Lend a deployment, the current one if none is named; it is not closed before it is given back."""
+        """Yield a deployment, the current one if none is named; it is not closed before the block ends."""
         with self._lock:
             held = deployment or self.current
             self._users[held] += 1

@@ -25,7 +25,7 @@ NO_HTTP = "requests refused that were no HTTP, or that had too much around their
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """Say how long a client is waited for, in seconds, by what it has to do."""
+    """Timeouts of a client in seconds, by what it has to do."""
 
     idle_s: float = 74.0  # to ask, or to ask again; the second that is left is that of the watch
     request_s: float = 30.0  # to end a head that it began, or a body that was answered before its end
@@ -47,7 +47,7 @@ class Guest(Protocol):
 
 
 class Door:
-    """Know all connections of a process; used from the event loop only."""
+    """All connections of a process; used from the event loop only."""
 
     def __init__(self, most: int = 0, patience: Patience | None = None, occasions: Occasions | None = None) -> None:
         """Take so many connections at once, by default as many as the process may have files, but for some."""
@@ -59,7 +59,7 @@ class Door:
         self._watch: asyncio.TimerHandle | None = None
 
     def enter(self, guest: Guest, loop: asyncio.AbstractEventLoop) -> None:
-        """Let a connection in; if all places are taken, one that waits for its client ends instead of it."""
+        """Admit a connection; if all places are taken, end one that waits for its client instead."""
         self._guests.add(guest)
         if self._watch is None:
             self._watch = loop.call_later(self._tick_s, self._look, loop)

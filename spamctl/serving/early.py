@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Early:
-    """Load ahead of the server, one thing after another; what nobody took is closed at the end of the block."""
+    """Preloader of the server's modules and engine; whatever was not taken is closed at the end of the block."""
 
     def __init__(self) -> None:
         """Begin with the imports, whatever is to be loaded."""

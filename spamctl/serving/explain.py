@@ -17,7 +17,7 @@ _WORD = re.compile(r"\S+")
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """Hold a word, or a run of neighbours, and the characters [start, end) of the message where it stands."""
+    """A word, or a run of neighbours, and its characters [start, end) in the message."""
 
     text: str
     start: int
@@ -26,7 +26,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Variants:
-    """Hold a message's words in order, and beside each the message without it."""
+    """Words of a message in order, and beside each the message without it."""
 
     words: tuple[Word, ...]
     texts: tuple[str, ...]

@@ -21,7 +21,7 @@ EXAMPLE = '{"uuid": "...", "label": "spam" or "not spam"}'
 
 
 class Feedback:
-    """Be the route that labels one captured answer; the same label again changes nothing, another one corrects it."""
+    """Route that labels one captured answer; repeating a label changes nothing, another label corrects it."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

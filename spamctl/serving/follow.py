@@ -39,7 +39,7 @@ BEAT = "beat"  # beside the releases: a file that is touched while the registry 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Say what to follow: a model's wanted version and shadow, where to copy them, and how often to look."""
+    """What to follow: version and shadow of a model, the folder for copies, and the polling interval."""
 
     name: str
     version: str
@@ -49,7 +49,7 @@ class Wish:
 
     @property
     def moves(self) -> bool:
-        """Tell whether what it means can change."""
+        """Return whether the version that is followed can change."""
         return self.seconds > 0 and not (self.version.isdigit() and (self.shadow == NONE or self.shadow.isdigit()))
 
 
@@ -69,7 +69,7 @@ def following(wish: Wish, environment: Mapping[str, str], tell: Tell) -> Iterato
 
 
 class _Kept:
-    """Be a follower that runs until it is ended: another one takes the place of one that dies."""
+    """Supervised follower process: it is replaced when it dies, until it is ended."""
 
     def __init__(self, wish: Wish, releases: Path, environment: Mapping[str, str], tell: Tell) -> None:
         self._wish, self._releases, self._environment, self._tell = wish, releases, environment, tell
@@ -79,7 +79,7 @@ class _Kept:
         self._watch.start()
 
     def end(self) -> None:
-        """Let the follower see that nobody listens any more."""
+        """Close the follower's pipe: nobody listens any more."""
         self._ending.set()
         self._watch.join()
         try:
@@ -112,14 +112,14 @@ class _Kept:
 
 
 class Pulse:
-    """Notice, for the server, whether the follower stirs."""
+    """Liveness check of the follower, made by the server."""
 
     def __init__(self, releases: Path) -> None:
         self._beat = releases.with_name(BEAT)
         self._seen, self._since, self._late = 0, time.monotonic(), False
 
     def told(self) -> str:
-        """Say that the follower is late, or that it is not any more; nothing while that is as it was."""
+        """Return a note that the follower is late, or that it recovered; an empty string while nothing changed."""
         seen = self._beat.stat().st_mtime_ns if self._beat.is_file() else 0
         if seen != self._seen:
             self._seen, self._since = seen, time.monotonic()
@@ -168,7 +168,7 @@ def plain(found: Found) -> dict[str, Any]:
 
 
 class Follower:
-    """Look at the registry again and again, and write down what is meant whenever that is something else."""
+    """Process that polls the registry and writes down the wanted release whenever it changes."""
 
     def __init__(self, wish: Wish, releases: Path) -> None:
         self._wish, self._releases = wish, releases

@@ -1,4 +1,4 @@
-"""Let in who has access, name each request, and answer whatever goes wrong in JSON that gives nothing away."""
+"""Authenticate requests, give each an id, and answer every failure as JSON that reveals nothing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Say who may use the server: who has the token, if there is one, by which names of its host.
+    """Who may use the server: holders of the token, if there is one, under the allowed names of its host.
 
     `hosts` may hold names, addresses, `*.example.com`, and `*` for any; loopback names are always allowed.
     """
@@ -55,7 +55,7 @@ class Access:
     hosts: tuple[str, ...] = ()
 
     def allows_host(self, host: str) -> bool:
-        """Tell whether a Host header names this server, so that no page of another site can speak to it unseen."""
+        """Return whether a Host header names this server, which protects against DNS rebinding."""
         if ANY_HOST in self.hosts:
             return True
         found = _HOST.fullmatch(host.lower())
@@ -70,7 +70,7 @@ class Access:
         return any(_matches(name, address, allowed.lower()) for allowed in self.hosts)
 
     def allows_credentials(self, authorization: str) -> bool:
-        """Tell whether an Authorization header holds the token: as Bearer, or as the password of Basic."""
+        """Return whether an Authorization header holds the token: as Bearer, or as the password of Basic."""
         scheme, _, credentials = authorization.partition(" ")
         given = credentials.strip().encode("latin-1")
         if scheme.lower() == "basic":
@@ -84,7 +84,7 @@ class Access:
 
 
 class Guard:
-    """Stand before an application: refuse, name, answer faults, and set the headers that keep a browser safe."""
+    """ASGI middleware that authenticates, assigns request ids, answers faults and sets security headers."""
 
     def __init__(self, app: ASGIApp, access: Access, on_answer: Callable[[str, int], None]) -> None:
         """Guard an application; `on_answer` hears the route and the status of each answer."""
@@ -134,7 +134,7 @@ class Guard:
 
 
 class _Answer:
-    """Send one answer, with our headers; put JSON in the place of an error that Starlette tells in plain words."""
+    """Sender of one response with our headers; replaces Starlette's plain-text errors by JSON."""
 
     def __init__(self, scope: Scope, send: Send, on_answer: Callable[[str, int], None]) -> None:
         self._scope = scope
@@ -230,7 +230,7 @@ def _is_loopback_name(host: str) -> bool:
 
 
 def _matches(name: str, address: Address | None, allowed: str) -> bool:
-    """Tell whether an allowed host is meant; who listens on all addresses is meant by each of them."""
+    """Return whether an allowed host matches; a server on all addresses matches each of them."""
     if allowed.startswith("*."):
         return name.endswith(allowed[1:])
     if address is not None:

@@ -20,14 +20,14 @@ _PLAIN = {"content-encoding": {"", "identity"}, "transfer-encoding": {"", "ident
 
 @dataclass(slots=True)
 class _Share:
-    """Hold how much room a body has, beyond what is not counted, and whether more of it will come."""
+    """Memory reserved for a body beyond the free allowance, and whether more of it will come."""
 
     room: int = 0
     more: bool = True
 
 
 class Intake:
-    """Bound what the bodies of one server's requests take; used from the event loop only."""
+    """Limit on the memory of all request bodies of a server; used from the event loop only."""
 
     def __init__(self, *, body_bytes: int = 8 * MIB, total_bytes: int = 32 * MIB, patience_s: float = 60.0) -> None:
         """Take so many bytes of a body, and of all at once beyond the first 64 KiB of each; a body has `patience_s`."""
@@ -48,7 +48,7 @@ class Intake:
 
     @contextlib.asynccontextmanager
     async def body(self, request: Request) -> AsyncIterator[bytes]:
-        """Lend the body of a request, counted until it is given back.
+        """Yield the body of a request, counted until the block ends.
 
         Raises Refusal: 415 if it is compressed, 413 if it is too long, by its Content-Length or as it comes, 429 if the
         other bodies leave no room for it, 408 if it comes too slowly. Raises ClientDisconnect if the client has gone.

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """Hold one request's texts with their scores, from the version that gave them."""
+    """Texts of one request with their scores, and the version that gave them."""
 
     texts: Sequence[str]
     scores: Sequence[Scored]
@@ -80,7 +80,7 @@ class Answered:
 
 
 class Invocations:
-    """Be the route that classifies."""
+    """Route that classifies messages."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -196,7 +196,7 @@ class Invocations:
         )
 
     def _shadow(self, answered: Answered, uuids: Sequence[str], *, captured: bool) -> None:
-        """Let the shadow version score what was stored, unless it has fallen behind."""
+        """Score the stored rows with the shadow version, unless it has fallen behind."""
         service = self._service
         shadow = service.deployments.shadow
         if shadow is None or not captured:

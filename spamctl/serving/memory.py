@@ -8,7 +8,7 @@ from spamctl.model.tokens import TokenRow
 
 
 class Memory:
-    """The logits of the rows that were asked for last, by all that they are scored from; used by one thread at a time.
+    """LRU cache of logits, keyed by everything that they are computed from; used by one thread at a time.
 
     Texts that were cut share their tokens, and may differ in what the n-grams beyond them say: the margin counts, too.
     """

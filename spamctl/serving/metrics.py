@@ -25,7 +25,7 @@ def shared_folder() -> Path | None:
 
 
 class Metrics:
-    """Hold the figures of one server."""
+    """Prometheus metrics of one server."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
@@ -78,7 +78,7 @@ class Metrics:
         self.batch_seconds.observe(seconds)
 
     def serve(self, model: str, version: str) -> None:
-        """Say which version is served."""
+        """Set the metric of the served version."""
         if self._served:
             self.version.labels(*self._served).set(0)
         self._served = (model, version)

@@ -35,7 +35,7 @@ _CELL = re.compile(r'(?:"((?:[^"]++|"")*+)"|([^,"\r\n][^,\r\n]*+)?)(,|\r\n|\n|\r
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Hold what a request asks for: a verdict on each text, whether to capture (None: not said), whether to explain."""
+    """Parsed request: the texts, whether to capture (None: not given), whether to explain."""
 
     texts: list[str]
     data_capture: bool | None = None

@@ -34,14 +34,14 @@ logger = logging.getLogger(__name__)
 
 
 class InputError(DataError, MlflowException):
-    """Refuse an input; MLflow's server passes these words on with status 400, and any other exception as its trace."""
+    """Invalid input; MLflow's server returns its text with status 400, and any other exception as its trace."""
 
     def __init__(self, words: str) -> None:
         MlflowException.__init__(self, words, INVALID_PARAMETER_VALUE)
 
 
 class NotStoredError(UnavailableError, MlflowException):
-    """Answer nothing since the answer is not stored; MLflow's server makes it status 503.
+    """Answer withheld because it could not be stored; MLflow's server makes it status 503.
 
     Who runs the model reads why, and what to type; a client of the server, who may be anyone, reads neither.
     """
@@ -52,7 +52,7 @@ class NotStoredError(UnavailableError, MlflowException):
 
 
 class SpamModel(PythonModel):
-    """Answer each message with a classification, a probability, and an id of its own, and keep the answer."""
+    """MLflow model that returns a classification, a probability and an id for each message, and stores the answer."""
 
     def load_context(self, context: Any) -> None:
         """Verify and compile the package; refuse one that is not the registered one, or gives other verdicts here."""

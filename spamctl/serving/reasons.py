@@ -1,4 +1,4 @@
-"""Say which words are behind a stored verdict, by the copy of the very version that gave it, if one lies here."""
+"""Explain a stored verdict by words, with a local copy of the exact version that gave it, if there is one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LEAST_PUSH = 0.05  # log-odds, below which a word is not behind anything
 
 
 class Reasons:
-    """Load each version that is asked for once, from the copies that the server keeps under `cache`."""
+    """Engines for explanations, each loaded once, from the server's copies under `cache`."""
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
@@ -61,5 +61,5 @@ class Reasons:
 
 
 def _is_copy(place: Path, package: str) -> bool:
-    """Tell whether a package lies at a place, and if its digest is known, that package."""
+    """Return whether a folder holds a package, the one of that digest if it is known."""
     return (place / MANIFEST).is_file() and package in ("", digest(place))

@@ -17,7 +17,7 @@ _MOST_REQUESTS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Hold one answered message as the page shows it; `text` is hostile, and cut.
+    """An answered message as the page shows it; `text` is hostile, and cut.
 
     Of a message that is in the store the text is left there, and read when it is shown: who removes it there removes
     it here. Only one that was not captured has it here, for as long as it is among the newest.
@@ -38,7 +38,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """Hold what one process answered in a window of time, its newest verdicts first."""
+    """Answers of one process in a window of time, with its newest verdicts first."""
 
     rows_ever: int
     rows: int
@@ -59,7 +59,7 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Hold how busy a server was in a window of time; the latencies are in milliseconds, None without a request."""
+    """Load of a server in a window of time; the latencies are in milliseconds, None without a request."""
 
     requests: int
     rows: int
@@ -92,7 +92,7 @@ class _Request:
 
 
 class Recent:
-    """Keep the newest answers of this process; used from the event loop only."""
+    """Ring buffer of this process's newest answers; used from the event loop only."""
 
     def __init__(self) -> None:
         self._verdicts: deque[Shown] = deque(maxlen=MOST_VERDICTS)

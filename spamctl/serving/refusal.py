@@ -32,7 +32,7 @@ _LONGEST_SHOWN = 40  # no message shows more than two pieces of the input
 
 
 class Refusal(SpamctlError):  # noqa: N818 - an answer like any other, not a fault of the server
-    """Answer one request with a status of 400 or above; the message may be shown to anyone."""
+    """Error response with a status of 400 or above; its message may be shown to anyone."""
 
     def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)

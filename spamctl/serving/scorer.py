@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Hold a verdict, and the raw logit that it was made of."""
+    """A verdict, and the raw logit that it is based on."""
 
     verdict: Verdict
     logit: float
@@ -41,7 +41,7 @@ class Scored:
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """Hold one request's texts until each has its logit."""
+    """Texts of one request, until each has its logit."""
 
     texts: Sequence[str]
     came: float  # by time.monotonic()
@@ -54,7 +54,7 @@ class _Job:
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Waiting:
-    """Hold one row in its queue, ordered by its turn."""
+    """A queued row, ordered by its turn."""
 
     turn: float
     number: int
@@ -68,7 +68,7 @@ class _Waiting:
 
 
 class Scorer:
-    """Answer texts of any thread with an engine; close it when it is not needed any more."""
+    """Batching front of an engine for texts of any thread; close it when it is no longer needed."""
 
     def __init__(
         self, load: Callable[[], Engine], *, cached_rows: int = 0, on_batch: Callable[[int, float], None] | None = None
@@ -148,7 +148,7 @@ class Scorer:
         del self._engine
 
     def _start_others(self) -> list[threading.Thread]:
-        """Have other threads score too, and let batches be scored beside each other."""
+        """Start more scoring threads, so that batches are scored in parallel."""
         numbers = range(1, self._engine.most_streams)
         others = [threading.Thread(target=self._help, name=f"scorer-{number}", daemon=True) for number in numbers]
         for other in others:
@@ -161,7 +161,7 @@ class Scorer:
         return others
 
     def _help(self) -> None:
-        """Be one of the other threads."""
+        """Score batches as one of the other threads."""
         while self._gather(first=False):
             self._score_next()
 
@@ -270,7 +270,7 @@ class Scorer:
             job.future.set_exception(error)
 
     def _mine(self, job: _Job) -> bool:
-        """Tell whether this thread is to answer a request: another one may do, and it may have been given up."""
+        """Return whether this thread still has to answer a request: another may have done so, or it was cancelled."""
         with self._lock:
             before, job.over = job.over, True
         return not before and job.future.set_running_or_notify_cancel()

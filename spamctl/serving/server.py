@@ -60,7 +60,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Hold what is loaded before a server can answer, and the figures that its scoring goes into."""
+    """What is loaded before a server can answer, and the metrics that its scoring updates."""
 
     deployments: Deployments
     metrics: Metrics
@@ -109,7 +109,7 @@ def serve(
 
 
 class Server(uvicorn.Server):
-    """Be uvicorn's server with our own signals, and with our tasks beside it."""
+    """uvicorn's server with our own signals, and with our tasks beside it."""
 
     def __init__(self, service: Service, settings: Settings, tell: Tell, ready: Callable[[], None]) -> None:
         self._service, self._settings, self._tell, self._ready = service, settings, tell, ready
@@ -141,7 +141,7 @@ class Server(uvicorn.Server):
 
     @property
     def patience_s(self) -> float:
-        """Say how long what waits for the store is waited for at the end, in seconds; not at all after two signals."""
+        """Return the grace period for the store at shutdown, in seconds; 0 after two signals."""
         return 0.0 if self.force_exit else max(1.0, self._settings.limits.drain_s)
 
     @contextlib.contextmanager
@@ -226,7 +226,7 @@ class Server(uvicorn.Server):
                 await asyncio.to_thread(fold_log, archive.store)
 
     async def _log(self) -> None:
-        """Say once a second what was done in it, if anything was, and what was refused before any route."""
+        """Log once a second what was done in it, if anything was, and what was refused before any route."""
         told = self._service.recent.rows
         while True:
             await asyncio.sleep(TICK_S)
@@ -258,7 +258,7 @@ def _archive(settings: Settings) -> Iterator[Archive | None]:
 
 
 def _written(path: Path) -> int:
-    """Tell when a file was written, in nanoseconds; 0 if it has not been."""
+    """Return when a file was written, in nanoseconds; 0 if it has not been."""
     return path.stat().st_mtime_ns if path.is_file() else 0
 
 

@@ -1,4 +1,4 @@
-"""Hold what the routes of one server share: its deployments, its capture, its limits and its figures."""
+"""Share one server's deployments, capture, limits and metrics among its routes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIB = 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bound what one request, and all of them together, may take."""
+    """Limits of one request, and of all of them together."""
 
     body_bytes: int = 8 * MIB
     buffered_bytes: int = 32 * MIB
@@ -33,7 +33,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """Hold where answers are kept: the writer of captures, a store for labels, and the name to show."""
+    """Where answers are stored: the writer of captures, a store for labels, and the name to show."""
 
     capture: Capture
     store: Store
@@ -42,7 +42,7 @@ class Archive:
 
 @dataclass(slots=True)
 class Service:
-    """Be what the routes work with; used from the event loop only."""
+    """Context that the routes share; used from the event loop only."""
 
     deployments: Deployments
     archive: Archive | None

@@ -1,4 +1,4 @@
-"""Hold all that a server is told when it starts, as values that reach a worker process as JSON."""
+"""Define the settings of a server as values that reach a worker process as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spamctl.serving.service import Limits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Say what is served, to whom, where answers are kept, and with how much of the machine."""
+    """Settings of a server: release, address, access, capture, and share of the machine."""
 
     release: Release
     shadow: Release | None = None

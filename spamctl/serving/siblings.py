@@ -1,4 +1,4 @@
-"""Let the workers of one server hear what each of them answered last, so that any of them can tell for all.
+"""Share the latest answers among the workers of one server, so that any of them can report for all.
 
 Each listens on a socket in a folder that only its user may enter: no message is written anywhere for it.
 """
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 @contextlib.asynccontextmanager
 async def answering(folder: Path, tell: Callable[[], str]) -> AsyncIterator[None]:
-    """Tell siblings what `tell` returns for as long as this lasts; alone, with a warning, if that is not possible."""
+    """Serve what `tell` returns to sibling workers while the block runs; alone, with a warning, if that fails."""
     path = _own(folder)
 
     async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -18,7 +18,7 @@ _OTHERS = "other reasons"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Hold what is known of a message before it is sent: its label (None: unknown), and what group it is counted in."""
+    """What is known of a message before it is sent: its label (None: unknown), and its group."""
 
     label: Label | None
     group: str
@@ -26,7 +26,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """Count truth against verdicts; spam is the positive class."""
+    """Counts of labels against verdicts; spam is the positive class."""
 
     spam: int = 0
     caught: int = 0  # of the spam
@@ -54,7 +54,7 @@ class Verdicts:
 
 
 class Tally:
-    """Take the outcome of each batch, and sum them all up."""
+    """Sum of the outcomes of all batches."""
 
     def __init__(self, known: Sequence[Known], batch_size: int) -> None:
         """Begin; `known` are the messages in the order in which they were put into batches of `batch_size`."""

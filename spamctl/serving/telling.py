@@ -1,4 +1,4 @@
-"""Tell an operator what happens, who may have stopped listening, and never more often than anyone could read."""
+"""Log events to an operator, who may have stopped reading, at a limited rate."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def heard_or_not(tell: Tell) -> Tell:
 
 
 class Occasions:
-    """Count what anyone may bring about as often as they like, and tell of each kind once in a while."""
+    """Counters of events that clients can cause at will, each reported at a limited rate."""
 
     def __init__(self, every_s: float = EVERY_S, clock: Callable[[], float] = time.monotonic) -> None:
-        """Tell of a kind at most every `every_s` seconds."""
+        """Report a kind at most every `every_s` seconds."""
         self._every_s, self._clock = every_s, clock
         self._counts: Counter[str] = Counter()
         self._told: dict[str, float] = {}  # when each kind was told of
@@ -58,7 +58,7 @@ class Occasions:
 
 
 class SparingLog(logging.StreamHandler[TextIO]):
-    """Write the first record of a kind to standard error, and count those that follow within seconds.
+    """Log handler that writes the first record of a kind to standard error, and counts repeats within seconds.
 
     A kind is the place in the code that logs; a record names a finer one by `extra={"kind": ...}`.
     """

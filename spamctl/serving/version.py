@@ -1,4 +1,4 @@
-"""Tell under which name and version a downloaded model folder was registered, and with which package."""
+"""Find the name and version under which a downloaded model folder was registered, and its package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MARK = "registered_model_meta"  # MLflow writes it beside MLmodel when it loads 
 
 
 class Registration(NamedTuple):
-    """Name a version of a registered model."""
+    """A version of a registered model."""
 
     name: str
     version: str
@@ -85,7 +85,7 @@ def _asked(registration: Registration) -> str:
 
 
 def _is_there(uri: str) -> bool:
-    """Tell whether a registry can be asked without making one, which MLflow does where a file is missing."""
+    """Return whether a registry can be read without creating one, as MLflow does where a file is missing."""
     scheme, _, place = uri.partition(":")
     if scheme == "sqlite":
         return Path(place.removeprefix("///")).is_file()

@@ -10,7 +10,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 
 
 class Flow(FlowControl):
-    """Read nothing more from a client as long as requests of it are waiting for their turn."""
+    """Flow control: nothing more is read from a client while requests of it wait for their turn."""
 
     def __init__(self, transport: asyncio.Transport, queue: deque[Any]) -> None:
         super().__init__(transport)
@@ -23,7 +23,7 @@ class Flow(FlowControl):
 
 
 class OnePiece:
-    """Be the transport of one answer: uvicorn writes the head alone, and each write would be a packet of its own."""
+    """Transport that writes head and body of an answer at once; uvicorn would send two packets."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport, self._loop = transport, loop
@@ -50,5 +50,5 @@ class OnePiece:
         self._transport.close()
 
     def is_closing(self) -> bool:
-        """Tell whether the connection has ended, or will."""
+        """Return whether the connection has ended, or will."""
         return self._transport.is_closing()

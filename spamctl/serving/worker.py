@@ -1,4 +1,4 @@
-"""Be one of several processes that answer on a socket which another one opened."""
+"""Run one of several processes that answer on a socket opened by their parent."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def main(descriptor: int) -> int:
 
 
 def _say(line: str) -> None:
-    """Tell the one who started this worker."""
+    """Send a message to the parent process."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

@@ -23,7 +23,7 @@ AGAIN_S = 1.0
 
 
 class Workers:
-    """Start the worker processes, replace one that dies, and end them all."""
+    """Supervisor of the worker processes: it starts them, replaces one that dies, and ends them all."""
 
     def __init__(self, settings: Settings, listener: socket.socket, environment: Mapping[str, str], tell: Tell) -> None:
         """Prepare; `environment` is that of the workers."""
@@ -95,14 +95,14 @@ class Workers:
         mark_process_dead(pid, self._environment[SHARED_FOLDER])  # type: ignore[no-untyped-call]
 
     def _hear(self, child: subprocess.Popen[str]) -> None:
-        """Tell why a worker could not take another one's place, if it says so."""
+        """Report why a replacement worker could not start, if it gave a reason."""
         assert child.stdout  # noqa: S101 - for the type checker
         line = child.stdout.readline().strip()
         if line not in {"", READY}:
             self._tell(f"a worker could not start: {line}")
 
     def _end(self) -> None:
-        """Let the workers answer what they are answering, then see that none is left."""
+        """Stop the workers gracefully: pending requests are answered first."""
         self._listener.close()  # who calls now is refused, and not left waiting
         deadline = time.monotonic() + self._settings.limits.drain_s + 10.0
         for child in self._children:
