@@ -26,7 +26,7 @@ QUALITY = ("accuracy", "false_positive_rate")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Hold what one test found, and the two values that it compared, where it compared values."""
+    """Result of one test, and the two values that it compared, if it compared values."""
 
     name: str
     kind: str
@@ -42,7 +42,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Hold the distinct rows of both samples, the deals of them, and how alike those are that a kernel compares.
+    """Distinct rows of both samples, their permutations, and the kernel matrices between them.
 
     `reference` and `current` hold m and n rows; `compared` (P,) marks the S rows of the kernels. `features` is None
     where the model's own features are not known.
@@ -57,7 +57,7 @@ class Pool:
 
     @property
     def is_current(self) -> NDArray[np.bool_]:
-        """Tell which rows of the kernels (S,) are current."""
+        """Return which rows of the kernels (S,) are in the current sample."""
         return self.deals.observed[self.compared]
 
     @property

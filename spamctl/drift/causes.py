@@ -177,6 +177,6 @@ def _of_the_same_messages(table: csc_array, terms: Iterable[int]) -> list[list[i
 
 
 def _said(term: str, counts: dict[str, tuple[int, int]]) -> bool:
-    """Tell whether a phrase is in the very messages that one of its words is in."""
+    """Return whether a phrase occurs in exactly the messages that contain one of its words."""
     words = term.split(" ")
     return len(words) > 1 and any(counts.get(word) == counts[term] for word in words)

@@ -39,7 +39,7 @@ WORDS: Final[Mapping[str, tuple[str, _Words]]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Hold one answer of monitoring: no message text is in it."""
+    """Result of one check of monitoring: it contains no message text."""
 
     name: str
     status: Status
@@ -54,7 +54,7 @@ def verdict(checks: Sequence[Check]) -> Status:
 
 
 def too_few(reference: int, current: int) -> Check:
-    """Say that nothing can be told, of distinct rows on either side."""
+    """Report that there are too few distinct rows on either side for a test."""
     if current < FEWEST:
         return Check(
             "volume",
@@ -71,7 +71,7 @@ def too_few(reference: int, current: int) -> Check:
 
 
 def volume(reference: int, current: int) -> Check:
-    """Say how many distinct rows were compared."""
+    """Report how many distinct rows were compared."""
     sentence = f"{current:,} different messages are compared with {reference:,} different ones of the test part"
     if max(reference, current) > MOST_OF_A_SIDE:
         sentence += f"; texts and features in a random {MOST_OF_A_SIDE:,} of either side"
@@ -79,7 +79,7 @@ def volume(reference: int, current: int) -> Check:
 
 
 def drift(outcomes: Sequence[Outcome], kind: str, rate: float) -> Check:
-    """Say whether inputs or outputs have changed, and how much."""
+    """Report whether inputs or outputs have drifted, and how far."""
     name, subject = {"input": ("inputs", "messages"), "output": ("outputs", "verdicts")}[kind]
     alarms = sorted((one for one in outcomes if one.kind == kind and one.alarm), key=exceeds, reverse=True)
     if not alarms:
@@ -88,7 +88,7 @@ def drift(outcomes: Sequence[Outcome], kind: str, rate: float) -> Check:
 
 
 def quality(outcomes: Sequence[Outcome], found: Mapping[str, Any] | None, *, alike: bool) -> Check:
-    """Say whether verdicts have become worse; that there are no labels is the usual state, and no reason to warn."""
+    """Report whether verdicts have become worse; missing labels are the usual state, and no reason to warn."""
     alarms = [one for one in outcomes if one.kind == "quality" and one.alarm]
     if alarms:
         return Check("quality", "failed", f"verdicts are worse: {'; '.join(map(changed, alarms))}", NEXT)
@@ -114,13 +114,13 @@ def quality(outcomes: Sequence[Outcome], found: Mapping[str, Any] | None, *, ali
 
 
 def _apart(found: Mapping[str, Any]) -> str:
-    """Say recall and false-positive rate, those that labelled rows tell: accuracy hides one behind the other."""
+    """Describe recall and false-positive rate, as far as rows have labels: accuracy hides one behind the other."""
     names = {"recall": "recall", "false_positive_rate": "false-positive rate"}
     return "".join(f"; {words} {found[name]['value']:.1%}" for name, words in names.items() if found.get(name))
 
 
 def estimate(found: Mapping[str, Any]) -> Check:
-    """Say what accuracy the probabilities promise, and whether to believe it."""
+    """Report the accuracy that the probabilities promise, and whether to believe it."""
     right, beyond = found["accuracy"], found["outside_support"]
     says = f"{right['low']:.1%} to {right['high']:.1%} of the verdicts are right by their own probabilities"
     if found["trustworthy"]:
@@ -135,7 +135,7 @@ def estimate(found: Mapping[str, Any]) -> Check:
 
 
 def repeats(rows: int, distinct: int) -> Check:
-    """Say how many rows repeat another."""
+    """Report how many rows repeat another."""
     repeated = rows - distinct
     if repeated <= REPEATED * rows:
         return Check("repeats", "ok", f"{repeated:,} of {rows:,} rows repeat another and count once")
@@ -148,7 +148,7 @@ def repeats(rows: int, distinct: int) -> Check:
 
 
 def changed(outcome: Outcome) -> str:
-    """Say what a test found: from which value to which, or how far past its threshold."""
+    """Describe a test's result: from which value to which, or by what multiple of its threshold."""
     words, shown = WORDS[outcome.name]
     if outcome.reference is None or outcome.current is None:
         return f"{words}, {exceeds(outcome):.3g} times its threshold"

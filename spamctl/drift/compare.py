@@ -30,7 +30,7 @@ _KINDS = {"version": "versions", "source": "sources", "family": "families"}
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """Hold the two samples as they are compared, and what there is to say about how they were taken."""
+    """The two samples as they are compared, and notes on how they were taken."""
 
     reference: Sample
     current: Sample

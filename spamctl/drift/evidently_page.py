@@ -35,7 +35,7 @@ a[href^="http"], .modebar-btn--logo { display: none !important; }
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Hold a page as HTML, empty if it could not be made, and what it says as plain values."""
+    """A page as HTML, empty if it could not be made, and its figures as plain values."""
 
     html: str
     summary: dict[str, Any]
@@ -43,7 +43,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Hold what one run of Evidently found: its widgets, its tests, its figures, and tables of ours by title."""
+    """Results of one run of Evidently: its widgets, its tests, its figures, and tables of ours by title."""
 
     widgets: Sequence[Any] = ()
     tests: Sequence[Any] = ()
@@ -167,7 +167,7 @@ def _filled(widget: Any) -> Any:
 
 
 def _about(rows: Mapping[str, Mapping[str, int]]) -> str:
-    """Say what the page compares, and on whose thresholds."""
+    """Describe what the page compares, and whose thresholds it uses."""
     said = [f"{counts['compared']:,} {side} rows{_brackets(counts)}" for side, counts in rows.items()]
     return (
         f"Drawn by Evidently from {' and '.join(said)}. Tests use the thresholds that spamctl calibrated "
@@ -176,7 +176,7 @@ def _about(rows: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def _brackets(counts: Mapping[str, int]) -> str:
-    """Say of how many rows these are, and how many of them are different, where that is another number."""
+    """Describe how many rows these are, and how many are distinct, where that is another number."""
     of, compared = counts["of"], counts["compared"]
     different = counts.get("different", compared)
     told = [*([f"of {of:,}"] if of > compared else []), *([f"{different:,} different"] if different < compared else [])]

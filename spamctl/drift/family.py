@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Hold what a test found: it alarms from its threshold on, which is exactly where its adjusted p is low enough."""
+    """Result of a test: it alarms from its threshold on, which is exactly where its adjusted p is low enough."""
 
     statistic: float
     threshold: float

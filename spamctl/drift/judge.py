@@ -21,7 +21,7 @@ STEPS = 6
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Say how often a window in which nothing has changed may ring, and how it is found out."""
+    """Family-wise false-alarm rate, number of permutations, and seed of the tests."""
 
     false_alarm_rate: float = 0.05
     replicates: int = 2_000
@@ -30,7 +30,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Hold the whole answer as plain values; `asdict` of it is JSON.
+    """All results as plain values; `asdict` of it is JSON.
 
     `drift_score` is the largest statistic in units of its threshold, 1 and more being an alarm, and None where nothing
     was tested. Texts stand in `causes` alone, and are hostile until they are escaped.

@@ -1,4 +1,4 @@
-"""Say how alike two messages are: by their words and letters, and by what the model makes of them."""
+"""Compute how similar two messages are: by their words and letters, and by the model's embeddings."""
 
 from __future__ import annotations
 

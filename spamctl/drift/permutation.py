@@ -26,13 +26,13 @@ DEALS_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True)
 class Deals:
-    """Hold which pooled rows are current: `current` (P, B + 1), 1 or 0, the first column as it happened."""
+    """Permutations of the pooled rows: `current` (P, B + 1), 1 or 0, the observed assignment in the first column."""
 
     current: NDArray[np.uint8]
 
     @property
     def observed(self) -> NDArray[np.bool_]:
-        """Tell which rows (P,) are current."""
+        """Return which rows (P,) are in the current sample."""
         return self.current[:, 0].astype(bool)
 
     def among(self, rows: NDArray[np.bool_]) -> Deals:

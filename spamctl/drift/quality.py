@@ -64,7 +64,7 @@ def by_group(sample: Sample) -> dict[str, list[dict[str, Any]]]:
 
 
 def alike(sample: Sample, rng: np.random.Generator) -> bool:
-    """Tell whether the trusted labels could be a fair draw of the window's rows, by how sure the verdicts were.
+    """Return whether the labelled rows could be a random sample of the window, by how sure the verdicts were.
 
     Reviewers are asked about doubtful messages first; what is measured on those says nothing about the others.
     """

@@ -1,4 +1,4 @@
-"""Hold messages as monitoring sees them: text, verdict, probability, and the truth where it is known."""
+"""Represent messages for monitoring: text, verdict, probability, and the label where it is known."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Hold N messages; words that are not known are empty.
+    """N messages; unknown words are empty.
 
     `probabilities` are of spam, from the version that answered, and `called_spam` is the verdict as it was served.
     `truth` is `spam`, `not spam` or empty. `features` (N, D) are the model's own, (N, 0) where they were not computed.
@@ -61,18 +61,18 @@ class Sample:
 
     @property
     def labelled(self) -> NDArray[np.bool_]:
-        """Tell which rows (N,) have a label, from whatever source."""
+        """Return which rows (N,) have a label, from whatever source."""
         return np.array([bool(label) for label in self.truth], dtype=bool)
 
     @property
     def trusted(self) -> NDArray[np.bool_]:
-        """Tell which rows (N,) have a label that was not invented from the verdict."""
+        """Return which rows (N,) have a label that was not simulated from the verdict."""
         invented = np.array([source == SIMULATED for source in self.label_sources], dtype=bool)
         return np.asarray(self.labelled & ~invented)
 
     @property
     def is_spam(self) -> NDArray[np.bool_]:
-        """Tell which rows (N,) are labelled spam."""
+        """Return which rows (N,) are labelled spam."""
         return np.array([label == "spam" for label in self.truth], dtype=bool)
 
     def take(self, index: ArrayLike) -> Sample:

@@ -21,7 +21,7 @@ _ALIASES = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Hold where a store is; `name` may be shown to anyone who may see the machine: it holds no user and no secret."""
+    """Location of a store; `name` may be shown to anyone who may see the machine: it has no user and no secret."""
 
     url: URL
     name: str

@@ -19,7 +19,7 @@ _TASK, _UNIT = "labelling", "rows"
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Hold a row whose label is not the file's."""
+    """A row whose label differs from the file's."""
 
     uuid: str
     label: Label
@@ -29,7 +29,7 @@ class Conflict:
 
 @dataclass(slots=True)
 class Assignment:
-    """Count what became of the labels of a file, and name the first conflicts."""
+    """Counts of the labels of a file by outcome, and the first conflicts."""
 
     most: int
     overwrite: bool

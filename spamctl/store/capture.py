@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CaptureStats:
-    """Hold what capture did since it began, in rows, and how the store is; `fault` may be shown to anyone."""
+    """Counts of captured rows since the start, and the state of the store; `fault` may be shown to anyone."""
 
     stored: int  # written
     repeated: int  # there already: a retry
@@ -60,7 +60,7 @@ class CaptureStats:
 
 
 class Capture:
-    """Write what any thread submits, by one thread of its own; make one in each process, after it was forked."""
+    """Queue of rows from any thread, written by one thread of its own; create one per process, after the fork."""
 
     def __init__(
         self, address: str, *, mode: Mode = "required", timeout_s: float = 5.0, most_waiting: int = 64_000
@@ -217,7 +217,7 @@ class Capture:
         self._put_back(group)
 
     def _put_back(self, group: list[Waiting]) -> None:
-        """Let what is still wanted be written by the next transaction."""
+        """Requeue the rows that are still wanted for the next transaction."""
         with self._lock:
             self._writing.clear()
             self._queue.extendleft(waiting for waiting in reversed(group) if not waiting.settled)
@@ -275,7 +275,7 @@ class Capture:
             self._fault, self._why = words, for_the_log or words
 
     def _refusal(self, rows: int) -> str:
-        """Say why no more is taken, if that is so."""
+        """Return why no more rows are accepted, or an empty string."""
         if unready := "capture is closing" if self._closing else self._inspector.fault:
             return unready
         return "too many rows wait for the store" if self._counts["waiting"] + rows > self._most_waiting else ""
@@ -295,10 +295,10 @@ class Capture:
                 waiting.future.set_result(False)
 
     def _failing_s(self) -> float:
-        """Say for how long the store has failed, in seconds."""
+        """Return for how long the store has failed, in seconds."""
         since = self._failing_since
         return time.monotonic() - since if since else 0.0
 
     def _patience_s(self) -> float:
-        """Say how long a request may wait: only for a moment if the store is known to be down."""
+        """Return how long a request may wait, in seconds: briefly if the store is known to be down."""
         return min(_MOMENT_S, self._timeout_s) if self._failing_s() > self._timeout_s else self._timeout_s

@@ -39,7 +39,7 @@ _LIBPQ: dict[str, Any] = {
 
 
 class Store:
-    """Lend connections to an open, checked and migrated database; close it, or use it in a `with`."""
+    """Open, checked and migrated database; close it, or use it in a `with`."""
 
     def __init__(self, engine: Engine, address: Address) -> None:
         self.engine = engine
@@ -48,14 +48,14 @@ class Store:
         self.bare = engine.execution_options(**{_BEGIN: ""})  # outside of transactions, for SQLite's own upkeep
 
     def reading(self) -> contextlib.AbstractContextManager[Connection]:
-        """Lend a connection inside a transaction that only reads; raise UnavailableError if the database fails.
+        """Yield a connection inside a read-only transaction; raise UnavailableError if the database fails.
 
         Keep it short: while it lasts, SQLite's write-ahead log cannot shrink.
         """
         return self._lending(self.engine)
 
     def writing(self) -> contextlib.AbstractContextManager[Connection]:
-        """Lend a connection inside a transaction that is on the disk when the block ends.
+        """Yield a connection inside a transaction that is on the disk when the block ends.
 
         SQLite's one write lock is taken at the start, after at most the store's patience. Raises UnavailableError if
         the database fails: then nothing was written, unless the connection broke in the very commit.
@@ -154,7 +154,7 @@ def open_address(
 
 
 def log_is_idle(store: Store, seconds: float) -> bool:
-    """Tell whether SQLite's write-ahead log holds something, and nothing was added to it for some seconds."""
+    """Return whether SQLite's write-ahead log is not empty and has not grown for some seconds."""
     try:
         status = Path(f"{store.address.file}-wal").stat()
     except FileNotFoundError:
@@ -289,12 +289,12 @@ def _patiently(patience_s: float, action: Callable[[], None]) -> None:
 
 
 def _no_store(where: Address) -> UsageError:
-    """Say that a reader came before the writer."""
+    """Describe a store that does not exist yet: the reader came before the writer."""
     return UsageError(f"{where.name}: there is no store yet: spamctl serve makes it, or correct the address")
 
 
 def _refusal(where: Address, error: DBAPIError) -> SpamctlError:
-    """Say why a database cannot be opened."""
+    """Describe why a database cannot be opened."""
     fault = fault_of(error)
     kind = UnavailableError if fault is Fault.LOCKED else UsageError
     return kind(f"{where.name}: {fault.words}: {fault.cure}")

@@ -1,4 +1,4 @@
-"""Say what a database's error means, in words that give away neither SQL nor where the database is."""
+"""Translate database errors into words that reveal neither SQL nor where the database is."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from spamctl.errors import SpamctlError, UnavailableError
 
 
 class NotKeptError(UnavailableError):
-    """The database took rows without an error, and they are not there."""
+    """Error of a database that accepted rows which are missing afterwards."""
 
 
 class Fault(enum.Enum):
-    """Name what can be wrong with a database, each with what to do about it."""
+    """What can be wrong with a database, and what to do about it."""
 
     LOCKED = ("it is locked by another program", "wait for that program, or stop it")
     FULL = ("its disk is full", "make room")
@@ -32,12 +32,12 @@ class Fault(enum.Enum):
 
     @property
     def words(self) -> str:
-        """Say what is wrong."""
+        """Describe the fault."""
         return str(self.value[0])
 
     @property
     def cure(self) -> str:
-        """Say what to do."""
+        """Describe the remedy."""
         return str(self.value[1])
 
 
@@ -74,7 +74,7 @@ _SQLSTATES = {
 
 
 def fault_of(error: DBAPIError) -> Fault:
-    """Tell what an error of a database means."""
+    """Classify an error of a database."""
     name = getattr(error.orig, "sqlite_errorname", None) or ""
     for start, fault in _SQLITE.items():
         if name.startswith(start):
@@ -91,7 +91,7 @@ def fault_of(error: DBAPIError) -> Fault:
 
 
 def fault_behind(error: BaseException) -> Fault | None:
-    """Tell what an error means that is a database's own, or was raised because of one; None if it is neither."""
+    """Classify a database error, or an error raised because of one; return None for any other."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return Fault.FULL
     if isinstance(error, NotKeptError):
@@ -101,7 +101,7 @@ def fault_behind(error: BaseException) -> Fault | None:
 
 
 def is_of_values(error: Exception) -> bool:
-    """Tell whether the values are at fault, and not the store: waiting would not help."""
+    """Return whether the values are at fault rather than the store: a retry would not help."""
     if isinstance(error, DBAPIError | SpamctlError | OSError):
         return fault_behind(error) in {Fault.REFUSED, Fault.NOT_KEPT}
     return True

@@ -24,7 +24,7 @@ _TASK = "forgetting"
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """Hold what was removed: when, how many rows with it elsewhere, and how many other rows say the same."""
+    """Result of a removal: when, how many rows elsewhere with it, and how many other rows have the same text."""
 
     date: datetime
     already: bool  # it was removed before
@@ -39,7 +39,7 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Tombstones:
-    """Tell messages that were forgotten, and their near duplicates, by salted digests of their seen keys.
+    """Salted digests of the keys of forgotten messages, which match them and their near duplicates.
 
     Tombstones of older releases hold digests of twin keys.
     """
@@ -47,7 +47,7 @@ class Tombstones:
     digests: frozenset[tuple[str, str]] = frozenset()
 
     def hold(self, text: str) -> bool:
-        """Tell whether a message was forgotten."""
+        """Return whether a message was forgotten."""
         if not self.digests:
             return False
         cleaned, salts = clean(text), {salt for salt, _ in self.digests}
@@ -60,7 +60,7 @@ class Tombstones:
 
 @dataclass(slots=True)
 class Removed:
-    """Hold what a removal of many rows came to, and the uuids and texts that were asked for, each once."""
+    """Result of removing many rows, and the uuids and texts that were asked for, each once."""
 
     rows: int = 0
     related: int = 0

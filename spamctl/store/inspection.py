@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class Inspector:
-    """Look at the file by a thread of its own, until it is closed; a server's database looks after itself.
+    """Periodic integrity check of the SQLite file in its own thread, until closed; servers check their own databases.
 
     A file that takes longer than a second and a half is looked at for as long: `database.examine` says how.
     """

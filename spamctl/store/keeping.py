@@ -23,13 +23,13 @@ def require_kept(connection: Connection, into: Table, rows: Sequence[Row]) -> No
 
 
 def not_kept(into: Table, rows: int) -> NotKeptError:
-    """Say that a table lacks rows that it was given."""
+    """Describe a table that lacks rows which were written to it."""
     lacks = "a row of this transaction is" if rows == 1 else f"{rows} rows of this transaction are"
     return NotKeptError(f"table {into.name}: {Fault.NOT_KEPT.words}, {lacks} not there: {Fault.NOT_KEPT.cure}")
 
 
 def has_triggers(connection: Connection, *tables: Table) -> bool:
-    """Tell whether something runs when rows come into one of some tables: it may do away with them afterwards."""
+    """Return whether a trigger fires on inserts into one of some tables: it may delete them afterwards."""
     names = [each.name for each in tables]
     if connection.dialect.name == "sqlite":
         known, kind, owner = table("sqlite_master", column("type"), column("tbl_name")), "type", "tbl_name"

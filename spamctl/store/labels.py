@@ -25,7 +25,7 @@ _PAUSE_S = 0.02  # SQLite gives the lock to whoever asks first, and a server tha
 
 @dataclass(frozen=True, slots=True)
 class GivenLabel:
-    """Hold one label that somebody gave."""
+    """A label and its source."""
 
     date: datetime
     label: Label

@@ -21,7 +21,7 @@ _NEWEST = 60
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Hold what one monitoring found: of which version, in which window, and its figures as plain JSON values."""
+    """Result of a monitoring: the version, the window, and its figures as plain JSON values."""
 
     run_id: str
     date: datetime

@@ -57,7 +57,7 @@ _OF_WORDS = ("result", "plots", "evidently", "monitor_html")  # of a monitoring 
 
 @dataclass
 class Sweep:
-    """Take messages out of all places of a folder; count files and rows by place, and say what is left where."""
+    """Removal of messages from all places of a folder; counts files and rows by place, and what is left where."""
 
     folder: Path
     wanted: Wanted

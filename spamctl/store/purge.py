@@ -48,7 +48,7 @@ def purge(store: Store, texts: Iterable[str], patience_s: float = PATIENCE_S) ->
 
 
 def _left_behind(store: Store, file: Path, texts: Sequence[str]) -> bool:
-    """Tell whether a database file holds parts of removed texts that no row has."""
+    """Return whether a database file contains parts of removed texts that no row has."""
     pieces = {stored.encode(text[start : start + _PIECE]) for text in texts for start in range(0, len(text), _PIECE)}
     left = _found(file, {piece.encode("utf-8", "replace"): piece for piece in pieces})
     if len(left) > _MOST_ASKED:

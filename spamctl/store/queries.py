@@ -23,7 +23,7 @@ AnySelect: TypeAlias = "Select[*tuple[Any, ...]]"
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Choose rows: from `since` on, before `until`, of a version, a model, with or without a label; None takes all.
+    """Selection of rows: from `since`, before `until`, of a version, a model, with or without a label; None takes all.
 
     `package` is the digest of the version's package: rows of another one are left out, those that name none are not.
     """
@@ -55,7 +55,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Count the rows that agree in version, verdict, label and the label's source."""
+    """Number of rows with the same version, verdict, label and label source."""
 
     model_version: str
     classification: Label
@@ -65,7 +65,7 @@ class Tally:
 
 
 class Standing(NamedTuple):
-    """Say which label a row has, and from which source."""
+    """Label of a row, and its source."""
 
     uuid: str
     ground_truth: Label | None
@@ -74,7 +74,7 @@ class Standing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SourceTally:
-    """Count the labels from one source, and those of them that equal the row's verdict."""
+    """Number of labels from one source, and of those that equal the row's verdict."""
 
     source: str
     rows: int

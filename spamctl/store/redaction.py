@@ -33,7 +33,7 @@ Span = tuple[int, int]
 
 
 class Inside:
-    """Find byte strings of 8 bytes and more inside longer ones, at a cost that hardly grows with their number."""
+    """Search for byte strings of 8 bytes and more inside longer ones, at a cost nearly independent of their number."""
 
     def __init__(self, strings: Iterable[bytes]) -> None:
         self._by_key: defaultdict[int, list[bytes]] = defaultdict(list)
@@ -57,7 +57,7 @@ class Inside:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Hold forgotten messages, and words that no message but they held, as files spell them.
+    """Forgotten messages, and words that occur in no other message, as files spell them.
 
     `html` spells a text as our pages do. A message counts as a whole value where messages stand, and from 24 bytes on
     inside anything; `words` count where monitoring names words, and nowhere else.
@@ -81,12 +81,12 @@ class Wanted:
             object.__setattr__(self, name, value)
 
     def in_value(self, content: bytes, *, named: bool) -> bool:
-        """Tell whether a pickled value, which may be a page, holds a message, or a word if it names words."""
+        """Return whether a pickled value, which may be a page, contains a message, or a word if it names words."""
         kinds = (self._pickled(content, named=named), self._spans(content, named=named))
         return any(True for kind in kinds for _ in kind)
 
     def in_foreign(self, content: bytes) -> bool:
-        """Tell whether a file that others made holds a message: as a value, or from 24 bytes on inside another."""
+        """Return whether a third-party file contains a message: as a value, or from 24 bytes on inside another."""
         loose = (match[1] for pattern in (_QUOTED, _FIELD) for match in pattern.finditer(content))
         return any(len(value) >= _LEAST_LOOSE and value in self._forms for value in loose) or any(
             True for _ in self._inside.find(content)

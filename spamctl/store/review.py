@@ -22,7 +22,7 @@ _BY_PEOPLE = (REVIEW, "user")
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """Hold what stood in a row before it was decided on."""
+    """Label of a row before a decision."""
 
     uuid: str
     ground_truth: Label | None
@@ -32,7 +32,7 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Hold what was decided, about which rows, and what would have to stand there again if it is taken back."""
+    """A decision, the rows it applies to, and their previous labels, which an undo restores."""
 
     label: Label
     annotator: str
@@ -42,7 +42,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Hold a label beside the probability of spam that the model gave."""
+    """A label beside the probability of spam that the model gave."""
 
     uuid: str
     probability: float

@@ -25,7 +25,7 @@ def row_uuid(request_id: str, index: int, text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CapturedRow:
-    """Hold one answer as it is stored; raise ValueError if the database would refuse it.
+    """An answer as it is stored; raise ValueError if the database would refuse it.
 
     `date` has its time zone, `probability` and `threshold` are of spam in [0, 1], `latency_ms` is in milliseconds,
     `source` says which door the message came through, `package_sha256` which package answered: a version's number may
@@ -55,7 +55,7 @@ class CapturedRow:
 
 
 class Kept(NamedTuple):
-    """Hold what the store keeps of an answer that was given: the only answer to the same request sent again."""
+    """What the store keeps of an answer: the only answer to the same request sent again."""
 
     uuid: str
     classification: Label
@@ -69,7 +69,7 @@ Earlier = dict[str, Kept]  # by uuid
 
 @dataclass(frozen=True, slots=True)
 class ShadowVerdict:
-    """Hold what a second version would have answered for the row `uuid`; raise ValueError as `CapturedRow` does."""
+    """What the shadow version would have answered for the row `uuid`; raise ValueError as `CapturedRow` does."""
 
     uuid: str
     model_version: str
@@ -88,7 +88,7 @@ def values(row: CapturedRow | ShadowVerdict) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class StoredRow:
-    """Hold one row of the table `data` as it was read; the fields stand in the order of the columns."""
+    """A row of the table `data` as it was read; the fields stand in the order of the columns."""
 
     uuid: str
     date: datetime

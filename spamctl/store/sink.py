@@ -34,14 +34,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Hold what one transaction writes."""
+    """Rows that one transaction writes."""
 
     rows: Sequence[CapturedRow] = ()
     shadows: Sequence[ShadowVerdict] = ()
 
 
 class Sink:
-    """Own the one connection that writes captures; used by one thread only."""
+    """Owner of the one connection that writes captures; used by one thread only."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -123,7 +123,7 @@ class Sink:
             logger.warning("the write-ahead log stays as it is for now: %s", fault_of(error).words)
 
     def close(self) -> None:
-        """Let the connection go; the next write makes another."""
+        """Close the connection; the next write opens another."""
         self._give_back()
         if self._store:
             self._store.close()
@@ -156,7 +156,7 @@ class Sink:
 
     @contextlib.contextmanager
     def _lent(self) -> Iterator[Connection]:
-        """Lend the very connection that writes, outside of transactions; the next write takes it again."""
+        """Yield the writing connection itself, outside of transactions."""
         assert self._store  # noqa: S101 - for the type checker
         self._give_back()
         with self._store.bare.connect() as connection:

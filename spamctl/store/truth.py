@@ -24,7 +24,7 @@ _BOOK_S = 1.0  # what a killed run forgets at most
 
 @dataclass(frozen=True, slots=True)
 class TrueRow:
-    """Hold what is true of one answered message; raise ValueError if the database would refuse it.
+    """True label of one answered message; raise ValueError if the database would refuse it.
 
     `origin` and `family` say where its text is from, `drift_type` and `dose` in [0, 1] what it was subject to, `seed`
     and `traffic_run` which traffic it was part of.
@@ -50,7 +50,7 @@ class TrueRow:
 
 @dataclass(frozen=True, slots=True)
 class TrueTally:
-    """Count the answered rows of a traffic run that agree in truth, verdict and what they were subject to."""
+    """Number of answered rows of a traffic run with the same truth, verdict and drift."""
 
     label: Label
     classification: Label
@@ -60,7 +60,7 @@ class TrueTally:
 
 
 class TruthBook:
-    """Write true rows a few hundred at a time, or each second, and the last ones on leaving the `with` block."""
+    """Writer of true labels, a few hundred at a time, or each second, and the last ones on leaving `with`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""Say how a text, a moment and a uuid are written, so that both databases give back what they were given."""
+"""Define column types for texts, times and uuids that round-trip in both databases."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spamctl.store import text
 
 
 class AnyText(TypeDecorator[str]):
-    """Store any Python string, by the mapping of `text.py`."""
+    """Column type for any Python string, by the mapping of `text.py`."""
 
     impl = Text
     cache_ok = True
@@ -26,7 +26,7 @@ class AnyText(TypeDecorator[str]):
 
 
 class UtcDate(TypeDecorator[datetime]):
-    """Store a moment in UTC: with its zone in PostgreSQL, as `2026-11-23 05:51:58.123456` in SQLite."""
+    """Column type for times in UTC: with time zone in PostgreSQL, as `2026-11-23 05:51:58.123456` in SQLite."""
 
     impl = DateTime(timezone=True)
     cache_ok = True

@@ -1,4 +1,4 @@
-"""Hold one request's rows until it is answered, exactly once: stored in time, or not known to be."""
+"""Track one request's rows until it is answered, exactly once: stored in time, or not known to be."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spamctl.store.sink import Group
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """Hold one request; `settled` changes once, under capture's lock, and whoever changes it answers."""
+    """A pending request; `settled` changes once, under capture's lock, and whoever changes it answers."""
 
     group: Group
     deadline: float  # by time.monotonic()

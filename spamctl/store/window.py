@@ -31,7 +31,7 @@ _TASK, _UNIT = "reading", "rows"
 
 @dataclass(frozen=True, slots=True)
 class WindowRow:
-    """Hold what monitoring asks of one row; the fields bear the names of the columns."""
+    """What monitoring reads of one row; the fields bear the names of the columns."""
 
     uuid: str
     date: datetime
@@ -47,7 +47,7 @@ class WindowRow:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Say how many rows to read at most, the newest first (0: all), how many to keep as a sample, and its seed."""
+    """Most rows to read, the newest first (0: all), the size of the sample to keep, and its seed."""
 
     newest: int = 0
     most: int = 2_000
@@ -56,7 +56,7 @@ class Wish:
 
 @dataclass(slots=True)
 class Survey:
-    """Hold figures over all rows of a window, and the rows that were drawn, the oldest first.
+    """Figures over all rows of a window, and the sampled rows, the oldest first.
 
     `sample` is drawn from all rows, `labelled` from those whose label is no simulated one; either holds all of them
     where they are few enough. `families` names the drift family of the drawn rows whose truth was kept.
@@ -95,7 +95,7 @@ class Survey:
 
 
 class Draw:
-    """Keep a uniform sample of what streams by: the rows whose digests are smallest, in whatever order they come."""
+    """Uniform reservoir: it keeps the rows whose digests are smallest, in whatever order they come."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -148,7 +148,7 @@ def survey(store: Store, window: Window, wish: Wish) -> Ticking[Survey]:
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """Count the rows of a version's number that another package answered, and those that do not say which one did."""
+    """Counts of rows of the version that another package answered, and of rows that name no package."""
 
     of_another: int
     of_unknown: int
