@@ -16,19 +16,19 @@ any other exception is a bug and keeps its traceback.
 
 
 class SpamctlError(Exception):
-    """Tell in one line why the command stops; `exit_code` is what the shell sees."""
+    """Reason in one line why the command stops; `exit_code` is what the shell sees."""
 
     exit_code = 1
 
 
 class UsageError(SpamctlError):
-    """Refuse what cannot be done as asked."""
+    """Request that cannot be carried out as given."""
 
     exit_code = 2
 
 
 class OptionsError(UsageError):
-    """Refuse wrong options, all of them at once, one fault a line."""
+    """Wrong options, all of them at once, one fault a line."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
@@ -36,15 +36,15 @@ class OptionsError(UsageError):
 
 
 class DataError(UsageError):
-    """Refuse messages that cannot be read, or cannot be learnt from."""
+    """Messages that cannot be read, or cannot be learnt from."""
 
 
 class UnavailableError(SpamctlError):
-    """Report that a hub, a registry or a database did not answer in time."""
+    """Hub, registry or database that did not answer in time."""
 
 
 class ArtefactError(SpamctlError):
-    """Refuse a model package that is damaged, or is not what its manifest says."""
+    """Model package that is damaged, or does not match its manifest."""
 
 
 class GateRefusedError(SpamctlError):
@@ -54,4 +54,4 @@ class GateRefusedError(SpamctlError):
 
 
 class NothingLearntError(GateRefusedError):
-    """Answer no before anything was measured: a model's scores do not tell spam from the rest."""
+    """Answer no before any measurement: the model's scores do not separate the classes."""

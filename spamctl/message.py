@@ -43,13 +43,13 @@ class Message:
 
     @property
     def is_spam(self) -> bool:
-        """Tell whether the message is labelled spam."""
+        """Return whether the message is labelled spam."""
         return self.label == SPAM
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Hold what the filter answers: a label, its calibrated probability of spam in [0, 1], and whether text was cut.
+    """Answer of the filter: a label, its calibrated probability of spam in [0, 1], and whether text was cut.
 
     `in_reach` is False for a message unlike all that was trained on. Where such are delivered, its label is `not spam`
     whatever its probability, which stays what the experts say.

@@ -13,7 +13,7 @@ _AWKWARD = set("?#%")
 
 
 def has_query(url: str) -> bool:
-    """Tell whether a SQLite URL ends in what SQLAlchemy hands to the driver."""
+    """Return whether a SQLite URL ends in a query for the driver."""
     return bool(_QUERY.search(url))
 
 

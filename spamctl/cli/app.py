@@ -1,4 +1,4 @@
-"""Be the command `spamctl`: list the verbs, and turn every refusal into one line and an exit code."""
+"""Run the command `spamctl`: dispatch to the verbs, and turn every refusal into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -108,12 +108,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _write_no_more() -> None:
-    """Have the flush at exit not fail again."""
+    """Redirect standard output to the null device, so that the flush at exit does not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refuse(text: str, exit_code: int) -> int:
-    """Tell what is wrong on standard error, one fault a line."""
+    """Print what is wrong on standard error, one fault a line."""
     from spamctl.reports.escape import visible
 
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"

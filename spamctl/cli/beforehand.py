@@ -1,4 +1,4 @@
-"""Say within a moment, before a flow is started, that a file, a store or a model is not there."""
+"""Check within a moment, before a flow is started, that its files, its store and its model exist."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _missing_stores(options: Options) -> Iterator[str]:
 
 
 def _is_there(path: str) -> bool:
-    """Tell whether something lies at a path; one that cannot be looked at is left to who reads it."""
+    """Return whether a path exists; one that cannot be checked is left to its reader."""
     try:
         return Path(path).expanduser().exists()
     except (OSError, ValueError, RuntimeError):

@@ -44,7 +44,7 @@ Result = dict[str, Any]
 
 @dataclass
 class Play:
-    """Run acts one after the other, and keep what came of each."""
+    """Acts of the demonstration, run one after the other, and their results."""
 
     console: Console
     debug: bool
@@ -63,7 +63,7 @@ class Play:
         return result
 
     def left(self, folder: str) -> str:
-        """Say what a stop leaves."""
+        """Describe what a stop leaves."""
         done = f"{len(self.acts)} {'act was' if len(self.acts) == 1 else 'acts were'} played"
         return f"{done}, and {folder} keeps what they made; spamctl demo begins anew."
 
@@ -277,5 +277,5 @@ def _gather(variables: Mapping[str, str]) -> None:
 
 
 def _has_screen(environ: Mapping[str, str]) -> bool:
-    """Tell whether a browser would be seen."""
+    """Return whether there is a screen for a browser."""
     return sys.platform in {"darwin", "win32"} or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))

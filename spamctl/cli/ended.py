@@ -1,4 +1,4 @@
-"""Say how a process ended that left no reason, as far as it is known."""
+"""Explain how a process ended that reported no reason, as far as it is known."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def kills_for_memory() -> int:
 
 
 def end_of(exit_code: int, kills_before: int) -> str:
-    """Say what is known of a flow that ended by itself; `kills_before` were counted when it began."""
+    """Explain how a flow ended by itself; `kills_before` were counted at its start."""
     if kills_for_memory() > kills_before:
         return "memory ran out meanwhile, and the system killed a process; give it more, or less to do at a time"
     if exit_code < 0:

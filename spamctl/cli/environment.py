@@ -93,7 +93,7 @@ def require_certificates(variables: Mapping[str, str]) -> None:
 
 
 def _is_kept(name: str) -> bool:
-    """Tell whether a child hears of a variable of the machine."""
+    """Return whether a child process inherits a variable."""
     if name.startswith("PYTHON"):
         return name in PYTHONS
     return not name.startswith("METAFLOW_")

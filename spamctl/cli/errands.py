@@ -53,7 +53,7 @@ def trace(flags: Flags, *, uuid: Uuid) -> int:
 
 
 def _run(options: type[Options], flags: Flags, **argument: str) -> int:
-    """Have the errand done, and show its answer."""
+    """Run the errand in a child process, and show its answer."""
     from rich.console import Console
 
     from spamctl.cli.family import Family

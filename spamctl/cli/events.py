@@ -25,7 +25,7 @@ _FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
 
 @dataclass(frozen=True)
 class Event:
-    """Hold one event: its kind and its fields."""
+    """An event: its kind and its fields."""
 
     kind: str
     fields: dict[str, Any]
@@ -33,7 +33,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Line:
-    """Hold one line of a step: which step wrote it, and what."""
+    """A line of output: the step that wrote it, and the text."""
 
     step: str
     text: str

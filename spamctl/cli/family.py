@@ -22,11 +22,11 @@ SHELL = "/bin/sh"
 
 
 class Terminated(KeyboardInterrupt):
-    """Interrupt as Ctrl-C does, because of SIGTERM or SIGHUP."""
+    """KeyboardInterrupt raised by SIGTERM or SIGHUP."""
 
 
 class Family:
-    """Start a command in a session of its own, and on leaving stop whatever of it still runs."""
+    """Child process in a session of its own; whatever of the session still runs is stopped on leaving."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Family:
         return self
 
     def _watched(self) -> subprocess.Popen[bytes] | None:
-        """Have a shell stop the family where we cannot; a machine without one goes without."""
+        """Start a shell that stops the session if we are killed; a machine without one goes without."""
         try:
             return subprocess.Popen(
                 [SHELL, "-c", WATCH, SHELL, str(self._child.pid), f"{GRACE_SECONDS:g}"],
@@ -115,7 +115,7 @@ class Family:
         return self._child.wait()
 
     def is_running(self) -> bool:
-        """Tell whether the child still runs."""
+        """Return whether the child still runs."""
         return self._child.poll() is None
 
     def _next(self, patience: float) -> str | None:

@@ -116,7 +116,7 @@ def _full_help(context: Any) -> str:
 
 
 def usage_fault(error: typer.TyperException) -> str:
-    """Say in one line what could not be understood in what was typed."""
+    """Explain in one line what could not be parsed."""
     flag = getattr(error, "option_name", None)
     context = getattr(error, "ctx", None)
     if flag is None or context is None:

@@ -45,7 +45,7 @@ def on(logs: Path, verb: str) -> set[str]:
 
 
 def _is_free(file: int) -> bool:
-    """Tell whether nobody holds the lock of an open file."""
+    """Return whether nobody holds the lock of an open file."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

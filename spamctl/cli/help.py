@@ -96,7 +96,7 @@ def _row(parameter: Any, option: Option | None) -> Row:
 
 
 def _small_print(option: Option) -> str:
-    """Say what is allowed, what holds if nothing is given, and which variable sets it."""
+    """Describe the allowed values, the default, and the variable of an option."""
     default = number(option.default) if isinstance(option.default, float) else str(option.default).lower()
     return "; ".join(filter(None, [option.allowed, f"default {default}", option.variable]))
 
@@ -124,5 +124,5 @@ def _page(*parts: RenderableType) -> str:
 
 
 def _is_drawn() -> bool:
-    """Tell whether boxes and colours would be seen as such."""
+    """Return whether boxes and colours would be seen as such."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and "utf" in (sys.stdout.encoding or "").lower()

@@ -26,7 +26,7 @@ def label(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
 
 
 def _review(flags: Flags, config: Path | None) -> dict[str, Any]:
-    """Have a person decide if that was asked for, before the flow counts what was decided."""
+    """Run a review if that was asked for, before the flow counts what was decided."""
     from spamctl.config.resolve import resolve
 
     settled = resolve(LabelOptions, flags, config=config, environ=os.environ, folder=Path.cwd())

@@ -64,7 +64,7 @@ def _nothing(_event: Event) -> None:
 
 @dataclass(frozen=True)
 class Flow:
-    """Name a verb's flow: what starts it, and under which name Metaflow files its runs."""
+    """A verb's flow: the command that starts it, and the name under which Metaflow files its runs."""
 
     verb: str
     name: str
@@ -78,7 +78,7 @@ class Flow:
 
 @dataclass(frozen=True)
 class Start:
-    """Say how a verb was started: with which YAML file, to resume which run (None: a new one), and how loudly."""
+    """How a verb was started: with which YAML file, to resume which run (None: a new one), and with --debug or not."""
 
     config: Path | None = None
     origin: str | None = None
@@ -102,7 +102,7 @@ def train(
 
 
 def _stays_behind(result: Mapping[str, Any]) -> bool:
-    """Tell whether a version was registered and the answer is no all the same: suites or feedback hold it back."""
+    """Return whether a version was registered but not promoted, because of suites or feedback."""
     failed = bool(result.get("suites", {}).get("deciding"))
     return result["alias"] != "champion" and (failed or "store" in result.get("feedback", {}))
 
@@ -190,7 +190,7 @@ def _origin(flow: Flow, folder: Path, run_id: str) -> str:
 
 @dataclass
 class Run:
-    """Watch one run of a flow from its start to its outcome."""
+    """One run of a flow, from its start to its outcome."""
 
     flow: Flow
     arguments: list[str]
@@ -259,7 +259,7 @@ class Run:
         raise SpamctlError(f"{self.flow.verb} failed{reason}; the whole log: {log}; --debug shows the trace")
 
     def _reason(self, exit_code: int) -> str:
-        """Say in which step, and with which error."""
+        """Describe in which step, and with which error."""
         if failure := self.told.get("failure"):
             return f" in step {failure.fields['stage']}: {failure.fields['text'].splitlines()[0]}"
         step = f" in step {self.told['stage'].fields['stage']}" if "stage" in self.told else ""

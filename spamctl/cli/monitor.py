@@ -85,7 +85,7 @@ def _watch(interval: str, flags: Flags, start: Start) -> int:
 
 
 def _tell(refusal: SpamctlError, console: Console) -> None:
-    """Tell in one line what went wrong, or that the answer is no."""
+    """Print in one line what went wrong, or why the answer is no."""
     from spamctl.reports.escape import visible
 
     style = "bold red" if isinstance(refusal, GateRefusedError) else "bold yellow"
@@ -94,7 +94,7 @@ def _tell(refusal: SpamctlError, console: Console) -> None:
 
 
 def _wait(due: float, console: Console) -> None:
-    """Say when the next look is, and wait for it."""
+    """Print when the next run is, and wait for it."""
     left = max(0.0, due - time.monotonic())
     at = datetime.fromtimestamp(time.time() + left).astimezone()
     console.print(f"The next look: {at:%H:%M:%S}  (Ctrl-C stops it)", style="dim", soft_wrap=True)
@@ -103,13 +103,13 @@ def _wait(due: float, console: Console) -> None:
 
 
 def _reason(told: dict[str, Any]) -> str:
-    """Say in one line what the verdict rests on."""
+    """Give the reason of the verdict in one line."""
     wrong = [check["sentence"] for check in told["checks"] if check["status"] == told["verdict"]]
     return f"monitoring: {told['verdict']}" + (f": {wrong[0].rstrip('.')}" if wrong else "")
 
 
 def _warn(text: str) -> None:
-    """Tell loudly what must not be overlooked."""
+    """Print a warning that must not be overlooked."""
     from rich.console import Console
 
     Console(stderr=True, highlight=False).print(f"! {text}", style="bold yellow", markup=False, soft_wrap=True)

@@ -23,7 +23,7 @@ def display(console: Console) -> Plain:
 
 
 class Plain:
-    """Write progress as lines that a log file can keep."""
+    """Progress as lines that a log file can keep."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -71,7 +71,7 @@ class Plain:
 
 
 class Live(Plain):
-    """Keep a clock and the bars of the current step at the foot of the terminal, below what is done."""
+    """Progress as a clock and bars at the foot of the terminal, below what is done."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -113,21 +113,21 @@ class Live(Plain):
 
 
 class _Name(ProgressColumn):
-    """Draw what a task is called; one without an end says how long it has run."""
+    """Column with the name of a task; one of unknown length shows how long it has run."""
 
     def render(self, task: Task) -> Text:
         return Text(duration(task.elapsed or 0), "dim") if task.total is None else Text(task.description)
 
 
 class _Bar(BarColumn):
-    """Draw a bar for a task that knows its end."""
+    """Progress bar of a task of known length."""
 
     def render(self, task: Task) -> Any:
         return Text() if task.total is None else super().render(task)
 
 
 class _Count(ProgressColumn):
-    """Draw how much is done, how fast, and what time is left."""
+    """Column with the items done, their rate, and the time left."""
 
     def render(self, task: Task) -> Text:
         if task.total is None:
@@ -139,7 +139,7 @@ class _Count(ProgressColumn):
 
 
 class _Clock:
-    """Measure one task from the first time it was heard of."""
+    """Stopwatch of one task, from its first event."""
 
     def __init__(self, done: float) -> None:
         self.first_done, self.began = done, time.monotonic()
@@ -158,13 +158,13 @@ class _Clock:
 
 
 def pace(rate: float, left: float) -> str:
-    """Say how fast a task is, if that is a number one can read, and what time is left."""
+    """Describe the rate of a task, if it is a readable number, and the time left."""
     speed = f"{rate:.3g}/s, " if rate >= 1 else ""
     return f"{speed}{duration(left)} left"
 
 
 def duration(seconds: float) -> str:
-    """Say a time as one would: 8 s, 2 min 5 s, 1 h 3 min."""
+    """Format a time: 8 s, 2 min 5 s, 1 h 3 min."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

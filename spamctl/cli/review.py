@@ -79,7 +79,7 @@ def _ask(question: Mapping[str, Any], console: Console) -> str:
 
 
 def _head(question: Mapping[str, Any]) -> str:
-    """Say what the model made of a message, and how many rows the answer is for."""
+    """Describe the model's verdict on a message, and how many rows the answer is for."""
     parts = [
         f"[{question['number']}/{question['of']}] {question['classification']}",
         f"probability {question['probability']:.4f}",

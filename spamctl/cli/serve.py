@@ -56,7 +56,7 @@ def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
 def _answer(
     settings: Settings, options: ServeOptions, environment: Mapping[str, str], greeting: Greeting, early: Early
 ) -> signal.Signals:
-    """Be the server until it is stopped, and return by which signal."""
+    """Run the server until it is stopped, and return by which signal."""
     from rich.console import Console
 
     from spamctl.reports.escape import visible
@@ -144,7 +144,7 @@ def _settings(options: ServeOptions, found: Mapping[str, Any], token: str) -> Se
 
 
 def _greeting(options: ServeOptions, settings: Settings, result: Mapping[str, Any], store: str) -> Greeting:
-    """Say what is served, where, and how to try it."""
+    """Describe what is served, where, and how to try it."""
     from spamctl.reports.serving import Greeting
 
     release, moves = settings.release, options.follow_seconds > 0 and not options.model_version.isdigit()

@@ -1,4 +1,4 @@
-"""Say what was done and what goes on when a verb is stopped by Ctrl-C or SIGTERM, once, by who knows it best."""
+"""Report once, on Ctrl-C or SIGTERM, what a verb has done and how to go on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TOLD = "told"
 
 @contextlib.contextmanager
 def telling(what: Callable[[], str], *, again: bool = False) -> Iterator[None]:
-    """Tell what a stop leaves, if it comes while the block runs and nobody further in has told it, or all the same."""
+    """Report what a stop leaves, if it comes while the block runs and no inner block has reported it, or `again`."""
     try:
         yield
     except KeyboardInterrupt as stop:
@@ -35,5 +35,5 @@ def mark(stop: BaseException) -> None:
 
 
 def is_told(stop: BaseException) -> bool:
-    """Tell whether a stop has been told."""
+    """Return whether a stop has been reported."""
     return TOLD in getattr(stop, "__notes__", ())

@@ -43,7 +43,7 @@ def _fetched(path: Path) -> Any:
 
 
 def _refuse_early(flags: Flags, start: Start) -> None:
-    """Say within a moment, before a flow is started, that no server is there."""
+    """Check within a moment, before a flow is started, that a server is listening."""
     from spamctl.config.resolve import resolve
     from spamctl.serving.reach import require_listening
 

@@ -39,7 +39,7 @@ Verb = Annotated[
 
 @dataclass(frozen=True)
 class Page:
-    """Describe a page to open: what starts its server, where it answers, and what to call it."""
+    """A page to open: what starts its server, its address, and its name."""
 
     title: str
     name: str

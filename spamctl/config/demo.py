@@ -12,7 +12,7 @@ from spamctl.config.options import Options, option
 
 @dataclass(frozen=True, kw_only=True)
 class DemoOptions(Options):
-    """Hold what the demonstration can be asked for."""
+    """Options of the demonstration."""
 
     verb: ClassVar[str] = "demo"
     summary: ClassVar[str] = "See it all in one folder: train, serve, drift, label, watch, retrain, and watch again."

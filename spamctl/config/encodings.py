@@ -1,4 +1,4 @@
-"""Say what is wrong with how a user describes the characters of a file."""
+"""Validate the options that name the encoding of a file."""
 
 import codecs
 from collections.abc import Iterator

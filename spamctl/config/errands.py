@@ -15,7 +15,7 @@ from spamctl.config.words import shown
 
 @dataclass(frozen=True, kw_only=True)
 class RollbackOptions(Options):
-    """Hold what going back to an earlier champion can be asked for."""
+    """Options of a rollback."""
 
     verb: ClassVar[str] = "rollback"
     summary: ClassVar[str] = "Make the champion before the present one lead again; a running server follows."
@@ -34,7 +34,7 @@ class RollbackOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class ForgetOptions(Options):
-    """Hold what forgetting a row can be asked for."""
+    """Options of the removal of rows."""
 
     verb: ClassVar[str] = "forget"
     summary: ClassVar[str] = "Remove answered messages for good: from the store, every file, and later trainings."
@@ -60,7 +60,7 @@ class ForgetOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class TraceOptions(Options):
-    """Hold what tracing an answer can be asked for."""
+    """Options of a trace."""
 
     verb: ClassVar[str] = "trace"
     summary: ClassVar[str] = "Follow an answer back: to its version, that version's training, its data and its code."

@@ -27,7 +27,7 @@ _LONGEST_NAME = 100
 
 @dataclass(frozen=True, kw_only=True)
 class LabelOptions(Options):
-    """Hold what a labelling can be asked for."""
+    """Options of a labelling."""
 
     verb: ClassVar[str] = "label"
     summary: ClassVar[str] = "Label what the server answered: from its verdicts, a kept truth, a file, or by a person."

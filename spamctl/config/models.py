@@ -1,4 +1,4 @@
-"""Say what may be the name of a model or of an experiment, and which words name a version."""
+"""Validate the names of models, experiments and versions."""
 
 from __future__ import annotations
 

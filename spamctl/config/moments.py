@@ -10,7 +10,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 
 def is_duration(text: str) -> bool:
-    """Tell whether a text is a length of time."""
+    """Return whether a text is a length of time."""
     return _SPELLING.fullmatch(text) is not None
 
 

@@ -18,7 +18,7 @@ from spamctl.cores import cores
 
 @dataclass(frozen=True, kw_only=True)
 class MonitorOptions(Options):
-    """Hold what a monitoring can be asked for."""
+    """Options of a monitoring."""
 
     verb: ClassVar[str] = "monitor"
     summary: ClassVar[str] = "Say whether the model is still good today, and if not, why; exit 3 if it is not."
@@ -82,7 +82,7 @@ class MonitorOptions(Options):
 
 
 def _is_address(uri: str) -> bool:
-    """Tell whether JSON can be posted to an address."""
+    """Return whether JSON can be posted to an address."""
     try:
         parts = urlsplit(uri)
         host, _ = parts.hostname, parts.port

@@ -38,7 +38,7 @@ def same(options: type[Options], name: str) -> Any:
 
 @dataclass(frozen=True)
 class Option:
-    """Describe one declared option in the words of the standard library."""
+    """A declared option, in types of the standard library."""
 
     verb: str
     name: str
@@ -63,7 +63,7 @@ class Option:
 
     @property
     def allowed(self) -> str:
-        """Say in words which values are allowed; nothing if any value of the type is."""
+        """Describe the allowed values; empty if any value of the type is allowed."""
         if self.choices:
             return " or ".join(filter(None, [", ".join(self.choices[:-1]), self.choices[-1]]))
         kinds = tuple(type(bound) for bound in self.bounds)
@@ -75,7 +75,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Given:
-    """Hold one value as it was written, and where: `--epochs`, `SPAMCTL_TRAIN_EPOCHS`, `epochs in fast.yaml`."""
+    """A value as it was written, and where: `--epochs`, `SPAMCTL_TRAIN_EPOCHS`, `epochs in fast.yaml`."""
 
     text: str
     where: str
@@ -84,7 +84,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Fault:
-    """Say what is wrong with the options named in `names`; the sentence goes on from the name of the first."""
+    """What is wrong with the options named in `names`; the sentence continues from the name of the first."""
 
     names: tuple[str, ...]
     text: str
@@ -95,7 +95,7 @@ Layer = Mapping[str, Given]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Hold the options of one verb; a subclass names the verb, says what it does, and adds a field per option."""
+    """Options of one verb; a subclass gives the verb, a summary, an example, and a field per option."""
 
     verb: ClassVar[str]
     summary: ClassVar[str]

@@ -19,7 +19,7 @@ DOTENV = ".env"
 
 @dataclass(frozen=True)
 class Settled(Generic[Chosen]):
-    """Hold the options, and the variables that hold in this folder: those of the shell over those of `.env`."""
+    """The options, and the variables in force in this folder: those of the shell over those of `.env`."""
 
     options: Chosen
     variables: Mapping[str, str]

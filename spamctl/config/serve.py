@@ -16,7 +16,7 @@ from spamctl.cores import cores
 
 @dataclass(frozen=True, kw_only=True)
 class ServeOptions(Options):
-    """Hold what a server can be asked for."""
+    """Options of a server."""
 
     verb: ClassVar[str] = "serve"
     summary: ClassVar[str] = "Answer messages over HTTP with the champion, and keep every answer."
@@ -109,7 +109,7 @@ class ServeOptions(Options):
 
     @property
     def is_local(self) -> bool:
-        """Tell whether only this machine can reach the address to listen on."""
+        """Return whether only this machine can reach the address to listen on."""
         if self.host == "localhost":
             return True
         try:

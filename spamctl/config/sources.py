@@ -23,7 +23,7 @@ LARGEST = 2**20  # bytes: options and variables are no megabytes
 
 @dataclass(frozen=True)
 class Source:
-    """Hold the values that one place gave, and what is wrong with the place itself."""
+    """Values from one source, and what is wrong with the source itself."""
 
     values: Mapping[str, Given]
     faults: tuple[str, ...] = ()

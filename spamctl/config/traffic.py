@@ -16,7 +16,7 @@ from spamctl.config.words import shown
 
 @dataclass(frozen=True, kw_only=True)
 class TrafficOptions(Options):
-    """Hold what the traffic can be asked for."""
+    """Options of simulated traffic."""
 
     verb: ClassVar[str] = "traffic"
     summary: ClassVar[str] = "Send messages whose labels are known to the server, and count what it makes of them."
@@ -157,7 +157,7 @@ class TrafficOptions(Options):
 
 
 def _fault_of(uri: str) -> str:
-    """Say what is wrong with the address of a server, or nothing."""
+    """Describe what is wrong with the address of a server, or return an empty string."""
     example = "http://127.0.0.1:8080/invocations"
     try:
         parts = urlsplit(uri)

@@ -22,7 +22,7 @@ _OF_FEEDBACK = {"feedback_sources", "feedback_max_age", "feedback_weight", "rece
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(Options):
-    """Hold what a training can be asked for."""
+    """Options of a training."""
 
     verb: ClassVar[str] = "train"
     summary: ClassVar[str] = "Fine-tune a language model on labelled messages, prove how good it is, and register it."

@@ -60,7 +60,7 @@ def _misspelling(option: Option, value: Given) -> str:
 
 
 def _reason(option: Option, error: Any) -> str:
-    """Say what a Pydantic error means, and end with what was given."""
+    """Explain a Pydantic error, and end with the value that was given."""
     words = dict(error.get("ctx", {}))
     match error["type"]:
         case "greater_than_equal":

@@ -12,7 +12,7 @@ from spamctl.config.options import Options, option
 
 @dataclass(frozen=True, kw_only=True)
 class CardsOptions(Options):
-    """Hold what the card viewer can be asked for."""
+    """Options of the card viewer."""
 
     verb: ClassVar[str] = "cards"
     summary: ClassVar[str] = "Open the cards of a verb's latest run: its curves, tables and worst errors, live."
@@ -23,7 +23,7 @@ class CardsOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class UiOptions(Options):
-    """Hold what the MLflow page can be asked for."""
+    """Options of the MLflow page."""
 
     verb: ClassVar[str] = "ui"
     summary: ClassVar[str] = "Open the MLflow page: every run and every registered version of the model."

@@ -9,7 +9,7 @@ LONGEST = 60
 
 
 def unknown(name: str, known: Sequence[str], *, what: str, otherwise: str) -> str:
-    """Say that `name` is no such `what`, with the nearest known name or, failing that, where to look."""
+    """Report that `name` is no such `what`, with the nearest known name or, failing that, where to look."""
     return f"there is no such {what}{nearest(name, known, likeness=0.75) or '; ' + otherwise}"
 
 

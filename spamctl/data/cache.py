@@ -1,4 +1,4 @@
-"""Say where downloads and conversions are kept."""
+"""Locate the folder of downloads and conversions."""
 
 import os
 from pathlib import Path

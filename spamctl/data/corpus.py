@@ -19,7 +19,7 @@ from spamctl.message import NOT_SPAM, SPAM, Label, Message
 
 @dataclass(frozen=True, slots=True)
 class CorpusRequest:
-    """Say which messages to read: `sms-spam`, or a file and what its columns and its spam label are called."""
+    """Which messages to read: `sms-spam`, or a file with the names of its columns and its spam label."""
 
     dataset: str = SMS_SPAM
     text_column: str = TEXT
@@ -32,7 +32,7 @@ class CorpusRequest:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Hold clean messages, where they came from, the sha256 of the file they were in, and what the user should know."""
+    """Clean messages, where they came from, the sha256 of their file, and notes for the user."""
 
     messages: tuple[Message, ...]
     origin: str
@@ -43,7 +43,7 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """Hold usable rows as (clean text, label), and what was left out."""
+    """Usable rows as (clean text, label), and counts of what was left out."""
 
     rows: list[tuple[str, str]]
     left_out: LeftOut
@@ -112,7 +112,7 @@ def _sorted_out(rows: Iterable[Row]) -> _Table:
 
 
 def _label_of_words(rows: Sequence[tuple[str, str]], request: CorpusRequest, origin: str) -> dict[str, Label]:
-    """Tell which label each word of the label column means, whatever its case; refuse to guess."""
+    """Return the label that each word of the label column means, in any case; refuse to guess."""
     words = Counter(word.casefold() for _, word in rows)
     spam, spam_shown = spam_words(request.spam_label), shown(request.spam_label)
     others = [word for word, _ in words.most_common() if word not in spam]

@@ -110,6 +110,6 @@ def _joined(parts: Sequence[Corpus]) -> Corpus:
 
 
 def _left_out(repeated: int, disputed: int) -> tuple[str, ...]:
-    """Say what was left out when datasets met."""
+    """Describe what was left out when datasets were merged."""
     counts = {"exact copies between datasets": repeated, "near duplicates that carry both labels": disputed}
     return tuple(f"left out: {count:,} {what}" for what, count in counts.items() if count)

@@ -24,7 +24,7 @@ Sized = TypeVar("Sized", str, list[str])
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """Say how cells are separated, whether quotation marks enclose them, and what a backslash before a mark means."""
+    """Separator of a file's cells, whether they are quoted, and the meaning of a backslash before a quote."""
 
     delimiter: str
     quoted: bool = True
@@ -47,7 +47,7 @@ class Dialect:
 
 @dataclass(slots=True)
 class _Marks:
-    """Count what quotation marks do in a file, were it written in a dialect."""
+    """Counts of what quotation marks would do in a file of a given dialect."""
 
     needed: int = 0  # records with cells that need their marks: line ends, separators or doubled marks are within
     needless: int = 0  # records whose cells are enclosed for nothing, but maybe a comma
@@ -87,7 +87,7 @@ def find_dialect(read: Callable[[], Iterator[str]], columns: Columns, usual: str
 
 
 def told(dialect: Dialect, usual: str) -> list[str]:
-    """Say what is not as the file's name promises."""
+    """Describe how the file differs from what its name promises."""
     notes = []
     if dialect.delimiter != usual:
         name = NAMES.get(dialect.delimiter, repr(dialect.delimiter))
@@ -177,7 +177,7 @@ def _with_marks(lines: Iterator[str], counts: _Marks) -> Iterator[str]:
 
 
 def _encloses(counts: _Marks, header: Sequence[str]) -> bool:
-    """Tell whether quotation marks enclose the cells of a file with tabs, or are text.
+    """Return whether quotation marks enclose the cells of a tab-separated file, or are text.
 
     R encloses every string, the header's too; pandas encloses what needs it; Excel does so for commas as well.
     """

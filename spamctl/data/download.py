@@ -13,7 +13,7 @@ from spamctl.errors import UnavailableError
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bound the wait for the first byte and for the whole answer, in seconds, and the answer's size, in bytes."""
+    """Time limits for the first byte and the whole answer, in seconds, and its largest size, in bytes."""
 
     first_byte: float = 5.0
     whole: float = 20.0

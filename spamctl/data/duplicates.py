@@ -17,7 +17,7 @@ _DIGIT = re.compile(r"\d")
 
 @dataclass(frozen=True, slots=True)
 class Distinct:
-    """Hold each text once, with counts of what was left out."""
+    """Each text once, with counts of what was left out."""
 
     messages: tuple[Message, ...]
     repeated: int  # further copies of a text that was kept

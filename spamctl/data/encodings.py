@@ -52,7 +52,7 @@ _WESTERN = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """Say how a file is written: its codec, whether it is packed by gzip, and which characters its tables need care."""
+    """Encoding of a file: its codec, gzip or not, and the characters that its tables treat specially."""
 
     codec: str
     packed: bool = False
@@ -127,7 +127,7 @@ def _bytes_of(path: Path, *, packed: bool) -> Iterator[IO[bytes]]:
 
 
 def _begins(path: Path, mark: bytes) -> bool:
-    """Tell whether a file begins with some bytes."""
+    """Return whether a file begins with some bytes."""
     with path.open("rb") as file:
         return file.read(len(mark)) == mark
 
@@ -143,7 +143,7 @@ def _without_mark(head: bytes) -> str:
 
 
 def _scan(head: bytes, file: IO[bytes]) -> tuple[bool, bool, bool]:
-    r"""Tell whether all bytes are UTF-8, and whether `"` and `\"` are among them."""
+    r"""Return whether all bytes are UTF-8, and whether `"` and `\"` are among them."""
     decode = codecs.getincrementaldecoder("utf-8")().decode
     is_utf8, quotes, escapes, chunk, last = True, False, False, head, b""
     while chunk:

@@ -22,7 +22,7 @@ from spamctl.message import Label
 
 @dataclass(frozen=True, slots=True)
 class LabelledRow:
-    """Hold one row of the file, its fields in the order of the columns."""
+    """A row of the file, its fields in the order of the columns."""
 
     text: str
     label: Label
@@ -42,7 +42,7 @@ Write = Callable[[Sequence[LabelledRow]], None]
 
 @dataclass(slots=True)
 class Exported:
-    """Count what was written, what was left out and what a reader of the file should know."""
+    """Counts of what was written and left out, and what a reader of the file should know."""
 
     rows: int = 0
     empty: int = 0  # left out: training refuses a message without text
@@ -51,7 +51,7 @@ class Exported:
 
     @property
     def notes(self) -> list[str]:
-        """Say what is not as one might think."""
+        """Describe what may surprise a reader of the file."""
         told = {
             f"left out: {self.empty:,} messages without text, which training would refuse": self.empty,
             f"{self.halves:,} messages hold halves of characters, written as U+FFFD, as training reads them": (
@@ -92,7 +92,7 @@ def export(path: Path, pages: Iterable[Sequence[LabelledRow]]) -> Iterator[Expor
 
 @contextmanager
 def _appearing(path: Path, counts: Exported) -> Iterator[IO[bytes]]:
-    """Lend a file beside the target that takes its name in the end, and leaves nothing behind if that fails."""
+    """Yield a file beside the target that is renamed to it at the end, and removed if that fails."""
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with scratch.open("xb") as file:

@@ -21,13 +21,13 @@ _UUID, _TEXT = COLUMNS.index("uuid"), COLUMNS.index("text")
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """Say which rows are to go: those of some uuids, and those that say just one of some texts."""
+    """Rows to remove: those of some uuids, and those whose text equals one of some texts."""
 
     uuids: Collection[str]
     texts: Collection[str]
 
     def has(self, uuid: object, text: object) -> bool:
-        """Tell whether a row is one of them."""
+        """Return whether a row is one of them."""
         return uuid in self.uuids or text in self.texts
 
 

@@ -1,4 +1,4 @@
-"""Hold families of kinds out whole: a kind of spam leaves with its honest twin, the same way on every machine."""
+"""Leave out families of kinds as a whole: a kind of spam with its honest twin, the same on every machine."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -16,7 +16,7 @@ def fold_of(family: str) -> int:
 
 
 def in_folds(messages: Sequence[Message], folds: Sequence[int]) -> list[bool]:
-    """Tell which messages belong to families of these folds; one without a family belongs to none."""
+    """Return which messages belong to families of these folds; one without a family belongs to none."""
     return [bool(message.traits.family) and fold_of(message.traits.family) in folds for message in messages]
 
 

@@ -17,7 +17,7 @@ _VALIDATION_FROM = 7 / 8  # training to validation is 70 to 10 here too; nothing
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hold one answer of a server with its label: whence the label is, and what the model had said."""
+    """A labelled answer of a server: the source of the label, and what the model had predicted."""
 
     uuid: str
     date: datetime
@@ -35,7 +35,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """Hold what labelled answers give to each part of a training, the newest held out to judge it."""
+    """Labelled answers by part of a training; the newest are held out for the comparison."""
 
     train: tuple[Answer, ...]
     validation: tuple[Answer, ...]
@@ -77,7 +77,7 @@ def distinct(
 
 
 def carve(answers: Sequence[Answer], recent_share: float) -> Feedback:
-    """Hold the newest share of answers out, and divide the others, which stand oldest first, 70 to 10 by their hash.
+    """Keep the newest share of answers out, and split the others, oldest first, 70 to 10 by their hash.
 
     A part of them validates, as in the frozen split: a threshold and a calibration that never saw today's messages
     would promise a rate of false positives for yesterday's. By its hash a row that validates does so in each later

@@ -32,14 +32,14 @@ _OTHERS = {
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Hold the rows of a file, to be read once, and what its user should know of how they are read."""
+    """Rows of a file, to be read once, and notes on how they are read."""
 
     rows: Iterator[Row]
     notes: tuple[str, ...] = ()
 
 
 def is_known(path: Path) -> bool:
-    """Tell whether a file's name ends as one of messages does, packed by gzip or not."""
+    """Return whether a file's name has the ending of a file of messages, gzipped or not."""
     return _kind(path) in EXTENSIONS
 
 

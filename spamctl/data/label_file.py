@@ -35,7 +35,7 @@ _LINE_END = re.compile(r"[ \t]*(?:\r\n|\r|\n)[ \t]*")
 
 @dataclass(frozen=True, slots=True)
 class LabelRequest:
-    """Say which file to read, and what its columns and its spam label are called."""
+    """Which file to read, and the names of its columns and its spam label."""
 
     labels: str
     text_column: str = TEXT
@@ -48,7 +48,7 @@ class LabelRequest:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Hold one usable row: where it stands, which message it means, and the label."""
+    """A usable row: its place in the file, the message it refers to, and the label."""
 
     place: int
     key: str
@@ -57,7 +57,7 @@ class Given:
 
 @dataclass(slots=True)
 class LabelFile:
-    """Hold the labels of a file that was found usable; `key` says what a message is known by there."""
+    """Labels of a usable file; `key` says whether a message is identified by uuid or by text."""
 
     request: LabelRequest
     key: Key
@@ -146,7 +146,7 @@ def read_label_file(request: LabelRequest) -> LabelFile:
 
 
 def _names_uuids(request: LabelRequest) -> bool:
-    """Tell whether the file has a column of uuids; whatever else is wrong with it is told when it is read."""
+    """Return whether the file has a column of uuids; other faults are reported when it is read."""
     try:
         rows = _open(request, "uuid").rows
         first = next((row for row in rows if not row.fault), None)
@@ -190,7 +190,7 @@ def _key(row: Row, key: Key) -> str | None:
 
 
 def _fault(row: Row, key: Key, name: str | None, request: LabelRequest) -> str:
-    """Say why a readable row cannot be used."""
+    """Describe why a readable row cannot be used."""
     if name is None:
         return f"no {key}" if not row.text else "a uuid that is none"
     if row.label is None:

@@ -1,4 +1,4 @@
-"""Tell what the words of a label column mean, and which of the rows that are left out meant spam."""
+"""Interpret the words of a label column, and count how many of the rejected rows meant spam."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def spam_words(spam_label: str) -> frozenset[str]:
 
 
 def named(fault: str, places: Sequence[int]) -> str:
-    """Say how many rows have a fault, and which come first."""
+    """Describe how many rows have a fault, and which come first."""
     first = ", ".join(map(str, places[:_MOST_NAMED])) + (", …" if len(places) > _MOST_NAMED else "")
     return f"{len(places):,} {'row' if len(places) == 1 else 'rows'} with {fault} ({first})"
 
@@ -34,7 +34,7 @@ def listed(words: Sequence[str]) -> str:
 
 @dataclass(slots=True)
 class LeftOut:
-    """Keep the places of rows that cannot be used by their fault, and what their labels were."""
+    """Places of unusable rows by their fault, and their labels."""
 
     faults: dict[str, list[int]] = field(default_factory=dict)
     words: Counter[str] = field(default_factory=Counter)
@@ -55,7 +55,7 @@ class LeftOut:
             raise DataError(f"{where}: {'; '.join(self._named)}: mend these rows{advice}")
 
     def settle(self, where: str, kept: Counter[Label], meaning: Callable[[str], Label | None]) -> list[str]:
-        """Say what was left out, and how much of each label; raise DataError where that is too much of one.
+        """Describe what was left out, and how much of each label; raise DataError where that is too much of one.
 
         `meaning` tells what a word means, None if that is not known.
         """
@@ -78,6 +78,6 @@ class LeftOut:
 
 
 def _share(label: Label, lost: Counter[Label], kept: Counter[Label]) -> str:
-    """Say how much of a label is left out."""
+    """Describe what share of a label is left out."""
     every = lost[label] + kept[label]
     return f"{lost[label]:,} of {every:,} rows that are {label} ({lost[label] / every:.1%})"

@@ -1,4 +1,4 @@
-"""Tell messages apart by how they look, and even out a look of which only one class was learnt.
+"""Find surface patterns that occur with one class only, and balance them.
 
 Spam in look-alike letters, learnt without a good message in such letters, teaches that the letters are spam.
 """
@@ -31,7 +31,7 @@ _ONE_SIDED = 0.05  # of a look's answers: fewer of the other class are none
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Hold a look whose answers are nearly all of one class: how many, what evens them out, and by which weights.
+    """A surface pattern whose answers are nearly all of one class: how many, what balances them, and the weights.
 
     `answers` are learnt with `answer_weight` each, and `counterparts` of the dataset, of the other class and the same
     look, with `counterpart_weight`. The look is `new` if its answers outweigh what the dataset held of this class.

@@ -1,4 +1,4 @@
-"""Hold the three parts of a corpus, and pass messages between steps as plain rows."""
+"""Define the three parts of a corpus, and pass messages between steps as plain rows."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from spamctl.message import NOT_SPAM, SPAM, UNKNOWN, Label, Message, Traits
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Hold what a model learns from, is chosen by, and is judged on."""
+    """Training, validation and test part."""
 
     train: tuple[Message, ...]
     validation: tuple[Message, ...]

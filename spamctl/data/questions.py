@@ -11,7 +11,7 @@ from spamctl.data.duplicates import key_hash, twin_key
 
 @dataclass(slots=True)
 class Question:
-    """Hold what to ask about: rows of one text, and how many near duplicates of it go unasked."""
+    """A question for the reviewer: rows of one text, and how many near duplicates of it are not asked."""
 
     text: str
     uuids: list[str] = field(default_factory=list)

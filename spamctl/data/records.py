@@ -24,7 +24,7 @@ _NO_SEPARATOR = re.compile(r"[^\s,]")
 
 @dataclass(slots=True)
 class _Seen:
-    """Keep which columns any record had, and the names of the first records' values."""
+    """Columns that any record had, and the names of the first records' values."""
 
     text: bool = False
     label: bool = False
@@ -42,7 +42,7 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """Hold a JSON value, where it stands, and whether some of its bytes are of another encoding."""
+    """A JSON value, where it stands, and whether some of its bytes are of another encoding."""
 
     place: int
     value: Any
@@ -65,7 +65,7 @@ def read_json(path: Path, columns: Columns, writing: Writing) -> Iterator[Row]:
 
 
 def _is_lines(path: Path, writing: Writing) -> bool:
-    """Tell whether a file has a JSON value a line; else it is an array, or objects of several lines."""
+    """Return whether a file has a JSON value per line; else it is an array, or objects of several lines."""
     with open_text(path, writing) as file:
         lines = (line.strip() for line in _beginnings(path, file))
         first = next(filter(None, lines), "")
@@ -84,7 +84,7 @@ def _beginnings(path: Path, file: TextIO) -> Iterator[str]:
 
 
 def _is_json(text: str) -> bool:
-    """Tell whether a text is a JSON value."""
+    """Return whether a text is a JSON value."""
     try:
         json.loads(text)
     except (ValueError, RecursionError):
@@ -127,7 +127,7 @@ def _values_of_stream(path: Path, file: TextIO) -> Iterator[_Value]:
 
 @dataclass(slots=True)
 class _Stream:
-    """Read JSON values from a file, a few in memory at a time."""
+    """Incremental reader of JSON values, a few in memory at a time."""
 
     path: Path
     file: TextIO

@@ -15,7 +15,7 @@ from spamctl.message import NOT_SPAM, SPAM, Label
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Hold messages in the order of their file, each with its label (None: not asked for), and what was left out."""
+    """Messages in the order of their file, each with its label (None: not asked for), and what was left out."""
 
     rows: tuple[tuple[str, Label | None], ...]
     notes: tuple[str, ...]
@@ -23,7 +23,7 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class ReplayRequest:
-    """Say which file to read, what its columns are called, and whether labels are wanted."""
+    """Which file to read, the names of its columns, and whether labels are wanted."""
 
     replay: str
     text_column: str = TEXT
@@ -79,7 +79,7 @@ def _refuse_no_file(path: Path) -> None:
 
 
 def _fault(row: Row, *, labelled: bool) -> str:
-    """Say why a row cannot be sent, or nothing; a message without a character is one all the same."""
+    """Describe why a row cannot be sent, or return an empty string; an empty message can be sent."""
     if row.fault:
         return row.fault
     if row.text is None:

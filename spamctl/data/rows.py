@@ -22,7 +22,7 @@ _MOST_COLUMNS_SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Name the columns that hold text and label, in the user's spelling, and what else was said of the file.
+    """Names of the columns that hold text and label, in the user's spelling, and the other settings of the file.
 
     Without a header columns are called 1, 2, 3. The encoding is a codec's name, or `auto`.
     """
@@ -38,13 +38,13 @@ class Columns:
 
     @property
     def are_default(self) -> bool:
-        """Tell whether nobody has named a column."""
+        """Return whether nobody has named a column."""
         return {self.text, self.label} <= {TEXT, LABEL}
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Hold one row as it was read, or the fault that makes it unusable; `place` is its line, or row, counted from 1.
+    """A row as it was read, or the fault that makes it unusable; `place` is its line, or row, counted from 1.
 
     A row with a fault keeps its label where that can be told.
     """
@@ -61,7 +61,7 @@ def shown(value: str) -> str:
 
 
 def is_undecoded(value: str) -> bool:
-    """Tell whether a string holds bytes that the file's encoding does not know."""
+    """Return whether a string contains bytes that are invalid in the file's encoding."""
     return not value.isascii() and _UNDECODED.search(value) is not None
 
 
@@ -104,7 +104,7 @@ def refuse_column(path: Path, header: Sequence[str], columns: Columns, asked: tu
 
 
 def _is_decimal(value: object) -> bool:
-    """Tell whether a value is a decimal number, which Python counts among no kind of numbers."""
+    """Return whether a value is a decimal number, which Python counts among no kind of numbers."""
     from decimal import Decimal
 
     return isinstance(value, Decimal)

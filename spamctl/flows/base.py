@@ -37,7 +37,7 @@ def parameters(options: type[Options]) -> dict[str, Parameter]:
 
 
 class VerbFlow(FlowSpec):
-    """Be the base of every verb's flow."""
+    """Base class of every verb's flow."""
 
     def options(self, options: type[Chosen]) -> Chosen:
         """Rebuild the typed options from the parameters; the first step also refuses what is out of range."""
@@ -82,7 +82,7 @@ def ending_run(flow: Any) -> Iterator[None]:
 
 
 class Progress:
-    """Count the items of one long task, and tell it a few times a second."""
+    """Counter of the items of one long task, reported a few times a second."""
 
     def __init__(self, task: str, *, total: int, unit: str) -> None:
         self.task, self.total, self.unit = task, total, unit
@@ -94,7 +94,7 @@ class Progress:
         self.reach(self.done + items)
 
     def reach(self, done: int) -> None:
-        """Say that `done` items are behind us."""
+        """Report that `done` items are done."""
         self.done = done
         if self.done >= self.total or time.monotonic() - self._told >= SECONDS_BETWEEN_EVENTS:
             self._told = time.monotonic()
@@ -110,7 +110,7 @@ def tracked(items: Iterable[Item], task: str, *, total: int, unit: str) -> Itera
 
 
 def follow(ticking: Generator[Tick, None, Outcome], watch: Callable[[Any], None] | None = None) -> Outcome:
-    """Tell each tick of a long task, show it to `watch` too, and return what the task ends with."""
+    """Report each tick of a long task, pass it to `watch` too, and return the task's result."""
     told: dict[str, Progress] = {}
     while True:
         try:
@@ -124,22 +124,22 @@ def follow(ticking: Generator[Tick, None, Outcome], watch: Callable[[Any], None]
 
 
 def metric(name: str, value: float, *, epoch: int) -> None:
-    """Tell one measurement of a training."""
+    """Emit one measurement of a training."""
     emit("metric", name=name, value=value, epoch=epoch)
 
 
 def note(text: str) -> None:
-    """Tell a fact that the user should see."""
+    """Emit a fact that the user should see."""
     emit("note", text=text)
 
 
 def warning(text: str) -> None:
-    """Tell loudly what is not as the user might think."""
+    """Emit a warning about something the user may not expect."""
     emit("warning", text=text)
 
 
 def tell(notes: Iterable[str], warnings: Iterable[str] = ()) -> None:
-    """Tell facts, and loudly what is not as the user might think."""
+    """Emit facts and warnings."""
     for text in notes:
         note(text)
     for text in warnings:
@@ -147,7 +147,7 @@ def tell(notes: Iterable[str], warnings: Iterable[str] = ()) -> None:
 
 
 def result(verb: str, summary: dict[str, object]) -> None:
-    """Tell the outcome of the whole run, as plain JSON values."""
+    """Emit the outcome of the whole run, as plain JSON values."""
     emit("result", **(summary | {"verb": verb}))
 
 

@@ -75,7 +75,7 @@ def trace(asked: Asked) -> dict[str, Any]:
 
 @contextmanager
 def _registry() -> Iterator[MlflowClient]:
-    """Lend the client of a registry that is there; looking into one makes none."""
+    """Yield the client of an existing registry; looking into one creates none."""
     from spamctl.model import tracking
 
     uri = tracking.tracking_uri()
@@ -96,7 +96,7 @@ def _open(asked: Asked) -> Store:
 
 
 def _unknown(asked: Asked, store: Store) -> UsageError:
-    """Say that there is no such row; what was typed may be anything."""
+    """Report that there is no such row; what was typed may be anything."""
     return UsageError(f"{asked['uuid'][:80]}: no row of {store.address.name} has this uuid; copy it from an answer")
 
 

@@ -29,7 +29,7 @@ Asking = TrainOptions | RecalibrateOptions
 
 @dataclass(frozen=True)
 class Lesson:
-    """Hold the parts of a training, the recent rows as [text, label], and what there is to say of them.
+    """Parts of a training, the recent rows as [text, label], and notes about them.
 
     `weights` says how much each message of the training part counts; without any, all count the same.
     """
@@ -42,14 +42,14 @@ class Lesson:
 
     @property
     def notes(self) -> Iterator[str]:
-        """Say what was added and what was left out, in words."""
+        """Describe what was added and what was left out."""
         from spamctl.reports import feedback
 
         yield from feedback.notes(self.told)
 
     @property
     def warnings(self) -> Iterator[str]:
-        """Say loudly what may mislead."""
+        """Describe what may mislead."""
         from spamctl.reports import feedback
 
         yield from feedback.warnings(self.told)

@@ -91,7 +91,7 @@ def _elsewhere(
 
 
 def _wanted(store: Store, texts: frozenset[str]) -> Wanted:
-    """Say what to look for: the texts, and words that monitoring may have named and no row has any more."""
+    """Collect what to search for: the texts, and words that monitoring may have quoted and no row has any more."""
     from spamctl.drift.causes import terms
     from spamctl.reports import escape
     from spamctl.store import queries

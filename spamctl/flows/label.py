@@ -32,7 +32,7 @@ PATIENCE_S = 60.0  # for the store's one lock, which a busy server and another l
 
 
 class LabelFlow(base.VerbFlow):
-    """Label the rows of a store; what passes from step to step are counts, for the rows stay where they are."""
+    """Flow that labels the rows of a store; steps pass counts only, and the rows stay in the store."""
 
     locals().update(base.parameters(LabelOptions))
 
@@ -91,7 +91,7 @@ class LabelFlow(base.VerbFlow):
                 yield options, store
 
     def _title(self, title: str) -> str:
-        """Say what this run does in its second step."""
+        """Describe what this run does in its second step."""
         if current.step_name == "start":
             return title
         return TITLES.get("export" if self.export != "none" else self.source, title)

@@ -36,7 +36,7 @@ PAGES = ("data_quality", "drift", "classification")
 
 
 class MonitorFlow(base.VerbFlow):
-    """Say whether a version is still good; samples pass from step to step as plain values, messages as their uuids."""
+    """Flow that judges a version; steps pass samples as plain values, and messages by their uuids."""
 
     locals().update(base.parameters(MonitorOptions))
 

@@ -1,4 +1,4 @@
-"""Lend a person one message after the other, and write each decision down at once: `python -m spamctl.flows.review`.
+"""Ask a person about one message after the other, and write each decision at once: `python -m spamctl.flows.review`.
 
 It is no flow: a step has no terminal. The command at the terminal starts it, sends the options as the first line of
 JSON and an answer as each further one, and reads questions; the pipe ends when the person does.
@@ -34,7 +34,7 @@ PATIENCE_S = 60.0
 
 @dataclass
 class Desk:
-    """Hold what one sitting asks, and what was decided so far."""
+    """Questions and decisions of one review session."""
 
     store: Store
     options: LabelOptions

@@ -12,7 +12,7 @@ from spamctl.flows import base
 
 
 class ServeFlow(base.VerbFlow):
-    """Make sure that what is to be served is what was measured."""
+    """Flow that verifies that the served package is the measured one."""
 
     locals().update(base.parameters(ServeOptions))
 

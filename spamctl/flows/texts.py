@@ -19,7 +19,7 @@ Packed = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Samples:
-    """Hold the reference, the window, its labelled rows if they are others, and the window's uuids by text."""
+    """Reference, window, its labelled rows if they are others, and the window's uuids by text."""
 
     measured: Sample
     seen: Sample

@@ -30,7 +30,7 @@ Drawn: TypeAlias = "tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, A
 
 
 class TrafficFlow(base.VerbFlow):
-    """Be production for a while; a run that goes on sends the same batches under the same ids, so each counts once."""
+    """Flow that sends simulated traffic; a resumed run repeats batches under the same ids, so each counts once."""
 
     locals().update(base.parameters(TrafficOptions))
 
@@ -64,7 +64,7 @@ class TrafficFlow(base.VerbFlow):
 
     @step
     def end(self) -> None:
-        """Tell the result; a preview in a file, since logs keep what is told and carry no message."""
+        """Emit the result; a preview goes to a file, since logs keep what is emitted and contain no message."""
         if self.changes:
             path = Path(self.result["preview"])
             path.parent.mkdir(exist_ok=True)

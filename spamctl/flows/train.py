@@ -47,7 +47,7 @@ KEPT += ("reach", "recent_probabilities", "result", "kinds", "suite_report", "un
 
 
 class TrainFlow(base.VerbFlow):
-    """Make a proven spam filter out of labelled messages; what passes from step to step are values or bytes."""
+    """Flow that trains and registers a spam filter; steps pass plain values or bytes."""
 
     locals().update(base.parameters(TrainOptions))
 
@@ -265,7 +265,7 @@ class TrainFlow(base.VerbFlow):
 
     @step
     def end(self) -> None:
-        """Tell the result."""
+        """Emit the result."""
         spent = dict(self.seconds)
         if current.origin_run_id is None:  # a resumed run was idle in between
             spent["starting steps, drawing cards"] = time.time() - self.began - sum(spent.values())

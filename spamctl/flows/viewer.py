@@ -15,7 +15,7 @@ MOST_CARDS = "100"  # the viewer's own limit of 20 ends in an error page when a 
 
 
 class LoopbackServer(ThreadingHTTPServer):
-    """Listen on the loopback address whatever was asked for: Metaflow asks for all addresses, without a password."""
+    """Card server bound to the loopback address: Metaflow would listen on all addresses, without a password."""
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         super().__init__((LOOPBACK, address[1]), _guarded(handler))

@@ -1,4 +1,4 @@
-"""Say in the terminal what an errand did: the step back, what was forgotten, or where an answer comes from."""
+"""Print what an errand did: the rollback, what was forgotten, or where an answer comes from."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def forgotten(told: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _wished(told: Mapping[str, Any]) -> str:
-    """Say which rows were asked for."""
+    """Describe which rows were asked for."""
     return f"older than {told['wish']}" if told["kind"] == "older_than" else f"that {told['wish']} lists"
 
 

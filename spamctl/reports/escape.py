@@ -32,7 +32,7 @@ def ascii_only(text: object) -> str:
 
 
 def _is_hidden(char: str) -> bool:
-    """Tell whether a reader would not see this character, or would see others moved by it."""
+    """Return whether a character is invisible, or reorders or hides others."""
     return not " " <= char <= "~" and (
         unicodedata.category(char) in _HIDDEN_CATEGORIES or _BLANKS.match(char) is not None
     )

@@ -1,4 +1,4 @@
-"""Say in words what a training run did: the verdict, a loud fallback, and the facts behind the scores."""
+"""Describe a training run in sentences: the verdict, a loud fallback, and the facts behind the scores."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def without_password(uri: str) -> str:
 
 
 def _gate(result: Mapping[str, Any]) -> str:
-    """Say how the model missed the accuracy threshold."""
+    """Describe how the model missed the accuracy threshold."""
     gate = result["gate"]
     low = gate["mode"] == "lower-bound"
     measured = f"the lower bound of accuracy, {number(gate['low'])}," if low else f"accuracy {number(gate['accuracy'])}"
@@ -73,32 +73,32 @@ def _gate(result: Mapping[str, Any]) -> str:
 
 
 def _model(result: Mapping[str, Any]) -> str:
-    """Say what was trained."""
+    """Describe what was trained."""
     depth = f", block {result['depth']} of {result['blocks']}" if result.get("depth") else ""
     return f"{result['base_model']}{depth}, {_TUNING.get(result['tune'], result['tune'])}"
 
 
 def _messages(result: Mapping[str, Any]) -> str:
-    """Say how the messages were split."""
+    """Describe how the messages were split."""
     data = result["data"]
     chosen_on = f"{data['train']:,} training, {data['validation']:,} validation"
     return f"{chosen_on}, {data['test']:,} test ({data['test_spam']:,} spam)"
 
 
 def _threshold(result: Mapping[str, Any]) -> str:
-    """Say where the threshold is, and how many good messages it flags."""
+    """Describe the threshold, and how many good messages it flags."""
     rate = result.get("scores", {}).get("false_positive_rate")
     cost = f": flags {percent(rate['value'])} of good messages (at most {percent(rate['high'])})" if rate else ""
     return f"{number(result['threshold'])}{cost}"
 
 
 def reach(result: Mapping[str, Any]) -> str:
-    """Say how many messages are unlike all that was trained on, and what delivering them costs in recall."""
+    """Describe how many messages are unlike the training data, and what delivering them costs in recall."""
     return "; ".join(f"{_out_of_reach(counts)} ({part})" for part, counts in result["reach"].items() if counts)
 
 
 def _out_of_reach(counts: Mapping[str, Any]) -> str:
-    """Say which share of a part's messages is out of reach, and how much of the spam that is caught goes with them."""
+    """Describe the share of a part that is out of reach, and how much of the caught spam is lost with it."""
     good, spam, lost = (
         percent(counts[out] / max(1, counts[of]))
         for out, of in (("good_out", "good"), ("spam_out", "spam"), ("lost", "spam"))
@@ -108,26 +108,26 @@ def _out_of_reach(counts: Mapping[str, Any]) -> str:
 
 
 def _parity(result: Mapping[str, Any]) -> str:
-    """Say how far the packaged model's answers move with batch size, padding and row order."""
+    """Describe how far the packaged model's answers move with batch size, padding and row order."""
     parity = result["parity"]
     return f"{parity['rows']:,} test messages, probabilities move by {parity['max_delta']:.1e} at most"
 
 
 def _leakage(result: Mapping[str, Any]) -> str:
-    """Say how many test messages have a twin on another side of the split."""
+    """Describe how many test messages have a twin in another part of the split."""
     leakage = result["leakage"]
     return f"{leakage['exact']} exact, {leakage['masked']} digit-masked twins across the split"
 
 
 def _seconds(result: Mapping[str, Any]) -> str:
-    """Say what each part cost."""
+    """Describe the duration of each part."""
     seconds = result["seconds"]
     parts = ", ".join(f"{name} {_duration(spent)}" for name, spent in seconds.items())
     return f"{_duration(sum(seconds.values()))} ({parts})"
 
 
 def _mlflow(result: Mapping[str, Any]) -> str:
-    """Say where the run is tracked."""
+    """Describe where the run is tracked."""
     run = result["mlflow"]
     return f"{run['run_id']} in experiment {run['experiment']}, {without_password(run['tracking_uri'])}"
 

@@ -1,4 +1,4 @@
-"""Say in words what a training took from labelled answers, and how the new version did beside the champion."""
+"""Describe what a training used of labelled answers, and how the new version compares with the champion."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def notes(told: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _one_sided(side: Mapping[str, Any]) -> str:
-    """Say of a look whose answers are of one class what evens them out."""
+    """Describe a surface pattern whose answers are of one class, and what balances it."""
     other = NOT_SPAM if side["label"] == SPAM else SPAM
     learnt = f"{_rows(side['answers'], 'answer')} {side['look']} labelled {side['label']}, and none labelled {other}"
     if not side["counterparts"]:

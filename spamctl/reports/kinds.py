@@ -1,4 +1,4 @@
-"""Say what a filter does to each kind of message: rows of the tables by kind, of unseen kinds and of the suites."""
+"""Make the table rows of scores by kind of message, of unseen kinds and of the suites."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Say what a labelling did, in the terminal and on its card, and never let a simulated label pass for accuracy."""
+"""Report a labelling in the terminal and on its card, and never present a simulated label as accuracy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COLUMNS = ("label source", "rows", "equal to the verdict", "share")
 
 
 def sentence(result: Mapping[str, Any]) -> str:
-    """Tell the outcome in one sentence."""
+    """Summarise the outcome in one sentence."""
     match result["action"]:
         case "export":
             return _exported(result)
@@ -146,7 +146,7 @@ def _cells(source: Mapping[str, Any]) -> list[str]:
 
 
 def _why_nothing(result: Mapping[str, Any]) -> str:
-    """Say why no row was labelled."""
+    """Explain why no row was labelled."""
     if not result["rows"]:
         return "no row was asked for, or the store holds none"
     if result["action"] == "file":
@@ -159,7 +159,7 @@ def _why_nothing(result: Mapping[str, Any]) -> str:
 
 
 def _exported(result: Mapping[str, Any]) -> str:
-    """Say what was written."""
+    """Describe what was written."""
     if result["exported"]:
         return f"{_rows(result['exported'])} written to {result['file']}"
     others = sum(source["rows"] for source in result["sources"])
@@ -169,7 +169,7 @@ def _exported(result: Mapping[str, Any]) -> str:
 
 
 def _reviewed(counts: Mapping[str, Any]) -> str:
-    """Say what a person decided."""
+    """Describe what a person decided."""
     if not counts.get("asked"):
         return "Nothing to review: there is no question left to ask"
     return (
@@ -179,7 +179,7 @@ def _reviewed(counts: Mapping[str, Any]) -> str:
 
 
 def _agreement(pair: Mapping[str, Any]) -> str:
-    """Say how two annotators agree."""
+    """Describe how two annotators agree."""
     kappa = "undefined" if pair["kappa"] is None else f"{pair['kappa']:.3f}"
     both = f"{pair['first']} and {pair['second']} agree on {pair['agreeing']:,} of {_rows(pair['rows'])}"
     return f"{both} (Cohen's kappa {kappa})"

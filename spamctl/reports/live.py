@@ -11,7 +11,7 @@ _MOST_POINTS = 600  # more than a chart is wide; beyond it every second training
 
 
 class LossCard:
-    """Show training and validation loss live: `card` is `current.card["loss"]`, from `@card(type="blank", id="loss")`.
+    """Live chart of training and validation loss on `current.card["loss"]`, of `@card(type="blank", id="loss")`.
 
     Metaflow renders in a process of its own, which takes most of a second: `seconds` parts two drawings.
     """

@@ -1,4 +1,4 @@
-"""Say in words what a monitoring found: the verdict, each check, each test, and how good the model still is."""
+"""Describe a monitoring in sentences: the verdict, each check, each test, and how good the model still is."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MEASURES = {
 
 
 def headline(result: Mapping[str, Any]) -> str:
-    """Tell the verdict in one sentence: what is wrong, or that nothing is."""
+    """Summarise the verdict in one sentence: what is wrong, or that nothing is."""
     verdict, rows = result["verdict"], result["window"]["rows"]
     if wrong := [each for each in result["checks"] if each["status"] == verdict != "ok"]:
         wrong.sort(key=lambda check: check["name"] != "quality")  # what labels say counts most
@@ -58,7 +58,7 @@ def loud(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def told_apart(classifier: Mapping[str, float]) -> str:
-    """Say whether a classifier tells the window from the reference; what it reaches below chance means nothing."""
+    """Describe whether a classifier separates window and reference; an AUC below chance means nothing."""
     chance = f"{number(classifier['threshold'])} that chance reaches here"
     if classifier["auc"] <= classifier["threshold"]:
         return f"A classifier cannot tell current from reference messages: its AUC is not above the {chance}."
@@ -112,7 +112,7 @@ def quality_rows(result: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def labels(result: Mapping[str, Any]) -> str:
-    """Say how many rows have a label one may trust, and from where."""
+    """Describe how many rows have a trustworthy label, and its source."""
     quality = result["quality"]
     if not quality:
         return "no row has a label that measures quality"
@@ -122,7 +122,7 @@ def labels(result: Mapping[str, Any]) -> str:
 
 
 def trust(result: Mapping[str, Any]) -> str:
-    """Say what the estimate without labels rests on, and whether it holds."""
+    """Describe what the label-free estimate rests on, and whether it holds."""
     estimate = result["estimate"]
     if not estimate:
         return "no estimate could be made"
@@ -251,7 +251,7 @@ def _brief(sentence: str) -> str:
 
 
 def _window(window: Mapping[str, Any]) -> str:
-    """Say which rows were looked at."""
+    """Describe which rows were examined."""
     asked = [f"{name} {window[name]}" for name in ("since", "until") if window.get(name)]
     seen = [str(window[name]) for name in ("oldest", "newest") if window.get(name)]
     parts = [
@@ -264,7 +264,7 @@ def _window(window: Mapping[str, Any]) -> str:
 
 
 def _out_of_reach(window: Mapping[str, Any], validation: Mapping[str, Any]) -> str:
-    """Say how many rows are unlike all that was trained on, and how many validation rows were."""
+    """Describe how many rows are unlike the training data, beside the validation rows."""
     share = percent(window["out_of_reach"] / window["reach_known"])
     told = f"{window['out_of_reach']:,} of {count(window['reach_known'], 'row')} ({share}) unlike all of training"
     if not validation:

@@ -160,7 +160,7 @@ def words(causes: Mapping[str, Any]) -> bytes:
 
 
 def _drift_title(scores: Sequence[tuple[int, float]], runs: int) -> str:
-    """Say the newest drift score, and in how many runs a test rang."""
+    """Give the latest drift score, and the number of runs in which a test raised an alarm."""
     above = sum(score >= 1 for _, score in scores)
     rang = f"a test rang in {above} of the last {runs} runs"
     if not scores or scores[-1][0] < runs - 1:
@@ -169,7 +169,7 @@ def _drift_title(scores: Sequence[tuple[int, float]], runs: int) -> str:
 
 
 def _quality_title(measured: Sequence[tuple[int, Any]], guessed: Sequence[tuple[int, float]]) -> str:
-    """Say the newest accuracy, measured and estimated."""
+    """Give the latest accuracy, measured and estimated."""
     said = [
         f"{number(measured[-1][1]['value'])} on trusted labels" if measured else "not measured: no trusted label",
         *([f"{number(guessed[-1][1])} expected without"] if guessed else ()),
@@ -183,7 +183,7 @@ def _known(runs: Sequence[Mapping[str, Any]], key: str) -> list[tuple[int, float
 
 
 def _span(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Say how many messages the runs looked at."""
+    """Describe how many messages the runs examined."""
     rows = [run["rows"] for run in runs]
     few, many = min(rows), max(rows)
     return f"{few:,} messages a run" if few == many else f"{few:,} to {many:,} messages a run"

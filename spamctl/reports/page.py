@@ -44,14 +44,14 @@ img { display: block; width: 100%; height: auto; }
 
 @dataclass(frozen=True, slots=True)
 class Markup:
-    """Hold HTML that is already safe; only this module's functions make it."""
+    """HTML that is already safe; only this module's functions make it."""
 
     html: str
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Hold a table's column: its head, and whether its cells are a "number", "faint", a hostile "text" or plain."""
+    """Column of a table: its head, and whether its cells are a "number", "faint", a hostile "text" or plain."""
 
     head: str
     kind: str = ""
@@ -91,7 +91,7 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> Markup
 
 
 def beside(address: str) -> bool:
-    """Tell whether an address is that of a file beside the page, below it or one folder up, in plain letters."""
+    """Return whether an address is that of a file beside the page, below it or one folder up, in plain letters."""
     return bool(_BESIDE.fullmatch(address)) and ".." not in address.removeprefix("../")
 
 

@@ -224,7 +224,7 @@ def _epochs_above(axes: Axes, steps_per_epoch: float) -> None:
 
 
 def _depth_reason(scores: Sequence[Mapping[str, float]], chosen: int, best: Mapping[str, float]) -> str:
-    """Say how the chosen block stands to the best one."""
+    """Describe how the chosen block compares with the best one."""
     if chosen == best["block"]:
         return "the best by cross-validation"
     loss = {score["block"]: score["log_loss"] for score in scores}[chosen]

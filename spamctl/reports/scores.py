@@ -16,7 +16,7 @@ _TO = "\N{EN DASH}"
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Hold one way to score a filter: its key, its name for a reader, and which end is good."""
+    """One metric of a filter: its key, its name for a reader, and which end is good."""
 
     key: str
     name: str
@@ -70,7 +70,7 @@ def winner(measure: Measure, ours: Score, theirs: Score) -> str:
 
 
 def comparison(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> str:
-    """Say in one sentence on which scores the baseline is better than the model."""
+    """Describe in one sentence on which scores the baseline is better than the model."""
     shared = [measure for measure in MEASURES if measure.key in scores and measure.key in baseline]
     lost = [m for m in shared if winner(m, scores[m.key], baseline[m.key]) == "baseline"]
     if not shared:
@@ -83,7 +83,7 @@ def comparison(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> st
 
 
 def baseline_wins(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> bool:
-    """Tell whether the baseline is more accurate than the model."""
+    """Return whether the baseline is more accurate than the model."""
     return "accuracy" in baseline and winner(MEASURES[0], scores["accuracy"], baseline["accuracy"]) == "baseline"
 
 
@@ -93,5 +93,5 @@ def _listed(names: list[str]) -> str:
 
 
 def _is_undefined(value: float | None) -> bool:
-    """Tell whether a score could not be computed."""
+    """Return whether a score could not be computed."""
     return value is None or math.isnan(value)

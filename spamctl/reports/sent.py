@@ -1,4 +1,4 @@
-"""Say in words what became of traffic: what was answered and what was not, how fast, and how right."""
+"""Describe the result of traffic in sentences: answers and failures, latency, and how right the verdicts were."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _KEPT = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Greeting:
-    """Hold what a server says of itself when it begins."""
+    """What a server prints at its start."""
 
     address: str
     model: str

@@ -1,4 +1,4 @@
-"""Tell what a demonstration did, act by act, in the terminal and on one page with every card."""
+"""Report a demonstration act by act, in the terminal and on one page with every card."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RATES = {"accuracy": "accuracy", "recall": "recall", "false_positive_rate": "fa
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Hold one act: its title, the command that does the same, what came of it in words, seconds, and its result."""
+    """One act: its title, the equivalent command, its result in words, seconds, and its result as values."""
 
     title: str
     command: str
@@ -31,7 +31,7 @@ class Act:
 
 
 def announce(number: int, title: str, command: str, console: Console) -> None:
-    """Say which act begins, and what one would type for it."""
+    """Print which act begins, and the equivalent command."""
     console.print()
     console.print(_text(f"━━ {number}. {title}", console, "bold"))
     console.print(_text(f"   $ {command}", console, "dim"), soft_wrap=True)
@@ -54,7 +54,7 @@ def show(acts: Sequence[Act], seconds: float, page: str, console: Console) -> No
 
 
 def sentence(acts: Sequence[Act]) -> str:
-    """Tell the story in one sentence of figures."""
+    """Summarise the demonstration in one sentence of figures."""
     told = {name: [_rate(act, key) for act in _watches(acts)] for key, name in _RATES.items()}
     before, after, again = (f"{value:.3f}" for value in told.pop("accuracy"))
     more = ", ".join(f"{name} {_path(values)}" for name, values in told.items())
@@ -62,7 +62,7 @@ def sentence(acts: Sequence[Act]) -> str:
 
 
 def is_good(acts: Sequence[Act]) -> bool:
-    """Tell whether learning from the labels made no rate worse than drift had left it."""
+    """Return whether retraining made no rate worse than under drift."""
     kept = []
     for key in _RATES:
         _, after, again = (_rate(act, key) for act in _watches(acts))

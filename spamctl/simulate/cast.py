@@ -28,7 +28,7 @@ def _faker(locale: str) -> Faker:
 
 
 class Cast:
-    """Hold the values of one message: each is made when it is first asked for, and stays the same to the end."""
+    """Values that fill the template of one message: each is drawn when first used, and stays the same to the end."""
 
     def __init__(self, dice: Dice, era: str) -> None:
         self.dice = dice

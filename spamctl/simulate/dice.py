@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Dice:
-    """Draw from a stream that a key alone decides.
+    """Random stream that a key alone decides.
 
     Of Python's generator only the seeding by a whole number and `random()` are promised to stay as they are, so every
     other draw is made of these two; `hash` would give another stream in each process.

@@ -64,7 +64,7 @@ OF_SPAMMERS: Final = frozenset({"homoglyph", "zero-width", "leet", "good-words"}
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """Hold a message that is ready to be sent, with the truth about it.
+    """A message ready to be sent, with the truth about it.
 
     `origin` says where the text is from: a row of the test part as it stands, or written or rewritten here.
     `drift_type` and `dose` say what the message was subject to (`none` and 0 outside the drifted share); a message of
@@ -81,7 +81,7 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Hold a message of the test part, and what drift puts in its place."""
+    """A message of the test part, and its replacement under drift."""
 
     before: Message
     after: Staged

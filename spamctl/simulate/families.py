@@ -26,7 +26,7 @@ _STRAY = re.compile(r"[ ]+([,.!?;:])(?=\s|$)|((?<!\.)[.!?]|\.{3})\.(?=\s|$)")
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Hold one kind of message: how often it comes among its like, in which hand it is written, and its phrases."""
+    """One kind of message: its frequency, its writing style, and its phrases."""
 
     name: str
     weight: int
@@ -62,7 +62,7 @@ def symbols(family: Family) -> set[str]:
 
 
 def is_known(name: str, family: Family) -> bool:
-    """Tell whether a name can be expanded in a family."""
+    """Return whether a family can expand a name."""
     shared = lexicon("shared")
     return name in family.phrases or name in shared["roles"] or name in shared["phrases"] or name in VALUES
 

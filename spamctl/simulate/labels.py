@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Imitation:
-    """Say how a verdict becomes a label: `quality` is the probability that they are equal."""
+    """Simulation of labels from verdicts: `quality` is the probability that they are equal."""
 
     quality: float
     seed: int
@@ -40,7 +40,7 @@ class Imitation:
 
 @dataclass(frozen=True, slots=True)
 class Revelation:
-    """Say how a kept truth becomes a label: `coverage` reveals it at all, `noise` turns it into the other one."""
+    """Simulation of labels from truth: `coverage` is the probability of a label, `noise` that of a wrong one."""
 
     noise: float
     coverage: float

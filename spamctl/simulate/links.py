@@ -39,12 +39,12 @@ def rotate(text: str, dice: Dice, strength: float) -> str:
 
 
 def has_link(text: str) -> bool:
-    """Tell whether a text names a host that can be rotated."""
+    """Return whether a text names a host that can be rotated."""
     return _HOST.search(text) is not None
 
 
 def is_live(token: str) -> bool:
-    """Tell whether a token must stay as it is to work: a link, an address, a number to call, a code to send."""
+    """Return whether a token must stay as it is to work: a link, an address, a number to call, a code to send."""
     return _LIVE.search(token) is not None
 
 

@@ -67,6 +67,6 @@ def _telegram(text: str, little: frozenset[str], dice: Dice, strength: float) ->
 
 
 def _is_little(token: str, little: frozenset[str]) -> bool:
-    """Tell whether a token is one little word, with nothing but punctuation around it."""
+    """Return whether a token is one little word, with nothing but punctuation around it."""
     words = _LETTERS.findall(token)
     return not is_live(token) and len(words) == 1 and words[0].lower() in little

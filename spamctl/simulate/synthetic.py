@@ -15,7 +15,7 @@ ERAS: tuple[Literal["2003", "modern"], ...] = ("2003", "modern")
 
 @dataclass(frozen=True, slots=True)
 class Synthetic:
-    """Hold a message that was made up, and the family it is of."""
+    """A generated message, and the family it is of."""
 
     text: str
     label: Label

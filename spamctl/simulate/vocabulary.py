@@ -18,7 +18,7 @@ _FIRST_WORD = re.compile(r"[^\W\d_][\w']*")
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Hold what a lexicon knows: new forms by old form, a pattern that finds those, and what goes before or after."""
+    """A lexicon: new forms by old form, a pattern that finds those, and what goes before or after."""
 
     new_forms: dict[str, tuple[str, ...]]
     pattern: re.Pattern[str]
@@ -97,7 +97,7 @@ def _article(match: re.Match[str], new: str) -> str:
 
 
 def _behind(opener: str, text: str) -> str:
-    """Let a sentence go on in small letters behind a comma, where its first word had its capital for opening it."""
+    """Lower-case the first word of a sentence that follows a comma, if it was capitalised as its opening."""
     first = _FIRST_WORD.match(text)
     little = first is not None and first[0].lower() in lexicon("length")["little words"]
     if (
