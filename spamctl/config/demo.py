@@ -15,15 +15,17 @@ class DemoOptions(Options):
     """Options of the demonstration."""
 
     verb: ClassVar[str] = "demo"
-    summary: ClassVar[str] = "See it all in one folder: train, serve, drift, label, watch, retrain, and watch again."
+    summary: ClassVar[str] = (
+        "Run a demonstration in one folder: train, serve, drift, label, monitor, retrain, and monitor again."
+    )
     example: ClassVar[str] = "spamctl demo --folder demo"
 
     folder: str = option(
-        "spamctl-demo", "Folder to work in: made anew, or one that an earlier demo left.", group="Story"
+        "spamctl-demo", "Folder to work in: a new one, or that of an earlier demo, which is cleared.", group="Demo"
     )
     messages: Annotated[int, Ge(100), Le(10_000)] = option(
-        600, "Messages to send each time: clean ones, drifted ones, and drifted ones again.", group="Story"
+        600, "Number of messages per round: clean, drifted, and drifted again.", group="Demo"
     )
-    base_model: str = option("gpt2", "Model to fine-tune, as in spamctl train.", group="Story")
-    dataset: str = option("sms-spam,everyday", "Labelled messages, as in spamctl train.", group="Story")
-    open: bool = option(True, "Open the page in the end, if there is a screen.", group="Story")
+    base_model: str = option("gpt2", "Base model, as in spamctl train.", group="Demo")
+    dataset: str = option("sms-spam,everyday", "Training data, as in spamctl train.", group="Demo")
+    open: bool = option(True, "Open the final page in a browser, if there is a screen.", group="Demo")

@@ -18,11 +18,11 @@ class RollbackOptions(Options):
     """Options of a rollback."""
 
     verb: ClassVar[str] = "rollback"
-    summary: ClassVar[str] = "Make the champion before the present one lead again; a running server follows."
+    summary: ClassVar[str] = "Restore an earlier version as the champion; a running server follows."
     example: ClassVar[str] = "spamctl rollback --to 3"
 
-    model_name: str = option("spam", "Name in the model registry.", group="Version")
-    to: str = option("previous", "Version that should lead: its number, or previous.", group="Version")
+    model_name: str = option("spam", "Name of the model in the registry.", group="Version")
+    to: str = option("previous", "Version to make the champion: its number, or previous.", group="Version")
 
     def faults(self) -> Iterator[Fault]:
         """Yield a version that is none."""
@@ -37,16 +37,18 @@ class ForgetOptions(Options):
     """Options of the removal of rows."""
 
     verb: ClassVar[str] = "forget"
-    summary: ClassVar[str] = "Remove answered messages for good: from the store, every file, and later trainings."
+    summary: ClassVar[str] = "Delete answered messages permanently: from the store, every file, and later trainings."
     example: ClassVar[str] = "spamctl forget 0f3c1d52-8f0e-5b53-9a3e-6d1f0a2b7c44"
 
     datastore_uri: str = option(
-        "spam.db", "Store that holds the rows: a SQLite file, or the URL of a database.", group="Rows", secret=True
+        "spam.db", "Store of the rows: a SQLite file, or the URL of a database.", group="Rows", secret=True
     )
     older_than: str = option(
-        "never", "Remove all rows this old instead, such as 90d; trainings may still learn copies.", group="Rows"
+        "never", "Delete all rows older than this instead, such as 90d; copies may still be trained on.", group="Rows"
     )
-    matching: str = option("none", "Remove what a file lists instead: a uuid or a whole message a line.", group="Rows")
+    matching: str = option(
+        "none", "Delete what a file lists instead: one uuid or one whole message per line.", group="Rows"
+    )
 
     def faults(self) -> Iterator[Fault]:
         """Yield an age that is none, and two wishes at once."""
@@ -63,10 +65,10 @@ class TraceOptions(Options):
     """Options of a trace."""
 
     verb: ClassVar[str] = "trace"
-    summary: ClassVar[str] = "Follow an answer back: to its version, that version's training, its data and its code."
+    summary: ClassVar[str] = "Trace an answer to its model version, and to that version's training run, data and code."
     example: ClassVar[str] = "spamctl trace 0f3c1d52-8f0e-5b53-9a3e-6d1f0a2b7c44 --text"
 
     datastore_uri: str = option(
-        "spam.db", "Store that holds the row: a SQLite file, or the URL of a database.", group="Row", secret=True
+        "spam.db", "Store of the row: a SQLite file, or the URL of a database.", group="Row", secret=True
     )
     text: bool = option(False, "Show the message too.", group="Row")

@@ -30,95 +30,99 @@ class LabelOptions(Options):
     """Options of a labelling."""
 
     verb: ClassVar[str] = "label"
-    summary: ClassVar[str] = "Label what the server answered: from its verdicts, a kept truth, a file, or by a person."
+    summary: ClassVar[str] = (
+        "Label the stored answers: from their verdicts, the saved truth, a file, or by human review."
+    )
     example: ClassVar[str] = "spamctl label --source file --labels verdicts.csv --since 7d"
 
     target_uri: str = option(
         "spam.db", "Store to label: a SQLite file, or the URL of a database.", group="Rows", secret=True
     )
-    since: str = option("always", "Label only rows this young: 45m, 12h, 7d, 2w; always takes all.", group="Rows")
-    where_version: str = option(
-        "any", "Label only rows that this version of the model answered.", group="Rows", advanced=True
+    since: str = option(
+        "always", "Maximum age of the rows to label, such as 45m, 12h, 7d or 2w; always means no limit.", group="Rows"
     )
-    limit: Annotated[int, Ge(0)] = option(0, "Rows to label at most, the oldest first; 0 takes all.", group="Rows")
+    where_version: str = option("any", "Label only rows answered by this model version.", group="Rows", advanced=True)
+    limit: Annotated[int, Ge(0)] = option(
+        0, "Maximum number of rows to label, oldest first; 0 means no limit.", group="Rows"
+    )
 
     source: Literal["predictions", "truth", "file", "review"] = option(
         "predictions",
-        "Where labels come from: made from the verdicts, the truth that traffic kept, a file, or a person.",
+        "Label source: simulated from the verdicts, the truth saved by traffic, a file, or human review.",
         group="Source",
     )
     overwrite: bool = option(
-        False, "Let truth or a file replace labels that differ, and --export a file that exists.", group="Source"
+        False, "Let truth or a file replace existing labels, and --export an existing file.", group="Source"
     )
     seed: Annotated[int, Ge(0), Le(2**31 - 1)] = option(
         0,
-        "Seed of the draws; a row's draw also depends on its uuid, never on the order of rows.",
+        "Random seed; results also depend on each row's uuid, never on the order of rows.",
         group="Source",
         advanced=True,
     )
 
     ground_truth_quality: Annotated[float, Ge(0), Le(1)] = option(
-        0.9, "Probability that a label made from a verdict equals it.", group="From predictions"
+        0.9, "Probability that a simulated label equals the verdict.", group="Simulated labels"
     )
 
     noise: Annotated[float, Ge(0), Le(1)] = option(
-        0.0, "Probability that a revealed label is the wrong one.", group="From truth", advanced=True
+        0.0, "Label noise: probability that a label is flipped.", group="Labels from truth", advanced=True
     )
     coverage: Annotated[float, Ge(0), Le(1)] = option(
-        1.0, "Probability that a row's truth is revealed at all.", group="From truth", advanced=True
+        1.0, "Probability that a row is labelled at all.", group="Labels from truth", advanced=True
     )
     delay: str = option(
-        "0s", "Age that a row must have before its truth is revealed.", group="From truth", advanced=True
+        "0s", "Label delay: minimum age of a row before it is labelled.", group="Labels from truth", advanced=True
     )
 
     labels: str = option(
-        "none", "File with a column uuid, or with texts: csv, tsv, json, jsonl or parquet.", group="From a file"
+        "none", "File of labels by uuid or by text: csv, tsv, json, jsonl or parquet.", group="Labels from a file"
     )
     text_column: str = option(
-        "text", "Column of your file that holds the message; message.text is text inside message.", group="From a file"
+        "text",
+        "Column of your file with the message text; message.text reads the field text inside message.",
+        group="Labels from a file",
     )
-    label_column: str = option("label", "Column of your file that holds the label.", group="From a file")
+    label_column: str = option("label", "Column of your file with the label.", group="Labels from a file")
     spam_label: str = option(
         "spam",
-        "Label that means spam, or several by commas; not spam, ham, legit, 0, no and false mean the rest.",
-        group="From a file",
+        "Labels that mean spam, separated by commas; not spam, ham, legit, 0, no and false mean not spam.",
+        group="Labels from a file",
     )
     header: bool = option(
         True,
-        "The first line of your csv or tsv file names its columns; else they are called 1, 2, 3.",
-        group="From a file",
+        "Read column names from the first line of your csv or tsv file; without it they are 1, 2, 3.",
+        group="Labels from a file",
         advanced=True,
     )
     encoding: str = option(
         "auto",
-        "How your file spells characters, such as cp1252; auto finds out and says so.",
-        group="From a file",
+        "Character encoding of your file, such as cp1252; auto detects and reports it.",
+        group="Labels from a file",
         advanced=True,
     )
     bad_rows: Literal["refuse", "skip"] = option(
         "refuse",
-        "Stop at rows of your file that cannot be used, or leave them out and count them.",
-        group="From a file",
+        "Invalid rows of your file: refuse stops with an error, skip drops and counts them.",
+        group="Labels from a file",
         advanced=True,
     )
 
-    annotator: str = option("me", "Who decides, for the record; me takes your user name.", group="By a person")
-    suspects: bool = option(
-        False, "Ask first about labels that the model's probabilities contradict.", group="By a person"
-    )
+    annotator: str = option("me", "Name of the annotator, for the record; me means your user name.", group="Review")
+    suspects: bool = option(False, "Review first the labels that the model's probabilities contradict.", group="Review")
     second_opinion: bool = option(
         False,
-        "Ask about rows that somebody else has reviewed, without showing what was said.",
-        group="By a person",
+        "Review rows that another annotator has reviewed, without showing the earlier label.",
+        group="Review",
         advanced=True,
     )
 
     export: str = option(
-        "none", "Label nothing; write the labelled rows to this csv, tsv, jsonl or parquet file.", group="Export"
+        "none", "Export the labelled rows to this csv, tsv, jsonl or parquet file instead of labelling.", group="Export"
     )
     export_simulated: bool = option(
         False,
-        "Write labels that were made from verdicts too; a model would learn its own opinion.",
+        "Export simulated labels too; a model trained on them would learn its own verdicts.",
         group="Export",
         advanced=True,
     )

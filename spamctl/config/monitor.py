@@ -21,48 +21,54 @@ class MonitorOptions(Options):
     """Options of a monitoring."""
 
     verb: ClassVar[str] = "monitor"
-    summary: ClassVar[str] = "Say whether the model is still good today, and if not, why; exit 3 if it is not."
+    summary: ClassVar[str] = "Test for drift and for loss of quality, and explain the causes; exit code 3 on failure."
     example: ClassVar[str] = "spamctl monitor --since 7d --samples 0 --fail-on warning"
 
     datastore_uri: str = option(
         "spam.db",
-        "Store that the server captures to: a SQLite file, or the URL of a PostgreSQL database.",
+        "Store of the server: a SQLite file, or the URL of a PostgreSQL database.",
         group="Rows",
         secret=True,
     )
     samples: Annotated[int, Ge(0), Le(100_000_000)] = option(
-        2000, "Newest rows to judge; 0 takes all, and draws fairly where a test needs no more.", group="Rows"
+        2000,
+        "Number of newest rows to monitor; 0 means all, randomly sampled where a test needs no more.",
+        group="Rows",
     )
-    since: str = option("always", "Judge only rows this young: 45m, 12h, 7d, 2w; always takes all.", group="Rows")
+    since: str = option(
+        "always", "Maximum age of the rows to monitor, such as 45m, 12h, 7d or 2w; always means no limit.", group="Rows"
+    )
 
-    model_name: str = option("spam", "Name in the model registry.", group="Model")
+    model_name: str = option("spam", "Name of the model in the registry.", group="Model")
     model_version: str = option(
         "champion",
-        "Version to judge, by its own rows: champion, challenger, latest or a number.",
+        "Version to monitor, on the rows it answered: champion, challenger, latest or a number.",
         group="Model",
     )
 
     false_alarm_rate: Annotated[float, Gt(0), Le(0.5)] = option(
-        0.05, "Probability that anything rings where nothing has changed, all tests together.", group="Verdict"
+        0.05, "Family-wise false-alarm rate of all tests together.", group="Verdict"
     )
-    fail_on: Literal["failed", "warning"] = option("failed", "Verdict from which the exit code is 3.", group="Verdict")
+    fail_on: Literal["failed", "warning"] = option(
+        "failed", "Least severe verdict for which the exit code is 3.", group="Verdict"
+    )
     seed: Annotated[int, Ge(0), Le(2**31 - 1)] = option(
-        0, "Seed of every random choice; the same rows and seed give the same verdict.", group="Verdict", advanced=True
+        0, "Random seed; the same rows and seed give the same verdict.", group="Verdict", advanced=True
     )
 
-    report_dir: str = option("reports", "Folder for the pages and their figures; made if need be.", group="Reports")
+    report_dir: str = option(
+        "reports", "Folder for the reports and their figures, created if missing.", group="Reports"
+    )
     experiment: str = option(
-        "spam-monitoring", "MLflow experiment that the figures and pages are added to.", group="Reports", advanced=True
+        "spam-monitoring", "MLflow experiment for the figures and reports.", group="Reports", advanced=True
     )
     webhook: str = option(
-        "none", "Address that the verdict is posted to as JSON, without any text of a message.", group="Reports",
+        "none", "URL to post the verdict to as JSON, without any message text.", group="Reports",
         secret=True,
     )  # fmt: skip
 
-    watch: str = option(
-        "none", "Time from one run to the next, such as 15m, until Ctrl-C; none runs once.", group="Work"
-    )
-    threads: Annotated[int, Ge(0)] = option(0, "CPU threads to use; 0 takes every core.", group="Work", advanced=True)
+    watch: str = option("none", "Interval between runs, such as 15m, until Ctrl-C; none runs once.", group="Run")
+    threads: Annotated[int, Ge(0)] = option(0, "CPU threads; 0 uses every core.", group="Run", advanced=True)
 
     def faults(self) -> Iterator[Fault]:
         """Yield what a type and a range cannot say."""

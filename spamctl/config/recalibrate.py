@@ -15,30 +15,34 @@ from spamctl.config.train import TrainOptions, feedback_faults, thread_faults
 
 @dataclass(frozen=True, kw_only=True)
 class RecalibrateOptions(Options):
-    """Hold what a recalibration can be asked for."""
+    """Options of a recalibration."""
 
     verb: ClassVar[str] = "recalibrate"
-    summary: ClassVar[str] = "Fit a version's calibration and threshold anew to labelled answers, without training."
+    summary: ClassVar[str] = "Refit a version's calibration and threshold to labelled answers, without training."
     example: ClassVar[str] = "spamctl recalibrate --feedback spam.db --max-false-positive-rate 0.01"
 
     feedback: str = option(
         "spam.db",
-        "Store whose labelled answers decide: a SQLite file, or the URL of a database.",
+        "Store with the labelled answers: a SQLite file, or the URL of a database.",
         group="Feedback",
         secret=True,
     )
     feedback_sources: str = same(TrainOptions, "feedback_sources")
     feedback_max_age: str = option(
-        "always", "Take only answers this young: 12h, 7d, 90d; always takes all.", group="Feedback"
+        "always",
+        "Maximum age of the answers, such as 12h, 7d or 90d; always means no limit.",
+        group="Feedback",
+        advanced=True,
     )
     recent_share: Annotated[float, Ge(0), Lt(1)] = option(
         0.3,
-        "Share of the labelled answers, the newest, that nothing is fitted to: the version is measured on them.",
+        "Share of the labelled answers, the newest ones, held out to measure the result.",
         group="Feedback",
+        advanced=True,
     )
     forgotten: str = same(TrainOptions, "forgotten")
 
-    model_name: str = option("spam", "Name in the model registry.", group="Version")
+    model_name: str = option("spam", "Name of the model in the registry.", group="Version")
     model_version: str = option(
         "champion", "Version to recalibrate: champion, challenger, latest, or its number.", group="Version"
     )
@@ -52,8 +56,8 @@ class RecalibrateOptions(Options):
     must_catch: str = same(TrainOptions, "must_catch")
     experiment: str = same(TrainOptions, "experiment")
 
-    seed: Annotated[int, Ge(0), Le(2**31 - 1)] = option(0, "Seed of every random choice.", group="Work")
-    threads: Annotated[int, Ge(0)] = option(0, "CPU threads to use; 0 takes every core.", group="Work")
+    seed: Annotated[int, Ge(0), Le(2**31 - 1)] = option(0, "Random seed.", group="Run", advanced=True)
+    threads: Annotated[int, Ge(0)] = option(0, "CPU threads; 0 uses every core.", group="Run", advanced=True)
 
     def faults(self) -> Iterator[Fault]:
         """Yield what a type and a range cannot say."""

@@ -19,84 +19,88 @@ class ServeOptions(Options):
     """Options of a server."""
 
     verb: ClassVar[str] = "serve"
-    summary: ClassVar[str] = "Answer messages over HTTP with the champion, and keep every answer."
+    summary: ClassVar[str] = "Classify messages over HTTP with the champion, and store every answer."
     example: ClassVar[str] = "spamctl serve --port 8080 --datastore-uri spam.db"
 
-    model_name: str = option("spam", "Name in the model registry.", group="Model")
+    model_name: str = option("spam", "Name of the model in the registry.", group="Model")
     model_version: str = option(
         "champion",
-        "Version to serve: champion, challenger, latest or a number; the server follows the first three as they move.",
+        "Version to serve: champion, challenger, latest or a number; aliases are followed as they move.",
         group="Model",
     )
     shadow: str = option(
-        "none", "Version to score beside it without serving it: challenger, latest, a number, or none.", group="Model"
+        "none",
+        "Version to run in shadow mode, scored but not served: challenger, latest, a number, or none.",
+        group="Model",
     )
     follow_seconds: Annotated[float, Ge(0), Le(86_400)] = option(
         5.0,
-        "Seconds between two looks at the registry; 0 stays with the version that was found first.",
+        "Interval in seconds for polling the registry; 0 keeps the version found at the start.",
         group="Model",
         advanced=True,
     )
 
     out_of_reach: Literal["deliver", "judge"] = option(
         "deliver",
-        "Call a message that is unlike all that was trained on not spam, or what its probability says.",
+        "Verdict on messages unlike the training data: deliver calls them not spam, judge goes by their probability.",
         group="Model",
     )
 
-    host: str = option("127.0.0.1", "Address to listen on.", group="Door")
-    port: Annotated[int, Ge(1), Le(65535)] = option(8080, "Port to listen on.", group="Door")
+    host: str = option("127.0.0.1", "Address to listen on.", group="Network")
+    port: Annotated[int, Ge(1), Le(65535)] = option(8080, "Port to listen on.", group="Network")
     token_file: str = option(
         "none",
-        "File that holds the token that callers must send; the variable SPAMCTL_SERVE_TOKEN may hold it instead.",
-        group="Door",
+        "File with the token that clients must send; or set the variable SPAMCTL_SERVE_TOKEN instead.",
+        group="Network",
     )
     allowed_hosts: str = option(
-        "none", "More host names to answer to, with commas between them; * answers to all.", group="Door", advanced=True
+        "none", "Further host names to accept, separated by commas; * accepts all.", group="Network", advanced=True
     )
-    insecure: bool = option(False, "Listen on an address that others can reach, without a token.", group="Door")
+    insecure: bool = option(False, "Allow listening on a non-local address without a token.", group="Network")
 
     capture: Literal["required", "best-effort", "off"] = option(
-        "required", "Refuse answers that cannot be stored, give them all the same, or store none.", group="Capture"
+        "required",
+        "Storing of answers: required refuses to answer if storing fails, best-effort answers anyway, off stores none.",
+        group="Capture",
     )
     datastore_uri: str = option(
         "spam.db",
-        "Where answers are kept: a SQLite file, or the URL of a PostgreSQL database.",
+        "Store for the answers: a SQLite file, or the URL of a PostgreSQL database.",
         group="Capture",
         secret=True,
     )
     capture_seconds: Annotated[float, Gt(0), Le(600)] = option(
-        5.0, "Seconds that an answer may wait to be stored.", group="Capture", advanced=True
+        5.0, "Maximum time in seconds to wait for an answer to be stored.", group="Capture", advanced=True
     )
 
-    workers: Annotated[int, Ge(1), Le(256)] = option(1, "Processes that answer.", group="Work")
+    workers: Annotated[int, Ge(1), Le(256)] = option(1, "Worker processes.", group="Resources")
     threads: Annotated[int, Ge(0)] = option(
-        0, "CPU threads of one process's engine; 0 shares every core.", group="Work", advanced=True
+        0, "CPU threads per worker; 0 divides all cores among the workers.", group="Resources", advanced=True
     )
     cached_rows: Annotated[int, Ge(0), Le(10_000_000)] = option(
         10_000,
-        "Verdicts to remember by their tokens, for campaigns that repeat themselves; 0 remembers none.",
-        group="Work",
+        "Size of the cache of verdicts, which speeds up repeated messages; 0 disables it.",
+        group="Resources",
         advanced=True,
     )
 
     max_body_mib: Annotated[float, Gt(0), Le(1024)] = option(
-        8.0, "Largest request, in mebibytes.", group="Limits", advanced=True
+        8.0, "Maximum request size, in mebibytes.", group="Limits", advanced=True
     )
     max_rows: Annotated[int, Ge(1), Le(1_000_000)] = option(
-        1000, "Most messages in one request.", group="Limits", advanced=True
+        1000, "Maximum number of messages per request.", group="Limits", advanced=True
     )
     max_in_flight: Annotated[int, Ge(1), Le(100_000)] = option(
         64,
-        "Requests that a process answers at once; one more is told to come again (429).",
+        "Maximum number of concurrent requests per worker; more are rejected with status 429.",
         group="Limits",
         advanced=True,
     )
     timeout_seconds: Annotated[float, Gt(0), Le(3600)] = option(
-        60.0, "Seconds until a request that has no answer yet is given up (504).", group="Limits", advanced=True
+        60.0, "Request timeout in seconds (status 504).", group="Limits", advanced=True
     )
     drain_seconds: Annotated[float, Ge(0), Le(3600)] = option(
-        30.0, "Seconds that requests have to end when the server is stopped.", group="Limits", advanced=True
+        30.0, "Grace period in seconds for open requests at shutdown.", group="Limits", advanced=True
     )
 
     def faults(self) -> Iterator[Fault]:

@@ -19,79 +19,79 @@ class TrafficOptions(Options):
     """Options of simulated traffic."""
 
     verb: ClassVar[str] = "traffic"
-    summary: ClassVar[str] = "Send messages whose labels are known to the server, and count what it makes of them."
+    summary: ClassVar[str] = "Send simulated traffic with known labels to a server, and score its verdicts."
     example: ClassVar[str] = "spamctl traffic --samples 1000 --drift-type vocabulary --strength 0.8"
 
     target: Literal["local"] = option(
         "local",
-        "Where the model is hosted; local means a server that answers at --target-uri.",
+        "Where the model is hosted; local is a server at --target-uri.",
         group="Target",
         advanced=True,
     )
     target_uri: str = option(
         "http://127.0.0.1:8080/invocations",
-        "Address that takes the messages, as spamctl serve names it.",
+        "URL of the server's invocations endpoint, as printed by spamctl serve.",
         group="Target",
     )
     token_file: str = option(
-        "none", "File that holds the server's token; else the variable SPAMCTL_SERVE_TOKEN counts.", group="Target"
+        "none", "File with the server's token; or set the variable SPAMCTL_SERVE_TOKEN instead.", group="Target"
     )
 
-    samples: Annotated[int, Ge(1), Le(1_000_000)] = option(200, "Messages to send.", group="Messages")
+    samples: Annotated[int, Ge(1), Le(1_000_000)] = option(200, "Number of messages to send.", group="Messages")
     seed: Annotated[int, Ge(0), Le(2**31 - 1)] = option(
-        0, "Seed of every random choice; the same seed sends the same messages.", group="Messages"
+        0, "Random seed; the same seed sends the same messages.", group="Messages"
     )
     dataset: str = option(
         "sms-spam,everyday",
-        "Where real messages come from, as in training: only its test part is sent, never what a model learnt from.",
+        "Source of the messages, as in training; only the test part is sent, never training data.",
         group="Messages",
     )
     text_column: str = option(
         "text",
-        "Column of your file that holds the message; message.text is text inside message.",
+        "Column of your file with the message text; message.text reads the field text inside message.",
         group="Messages",
         advanced=True,
     )
-    label_column: str = option("label", "Column of your file that holds the label.", group="Messages", advanced=True)
+    label_column: str = option("label", "Column of your file with the label.", group="Messages", advanced=True)
     spam_label: str = option(
         "spam",
-        "Label that means spam, or several by commas; any other means not spam.",
+        "Labels that mean spam, separated by commas; any other label means not spam.",
         group="Messages",
         advanced=True,
     )
     header: bool = option(
         True,
-        "The first line of your csv or tsv file names its columns; else they are called 1, 2, 3.",
+        "Read column names from the first line of your csv or tsv file; without it they are 1, 2, 3.",
         group="Messages",
         advanced=True,
     )
     encoding: str = option(
         "auto",
-        "How your file spells characters, such as cp1252; auto finds out and says so.",
+        "Character encoding of your file, such as cp1252; auto detects and reports it.",
         group="Messages",
         advanced=True,
     )
     bad_rows: Literal["refuse", "skip"] = option(
         "refuse",
-        "Stop at rows of your file that cannot be used, or leave them out and count them.",
+        "Invalid rows of your file: refuse stops with an error, skip drops and counts them.",
         group="Messages",
         advanced=True,
     )
     hold_out_kinds: Annotated[int, Ge(0), Le(4)] = option(
         0,
-        "As in the training: its test part depends on it, and --drift-type new-kinds sends what was held out.",
+        "As in training, since the test part depends on it; --drift-type new-kinds sends the held-out kinds.",
         group="Messages",
         advanced=True,
     )
     balance: Literal["none", "undersample"] = option(
         "none",
-        "How the dataset was balanced in training, since its test part depends on that.",
+        "As in training, since the test part depends on it.",
         group="Messages",
         advanced=True,
     )
     replay: str = option(
         "none",
-        "File of your own messages to send instead, as they are and in their order; without labels add --no-truth.",
+        "File of your own messages to send instead, unchanged and in order; without labels add --no-truth.",
         group="Messages",
     )
 
@@ -108,35 +108,35 @@ class TrafficOptions(Options):
         "new-kinds",
         "prior",
         "mixed",
-    ] = option("none", "How a share of the messages differs from what the model learnt from.", group="Drift")
+    ] = option("none", "Kind of drift to apply to a share of the messages.", group="Drift")
     drift_proportion: Annotated[float, Ge(0), Le(1)] = option(
-        0.5, "Share of the messages that is subject to the drift; the rest is sent as it is.", group="Drift"
+        0.5, "Share of the messages that drift; the rest is sent unchanged.", group="Drift"
     )
     strength: Annotated[float, Ge(0), Le(1)] = option(
-        0.5, "Dose of the drift: 0 changes nothing, 1 all that it can.", group="Drift"
+        0.5, "Strength of the drift, from 0 (no change) to 1 (maximum).", group="Drift"
     )
     preview: Annotated[int, Ge(0), Le(1000)] = option(
-        0, "Show so many messages before and after the drift, and send nothing.", group="Drift"
+        0, "Number of messages to show before and after the drift, without sending any.", group="Drift"
     )
 
-    batch_size: Annotated[int, Ge(1), Le(1000)] = option(10, "Messages in one request.", group="Sending", advanced=True)
+    batch_size: Annotated[int, Ge(1), Le(1000)] = option(10, "Messages per request.", group="Requests", advanced=True)
     concurrency: Annotated[int, Ge(1), Le(256)] = option(
-        4, "Requests under way at once.", group="Sending", advanced=True
+        4, "Number of concurrent requests.", group="Requests", advanced=True
     )
     rate: Annotated[float, Ge(0), Le(1_000_000)] = option(
-        0.0, "Messages a second, at most; 0 sends as fast as the server answers.", group="Sending"
+        0.0, "Maximum messages per second; 0 means no limit.", group="Requests"
     )
     timeout: Annotated[float, Gt(0), Le(3600)] = option(
-        60.0, "Seconds that a request may take, with all its retries.", group="Sending", advanced=True
+        60.0, "Request timeout in seconds, including retries.", group="Requests", advanced=True
     )
     retries: Annotated[int, Ge(0), Le(100)] = option(
-        5, "How often a request that got no answer, or was told to wait, is sent again.", group="Sending", advanced=True
+        5, "Maximum number of retries of a request that failed or was rate-limited.", group="Requests", advanced=True
     )
 
-    truth: bool = option(True, "Keep the true labels in the store, in a table of their own.", group="Truth")
+    truth: bool = option(True, "Save the true labels in the store, in a separate table.", group="Truth")
     datastore_uri: str = option(
         "spam.db",
-        "Store that the server captures to: a SQLite file, or the URL of a PostgreSQL database.",
+        "Store of the server: a SQLite file, or the URL of a PostgreSQL database.",
         group="Truth",
         secret=True,
     )

@@ -25,76 +25,84 @@ class TrainOptions(Options):
     """Options of a training."""
 
     verb: ClassVar[str] = "train"
-    summary: ClassVar[str] = "Fine-tune a language model on labelled messages, prove how good it is, and register it."
+    summary: ClassVar[str] = "Fine-tune a language model on labelled messages, evaluate it, and register it."
     example: ClassVar[str] = "spamctl train --dataset mine.csv --spam-label junk --accuracy-threshold 0.95"
 
     dataset: str = option(
         "sms-spam,everyday",
-        "Messages to learn from, by commas: sms-spam, everyday, and paths of csv, tsv, json, jsonl or parquet files.",
+        "Training data, separated by commas: sms-spam, everyday, and paths of csv, tsv, json, jsonl or parquet files.",
         group="Data",
     )
     text_column: str = option(
-        "text", "Column of your file that holds the message; message.text is text inside message.", group="Data"
+        "text",
+        "Column of your file with the message text; message.text reads the field text inside message.",
+        group="Data",
     )
-    label_column: str = option("label", "Column of your file that holds the label.", group="Data")
+    label_column: str = option("label", "Column of your file with the label.", group="Data")
     spam_label: str = option(
-        "spam", "Label that means spam, or several by commas; any other means not spam.", group="Data"
+        "spam", "Labels that mean spam, separated by commas; any other label means not spam.", group="Data"
     )
     header: bool = option(
         True,
-        "The first line of your csv or tsv file names its columns; else they are called 1, 2, 3.",
+        "Read column names from the first line of your csv or tsv file; without it they are 1, 2, 3.",
         group="Data",
         advanced=True,
     )
     encoding: str = option(
         "auto",
-        "How your file spells characters, such as cp1252; auto finds out and says so.",
+        "Character encoding of your file, such as cp1252; auto detects and reports it.",
         group="Data",
         advanced=True,
     )
     bad_rows: Literal["refuse", "skip"] = option(
-        "refuse", "Stop at rows of your file that cannot be used, or leave them out and count them.", group="Data"
+        "refuse", "Invalid rows of your file: refuse stops with an error, skip drops and counts them.", group="Data"
     )
     hold_out_kinds: Annotated[int, Ge(0), Le(4)] = option(
         0,
-        "Folds, of five, of the kinds of everyday that are left out whole, to measure a filter on kinds it never saw.",
+        "Folds, of five, of everyday's kinds of message to hold out, to measure generalization to unseen kinds.",
         group="Data",
         advanced=True,
     )
     balance: Literal["none", "undersample"] = option(
-        "none", "Keep the natural share of spam, or drop ham until both halves are equal.", group="Data", advanced=True
+        "none",
+        "Class balance: none keeps the natural share of spam, undersample drops ham until both classes are equal.",
+        group="Data",
+        advanced=True,
     )
 
     feedback: str = option(
         "none",
-        "Store whose labelled answers are learnt from too: a SQLite file such as spam.db, or the URL of a database.",
+        "Store with labelled answers to train on as well: a SQLite file such as spam.db, or the URL of a database.",
         group="Feedback",
         secret=True,
     )
     feedback_sources: str = option(
         "oracle,file,review,user",
-        "Whose labels count, by commas; simulated ones, made from verdicts, only if named here.",
+        "Label sources to train on, separated by commas; simulated labels, made from verdicts, only if listed.",
         group="Feedback",
         advanced=True,
     )
     feedback_max_age: str = option(
-        "always", "Learn only from answers this young: 12h, 7d, 90d; always takes all.", group="Feedback", advanced=True
+        "always",
+        "Maximum age of the answers to train on, such as 12h, 7d or 90d; always means no limit.",
+        group="Feedback",
+        advanced=True,
     )
     feedback_weight: Annotated[float, Gt(0), Le(100)] = option(
         5.0,
-        "How many messages of the dataset one labelled answer counts for in training: drift has made them rare.",
+        "Sample weight of a labelled answer relative to a message of the dataset.",
         group="Feedback",
         advanced=True,
     )
     recent_share: Annotated[float, Ge(0), Lt(1)] = option(
         0.3,
-        "Share of the labelled answers, the newest, that is held out to compare the new version with the champion.",
+        "Share of the labelled answers, the newest ones, held out to compare the new version with the champion.",
         group="Feedback",
         advanced=True,
     )
     forgotten: str = option(
         "spam.db",
-        "Store whose forgotten messages are left out, if it is there, beside that of --feedback; none looks nowhere.",
+        "Store whose forgotten messages are excluded, besides that of --feedback; none: skip.",
         group="Feedback",
         secret=True,
         advanced=True,
@@ -102,113 +110,118 @@ class TrainOptions(Options):
 
     base_model: str = option(
         "gpt2",
-        "Language model to start from: a name on Hugging Face, a folder, a GGUF file, or smollm2-135m.",
+        "Pretrained language model to fine-tune: a Hugging Face name, a folder, a GGUF file, or smollm2-135m.",
         group="Model",
     )
     fallback_base_model: str = option(
         "smollm2-135m",
-        "Model to use, loudly, if the base model cannot be had; none makes that an error.",
+        "Base model to use, with a warning, if --base-model is unavailable; none makes that an error.",
         group="Model",
         advanced=True,
     )
     depth: str = option(
         "auto",
-        "Blocks to keep: auto finds the shallowest that is as good as the best, full keeps all, or a number.",
+        "Transformer blocks to keep: a number, full, or auto, the fewest that score as well as the best depth.",
         group="Model",
     )
     tune: Literal["head", "last-block", "lora", "full"] = option(
-        "last-block", "Which weights learn; what stays frozen is computed only once.", group="Model"
+        "last-block", "Weights to train; frozen blocks are computed once and cached.", group="Model"
     )
     max_tokens: Annotated[int, Ge(8), Le(8192)] = option(
-        256, "Longest message in tokens; a longer one is cut, and the verdict says so.", group="Model", advanced=True
+        256,
+        "Maximum sequence length in tokens; longer messages are truncated, and the verdict says so.",
+        group="Model",
+        advanced=True,
     )
 
-    epochs: Annotated[int, Ge(1), Le(100)] = option(2, "Passes over the training messages, at most.", group="Training")
+    epochs: Annotated[int, Ge(1), Le(100)] = option(2, "Maximum number of epochs.", group="Training")
     learning_rate: Annotated[float, Gt(0), Le(1)] = option(
-        1.5e-4, "Step size at the top of its schedule.", group="Training"
+        1.5e-4, "Peak learning rate of the schedule.", group="Training"
     )
     batch_size: Annotated[int, Ge(1), Le(4096)] = option(
-        32, "Messages in one step of training.", group="Training", advanced=True
+        32, "Messages per training step.", group="Training", advanced=True
     )
     weight_decay: Annotated[float, Ge(0), Le(1)] = option(
-        0.01, "Pull of the weights towards zero.", group="Training", advanced=True
+        0.01, "Weight decay of the AdamW optimizer.", group="Training", advanced=True
     )
     warmup_share: Annotated[float, Ge(0), Le(1)] = option(
-        0.1, "Share of the steps in which the step size rises from zero.", group="Training", advanced=True
+        0.1, "Share of the steps with linear learning-rate warm-up.", group="Training", advanced=True
     )
     patience: Annotated[int, Ge(1), Le(100)] = option(
-        1, "Epochs without a better validation loss before training stops early.", group="Training", advanced=True
+        1, "Early stopping: epochs without a better validation loss.", group="Training", advanced=True
     )
     lora_rank: Annotated[int, Ge(1), Le(256)] = option(
-        8, "Rank of the adapters; only --tune lora reads it.", group="Training", advanced=True
+        8, "Rank of the LoRA adapters, with --tune lora only.", group="Training", advanced=True
     )
-    seed: Annotated[int, Ge(0), Le(2**31 - 1)] = option(0, "Seed of every random choice.", group="Training")
+    seed: Annotated[int, Ge(0), Le(2**31 - 1)] = option(0, "Random seed.", group="Training")
     device: Literal["auto", "cpu", "cuda"] = option(
-        "auto", "Where to compute; auto takes a GPU if there is one.", group="Training"
+        "auto", "Device to train on; auto uses a GPU if there is one.", group="Training"
     )
-    threads: Annotated[int, Ge(0)] = option(
-        0, "CPU threads to use; 0 takes every core.", group="Training", advanced=True
-    )
+    threads: Annotated[int, Ge(0)] = option(0, "CPU threads; 0 uses every core.", group="Training", advanced=True)
     frozen_precision: Literal["auto", "bf16", "float32"] = option(
         "auto",
-        "Numbers to multiply in while training; auto takes bf16 where the processor has it.",
+        "Compute precision of the frozen layers; auto uses bf16 where the processor supports it.",
         group="Training",
         advanced=True,
     )
 
     head_units: Annotated[int, Ge(0), Le(4096)] = option(
-        256, "Units of the hidden layer of the head; 0 makes the head linear.", group="Model", advanced=True
+        256, "Hidden units of the classification head; 0 makes it linear.", group="Model", advanced=True
     )
     second_expert: Literal["ngrams", "none"] = option(
         "ngrams",
-        "Judge together with a linear model over n-grams, or by the language model alone.",
+        "Second expert in the ensemble: a linear model over n-grams, or none for the language model alone.",
         group="Model",
         advanced=True,
     )
 
     max_false_positive_rate: Annotated[float, Gt(0), Lt(1)] = option(
-        0.005, "Share of good messages that may be called spam: the threshold is chosen for it.", group="Verdict"
+        0.005,
+        "Budget of false positives, as a share of good messages; the threshold is chosen to meet it.",
+        group="Threshold",
     )
 
     engine: Literal["auto", "int8", "int8-weights", "float32"] = option(
         "auto",
-        "Numbers of the packaged model; auto takes the first of these that stays within the tolerance.",
+        "Precision of the packaged model; auto takes the first of the three that is within --int8-tolerance.",
         group="Engine",
     )
     int8_tolerance: Annotated[float, Ge(0), Le(1)] = option(
         0.02,
-        "Largest fall in ROC-AUC, and largest share of verdicts changed, that int8 may cost on validation messages.",
+        "Largest loss of ROC-AUC, and largest share of changed verdicts, allowed for int8 on validation messages.",
         group="Engine",
         advanced=True,
     )
 
     accuracy_threshold: Annotated[float, Ge(0), Le(1)] = option(
-        0.7, "Test accuracy below which the model is not registered (exit code 3).", group="Gate"
+        0.7, "Minimum test accuracy; a model below it is not registered (exit code 3).", group="Gate"
     )
     gate: Literal["point", "lower-bound"] = option(
-        "point", "Compare the measured accuracy, or the lower end of its 95 % interval.", group="Gate"
+        "point",
+        "What --accuracy-threshold applies to: the measured accuracy, or the lower bound of its 95 % interval.",
+        group="Gate",
     )
     suites: Literal["auto", "lead", "show", "none"] = option(
         "auto",
-        "Suites decide whether a version may lead, are only shown, or are not run; auto lets yours decide, and those "
-        "of spamctl where everyday is learnt from and no kinds are held out.",
+        "Test suites: lead makes them a condition for becoming champion, show only reports them, none skips them; "
+        "auto is lead for your own, and for the bundled ones if everyday is trained on without held-out kinds.",
         group="Gate",
         advanced=True,
     )
     must_deliver: str = option(
         "none",
-        "File of messages of yours that must be delivered: one more line of that suite.",
+        "File of your own messages that must be delivered, reported as a line of the suite.",
         group="Gate",
         advanced=True,
     )
     must_catch: str = option(
         "none",
-        "File of messages of yours that must be called spam: one more line of that suite.",
+        "File of your own messages that must be called spam, reported as a line of the suite.",
         group="Gate",
         advanced=True,
     )
-    model_name: str = option("spam", "Name in the model registry.", group="Gate")
-    experiment: str = option("spam", "MLflow experiment that the run belongs to.", group="Gate", advanced=True)
+    model_name: str = option("spam", "Name of the model in the registry.", group="Gate")
+    experiment: str = option("spam", "MLflow experiment of the run.", group="Gate", advanced=True)
 
     def faults(self) -> Iterator[Fault]:
         """Yield what a type and a range cannot say."""

@@ -22,10 +22,10 @@ VERBS: Final[dict[str, type[Options]]] = {
 }
 
 OTHER_VARIABLES: Final = {
-    "MLFLOW_TRACKING_URI": "Where runs and models are kept: a database or a server; sqlite:///mlflow.db if not set.",
-    "SPAMCTL_CACHE_DIR": "Folder for weights and data that are worth keeping between runs.",
-    "SPAMCTL_SERVE_TOKEN": "Token that callers of the server must send, if no --token-file is given.",
-    "SPAMCTL_SMS_SPAM_URL": "Where to fetch the full SMS Spam Collection; empty takes the bundled copy.",
+    "MLFLOW_TRACKING_URI": "MLflow tracking store: a database or a server; default sqlite:///mlflow.db.",
+    "SPAMCTL_CACHE_DIR": "Cache folder for weights and data.",
+    "SPAMCTL_SERVE_TOKEN": "Token that clients of the server must send, unless --token-file is given.",
+    "SPAMCTL_SMS_SPAM_URL": "URL of the full SMS Spam Collection; empty uses the bundled copy.",
 }
 
 

@@ -15,7 +15,7 @@ class CardsOptions(Options):
     """Options of the card viewer."""
 
     verb: ClassVar[str] = "cards"
-    summary: ClassVar[str] = "Open the cards of a verb's latest run: its curves, tables and worst errors, live."
+    summary: ClassVar[str] = "Open the cards of a verb's latest run, updated live: curves, tables and worst errors."
     example: ClassVar[str] = "spamctl cards train --port 8325"
 
     port: Annotated[int, Ge(1), Le(65535)] = option(8324, "Port of the page on 127.0.0.1.", group="Page")
@@ -26,7 +26,7 @@ class UiOptions(Options):
     """Options of the MLflow page."""
 
     verb: ClassVar[str] = "ui"
-    summary: ClassVar[str] = "Open the MLflow page: every run and every registered version of the model."
+    summary: ClassVar[str] = "Open the MLflow UI: every run and every registered model version."
     example: ClassVar[str] = "spamctl ui --port 5002"
 
     port: Annotated[int, Ge(1), Le(65535)] = option(5001, "Port of the page on 127.0.0.1.", group="Page")
