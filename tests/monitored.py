@@ -130,7 +130,7 @@ DRIFTED = {
         "accuracy": span(0.9712, 0.011),
         "outside_support": {"share": 0.03, "expected": 0.01, "p_value": 0.2},
         "trustworthy": True,
-        "assumption": "a probability of spam means in this window what it meant on the test part",
+        "assumption": "the probabilities are as well calibrated in this window as on the test part",
     },
     "causes": {
         "spam": [

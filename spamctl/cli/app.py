@@ -70,7 +70,7 @@ def _tell_version(*, wanted: bool) -> None:
 Version = Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_tell_version)]
 
 
-@app.callback(help="Your own spam filter: train it, prove how good it is, and look at the proof.")
+@app.callback(help="Train, serve and monitor your own spam filter.")
 def front(context: typer.Context, *, version: Version = False) -> None:  # noqa: ARG001  (its callback answers)
     """Show the verbs if none was asked for."""
     if context.invoked_subcommand is None:
@@ -100,9 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno not in UNWRITTEN or error.filename is not None:
             raise
         _write_no_more()
-        told = (
-            f"what should be written cannot be: {error.strerror}; what was done stays done, and not all of it is told"
-        )
+        told = f"the output cannot be written: {error.strerror}; the work is done, but its report is incomplete"
         return _refuse(told, 1)
     return exit_code
 

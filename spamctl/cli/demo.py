@@ -64,8 +64,8 @@ class Play:
 
     def left(self, folder: str) -> str:
         """Describe what a stop leaves."""
-        done = f"{len(self.acts)} {'act was' if len(self.acts) == 1 else 'acts were'} played"
-        return f"{done}, and {folder} keeps what they made; spamctl demo begins anew."
+        done = f"{len(self.acts)} {'act was' if len(self.acts) == 1 else 'acts were'} completed"
+        return f"{done}, and {folder} keeps what they made; spamctl demo starts over."
 
     def verb(self, options: type[Options], **chosen: object) -> Result:
         """Run the flow of a verb with some options given as flags."""
@@ -100,7 +100,7 @@ def demo(flags: Flags, *, debug: Debug = False) -> int:
 def prepare(folder: Path) -> Path:
     """Return an empty folder for the demo; raise UsageError if what is there is not an earlier demo's."""
     if folder.exists() and not (folder / MARK).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"--folder {folder}: is no folder that a demo made, and not empty; choose another")
+        raise UsageError(f"--folder {folder}: is not empty and was not made by a demo; choose another")
     try:
         if folder.exists():
             shutil.rmtree(folder)
@@ -130,14 +130,14 @@ def _play(play: Play, options: DemoOptions, variables: Mapping[str, str]) -> Non
         drifted = {"drift_type": "new-kinds" if new_kinds else "modern", "strength": 1, "drift_proportion": 1}
         after = _round(play, sending, "drifted messages", **drifted, seed=1, failing=True)
         play.act(
-            "Learn from the labels",
+            "Retrain on the labels",
             f"spamctl train --feedback spam.db{words}",
             lambda: _retrain(play, again, address),
         )
         at_last = _round(play, sending, "drifted messages again", **drifted, seed=2, failing=None)
     lost, regained = _accuracy(before) - _accuracy(after), _accuracy(at_last) - _accuracy(after)
     if lost > 0 and regained <= 0:
-        raise SpamctlError(f"the demo stops: of {lost:.3f} of accuracy that drift cost, learning won nothing back")
+        raise SpamctlError(f"the demo stops: of {lost:.3f} of accuracy lost to drift, retraining recovered nothing")
 
 
 def _round(play: Play, sending: Mapping[str, object], what: str, *, failing: bool | None, **drift: object) -> Result:
@@ -147,7 +147,7 @@ def _round(play: Play, sending: Mapping[str, object], what: str, *, failing: boo
     play.act(f"Send {what}", f"spamctl traffic --samples {sending['samples']}{words}", lambda: _send(play, chosen))
     play.act("Label them", "spamctl label --source truth", lambda: _label(play))
     return play.act(
-        f"Watch: {what}",
+        f"Monitor: {what}",
         f"spamctl monitor --samples {sending['samples']}",
         lambda: _watch(play, int(str(sending["samples"])), failing=failing),
     )

@@ -24,7 +24,7 @@ def kills_for_memory() -> int:
 def end_of(exit_code: int, kills_before: int) -> str:
     """Explain how a flow ended by itself; `kills_before` were counted at its start."""
     if kills_for_memory() > kills_before:
-        return "memory ran out meanwhile, and the system killed a process; give it more, or less to do at a time"
+        return "the system ran out of memory and killed a process; provide more memory, or give it less to do at a time"
     if exit_code < 0:
         return f"its process was ended by {signal.Signals(-exit_code).name}"
-    return f"a process of it ended and left no reason (exit code {exit_code})"
+    return f"a process ended without giving a reason (exit code {exit_code})"

@@ -1,4 +1,4 @@
-"""Lay the table for a child process: what Metaflow, MLflow and the numeric libraries read from the environment."""
+"""Build the environment of a child process: the variables of Metaflow, MLflow and the numeric libraries."""
 
 from __future__ import annotations
 

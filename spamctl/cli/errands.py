@@ -19,14 +19,14 @@ from spamctl.errors import SpamctlError, UsageError
 
 # What an errand leaves that is stopped: each writes once, at its end.
 LEFT = {
-    "rollback": "The champion moved wholly or not at all: spamctl ui shows which version leads.",
-    "forget": "spamctl trace tells whether the row is still there; spamctl forget does the rest.",
+    "rollback": "The champion was replaced completely or not at all: spamctl ui shows which version it is.",
+    "forget": "spamctl trace shows whether the row still exists; run spamctl forget again to finish.",
     "trace": "Nothing was changed.",
 }
 
-Uuid = Annotated[str, typer.Argument(metavar="UUID", help="The uuid that came with the answer.")]
+Uuid = Annotated[str, typer.Argument(metavar="UUID", help="The uuid of the answer.")]
 
-MaybeUuid = Annotated[str, typer.Argument(metavar="[UUID]", help="The uuid that came with the answer.")]
+MaybeUuid = Annotated[str, typer.Argument(metavar="[UUID]", help="The uuid of the answer.")]
 
 
 def rollback(flags: Flags) -> int:

@@ -62,7 +62,7 @@ def verb_page(ctx: Any, *, advanced: bool = False) -> str:
         _usage(ctx, " ".join(sorted(ctx.command.collect_usage_pieces(ctx), key=lambda piece: piece == "[OPTIONS]"))),
         *(_section(name, rows) for name, rows in panels.items()),
         _foot(
-            "A flag beats a variable (those of a .env file here count), a variable beats a key in --config.",
+            "Flags override variables (of the shell or of a .env file here), which override keys in --config.",
             f"Example: {options.example}",
             *([more] if left_out else []),
         ),

@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 Chosen = TypeVar("Chosen", bound=Options)
 
 Config = Annotated[
-    Path | None, typer.Option("--config", help="YAML file of options, one `key: value` a line.", metavar="FILE")
+    Path | None, typer.Option("--config", help="YAML file with options, one `key: value` per line.", metavar="FILE")
 ]
 Resume = Annotated[
     bool,
-    typer.Option(
-        "--resume", help="Go on with the run started last, from its last finished step, with the options it began with."
-    ),
+    typer.Option("--resume", help="Resume the latest run from its last finished step, with its original options."),
 ]
-RunId = Annotated[str | None, typer.Option("--run-id", help="Go on with this run instead.", metavar="ID")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show all that the steps write, with the trace of a failure.")]
+RunId = Annotated[str | None, typer.Option("--run-id", help="Resume this run instead of the latest one.", metavar="ID")]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show the full output of all steps, and the traceback of a failure.")
+]
 
 Hear = Callable[[Event], None]
 
@@ -49,10 +49,10 @@ RESUMABLE = {"train", "traffic"}  # the others begin anew: their steps are short
 COUNTED = {"traffic", "label"}  # whose effects outside a stop leaves half done
 # What a run leaves that is stopped and cannot go on.
 STOPPED = {
-    "label": "what was labelled before is kept; spamctl label goes on with the rest",
-    "monitor": "nothing was judged, and the store is as it was; spamctl monitor begins anew",
-    "recalibrate": "no version was changed; spamctl recalibrate begins anew",
-    "serve": "nothing was served; spamctl serve begins anew",
+    "label": "labels written so far are kept; spamctl label continues with the rest",
+    "monitor": "nothing was judged, and the store is as it was; spamctl monitor starts over",
+    "recalibrate": "no version was changed; spamctl recalibrate starts over",
+    "serve": "nothing was served; spamctl serve starts over",
 }
 
 _REFUSALS = {error.exit_code: error for error in (UsageError, GateRefusedError)}
@@ -125,7 +125,7 @@ def run_verb(
     if start.origin is None:
         beforehand.look(settled.options, settled.variables, console)
     if names := unheeded(settled.variables):
-        console.print(f"{', '.join(names)}: not heeded; the run is kept in this folder", style="dim", soft_wrap=True)
+        console.print(f"{', '.join(names)}: ignored; the run is kept in this folder", style="dim", soft_wrap=True)
     flow, folder = Flow.of(options.verb), working_folder()
     threads = getattr(settled.options, "threads", 0)
     origin = "" if start.origin is None else _origin(flow, folder, start.origin)
@@ -146,8 +146,7 @@ def _refuse_new_options(options: type[Options], flags: Flags, config: Path | Non
     typed += ["--config"] if config else []
     if typed:
         raise UsageError(
-            f"{', '.join(typed)}: cannot be given with --resume or --run-id: "
-            "a run goes on with the options it began with"
+            f"{', '.join(typed)}: cannot be given with --resume or --run-id: a run resumes with its original options"
         )
 
 
@@ -177,13 +176,13 @@ def _origin(flow: Flow, folder: Path, run_id: str) -> str:
     origin = run_id or last
     if (folder / STATE / "forgotten" / f"{flow.name}-{origin}").exists():  # as store/places.py marks it
         raise UsageError(
-            f"--resume: a message of run {origin} was forgotten since, and what the run kept with it is gone; "
-            f"begin it anew: spamctl {flow.verb}"
+            f"--resume: a message of run {origin} has been forgotten since, and the run's data were deleted; "
+            f"start over: spamctl {flow.verb}"
         )
     if origin in going.on(logs_of(folder), flow.verb):
         raise UnavailableError(
-            f"--{'run-id' if run_id else 'resume'}: the {flow.verb} run {origin} still goes on; "
-            "wait until it has ended, or stop it where it was started"
+            f"--{'run-id' if run_id else 'resume'}: the {flow.verb} run {origin} is still running; "
+            "wait for it to end, or stop it where it was started"
         )
     return origin
 
@@ -256,7 +255,7 @@ class Run:
             error = _REFUSALS.get(refusal.fields["exit_code"], SpamctlError)
             raise error(refusal.fields["text"])
         reason = self._reason(exit_code) if exit_code else ": it ended without a result"
-        raise SpamctlError(f"{self.flow.verb} failed{reason}; the whole log: {log}; --debug shows the trace")
+        raise SpamctlError(f"{self.flow.verb} failed{reason}; full log: {log}; --debug shows the traceback")
 
     def _reason(self, exit_code: int) -> str:
         """Describe in which step, and with which error."""
@@ -272,7 +271,7 @@ class Run:
             done, total, unit = (last.fields[name] for name in ("done", "total", "unit"))
             screen.write(f"{last.fields['task']}: {done:,.0f} of {total:,.0f} {unit} were done", indent="")
         if run_id and verb in RESUMABLE:
-            how = f"spamctl {verb} --run-id {run_id} goes on from the last finished step"
+            how = f"spamctl {verb} --run-id {run_id} resumes from the last finished step"
         else:
-            how = STOPPED.get(verb, f"nothing was done yet; spamctl {verb} begins anew")
+            how = STOPPED.get(verb, f"nothing was done yet; spamctl {verb} starts over")
         screen.write(f"Stopped. {how[0].upper() if verb in STOPPED else how[0]}{how[1:]}.", indent="")

@@ -65,7 +65,7 @@ def _watch(interval: str, flags: Flags, start: Start) -> int:
     seconds, looks = duration(interval).total_seconds(), 0
     try:
         with (
-            telling(lambda: f"Looks that were taken: {looks}; their reports stay, and no other follows."),
+            telling(lambda: f"Monitoring runs completed: {looks}; their reports are kept."),
             terminable(),
         ):
             while True:
@@ -97,7 +97,7 @@ def _wait(due: float, console: Console) -> None:
     """Print when the next run is, and wait for it."""
     left = max(0.0, due - time.monotonic())
     at = datetime.fromtimestamp(time.time() + left).astimezone()
-    console.print(f"The next look: {at:%H:%M:%S}  (Ctrl-C stops it)", style="dim", soft_wrap=True)
+    console.print(f"Next run: {at:%H:%M:%S}  (Ctrl-C stops it)", style="dim", soft_wrap=True)
     while (left := due - time.monotonic()) > 0:
         time.sleep(min(left, 1.0))
 

@@ -38,7 +38,7 @@ def review(options: LabelOptions, variables: Mapping[str, str]) -> dict[str, Any
     console, folder = Console(stderr=True, highlight=False), working_folder()
     command = [sys.executable, "-m", "spamctl.flows.review"]
     with (
-        telling(lambda: "What was decided before is kept; the same command goes on with the rest."),
+        telling(lambda: "Earlier decisions are kept; the same command continues with the rest."),
         Family(command, environment=child_environment(variables, folder), folder=folder, listens=True) as family,
     ):
         family.say(json.dumps(options.items()))
@@ -51,7 +51,7 @@ def review(options: LabelOptions, variables: Mapping[str, str]) -> dict[str, Any
                 raise (UsageError if told["exit_code"] == UsageError.exit_code else SpamctlError)(told["text"])
             elif told.get("review") == "end":
                 return {name: value for name, value in told.items() if name != "review"}
-    raise SpamctlError(f"the review ended by itself: {visible(last)}; all that was decided before is kept")
+    raise SpamctlError(f"the review ended unexpectedly: {visible(last)}; earlier decisions are kept")
 
 
 def _read(line: str) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _ask(question: Mapping[str, Any], console: Console) -> str:
         console.print(_shown(f"the label now: {question['stands']}", console, "yellow"))
     console.print(Padding(_shown(_cut(question["text"]), console), (0, 0, 0, 4)))
     if question["words"]:
-        console.print(_shown(f"behind it: {question['words']}", console, "dim"))
+        console.print(_shown(f"most influential words: {question['words']}", console, "dim"))
     console.print(_shown(PROMPT, console, "dim"), end="")
     with _single_keys() as keys:
         answer = next(KEYS[key] for key in keys if key in KEYS)
@@ -87,7 +87,7 @@ def _head(question: Mapping[str, Any]) -> str:
         f"version {question['model_version']}",
     ]
     if question["in_reach"] is False:
-        parts.append("out of reach: unlike all that was trained on")
+        parts.append("out of reach: unlike the training data")
     if question["copies"]:
         parts.append(f"{question['copies']:,} exact {'copy' if question['copies'] == 1 else 'copies'} with it")
     if question["twins"]:

@@ -33,7 +33,10 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 FLOWS = ("train", "traffic", "label", "monitor", "recalibrate")
 
 Verb = Annotated[
-    str, typer.Argument(metavar="VERB", help=f"Whose cards: {', '.join(FLOWS)}.", autocompletion=lambda: list(FLOWS))
+    str,
+    typer.Argument(
+        metavar="VERB", help=f"Verb whose cards to open: {', '.join(FLOWS)}.", autocompletion=lambda: list(FLOWS)
+    ),
 ]
 
 
@@ -132,7 +135,7 @@ def _open(page: Page) -> int:
     log = log_file(page.folder, page.name)
     try:
         with (
-            telling(lambda: "The page is gone; what it showed stays where it is."),
+            telling(lambda: "The page is closed; its data are kept."),
             log.open("x", encoding="utf-8") as pages,
             Family(page.command, environment=page.environment, folder=page.folder, output=pages) as family,
         ):
@@ -142,7 +145,7 @@ def _open(page: Page) -> int:
             family.exit_code()
     except Terminated:
         return 0
-    raise SpamctlError(f"the page ended by itself; its log: {log.relative_to(page.folder)}")
+    raise SpamctlError(f"the page ended unexpectedly; its log: {log.relative_to(page.folder)}")
 
 
 def _wait_until_ready(page: Page, family: Family, log: Path) -> None:
@@ -172,4 +175,4 @@ def _refuse_taken(port: int) -> None:
         try:
             trial.bind((LOOPBACK, port))
         except OSError as error:
-            raise UsageError(f"port {port} cannot be had: {error.strerror}; choose another with --port") from None
+            raise UsageError(f"port {port} is not available: {error.strerror}; choose another with --port") from None

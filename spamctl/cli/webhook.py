@@ -34,7 +34,7 @@ def post(address: str, result: Mapping[str, Any]) -> str:
         fault = f"it answers {answer.status_code}"
         if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR and answer.status_code not in _WORTH_ANOTHER_TRY:
             break
-    return f"the webhook was not told: {fault}; look at --webhook, and at who listens there"
+    return f"the webhook was not notified: {fault}; check --webhook and its receiver"
 
 
 def _plain(value: Any) -> Any:

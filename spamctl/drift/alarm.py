@@ -67,7 +67,7 @@ class Pool:
 
 
 def pool(reference: Sample, current: Sample, replicates: int, rng: np.random.Generator) -> Pool:
-    """Pool distinct rows of two samples, and deal them anew `replicates` times."""
+    """Pool distinct rows of two samples, and permute them `replicates` times."""
     m, n = len(reference), len(current)
     compared = np.concatenate([_some(m, rng), _some(n, rng)])
     deals = deal(np.arange(m + n) >= m, replicates, rng, compared)
@@ -94,7 +94,7 @@ def run(pooled: Pool, quality: Mapping[str, Floats], rate: float) -> list[Outcom
 
 
 def nulls(pooled: Pool, quality: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Return each test's statistic for each deal (B + 1,), the first as it happened."""
+    """Return each test's statistic by permutation (B + 1,), the observed one first."""
     columns = [_columns(side) for side in (pooled.reference, pooled.current)]
     found = {
         name: permutation.wasserstein(np.concatenate([side[name] for side in columns]), pooled.deals)
@@ -108,7 +108,7 @@ def nulls(pooled: Pool, quality: Mapping[str, Floats]) -> dict[str, Floats]:
 
 
 def quality_nulls(reference: Sample, current: Sample, replicates: int, rng: np.random.Generator) -> dict[str, Floats]:
-    """Return how far accuracy fell and the false-positive rate rose, for each deal (B + 1,) of labelled rows.
+    """Return how far accuracy fell and the false-positive rate rose, by permutation (B + 1,) of the labels.
 
     Both samples hold distinct rows with labels that are trusted. A test that no row of one side can tell is left out.
     """

@@ -130,8 +130,8 @@ def by_uuid(found: Mapping[str, Any], uuids: Mapping[str, str]) -> dict[str, Any
 def carriers(pooled: Pool) -> list[dict[str, Any]]:
     """Return, for versions and sources of 30 rows and more, how far their texts are from the reference.
 
-    `drift` is the distance of the mean embeddings over what 95 % of deals of the group's rows and the reference's stay
-    under: above 1 the group carries a change. Groups are named only where there are two to choose from.
+    `drift` is the distance of the mean embeddings over the 95 % quantile of its permutation
+    distribution: above 1 the group has drifted. Groups are named only where there are two to choose from.
     """
     found = []
     for by, column in (("version", pooled.current.versions), ("source", pooled.current.sources)):

@@ -21,14 +21,14 @@ WORDS: Final[Mapping[str, tuple[str, _Words]]] = MappingProxyType(
         "length": ("length", _NUMBER),
         "words": ("words", _NUMBER),
         "digits": ("digits", _PERCENT),
-        "links": ("links a message", _NUMBER),
+        "links": ("links per message", _NUMBER),
         "currency": ("currency signs", lambda value: f"{value:.2%}"),
         "capitals": ("capitals", _PERCENT),
-        "non_letters": ("characters that are no letters", _PERCENT),
+        "non_letters": ("non-letter characters", _PERCENT),
         "odd_unicode": ("odd Unicode", lambda value: f"{value:.2%}"),
         "word_length": ("word length", _NUMBER),
-        "text": ("what is written", _NUMBER),
-        "features": ("what the model makes of it", _NUMBER),
+        "text": ("message text", _NUMBER),
+        "features": ("model embeddings", _NUMBER),
         "spam_share": ("share called spam", _PERCENT),
         "probability": ("mean probability of spam", _NUMBER),
         "accuracy": ("accuracy", _PERCENT),
@@ -59,22 +59,22 @@ def too_few(reference: int, current: int) -> Check:
         return Check(
             "volume",
             "warning",
-            f"too few to tell: {messages(current)} in the window, {FEWEST} different ones are needed",
+            f"too few messages: {messages(current)} in the window, {FEWEST} distinct ones are needed",
             "widen the window with --since or --samples, or wait for more traffic",
         )
     return Check(
         "volume",
         "warning",
-        f"too few to tell: the model's test part has {messages(reference)}, {FEWEST} different ones are needed",
+        f"too few messages: the model's test part has {messages(reference)}, {FEWEST} distinct ones are needed",
         "train on more messages with `spamctl train --dataset FILE`",
     )
 
 
 def volume(reference: int, current: int) -> Check:
     """Report how many distinct rows were compared."""
-    sentence = f"{current:,} different messages are compared with {reference:,} different ones of the test part"
+    sentence = f"{current:,} distinct messages are compared with {reference:,} distinct ones of the test part"
     if max(reference, current) > MOST_OF_A_SIDE:
-        sentence += f"; texts and features in a random {MOST_OF_A_SIDE:,} of either side"
+        sentence += f"; texts and features on a random {MOST_OF_A_SIDE:,} of either side"
     return Check("volume", "ok", sentence)
 
 
@@ -95,20 +95,21 @@ def quality(outcomes: Sequence[Outcome], found: Mapping[str, Any] | None, *, ali
     if found is None:
         return Check("quality", "not done", "not measured: no message of the window has a trusted label")
     rows, right = found["rows"], found["accuracy"]
-    says = f"{right['value']:.1%} of {messages(rows)} with a trusted label are right"
+    says = f"{right['value']:.1%} of {messages(rows)} with a trusted label are classified correctly"
     says += f" (95 % interval {right['low']:.1%} to {right['high']:.1%}{_apart(found)})"
     if not alike:
         return Check(
             "quality",
             "warning",
-            f"{says}, but these are no fair draw of the window: verdicts on others are more, or less, sure",
-            "label messages that are drawn by lot, or all of a window",
+            f"{says}, but these are not a random sample of the window: "
+            "the model is more, or less, confident on the others",
+            "label a random sample of the window, or all of it",
         )
     if not any(one.kind == "quality" for one in outcomes):
         return Check(
             "quality",
             "not done",
-            f"{says}; not compared: {FEWEST_LABELS} different ones are needed to compare it with the test part",
+            f"{says}; not compared: {FEWEST_LABELS} distinct ones are needed to compare them with the test part",
         )
     return Check("quality", "ok", f"{says}, no worse than on the test part")
 
@@ -122,15 +123,15 @@ def _apart(found: Mapping[str, Any]) -> str:
 def estimate(found: Mapping[str, Any]) -> Check:
     """Report the accuracy that the probabilities promise, and whether to believe it."""
     right, beyond = found["accuracy"], found["outside_support"]
-    says = f"{right['low']:.1%} to {right['high']:.1%} of the verdicts are right by their own probabilities"
+    says = f"{right['low']:.1%} to {right['high']:.1%} of the verdicts are correct according to their probabilities"
     if found["trustworthy"]:
         return Check("estimate", "ok", says)
-    why = "too few messages tell whether that can be trusted"
+    why = "too few messages to tell whether that is reliable"
     if beyond is not None:
-        why = f"not to be trusted: {beyond['share']:.1%} of the messages are unlike any of the test part"
+        why = f"not reliable: {beyond['share']:.1%} of the messages are unlike any in the test part"
         why += f" ({beyond['expected']:.1%} are expected)"
     if beyond is not None and found["drifted"]:
-        why = "not to be trusted, since the messages have changed"
+        why = "not reliable, since the messages have changed"
     return Check("estimate", "warning", f"{says}; {why}", "measure it: `spamctl label --source review`")
 
 
@@ -151,9 +152,9 @@ def changed(outcome: Outcome) -> str:
     """Describe a test's result: from which value to which, or by what multiple of its threshold."""
     words, shown = WORDS[outcome.name]
     if outcome.reference is None or outcome.current is None:
-        return f"{words}, {exceeds(outcome):.3g} times its threshold"
+        return f"{words} drifted ({exceeds(outcome):.3g} × threshold)"
     if shown(outcome.reference) == shown(outcome.current):
-        return f"{words}, spread otherwise around {shown(outcome.current)}"
+        return f"{words}, distributed differently around {shown(outcome.current)}"
     return f"{words} {shown(outcome.reference)} → {shown(outcome.current)}"
 
 

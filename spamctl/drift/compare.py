@@ -23,7 +23,9 @@ PROBABILITY = "probability"
 SPAM_SHARE = "spam_share"
 TEXT = "domain classifier"
 EMBEDDING = "embedding"
-TEXT_DEALS = 19  # of the texts of both samples: in one window of twenty without change the real one is the extreme
+TEXT_DEALS = (
+    19  # permutations of the pooled texts: in one of twenty windows without drift the observed AUC is the largest
+)
 
 _KINDS = {"version": "versions", "source": "sources", "family": "families"}
 
@@ -109,7 +111,7 @@ def _data_quality(pair: _Pair) -> Page:
     counts = [_counts(sample) for sample in (pair.current, pair.reference)]
     tables = {
         "Messages": [[name, *(f"{side[name]:,}" for side in counts)] for name in counts[0]],
-        "Least, middle and largest": [[name, *(_spread(one[name]) for one in reversed(numbers))] for name in columns],
+        "Minimum, median and maximum": [[name, *(_spread(one[name]) for one in reversed(numbers))] for name in columns],
     }
     told = {"counts": {"current": counts[0], "reference": counts[1]}, "names": pair.names}
     return compose("Data quality", [Part(tables=tables), named, drawn, whole], pair.rows, told)
@@ -171,9 +173,9 @@ def _drift(pair: _Pair, thresholds: Mapping[str, float], chance: np.random.Gener
 
 
 def _text_drift(pair: _Pair, chance: np.random.Generator) -> Part:
-    """Return whether Evidently's classifier tells the two apart by their words; its lists of words are left out.
+    """Return whether Evidently's classifier separates the two by their words; its lists of words are left out.
 
-    Its threshold is what it reaches on texts that are dealt anew, which is about 0.5 only for many rows.
+    Its threshold is the AUC that it reaches on permuted texts, which is about 0.5 only for many rows.
     """
     import pandas as pd
     from evidently import DataDefinition
@@ -188,7 +190,7 @@ def _text_drift(pair: _Pair, chance: np.random.Generator) -> Part:
 
 
 def _reached_by_chance(before: Sequence[str], now: Sequence[str], chance: np.random.Generator) -> float:
-    """Return the largest AUC of Evidently's classifier on texts dealt anew."""
+    """Return the largest AUC of Evidently's classifier on permuted texts."""
     pooled = [*before, *now]
     reached = []
     for _ in range(TEXT_DEALS):

@@ -1,4 +1,4 @@
-"""Try to tell current messages from the reference's: the better that works, the more has changed."""
+"""Train a classifier to separate current messages from the reference's: its AUC measures the drift."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from spamctl.drift.kernels import Kernel
 from spamctl.drift.permutation import Floats, deal
 
-# S rows of a kernel, B + 1 deals of which the first happened
+# S rows of a kernel, B + 1 permutations, the first of them the observed assignment
 
 FOLDS = 5
 DEALS = 200
@@ -20,8 +20,8 @@ QUANTILE = 0.95
 def classify(kernel: Kernel, is_current: NDArray[np.bool_], rng: np.random.Generator) -> dict[str, float]:
     """Return the cross-validated ROC-AUC of a linear classifier of the two sides, and what it reaches by chance.
 
-    The classifier is kernel ridge regression on the text kernel (S, S), so one factorisation a fold serves the rows as
-    they are and as they are dealt anew; `threshold` is the 95 % quantile over those deals. A classifier as two-sample
+    The classifier is kernel ridge regression on the text kernel (S, S), so one factorisation per fold serves the
+    observed assignment and its permutations; `threshold` is the 95 % quantile over those. A classifier as two-sample
     test is Lopez-Paz & Oquab's (2017).
     """
     from scipy.linalg import cho_factor, cho_solve

@@ -12,8 +12,8 @@ from spamctl.model.score import CONFIDENCE
 # N rows, S rows of a kernel
 
 ASSUMPTION = (
-    "a probability of spam means in this window what it meant on the test part: "
-    "other messages may come, but what such messages are must not have changed"
+    "the probabilities are as well calibrated in this window as on the test part: "
+    "the mix of messages may have shifted, but not the share of spam among messages of one kind"
 )
 DRAWS = 1_000
 NEIGHBOURS = 5

@@ -24,7 +24,7 @@ FEWEST_LABELS = 10
 MAY_FALL = {"accuracy": "accuracy_tests"}
 MAY_RISE = {"false_positive_rate": "fpr_tests"}
 
-_NOISE = 1e-9  # of rounding: a statistic that equals its threshold rings in `judge`
+_NOISE = 1e-9  # of rounding: a statistic that equals its threshold alarms in `judge`
 _PROBABILITY = "probability"
 
 

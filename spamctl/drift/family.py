@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# T tests, B + 1 deals of which the first is the one that happened
+# T tests, B + 1 permutations, the first of them the observed assignment
 
 Floats = NDArray[np.float64]
 
@@ -30,11 +30,11 @@ def judge_family(nulls: Mapping[str, ArrayLike], rate: float) -> dict[str, Findi
     """Judge statistics (B + 1,), large ones speaking for change, so that any false alarm at all has probability `rate`.
 
     This is the step-down procedure of Westfall & Young (1993) on p-values, as Ge, Dudoit & Speed (2003) compute it: it
-    knows from the deals themselves how far the tests say the same, so it loses nothing to their number. Holm's p-values
-    (1979), which must fear the worst, are given for comparison. With few deals the least p-value is coarse and the
-    alarm too quiet (200 deals of 15 tests rang for 2.4 % where 5 % were asked), so take a hundred for each test.
-    Statistics of different rows may be dealt apart: they then count as independent, which is the worse case when they
-    are positively related (Šidák 1967).
+    takes the dependence of the tests from the permutations, so correlated tests cost little power. Holm's p-values
+    (1979), which assume the worst dependence, are given for comparison. With few permutations the least p-value is
+    coarse and the test conservative (200 permutations of 15 tests gave 2.4 % false alarms where 5 % were asked for),
+    so take a hundred for each test. Statistics of different rows may be permuted separately: they then count as
+    independent, which is the worse case when they are positively related (Šidák 1967).
     """
     names = list(nulls)
     statistics = np.stack([np.asarray(nulls[name], dtype=np.float64) for name in names])  # (T, B + 1)
@@ -59,12 +59,12 @@ def judge_family(nulls: Mapping[str, ArrayLike], rate: float) -> dict[str, Findi
 
 
 def _p_values(statistics: Floats) -> Floats:
-    """Return, for each deal (B + 1,), the share of deals whose statistic is at least as large."""
+    """Return, by permutation (B + 1,), the share of permutations whose statistic is at least as large."""
     return (statistics.size - np.searchsorted(np.sort(statistics), statistics, side="left")) / statistics.size
 
 
 def _critical(least: Floats, rate: float) -> float:
-    """Return the largest value of `least` (B + 1,) that is reached in at most `rate` of the deals, or 0."""
+    """Return the largest value of `least` (B + 1,) that is reached in at most `rate` of the permutations, or 0."""
     levels, counts = np.unique(least, return_counts=True)
     low_enough = np.cumsum(counts) <= rate * least.size * (1 + 1e-12)
     return float(levels[low_enough][-1]) if low_enough.any() else 0.0
@@ -73,7 +73,8 @@ def _critical(least: Floats, rate: float) -> float:
 def _threshold(statistics: Floats, critical: float) -> float:
     """Return the smallest statistic whose p-value is at most `critical`; if none is, far beyond the largest.
 
-    Then no deal could have rung, so a statistic in units of it says nothing, and must not look close to an alarm.
+    Then no permutation could raise an alarm, so a statistic in units of it means nothing, and must not look close to
+    one.
     """
     ascending = np.sort(statistics)
     at_most = math.floor(critical * statistics.size * (1 + 1e-12))

@@ -56,9 +56,9 @@ def judge(
 
     Near duplicates count once, or a message that is sent often would be drift. Neither the order of rows nor that of
     the steps changes the answer: each draws from a generator of its own. That a window has no labels is its usual
-    state and no warning; labels that are no fair draw of it are, and are not tested. Where `current` is a sample of a
-    larger window, `labelled` is one of its rows with a trusted label: quality is measured on that, and tested on
-    `current`. Raise DataError without rows.
+    state and no warning; labels that are not a random sample of it are, and are not tested. Where `current` is a
+    sample of a larger window, `labelled` is one of its rows with a trusted label: quality is measured on that, and
+    tested on `current`. Raise DataError without rows.
     """
     _require_rows(reference, current)
     draws = [np.random.default_rng([plan.seed, step]) for step in range(STEPS)]
@@ -108,7 +108,7 @@ def _require_rows(reference: Sample, current: Sample) -> None:
 
 
 def _in_order(sample: Sample) -> Sample:
-    """Put rows in an order that only they decide, so that the same deals are drawn for the same rows.
+    """Put rows in an order that only they decide, so that the same rows get the same permutations.
 
     Those with a trusted label come first: of near duplicates one with a label stays.
     """
@@ -117,13 +117,13 @@ def _in_order(sample: Sample) -> Sample:
 
 
 def _one_of_each(sample: Sample, rng: np.random.Generator) -> Sample:
-    """Keep one of near duplicates by lot, not one with a label: repeated rows would look labelled more than others."""
+    """Keep a random one of near duplicates, not a labelled one, else repeated rows would be labelled more often."""
     ordered = _in_order(sample)
     return ordered.take(rng.permutation(len(ordered))).distinct()
 
 
 def _outcomes(pooled: Pool, plan: Plan, rng: np.random.Generator, *, alike: bool) -> list[Outcome]:
-    """Run the tests, those of quality only where labels are a fair draw of the window."""
+    """Run the tests, those of quality only where labels are a random sample of the window."""
     trusted = [side.take(side.trusted) for side in (pooled.reference, pooled.current)]
     nulls = alarm.quality_nulls(trusted[0], trusted[1], plan.replicates, rng) if alike else {}
     return alarm.run(pooled, nulls, plan.false_alarm_rate)

@@ -1,10 +1,10 @@
-"""Compare two samples, and the same rows dealt to them anew: what a difference is worth if there is none.
+"""Compare two samples by permutation tests: the null distribution of each statistic under no change.
 
-The brief way to a null distribution is to resample the reference alone. It is wrong about what is rare: an event that
-all of the reference lacks never comes in its resamples, so the first emoji, the first new word rings the alarm. Here
-the rows of both are pooled and dealt anew (Fisher 1935; Pitman 1937), and the window is one deal among B + 1 that are
-equally likely when nothing has changed. So each p-value is exact at every size of window, for every statistic, however
-discrete, and there is no threshold that could be out of date.
+Resampling the reference alone would be simpler, but it is wrong about rare events: an event that the reference lacks
+never occurs in its resamples, so the first emoji or the first new word would raise an alarm. Here the rows of both
+samples are pooled and permuted (Fisher 1935; Pitman 1937), and the observed assignment is one of B + 1 that are equally
+likely under the null hypothesis. So each p-value is exact at every window size and for every statistic, however
+discrete, and no threshold can be out of date.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from spamctl.drift.kernels import Kernel
 
-# P pooled rows, of which m are the reference's and n current; B + 1 deals, the first of them the one that happened;
-# V distinct values of a column
+# P pooled rows, of which m are the reference's and n current; B + 1 permutations, the first of them the observed
+# assignment; V distinct values of a column
 
 Floats = NDArray[np.float64]
 LEAST_DEVIATION = 0.001  # of the reference; Evidently's
@@ -36,15 +36,15 @@ class Deals:
         return self.current[:, 0].astype(bool)
 
     def among(self, rows: NDArray[np.bool_]) -> Deals:
-        """Return the same deals, of some rows only."""
+        """Return the same permutations, restricted to some rows."""
         return Deals(self.current[rows])
 
 
 def deal(is_current: ArrayLike, replicates: int, rng: np.random.Generator, apart: ArrayLike | None = None) -> Deals:
-    """Deal pooled rows (P,) anew, `replicates` times.
+    """Permute the assignment of pooled rows (P,) to the two samples, `replicates` times.
 
-    Rows marked in `apart` (P,) are dealt among themselves, and the others too: then both kinds keep their sizes in
-    every deal, and a statistic may look at one kind alone.
+    Rows marked in `apart` (P,) are permuted among themselves, and the others too: then both strata keep their sizes in
+    every permutation, and a statistic may use one stratum alone.
     """
     dealt = np.asarray(is_current, dtype=np.uint8)
     kinds = np.zeros(dealt.size, dtype=bool) if apart is None else np.asarray(apart, dtype=bool)
@@ -55,7 +55,7 @@ def deal(is_current: ArrayLike, replicates: int, rng: np.random.Generator, apart
 
 
 def wasserstein(values: ArrayLike, deals: Deals) -> Floats:
-    """Return the distance (B + 1,) of the two sides of each deal in one column (P,), in deviations of the reference.
+    """Return the distance (B + 1,) of the two permuted sides in a column (P,), in deviations of the reference.
 
     This is the first Wasserstein distance over the larger of the reference's standard deviation and 0.001, which is
     what Evidently shows by that name.
@@ -75,7 +75,7 @@ def wasserstein(values: ArrayLike, deals: Deals) -> Floats:
 
 
 def share_gap(hits: ArrayLike, deals: Deals, *, among: ArrayLike | None = None) -> Floats:
-    """Return the share of hits (P,) among current rows less that of the reference, for each deal (B + 1,).
+    """Return the share of hits (P,) among current rows less that of the reference, by permutation (B + 1,).
 
     With `among` (P,) other rows are not counted; where a side has none, the gap is 0.
     """
@@ -91,10 +91,10 @@ def mean_discrepancy(kernel: Kernel, deals: Deals) -> Floats:
     """Return the squared distance (B + 1,) of the mean embeddings of the two sides, from a kernel (P, P).
 
     This is the maximum mean discrepancy of Gretton et al. (2012), with the rows' likeness to themselves counted in: it
-    is the same in every deal of a kernel that is 1 there.
+    is the same in every permutation of a kernel that is 1 there.
     """
     centred = kernel - kernel.mean(axis=0, dtype=np.float64)
-    centred = (centred - centred.mean(axis=1, keepdims=True)).astype(np.float32)  # no deal's distance changes
+    centred = (centred - centred.mean(axis=1, keepdims=True)).astype(np.float32)  # which changes no distance
     found = np.empty(deals.current.shape[1])
     for start in range(0, found.size, DEALS_AT_ONCE):
         now = deals.current[:, start : start + DEALS_AT_ONCE].astype(np.float32)  # (P, b)

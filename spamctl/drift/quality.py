@@ -19,7 +19,7 @@ from spamctl.model.score import CONFIDENCE, Interval, confusion, proportion
 MOST_GROUPS = 20
 RESAMPLES = 500
 DEALS = 999
-UNLIKE = 0.01  # of windows whose labels are a fair draw, so many are said to be no fair draw
+UNLIKE = 0.01  # false-alarm rate of the test that labels are a random sample of the window
 
 
 def measured(sample: Sample, rng: np.random.Generator) -> dict[str, Any] | None:

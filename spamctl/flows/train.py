@@ -90,7 +90,7 @@ class TrainFlow(base.VerbFlow):
 
             found = backbone.find_base_model(options.base_model, options.fallback_base_model)
             if found.is_fallback:
-                base.warning(f"FALLBACK: {found.requested} could not be had, {found.name} is used instead")
+                base.warning(f"FALLBACK: {found.requested} was not available, {found.name} is used instead")
             self.chosen_model = {"name": found.name, "requested": found.requested, "origin": found.origin}
             bench = self._workbench(options)
             self.blocks = bench.trunk.depth
@@ -333,7 +333,7 @@ class TrainFlow(base.VerbFlow):
 def _refuse_to_forget_feedback() -> None:
     """Refuse to read the messages in a run that goes on: the stores' addresses are no parameters of the first one."""
     if current.origin_run_id is not None:
-        raise UsageError("--resume: the run had not read its messages yet; begin it anew with its options")
+        raise UsageError("--resume: the run had not read its messages yet; start over with its options")
 
 
 def _show(tick: Any, *charts: LossCard | Live) -> None:

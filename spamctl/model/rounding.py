@@ -1,4 +1,4 @@
-"""Find how what enters each product is rounded to int8, after shifting what is hard to round into the weights."""
+"""Compute SmoothQuant scales: int8 quantization of activations after moving their outliers into the weights."""
 
 # N rows, C channels, I inputs, O outputs, H heads, K heads of keys and values, S width of a head
 
@@ -59,7 +59,7 @@ def reaches(names: Sequence[str], rows: Iterable[Sequence[Array]]) -> dict[str, 
 
 
 def rounding(blueprint: Blueprint, reach: Mapping[str, Reach]) -> Rounding:
-    """Divide what enters each product by a factor a channel, multiply the weights by it, and fix the scales.
+    """Divide the inputs of each linear layer by a factor per channel, multiply the weights by it, and fix the scales.
 
     A factor is taken into what made the value: a norm, the products that made the attended values, the ungated half of
     an MLP. What an activation alone has made is left as it is.

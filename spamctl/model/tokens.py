@@ -38,7 +38,7 @@ class TokenRow:
     """Token ids of a message (at least one), whether its text was cut to the window, and its n-gram features.
 
     `margin` is added to the language model's logit; it is 0 where there is no second expert, as while training.
-    `novelty` is the share of the message that is unlike all of training, 0 to 1; 0 where no vocabulary tells.
+    `novelty` is the share of the message that is unlike the training data, 0 to 1; 0 where no vocabulary tells.
     """
 
     ids: list[int]

@@ -133,7 +133,7 @@ class Trunk(nn.Module):
 
 
 def exchange(model: nn.Module, kind: type | tuple[type, ...], by: Callable[[Any], nn.Module]) -> None:
-    """Put what `by` makes of it in the place of each module of a kind, wherever it is in the model."""
+    """Replace each module of a kind, wherever it is in the model, by what `by` returns for it."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, kind):

@@ -40,7 +40,7 @@ def measure(messages: Sequence[Message], probe_logits: Sequence[float], *, seed:
     """Score training messages by experts that never saw their families; border rows and rows without a family teach.
 
     `probe_logits` (N,) are those of linear probes on the features of the language model before it was tuned, out of
-    fold (`model.probe.out_of_fold`): a lower bound of what tuning makes of them. The n-grams are fitted in the very
+    fold (`model.probe.out_of_fold`): a lower bound of what tuning achieves on them. The n-grams are fitted in the very
     same folds. No message that is scored here was seen by who scores it, nor was any of its kind or its honest twin.
     """
     truth = np.array([message.is_spam for message in messages], bool)

@@ -68,7 +68,7 @@ def depth_page(plot: bytes, *, scores: Sequence[Mapping[str, float]], chosen: in
 def fixed_depth_page(depth: int, blocks: int, *, base_model: str) -> str:
     """Return the card of a depth that was asked for, not chosen."""
     title = f"{base_model}: {depth} of {blocks} blocks are kept"
-    return document(title, [element("h1", title), element("p", "--depth asked for it; no block was scored.", "quiet")])
+    return document(title, [element("h1", title), element("p", "Set by --depth; no block was scored.", "quiet")])
 
 
 def _evaluation(
@@ -85,7 +85,7 @@ def _evaluation(
         yield element("p", loud, "loud")
     if baseline_wins(scores, baseline):
         yield element("p", "The linear baseline is more accurate than this model.", "loud")
-    yield element("h2", f"Scores on {result['data']['test']:,} test messages that chose nothing")
+    yield element("h2", f"Scores on {result['data']['test']:,} held-out test messages")
     yield table(_SCORE_COLUMNS, _score_rows(scores, baseline))
     yield element("p", f"Bold marks the better score. {comparison(scores, baseline)}", "quiet")
     yield from _beside(result)
@@ -94,11 +94,11 @@ def _evaluation(
     for title, heads, rows in (
         ("Good messages kept, spam caught", kinds.HEADS, kinds.kind_rows(result.get("kinds", {}), _VIEWS)),
         (
-            "Kinds held out whole",
+            "Held-out kinds of message",
             kinds.HEADS,
             kinds.kind_rows({"model": result.get("held_out_kinds", ())}, ("held out", *_VIEWS)),
         ),
-        ("Kinds never seen: area under the ROC curve", kinds.UNSEEN_HEADS, kinds.unseen_rows(result.get("unseen", ()))),
+        ("Unseen kinds: area under the ROC curve", kinds.UNSEEN_HEADS, kinds.unseen_rows(result.get("unseen", ()))),
         ("Suites", kinds.SUITE_HEADS, kinds.suite_rows(result.get("suites", {}))),
         ("Harmless changes", kinds.INVARIANCE_HEADS, kinds.invariance_rows(result.get("suites", {}))),
     ):
@@ -117,7 +117,7 @@ def _beside(result: Mapping[str, Any]) -> Iterator[Markup]:
     """Yield the new version beside the champion after feedback, and the rows that were set aside."""
     comparison, told = result.get("comparison", {}), result.get("feedback", {})
     if comparison:
-        yield element("h2", f"Beside the champion, version {comparison['champion']}")
+        yield element("h2", f"Comparison with the champion, version {comparison['champion']}")
         rows = [
             [
                 *cells[:3],
@@ -130,7 +130,7 @@ def _beside(result: Mapping[str, Any]) -> Iterator[Markup]:
         ]
         yield table([Column(name) for name in feedback.COLUMNS], rows)
     if told.get("set_aside"):
-        yield element("h2", f"{told['doubtful']:,} doubtful labels that were set aside")
+        yield element("h2", f"{told['doubtful']:,} doubtful labels, excluded")
         listed = [(row["uuid"], row["label"], row["source"], number(row["probability"])) for row in told["set_aside"]]
         yield table([Column(name) for name in ("uuid", "label", "from", "probability of spam when answered")], listed)
 
@@ -166,5 +166,7 @@ def _worst(mistakes: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
     if not mistakes:
         yield element("p", "Every test message got the right verdict.")
         return
-    yield element("p", "Wrong verdicts, the surest first. Hidden characters are shown as escapes.", "quiet")
+    yield element(
+        "p", "Misclassified messages, the most confident first. Hidden characters are shown as escapes.", "quiet"
+    )
     yield table(_MISTAKE_COLUMNS, [(row["label"], number(row["probability"]), row["text"]) for row in mistakes])

@@ -34,21 +34,21 @@ def forgotten(told: Mapping[str, Any]) -> Iterator[str]:
     """Yield what was removed, from where, and what may be left elsewhere."""
     single, retention = told["kind"] == "uuid", told["kind"] == "older_than"
     if single and told["already"]:
-        yield f"forgotten before, on {told['date']}: {told['store']} holds no such row"
+        yield f"already forgotten on {told['date']}: {told['store']} has no such row"
     else:
         rows = "the row" if single else f"{count(told['rows'], 'row')} {_wished(told)}"
         more = f" and {told['related']:,} labels, truths and shadow verdicts of it" if told["related"] else ""
-        learnt = "" if retention else "; no later training learns it, or a near duplicate of it"
+        learnt = "" if retention else "; later trainings exclude it and its near duplicates"
         yield f"forgotten: {rows}{more if single else more.replace(' of it', '')}, in {told['store']}{learnt}"
     if told["already"] and not single:
-        yield f"{told['already']:,} of them were forgotten before"
+        yield f"{told['already']:,} of them had been forgotten before"
     if places := told["places"]:
-        yield f"taken out of {', '.join(f'{number:,} {name}' for name, number in places.items())}"
+        yield f"removed from {', '.join(f'{number:,} {name}' for name, number in places.items())}"
     if told["copies"]:
-        rows = "1 other row holds" if told["copies"] == 1 else f"{told['copies']:,} other rows hold"
+        rows = "1 other row has" if told["copies"] == 1 else f"{told['copies']:,} other rows have"
         verb = "is" if told["copies"] == 1 else "are"
-        how = "it was sent again since" if retention else "forget each by its uuid, or all with --matching"
-        yield f"{rows} the very same text and {verb} still there: {how}"
+        how = "it was sent again later" if retention else "forget each by its uuid, or all with --matching"
+        yield f"{rows} the same text and {verb} not removed: {how}"
     if unknown := told["unknown"]:
         lines = ", ".join(f"{line:,}" for line in unknown[:_MOST_LINES])
         rest = f" and {len(unknown) - _MOST_LINES:,} more" if len(unknown) > _MOST_LINES else ""
@@ -58,7 +58,7 @@ def forgotten(told: Mapping[str, Any]) -> Iterator[str]:
     for place in told["left"]:
         yield f"LEFT: {place}"
     if told["rows"]:
-        yield "a version that has learnt it stays as it is: train anew to replace it, then delete it in MLflow"
+        yield "a version trained on it is unchanged: retrain to replace it, then delete it in MLflow"
 
 
 def _wished(told: Mapping[str, Any]) -> str:

@@ -47,7 +47,7 @@ def fallback(result: Mapping[str, Any]) -> str:
     if not result.get("fallback"):
         return ""
     wanted = result.get("wanted_base_model", "the base model asked for")
-    return f"FALLBACK: {wanted} could not be had, {result['base_model']} was used instead"
+    return f"FALLBACK: {wanted} was not available, {result['base_model']} was used instead"
 
 
 def facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -147,7 +147,7 @@ _FACTS = (
     ("reach", "reach", reach),
     ("parity", "parity", _parity),
     ("time", "seconds", _seconds),
-    ("memory", "peak_memory", lambda result: f"{result['peak_memory'] / GIB:.1f} GiB at most in one step"),
+    ("memory", "peak_memory", lambda result: f"{result['peak_memory'] / GIB:.1f} GiB peak in one step"),
     ("MLflow run", "mlflow", _mlflow),
     ("Metaflow run", "metaflow", lambda result: str(result["metaflow"]["run_id"])),
 )

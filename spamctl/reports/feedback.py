@@ -28,7 +28,7 @@ def notes(told: Mapping[str, Any]) -> Iterator[str]:
         yield f"feedback left out: {_rows(count, 'label')} {reason}"
     if told["doubtful"]:
         first = ", ".join(row["uuid"] for row in told["set_aside"][:3]) + (", …" if told["doubtful"] > 3 else "")  # noqa: PLR2004 - as many as fit a line
-        yield f"feedback set aside: {_rows(told['doubtful'], 'doubtful label')}, {told['doubt']:.0%} of them ({first})"
+        yield f"feedback excluded: {_rows(told['doubtful'], 'doubtful label')}, {told['doubt']:.0%} of them ({first})"
 
     yield from map(_one_sided, told.get("one_sided", ()))
 
@@ -40,7 +40,7 @@ def _one_sided(side: Mapping[str, Any]) -> str:
     if not side["counterparts"]:
         return f"feedback of one class: {learnt}: the dataset has no such message either, so each counts for 1"
     return (
-        f"feedback of one class: {learnt}: evened out by {_rows(side['counterparts'], 'message')} of the dataset "
+        f"feedback of one class: {learnt}: balanced by {_rows(side['counterparts'], 'message')} of the dataset "
         f"(counting {side['counterpart_weight']:.3g} each, the answers {side['answer_weight']:.3g} each)"
     )
 
@@ -52,9 +52,9 @@ def warnings(told: Mapping[str, Any]) -> Iterator[str]:
     learnt = told.get("train")
     if learnt and learnt["spam"] in {0, learnt["rows"]}:
         kind = "spam" if learnt["spam"] else "not spam"
-        yield f"all labelled answers to learn from are {kind}: no label was checked against the others"
+        yield f"all labelled answers for training are {kind}: no label was checked against the others"
     if made := told["sources"].get("simulated"):
-        yield f"{_rows(made, 'label')} made from verdicts: the model learns its own opinion"
+        yield f"{_rows(made, 'label')} simulated from verdicts: the model learns its own predictions"
 
 
 def summary(told: Mapping[str, Any]) -> str:
@@ -69,7 +69,7 @@ def summary(told: Mapping[str, Any]) -> str:
 def comparison_rows(comparison: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str, str, str, str]]:
     """Yield the cells of the table of both versions on both parts, and which of them is better."""
     for part, found in comparison.get("parts", {}).items():
-        title = PARTS.get(part, f"{part}, of the class not learnt")
+        title = PARTS.get(part, f"{part}, of the class without labels")
         if found:
             for index, measure in enumerate(SHOWN):
                 new: Score = found["challenger"][measure.key]

@@ -8,7 +8,7 @@ from typing import Any
 from spamctl.reports.scores import UNDEFINED
 
 HEADS = ("messages", "good", "kept", "baseline keeps", "spam", "caught", "baseline catches")
-UNSEEN_HEADS = ("unseen kinds", "messages", "language model", "n-grams", "both", "caught at 1 % flagged")
+UNSEEN_HEADS = ("unseen kinds", "messages", "language model", "n-grams", "both", "recall at 1 % FPR")
 SUITE_HEADS = ("suite", "messages", "right", "95 % interval", "")
 INVARIANCE_HEADS = ("harmless change", "messages", "same verdict", "95 % interval")
 _SHARE = {"must-deliver": False, "must-catch": True}  # whether called spam is right

@@ -31,9 +31,9 @@ def sentence(result: Mapping[str, Any]) -> str:
         case _ if not result["labelled"]:
             return f"Nothing to label: {_why_nothing(result)}"
         case "predictions":
-            return f"{_rows(result['labelled'])} labelled from their verdicts, by chance"
+            return f"{_rows(result['labelled'])} given labels simulated from their verdicts"
         case "truth":
-            return f"{_rows(result['labelled'])} labelled with the truth that traffic kept"
+            return f"{_rows(result['labelled'])} labelled with the truth saved by traffic"
         case _:
             return f"{_rows(result['labelled'])} labelled from {result['file']}"
 
@@ -44,21 +44,21 @@ def warnings(result: Mapping[str, Any]) -> Iterator[str]:
     labelled = sum(source["rows"] for source in result["sources"])
     if simulated:
         yield (
-            f"SIMULATED: {simulated:,} of {labelled:,} labels were made from the verdicts by chance; "
-            "how often they equal them was chosen, and is NO ACCURACY"
+            f"SIMULATED: {simulated:,} of {labelled:,} labels were simulated from the verdicts; "
+            "how often they agree was chosen and is NOT AN ACCURACY"
         )
     if result.get("noise"):
-        yield f"{percent(result['noise'])} of the revealed labels are wrong on purpose (--noise)"
+        yield f"{percent(result['noise'])} of the labels are flipped on purpose (--noise)"
     if result.get("unknown"):
         more = ", …" if result["unknown"] > len(result["first_unknown"]) else ""
         yield (
             f"{result['unknown']:,} {'label' if result['unknown'] == 1 else 'labels'} of {result['file']} "
-            f"{'is' if result['unknown'] == 1 else 'are'} for no row that was asked for: "
+            f"{'is' if result['unknown'] == 1 else 'are'} for no selected row: "
             f"{', '.join(result['first_unknown'])}{more}"
         )
     if result.get("conflicts"):
         yield (
-            f"{_rows(result['conflicts'])} kept a label that is not the file's, such as "
+            f"{_rows(result['conflicts'])} kept a label that differs from the file's, such as "
             f"{'; '.join(map(_conflict, result['first_conflicts']))}; --overwrite takes the file's"
         )
 
@@ -66,10 +66,10 @@ def warnings(result: Mapping[str, Any]) -> Iterator[str]:
 def facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield each fact as its name and its words."""
     yield "store", result["store"]
-    yield "rows asked for", f"{result['rows']:,}, {result['found']:,} of them without a label at first"
+    yield "rows selected", f"{result['rows']:,}, {result['found']:,} of them without a label at first"
     if result["action"] == "file":
         yield "labels in the file", f"{result['standing']:,} stood already, {result['replaced']:,} replaced others"
-        yield "for no row asked for", f"{result['unknown']:,}"
+        yield "for no selected row", f"{result['unknown']:,}"
     if result["action"] == "truth":
         yield "truth known", f"{result['known']:,} rows old enough"
     for pair in result.get("agreements", ()):
@@ -148,14 +148,14 @@ def _cells(source: Mapping[str, Any]) -> list[str]:
 def _why_nothing(result: Mapping[str, Any]) -> str:
     """Explain why no row was labelled."""
     if not result["rows"]:
-        return "no row was asked for, or the store holds none"
+        return "no row was selected, or the store is empty"
     if result["action"] == "file":
-        return f"no label of {result['file']} is for a row that was asked for and has none"
+        return f"no label of {result['file']} is for a selected row without one"
     if not result["found"]:
-        return f"all {result['rows']:,} rows that were asked for have a label"
+        return f"all {result['rows']:,} selected rows have a label"
     if not result.get("known", True):
-        return f"no truth was kept for the {result['found']:,} rows without a label, or they are too young"
-    return "chance left out every row"
+        return f"no truth was saved for the {result['found']:,} rows without a label, or they are too young"
+    return "every row was left out at random (--coverage)"
 
 
 def _exported(result: Mapping[str, Any]) -> str:
@@ -165,13 +165,13 @@ def _exported(result: Mapping[str, Any]) -> str:
     others = sum(source["rows"] for source in result["sources"])
     if others:
         return f"Nothing to export: the only labels are {others:,} simulated ones; --export-simulated writes them"
-    return "Nothing to export: no row that was asked for has a label that could be written"
+    return "Nothing to export: no selected row has a label to export"
 
 
 def _reviewed(counts: Mapping[str, Any]) -> str:
     """Describe what a person decided."""
     if not counts.get("asked"):
-        return "Nothing to review: there is no question left to ask"
+        return "Nothing to review: no row is left to review"
     return (
         f"{counts['decided']:,} of {counts['asked']:,} questions decided by {counts['annotator']}: "
         f"{_rows(counts['labelled'])} labelled"

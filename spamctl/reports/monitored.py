@@ -36,33 +36,32 @@ def headline(result: Mapping[str, Any]) -> str:
         return f"{verdict.upper()}: {_brief(wrong[0]['sentence'].rstrip('.'))}{others}"
     undone = ", ".join(plain(each["name"]) for each in result["checks"] if each["status"] == "not done")
     unsaid = f"; not checked: {undone}" if undone else ""
-    return (
-        f"OK: {count(rows, 'message')} {'look' if rows != 1 else 'looks'} like the test part, and no test rings{unsaid}"
-    )
+    like = f"{'look' if rows != 1 else 'looks'} like the test part"
+    return f"OK: {count(rows, 'message')} {like}, and no test raises an alarm{unsaid}"
 
 
 def loud(result: Mapping[str, Any]) -> Iterator[str]:
     """Yield what must not be overlooked."""
     if simulated := result["simulated"]:
         made = (
-            f"{count(simulated['rows'], 'label')} were made from the verdicts by chance; "
+            f"{count(simulated['rows'], 'label')} were simulated from the verdicts; "
             if simulated["rows"] > 1
-            else "1 label was made from its verdict by chance; "
+            else "1 label was simulated from its verdict; "
         )
         yield (
             f"SIMULATED LABELS: {made}their agreement with the verdicts, {percent(simulated['agreement'])}, "
-            "was chosen and is NO ACCURACY"
+            "was chosen and is NOT AN ACCURACY"
         )
     if result["estimate"] and not result["estimate"]["trustworthy"]:
-        yield "The accuracy estimated without labels is not to be trusted on this window"
+        yield "The accuracy estimated without labels is not reliable on this window"
 
 
 def told_apart(classifier: Mapping[str, float]) -> str:
     """Describe whether a classifier separates window and reference; an AUC below chance means nothing."""
-    chance = f"{number(classifier['threshold'])} that chance reaches here"
+    chance = f"{number(classifier['threshold'])} expected by chance"
     if classifier["auc"] <= classifier["threshold"]:
-        return f"A classifier cannot tell current from reference messages: its AUC is not above the {chance}."
-    told = f"A classifier tells current from reference messages with an AUC of {number(classifier['auc'])}"
+        return f"A classifier cannot separate current from reference messages: its AUC is not above the {chance}."
+    told = f"A classifier separates current from reference messages with an AUC of {number(classifier['auc'])}"
     return f"{told}, above the {chance}."
 
 
@@ -80,7 +79,7 @@ def times(test: Mapping[str, Any]) -> float:
 
 
 def ordered(tests: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return tests with those that ring first, then by how near the others came to it."""
+    """Return tests with alarms first, the others by how near they are to their threshold."""
     return sorted(tests, key=lambda test: (not test["alarm"], -times(test)))
 
 
@@ -115,7 +114,7 @@ def labels(result: Mapping[str, Any]) -> str:
     """Describe how many rows have a trustworthy label, and its source."""
     quality = result["quality"]
     if not quality:
-        return "no row has a label that measures quality"
+        return "no row has a trusted label"
     sources = ", ".join(f"{name} {rows:,}" for name, rows in quality["label_sources"].items())
     share = f"{percent(quality['coverage'])} of the window"
     return f"{count(quality['rows'], 'row')} ({share}), {quality['spam']:,} of them spam; labelled by {sources}"
@@ -127,11 +126,11 @@ def trust(result: Mapping[str, Any]) -> str:
     if not estimate:
         return "no estimate could be made"
     outside = estimate["outside_support"]
-    beyond = "too few messages tell how many lie outside the reference"
+    beyond = "too few messages to tell how many lie outside the reference"
     if outside:
         lie = f"{percent(outside['share'])} of the messages lie outside the reference"
-        beyond = f"{lie}, where {percent(outside['expected'])} were to be expected"
-    held = "it holds as far as the messages tell" if estimate["trustworthy"] else "NOT TO BE TRUSTED HERE"
+        beyond = f"{lie}, where {percent(outside['expected'])} are expected"
+    held = "the messages show nothing against it" if estimate["trustworthy"] else "NOT RELIABLE HERE"
     return f"assumes that {estimate['assumption']}; {held}: {beyond}"
 
 
@@ -256,7 +255,7 @@ def _window(window: Mapping[str, Any]) -> str:
     seen = [str(window[name]) for name in ("oldest", "newest") if window.get(name)]
     parts = [
         f"{count(window['rows'], 'row')}, {window['distinct']:,} distinct",
-        *([f"of which {window['judged']:,} drawn evenly are judged"] if window["sampled"] else ()),
+        *([f"a random {window['judged']:,} of which are tested"] if window["sampled"] else ()),
         *asked,
         *(["from " + " to ".join(seen)] if seen else ()),
     ]
@@ -266,7 +265,7 @@ def _window(window: Mapping[str, Any]) -> str:
 def _out_of_reach(window: Mapping[str, Any], validation: Mapping[str, Any]) -> str:
     """Describe how many rows are unlike the training data, beside the validation rows."""
     share = percent(window["out_of_reach"] / window["reach_known"])
-    told = f"{window['out_of_reach']:,} of {count(window['reach_known'], 'row')} ({share}) unlike all of training"
+    told = f"{window['out_of_reach']:,} of {count(window['reach_known'], 'row')} ({share}) unlike the training data"
     if not validation:
         return told
     good, spam = (percent(validation[f"{kind}_out"] / max(1, validation[kind])) for kind in ("good", "spam"))

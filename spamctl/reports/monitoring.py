@@ -1,4 +1,4 @@
-"""Show in the terminal what a monitoring found: the verdict, each check, what rings, how good the model still is."""
+"""Show in the terminal what a monitoring found: the verdict, the checks, the alarms, and how good the model is."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _causes(result: Mapping[str, Any], console: Console) -> Iterator[Text | Tabl
         for side, name in SIDES.items()
     ]
     if any(told for _, told in words):
-        yield _text("What moved most (words and phrases)", console, "bold")
+        yield _text("Largest changes (words and phrases)", console, "bold")
         yield _grid([(name, told or "nothing") for name, told in words], console)
         yield ""
 

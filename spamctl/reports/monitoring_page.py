@@ -54,7 +54,7 @@ _QUALITY = (
     Column("quality"),
     Column("measured", "number"),
     Column("95 % interval", "faint"),
-    Column("expected without labels", "number"),
+    Column("estimated without labels", "number"),
     Column("95 % interval", "faint"),
 )
 _GROUPS = (
@@ -167,8 +167,8 @@ def _tests(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> Iterator[Ma
     if result["tests"]:
         yield element(
             "p",
-            "A test rings when its statistic is further from the reference than chance takes a window of this size, "
-            "all tests together in no more than the stated rate of windows.",
+            "A test raises an alarm when its statistic exceeds its threshold. Thresholds are calibrated by permutation "
+            "for a window of this size: without drift, at most the stated share of windows raises any alarm.",
             "quiet",
         )
         yield table(_TESTS, map(_test_row, ordered(result["tests"])))
@@ -194,7 +194,7 @@ def _causes(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> Iterator[M
     moved = any(result["causes"].get(side) for side in SIDES)
     if not moved and not result["causes"].get("carriers"):
         return
-    yield element("h2", "What moved")
+    yield element("h2", "What changed")
     if shown := _some(plots, ("words",)):
         yield pictures(shown)
     examples = result["causes"].get("examples") or {}
@@ -204,7 +204,7 @@ def _causes(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> Iterator[M
         if found := examples.get(side):
             yield folded(f"{count(len(found), 'message')} nearest to the change, {name}", list(_examples(found)))
     if rows := carriers(result):
-        yield element("p", "Who carries it:")
+        yield element("p", "Versions and sources with the change:")
         yield table(_CARRIERS, rows)
 
 
@@ -238,7 +238,7 @@ def _check_row(told: tuple[Mapping[str, Any], str]) -> Sequence[object]:
 
 
 def _test_row(test: Mapping[str, Any]) -> Sequence[object]:
-    """Return a test with every figure; one that rings stands out."""
+    """Return a test with every figure; one that raises an alarm stands out."""
     name, *figures = cells_of(test)
     if not test["alarm"]:
         return (name, test["kind"], *figures, "")

@@ -48,13 +48,13 @@ def picture_of_words(result: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def drift_trend(runs: Sequence[Mapping[str, Any]]) -> bytes:
-    """Draw the share of spam and the drift score of each run, with the line at which a test rings."""
+    """Draw the share of spam and the drift score of each run, with the line above which a test raises an alarm."""
     scores = _known(runs, "drift_score")
     figure, (left, right) = style.canvas(_drift_title(scores, len(runs)), _span(runs), panels=2)
     if scores:
         left.plot(*zip(*scores, strict=True), color=BLUE, marker="o", markersize=3.5, linewidth=1.6)
     if over := [(place, score) for place, score in scores if score >= 1]:
-        left.plot(*zip(*over, strict=True), color=ORANGE, marker="o", markersize=6, linestyle="", label="rings")
+        left.plot(*zip(*over, strict=True), color=ORANGE, marker="o", markersize=6, linestyle="", label="alarm")
     left.axhline(1, color=GREY, linestyle="--", linewidth=1, label="threshold")
     left.set_ylim(bottom=0)
     style.name_axes(left, x="run", y="drift score (thresholds)")
@@ -103,10 +103,8 @@ def bars(tests: Sequence[Mapping[str, Any]]) -> bytes:
     """Draw how many times its threshold each statistic is, the highest at the top."""
     rows = sorted(tests, key=times)
     rings = sum(test["alarm"] for test in tests)
-    title = f"{rings or 'None'} of {len(tests)} tests {'rings' if rings < 2 else 'ring'}"  # noqa: PLR2004, the plural
-    figure, (axes,) = style.canvas(
-        title, "each statistic, in units of the threshold that chance passes too seldom to care", height=_height(rows)
-    )
+    title = f"{rings or 'None'} of {len(tests)} tests {'raises' if rings < 2 else 'raise'} an alarm"  # noqa: PLR2004, the plural
+    figure, (axes,) = style.canvas(title, "each statistic in units of its threshold", height=_height(rows))
     axes.barh(
         range(len(rows)),
         [times(test) for test in rows],
@@ -146,7 +144,7 @@ def words(causes: Mapping[str, Any]) -> bytes:
     sides = {name: list(causes.get(side) or ())[:_MOST_WORDS][::-1] for side, name in SIDES.items()}
     first = max((term for rows in sides.values() for term in rows), key=lambda term: abs(term["z"]))
     seen = f"from {percent(first['reference_rate'])} to {percent(first['current_rate'])}"
-    title = f"The word that moved most went {seen} of the messages"
+    title = f"The largest change of a word: {seen} of the messages"
     most = max(sides.values(), key=len)
     figure, panels = style.canvas(title, next(iter(sides)), panels=2, height=_height(most))
     for axes, (name, rows) in zip(panels, sides.items(), strict=True):
@@ -155,14 +153,14 @@ def words(causes: Mapping[str, Any]) -> bytes:
         places = range(len(most) - len(rows), len(most))  # the most moved at the top of both panels
         axes.barh(places, [term["z"] for term in rows], color=colours, height=0.66)
         _name_rows(axes, [term["term"] for term in rows], places)
-        style.name_axes(axes, x="log-odds moved (standard errors)", y="")
+        style.name_axes(axes, x="change of the log-odds (standard errors)", y="")
     return style.png(figure)
 
 
 def _drift_title(scores: Sequence[tuple[int, float]], runs: int) -> str:
     """Give the latest drift score, and the number of runs in which a test raised an alarm."""
     above = sum(score >= 1 for _, score in scores)
-    rang = f"a test rang in {above} of the last {runs} runs"
+    rang = f"alarms in {above} of the last {runs} runs"
     if not scores or scores[-1][0] < runs - 1:
         return f"The newest run was too small to test; {rang}"
     return f"Drift is {scores[-1][1]:.2f} times its threshold; {rang}"
@@ -172,7 +170,7 @@ def _quality_title(measured: Sequence[tuple[int, Any]], guessed: Sequence[tuple[
     """Give the latest accuracy, measured and estimated."""
     said = [
         f"{number(measured[-1][1]['value'])} on trusted labels" if measured else "not measured: no trusted label",
-        *([f"{number(guessed[-1][1])} expected without"] if guessed else ()),
+        *([f"{number(guessed[-1][1])} estimated without"] if guessed else ()),
     ]
     return f"Accuracy is {', '.join(said)}"
 

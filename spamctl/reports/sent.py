@@ -66,7 +66,7 @@ def headline(result: Mapping[str, Any]) -> str:
     if answered < samples:
         return f"{answered:,} of {samples:,} messages were answered"
     accuracy = result["scores"].get("accuracy")
-    right = f", {percent(accuracy['value'])} of them rightly" if accuracy else ""
+    right = f", {percent(accuracy['value'])} of them correctly" if accuracy else ""
     return f"All {samples:,} messages were answered{right}"
 
 

@@ -14,9 +14,9 @@ from spamctl.reports import escape
 EXAMPLE = "You are a winner you have been specially selected to receive $1000 cash or a $2000 award."
 
 _KEPT = {
-    "required": "kept in {}; an answer that cannot be kept is refused",
-    "best-effort": "kept in {}; one that cannot be kept is given all the same, and says so",
-    "off": "not kept",
+    "required": "stored in {}; a request is refused if storing fails",
+    "best-effort": "stored in {}; a request is answered even if storing fails, and says so",
+    "off": "not stored",
 }
 
 
@@ -67,10 +67,10 @@ def _facts(greeting: Greeting) -> Iterator[tuple[str, str]]:
     if greeting.follows:
         yield "follows", greeting.follows
     if greeting.shadow:
-        yield "shadow", f"version {greeting.shadow} scores every kept message and answers none"
+        yield "shadow", f"version {greeting.shadow} scores every stored message in shadow mode"
     if greeting.workers > 1:
         yield "workers", f"{greeting.workers} processes"
-    yield "access", "callers must send the token" if greeting.with_token else "no token is asked for"
+    yield "access", "clients must send the token" if greeting.with_token else "no token is required"
     yield "page", f"{greeting.address}/  (also /docs, /metrics, /ready, /version)"
 
 

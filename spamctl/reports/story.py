@@ -15,7 +15,7 @@ from rich.text import Text
 from spamctl.reports import escape
 from spamctl.reports.page import Column, Markup, beside, document, element, link, pictures, table
 
-_COLUMNS = (Column("act", "number"), Column("what"), Column("typed", "faint"), Column("came of it"))
+_COLUMNS = (Column("act", "number"), Column("what"), Column("typed", "faint"), Column("result"))
 _RATES = {"accuracy": "accuracy", "recall": "recall", "false_positive_rate": "false-positive rate"}
 
 
@@ -40,7 +40,7 @@ def announce(number: int, title: str, command: str, console: Console) -> None:
 def show(acts: Sequence[Act], seconds: float, page: str, console: Console) -> None:
     """Print the whole story as a table, and where its page is."""
     grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
-    for head in ("act", "what", "came of it", "seconds"):
+    for head in ("act", "what", "result", "seconds"):
         grid.add_column(head, justify="right" if head in {"act", "seconds"} else "left", overflow="fold")
     for number, act in enumerate(acts, start=1):
         cells = (str(number), act.title, act.figure, f"{act.seconds:.0f}")
@@ -58,7 +58,7 @@ def sentence(acts: Sequence[Act]) -> str:
     told = {name: [_rate(act, key) for act in _watches(acts)] for key, name in _RATES.items()}
     before, after, again = (f"{value:.3f}" for value in told.pop("accuracy"))
     more = ", ".join(f"{name} {_path(values)}" for name, values in told.items())
-    return f"Drift took accuracy from {before} to {after}; learning from the labels took it to {again} ({more})"
+    return f"Accuracy: {before} before drift, {after} under drift, {again} after retraining ({more})"
 
 
 def is_good(acts: Sequence[Act]) -> bool:
@@ -78,7 +78,7 @@ def _path(values: Iterable[float | None]) -> str:
 
 def page(acts: Sequence[Act], cards: Sequence[Path]) -> str:
     """Return the page of the story; `cards` are the pages to link, below the folder `reports`."""
-    return document("A filter's life", _parts(acts, cards))
+    return document("The life of a spam filter", _parts(acts, cards))
 
 
 def _parts(acts: Sequence[Act], cards: Sequence[Path]) -> Iterator[Markup]:
@@ -87,19 +87,19 @@ def _parts(acts: Sequence[Act], cards: Sequence[Path]) -> Iterator[Markup]:
     yield element("h2", "What was done")
     rows = ((number, act.title, act.command, act.figure) for number, act in enumerate(acts, start=1))
     yield table(_COLUMNS, rows)
-    yield element("h2", "What the monitor said")
+    yield element("h2", "Monitoring reports")
     for act in _watches(acts):
         yield element("p", act.title, "quiet")
         checks = act.result["checks"]
         columns = (Column("check"), Column("status"), Column("finding"))
         yield table(columns, ((check["name"], check["status"], check["sentence"]) for check in checks))
-    yield element("h2", "Every card")
+    yield element("h2", "All cards")
     places = filter(beside, (path.relative_to("reports").as_posix() for path in cards))  # others' files may lie there
     yield table((Column("page"),), ((link(place.removesuffix(".html"), place),) for place in places))
 
 
 def _watches(acts: Sequence[Act]) -> list[Act]:
-    return [act for act in acts if act.title.startswith("Watch")]
+    return [act for act in acts if act.title.startswith("Monitor")]
 
 
 def _accuracy(act: Act) -> Mapping[str, float]:
@@ -117,7 +117,7 @@ def _plot(acts: Sequence[Act]) -> bytes:
     from spamctl.reports.story_plot import story_plot
 
     watches = _watches(acts)
-    names = [act.title.removeprefix("Watch: ") for act in watches]
+    names = [act.title.removeprefix("Monitor: ") for act in watches]
     return story_plot(names, [_accuracy(act) for act in watches], [act.result["drift_score"] for act in watches])
 
 

@@ -14,7 +14,7 @@ def story_plot(names: Sequence[str], accuracies: Sequence[Mapping[str, float]], 
     lows = [max(0.0, accuracy["value"] - accuracy["low"]) for accuracy in accuracies]
     highs = [max(0.0, accuracy["high"] - accuracy["value"]) for accuracy in accuracies]
     figure, (left, right) = canvas(
-        "How right the filter was, and how far its messages had moved",
+        "Accuracy of the filter, and drift of its messages",
         "Bars are 95 % intervals; the dashed line is the alarm.",
         panels=2,
     )

@@ -49,12 +49,12 @@ def _parts(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> Iterator[Ma
     yield element("h1", headline(result), "verdict bad" if fault else "verdict good")
     if fault:
         yield element("p", fault, "loud")
-    yield element("h2", "What came back")
+    yield element("h2", "Responses")
     yield table(_PAIRS, list(counts(result)))
     if result["judged"]:
-        yield element("h2", "Against the truth")
+        yield element("h2", "Verdicts against true labels")
         yield table(_JUDGED, list(judged_rows(result)))
         yield pictures(plots)
-        yield element("p", "The truth is what the generator or the dataset says; monitoring does not see it.", "quiet")
+        yield element("p", "True labels come from the generator or the dataset; monitoring does not see them.", "quiet")
     yield element("h2", "Facts")
     yield table(_PAIRS, list(facts(result)))

@@ -34,7 +34,7 @@ def accuracy_by_group(groups: Sequence[Mapping[str, Any]], whole: float) -> byte
         [accuracy["high"] - accuracy["value"] for accuracy in accuracies],
     ]
     share = percent(worst["scores"]["accuracy"]["value"])
-    title = f"Least right about {worst['name']}: {share} of {worst['rows']:,} messages"
+    title = f"Lowest accuracy: {worst['name']}, {share} of {worst['rows']:,} messages"
     height = _FRAME_INCHES + _ROW_INCHES * len(ordered)
     figure, (axes,) = canvas(title, "Bars are 95 % intervals; the dashed line is all messages together.", height=height)
     axes.errorbar(values, range(len(ordered)), xerr=reach, fmt="o", color=BLUE, capsize=3, markersize=5)

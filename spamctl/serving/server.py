@@ -53,7 +53,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise UsageError(f"--port {port}: cannot be had on {host}: {error.strerror}; choose another") from None
+        raise UsageError(f"--port {port}: is not available on {host}: {error.strerror}; choose another") from None
     listener.set_inheritable(True)
     return listener
 

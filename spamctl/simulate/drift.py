@@ -7,11 +7,11 @@ What is staged is the test part, and drift is what is done to a share of it:
 * `new-kinds` replaces `strength` of the share by messages of kinds that were held out whole;
 * `prior` replaces `strength` of what is not spam in the share by spam: test rows that were not drawn while they last,
   then synthetic ones of the same time;
-* `mixed` gives each message of the share a kind by lot: `modern`, or one that rewrites texts;
+* `mixed` gives each message of the share a random kind: `modern`, or one that rewrites texts;
 * `none` leaves all as it is, whatever the proportion.
 
 So at strength 0, and with `none`, traffic follows the very distribution of the test part, and what monitoring then
-reports is a false alarm. Were the share filled with synthetic messages there too, it would ring for the generator.
+reports is a false alarm. Were the share filled with synthetic messages there too, it would detect the generator.
 """
 
 from collections.abc import Callable, Sequence

@@ -34,7 +34,7 @@ def messages(count: int, *, seed: int, era: Era, spam_share: float) -> list[Synt
 
 
 def write(era: Era, label: Label, *, seed: int, index: int) -> Synthetic:
-    """Write the message of a place in the traffic; `both` takes an era by lot."""
+    """Write the message of a place in the traffic; `both` draws an era at random."""
     dice = Dice("message", seed, index)
     one_era = dice.pick(ERAS) if era == "both" else era
     known = families(one_era, label)

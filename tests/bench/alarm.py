@@ -248,7 +248,7 @@ def false_alarms(stage: Stage, scale: Scale) -> None:
         theirs = counted(scale.evidently, lambda seed, rows=rows: evidently(*stage.window(rows, seed)))
         lines[f"{rows} messages"] = ours | theirs
     show(f"False alarms: windows without drift that ring, at a rate of {RATE:.0%} (share, 95 % interval)", lines)
-    print("spamctl monitor answers to windows of fewer than 30: too few to tell.")
+    print("spamctl monitor answers to windows of fewer than 30: too few messages.")
 
 
 def power(stage: Stage, scale: Scale) -> None:

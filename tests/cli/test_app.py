@@ -35,7 +35,7 @@ from spamctl.config.verbs import VERBS
         (["train", "--run-id", "1"], "--resume: no train run has been started in this folder; type spamctl train"),
         (
             ["train", "--resume", "--epochs", "3"],
-            "--epochs: cannot be given with --resume or --run-id: a run goes on with the options it began with",
+            "--epochs: cannot be given with --resume or --run-id: a run resumes with its original options",
         ),
         (["rollback", "--to", "first"], "--to: must be previous or the number of a version, got 'first'"),
         (["forget"], "forget: nothing is named: give a uuid, --older-than 90d or --matching FILE"),
@@ -137,7 +137,7 @@ def test_a_full_disk_under_standard_output_is_told_in_one_line(words):
         )
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("spamctl: what should be written cannot be: No space left on device")
+    assert line.startswith("spamctl: the output cannot be written: No space left on device")
 
 
 def test_a_terminal_that_reads_ascii_alone_is_told_all_the_same(tmp_path):

@@ -30,7 +30,7 @@ def test_what_is_not_a_demos_is_refused_and_left_as_it_is(tmp_path, what):
         place.mkdir()
     kept = place / "letter.txt" if what == "folder" else place
     kept.write_text("dear")
-    with pytest.raises(UsageError, match="is no folder that a demo made, and not empty; choose another"):
+    with pytest.raises(UsageError, match="is not empty and was not made by a demo; choose another"):
         demo.prepare(place)
     assert kept.read_text() == "dear"
 
@@ -39,7 +39,7 @@ def test_the_refusal_is_one_line_and_exit_code_2(tmp_path, capsys):
     (tmp_path / "spamctl-demo").write_text("mine")
     assert main(["demo"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("spamctl: --folder spamctl-demo: is no folder that a demo made")
+    assert line.startswith("spamctl: --folder spamctl-demo: is not empty and was not made by a demo")
 
 
 @pytest.fixture

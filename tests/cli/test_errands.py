@@ -121,11 +121,11 @@ def test_forget_takes_a_row_away_and_says_so_again(place, run):
         words = ("forget", ASKED.uuid, "--datastore-uri", "forgettable.db")
         code, out, err = run(*words)
         assert (code, err) == (0, "")
-        assert out.startswith("forgotten: the row, in forgettable.db; no later training learns it")
+        assert out.startswith("forgotten: the row, in forgettable.db; later trainings exclude it")
         assert queries.count(store) == 0
         assert forgotten.tombstones(store).hold(ASKED.text)
     code, out, _ = run(*words)
-    assert (code, out.startswith("forgotten before, on 20")) == (0, True)
+    assert (code, out.startswith("already forgotten on 20")) == (0, True)
 
 
 def test_a_password_is_in_no_list_of_processes_and_no_error(run):

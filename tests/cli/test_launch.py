@@ -77,7 +77,7 @@ def test_a_failure_names_the_step_the_error_and_the_log(run, tmp_path, debug):
     code, _, err = run("train", "--dataset", "break", *["--debug"] * debug)
     assert code == 1
     last = err.splitlines()[-1]
-    assert last.startswith("spamctl: train failed in step end: ZeroDivisionError: no [red]rows[/red]; the whole log: ")
+    assert last.startswith("spamctl: train failed in step end: ZeroDivisionError: no [red]rows[/red]; full log: ")
     assert ("Traceback" in err) is debug
     assert "Traceback" in log_of(tmp_path)
 
@@ -85,7 +85,7 @@ def test_a_failure_names_the_step_the_error_and_the_log(run, tmp_path, debug):
 def test_of_a_step_that_is_killed_no_cause_is_guessed(run):
     code, _, err = run("train", "--dataset", "die")
     assert code == 1
-    assert "train failed in step end: a process of it ended and left no reason" in err
+    assert "train failed in step end: a process ended without giving a reason" in err
     assert "out of memory" not in err
 
 
@@ -101,7 +101,7 @@ def test_a_stopped_run_leaves_no_process_and_says_how_to_go_on(start, tmp_path, 
     assert process.returncode == 130
     assert not is_alive(int((tmp_path / "pid").read_text()))
     run_id = (tmp_path / ".metaflow" / "TrainFlow" / "latest_run").read_text()
-    assert err.splitlines()[-1] == f"Stopped. spamctl train --run-id {run_id} goes on from the last finished step."
+    assert err.splitlines()[-1] == f"Stopped. spamctl train --run-id {run_id} resumes from the last finished step."
     assert "Traceback" not in err
 
 
@@ -150,8 +150,8 @@ def test_a_run_that_still_goes_on_is_not_resumed(start, run, tmp_path):
         code, out, err = run("train", *words)
         assert (code, out) == (1, "")
         assert err == (
-            f"spamctl: {words[0]}: the train run {run_id} still goes on; "
-            "wait until it has ended, or stop it where it was started\n"
+            f"spamctl: {words[0]}: the train run {run_id} is still running; "
+            "wait for it to end, or stop it where it was started\n"
         )
     process.kill()  # and the flow is stopped by who watches
     process.communicate()

@@ -84,10 +84,10 @@ def test_a_webhook_that_nobody_answers_is_a_fault_only_where_nothing_else_is(mon
     with silent_port() as port:
         assert monitor("calm", "--webhook", f"http://127.0.0.1:{port}/hunter2").wait(60) == 1
     err = said()[1]
-    assert err.splitlines()[-1].startswith("spamctl: the webhook was not told: it does not answer (ReadTimeout)")
+    assert err.splitlines()[-1].startswith("spamctl: the webhook was not notified: it does not answer (ReadTimeout)")
     assert monitor("drifted", "--webhook", f"http://127.0.0.1:{closed_port()}/hunter2").wait(60) == 3
     err = said()[1]
-    assert "! the webhook was not told: it does not answer (ConnectError)" in err
+    assert "! the webhook was not notified: it does not answer (ConnectError)" in err
     assert err.splitlines()[-1].startswith("spamctl: monitoring: failed")
     assert leaks(tmp_path, "hunter2") == []
 
@@ -99,7 +99,7 @@ def test_a_watch_goes_on_after_what_fails_until_ctrl_c(monitor, said):
     assert process.wait(60) == 130
     out, err = said()
     assert out.count("The whole report") == 3
-    assert err.count("The next look:") == 5
+    assert err.count("Next run:") == 5
     told = [line for line in err.splitlines() if line.startswith("spamctl: ")]
     assert [line.split(": ")[1] for line in told] == ["spam.db", "monitoring", "spam.db"]
     assert "Traceback" not in out + err
@@ -107,7 +107,7 @@ def test_a_watch_goes_on_after_what_fails_until_ctrl_c(monitor, said):
 
 def test_a_watch_is_stopped_by_sigterm_while_it_waits_and_while_it_works(monitor, said, tmp_path):
     process = monitor("calm", "--watch", "1h")
-    until(lambda: "The next look:" in said()[1])
+    until(lambda: "Next run:" in said()[1])
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
     process = monitor("hang", "--watch", "1h")

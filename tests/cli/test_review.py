@@ -204,7 +204,7 @@ def test_the_words_behind_a_verdict_are_shown_where_a_copy_of_its_version_lies(s
     tiny_packages.write(tmp_path / ".spamctl" / "models" / "spam" / "1-abc")
     terminal = sit()
     shown = terminal.until(PROMPT)
-    assert re.search(r"behind it: .*(free|prize) [+-]\d\.\d\d", shown)
+    assert re.search(r"most influential words: .*(free|prize) [+-]\d\.\d\d", shown)
     assert "\x1b" not in shown
     terminal.press("q")
     assert terminal.end() == 0

@@ -135,7 +135,7 @@ def refusal(capsys, tmp_path):
 UNGUARDED = "others can reach it and no token is set"
 LATER = (
     "no model of this name is registered here",
-    "cannot be had on",
+    "is not available on",
     "is no address here",
 )  # the last two: IPv6 may be off
 

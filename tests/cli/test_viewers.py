@@ -141,7 +141,7 @@ def test_a_port_that_is_taken(capsys, tmp_path):
         port = busy.getsockname()[1]
         assert main(["ui", "--port", str(port)]) == 2
     assert capsys.readouterr().err == (
-        f"spamctl: port {port} cannot be had: Address already in use; choose another with --port\n"
+        f"spamctl: port {port} is not available: Address already in use; choose another with --port\n"
     )
 
 
@@ -159,7 +159,7 @@ def test_cards_are_shown_to_this_machine_only(run, page, port):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert err == "Stopped. The page is gone; what it showed stays where it is.\n"
+    assert err == "Stopped. The page is closed; its data are kept.\n"
     assert listening(port) == set()
 
 

@@ -83,17 +83,17 @@ def test_simulated_labels_are_agreement_and_ring_no_alarm(reference):
     assert not any(one["kind"] == "quality" for one in found["tests"])
 
 
-def test_labels_of_doubtful_rows_are_said_to_be_no_fair_draw(reference):
+def test_labels_of_doubtful_rows_are_said_to_be_no_random_sample(reference):
     rows = sample(messages(200, 1), seed=1, width=4)
     doubtful = set(np.argsort(np.abs(rows.probabilities - 0.5))[:40])
     labels = [label if row in doubtful else "" for row, label in enumerate(rows.truth)]
     found = judged(reference, replace(rows, truth=labels))
     assert check(found, "quality")["status"] == found["verdict"] == "warning"
-    assert "no fair draw" in check(found, "quality")["sentence"]
+    assert "not a random sample" in check(found, "quality")["sentence"]
     assert not any(one["kind"] == "quality" for one in found["tests"])
 
 
-def test_a_fair_draw_of_rows_that_repeat_is_not_said_to_be_none(reference):
+def test_a_random_sample_of_rows_that_repeat_is_not_said_to_be_none(reference):
     rows = sample(messages(60, 1), seed=1, width=4)
     often = np.argsort(np.abs(rows.probabilities - 0.5))[:20]  # the most doubtful stand there ten times each
     rows = rows.take(np.concatenate([np.arange(60), np.repeat(often, 9)]))
@@ -102,14 +102,14 @@ def test_a_fair_draw_of_rows_that_repeat_is_not_said_to_be_none(reference):
         drawn = set(np.random.default_rng(seed).permutation(len(rows))[:60])
         labels = [label if row in drawn else "" for row, label in enumerate(rows.truth)]
         said.append(check(judged(reference, replace(rows, truth=labels)), "quality")["sentence"])
-    assert not any("no fair draw" in sentence for sentence in said)
+    assert not any("not a random sample" in sentence for sentence in said)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 29])
 def test_a_small_window_is_too_few_to_tell(reference, rows):
     found = judged(reference, sample(messages(rows, 1, share=1.0), seed=1, width=4))
     assert found["verdict"] == "warning"
-    assert check(found, "volume")["sentence"].startswith("too few to tell")
+    assert check(found, "volume")["sentence"].startswith("too few messages")
     assert not {"inputs", "outputs"} & {one["name"] for one in found["checks"]}
     assert found["tests"] == []
     assert found["drift_score"] is None

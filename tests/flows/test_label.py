@@ -52,7 +52,7 @@ def sources(desk):
 def test_truth_then_verdicts_then_an_export_that_training_reads(desk):
     code, out, err = label(desk, "--source", "truth")
     assert code == 0, err
-    assert "40 rows labelled with the truth that traffic kept" in out
+    assert "40 rows labelled with the truth saved by traffic" in out
     assert "SIMULATED" not in out
     with open_store(str(desk.path("spam.db"))) as store:
         right = sum(one.rows for one in truth.tally(store, "run") if one.label == one.classification)
@@ -61,13 +61,13 @@ def test_truth_then_verdicts_then_an_export_that_training_reads(desk):
 
     code, out, err = label(desk, "--ground-truth-quality", "1")
     assert code == 0, err
-    assert "20 rows labelled from their verdicts, by chance" in out
+    assert "20 rows given labels simulated from their verdicts" in out
     assert "SIMULATED: 20 of 60 labels" in out.replace("\n", " ")
     assert sources(desk)["simulated"] == (20, 20)
 
     code, out, _ = label(desk)
     assert code == 0
-    assert "Nothing to label: all 60 rows that were asked for have a label" in out
+    assert "Nothing to label: all 60 selected rows have a label" in out
 
     code, out, err = label(desk, "--export", "labelled.csv")
     assert code == 0, err
@@ -110,14 +110,14 @@ def test_labels_by_text_meet_their_rows_whatever_a_spreadsheet_did_and_the_other
     assert code == 0, err
     told = " ".join(out.split())
     assert "2 rows labelled from given.csv" in told
-    assert "7 labels of given.csv are for no row that was asked for: row 5, row 6, row 7, row 8, row 9, …" in told
+    assert "7 labels of given.csv are for no selected row: row 5, row 6, row 7, row 8, row 9, …" in told
     assert "columns are separated by semicolons" in err
     with open_store(str(desk.path("spam.db"))) as store:
         assert queries.count(store, Window(labelled=True)) == 2
     desk.path("given.csv").write_text("uuid,label\n00000000-0000-4000-8000-000000000007,ham\n")
     code, out, err = label(desk, "--source", "file", "--labels", "given.csv")
     assert code == 0, err
-    words = "1 label of given.csv is for no row that was asked for: 00000000-0000-4000-8000-000000000007"
+    words = "1 label of given.csv is for no selected row: 00000000-0000-4000-8000-000000000007"
     assert words in " ".join(out.split())
 
 
@@ -128,7 +128,7 @@ def test_a_database_server_is_labelled_and_its_password_is_told_to_nobody(desk, 
     with_password = address.replace("spamctl@", f"spamctl:{PASSWORD}@")
     code, out, err = label(desk, "--source", "truth", SPAMCTL_LABEL_TARGET_URI=with_password)
     assert code == 0, err
-    assert "40 rows labelled with the truth that traffic kept" in out
+    assert "40 rows labelled with the truth saved by traffic" in out
     assert address.replace("spamctl@", "") in out
     assert list(desk.path(".metaflow/mf.cards").rglob("*.html"))
     assert leaks(desk.folder, PASSWORD) == []

@@ -183,7 +183,7 @@ def test_a_calm_window_is_ok_and_a_webhook_that_fails_is_the_only_fault(desk):
         code, out, err = monitor(desk, store, "--samples", "90", SPAMCTL_MONITOR_WEBHOOK=address)
     assert code == 1, out
     assert err.splitlines()[-1] == (
-        "spamctl: the webhook was not told: it answers 404; look at --webhook, and at who listens there"
+        "spamctl: the webhook was not notified: it answers 404; check --webhook and its receiver"
     )
     assert len(heard) == 1  # which another try would not change
     (told,) = desk.told("result")

@@ -204,7 +204,7 @@ def test_a_port_that_is_taken_is_refused(desk):
         port = str(taken.getsockname()[1])
         code, line = refused(desk, "--port", port)
     assert code == 2
-    assert f"--port {port}: cannot be had on 127.0.0.1: Address already in use; choose another" in line
+    assert f"--port {port}: is not available on 127.0.0.1: Address already in use; choose another" in line
 
 
 def test_a_store_that_is_none_is_refused_and_not_touched(desk):

@@ -264,7 +264,7 @@ def test_a_run_that_was_cut_short_goes_on_and_nothing_is_written_twice(desk, tmp
         wait_until(lambda: queries.count(store) >= 20, process)
         process.send_signal(signal.SIGINT)
         assert desk.ended(process) == 130
-        assert "goes on from the last finished step" in desk.err
+        assert "resumes from the last finished step" in desk.err
         before = {row.uuid for page in queries.pages(store) for row in page}
         assert 20 <= len(before) < 100
         assert truth.find(store, list(before))  # some of it is kept already

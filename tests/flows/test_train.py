@@ -118,7 +118,7 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint_and_registers(resume
 def test_a_fallback_is_said_loudly_everywhere(resumed):
     desk, before, _ = resumed
     (loud,) = [event["text"] for event in before if event["spamctl"] == "warning"]
-    assert loud == "FALLBACK: gpt2 could not be had, ./tiny-gpt2 is used instead"
+    assert loud == "FALLBACK: gpt2 was not available, ./tiny-gpt2 is used instead"
     (result,) = desk.told("result")
     assert (result["fallback"], result["base_model"]) == (True, "./tiny-gpt2")
     assert "gpt2" in desk.out.partition("FALLBACK")[2]

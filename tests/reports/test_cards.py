@@ -37,7 +37,7 @@ def test_the_verdict_comes_first_then_the_proof(result):
     text = words(evaluation(result()))
     order = [
         "Registered as spam version 3, now the champion",
-        "Scores on 908 test messages",
+        "Scores on 908 held-out test messages",
         "accuracy 0.9956 0.9887–0.9983 0.9857 0.9757–0.9916",
         "The linear baseline is better on precision and false-positive rate.",
         "Pictures",
@@ -61,7 +61,7 @@ def test_a_fallback_and_a_better_baseline_stand_above_the_scores(result):
     summary["baseline"] = summary["baseline"] | {"accuracy": {"value": 0.9999, "low": 0.99, "high": 1.0}}
     text = words(evaluation(summary)).partition("Scores on")[0]
     assert "Not registered: too few" in text
-    assert "FALLBACK: the base model asked for could not be had" in text
+    assert "FALLBACK: the base model asked for was not available" in text
     assert "The linear baseline is more accurate than this model." in text
 
 
@@ -123,7 +123,7 @@ def test_hostile_words_from_feedback_run_nothing_and_ask_for_nothing(visit, resu
     beside = COMPARISON | {"champion": everything}
     summary = result(alias="challenger", reason=everything, feedback=told, comparison=beside, notes=payloads)
     page = cards.evaluation_page(summary, plots={}, slices=[], mistakes=[])
-    assert "Beside the champion" in page
+    assert "Comparison with the champion" in page
     assert "that were set aside" in page
     assert calm_title(visit, tmp_path / "card.html", page).startswith("Registered as ")
 

@@ -38,19 +38,19 @@ def test_a_step_back_names_both_versions():
 
 
 @pytest.mark.parametrize(
-    ("copies", "told"), [(1, "1 other row holds the very same text"), (12, "12 other rows hold the very same text")]
+    ("copies", "told"), [(1, "1 other row has the same text"), (12, "12 other rows have the same text")]
 )
 def test_what_is_left_elsewhere_is_said(copies, told):
     first, second, third = forgotten(REMOVED | {"copies": copies})
     assert first.startswith("forgotten: the row and 3 labels, truths and shadow verdicts of it, in spam.db;")
     assert second.startswith(told)
-    assert "train anew" in third
+    assert "retrain to replace it" in third
     assert len(list(forgotten(REMOVED))) == 2
 
 
 def test_forgotten_twice_is_told_with_the_date():
     (line,) = forgotten(REMOVED | {"already": 1, "rows": 0})
-    assert line == "forgotten before, on 2026-11-26T02:25:07+00:00: spam.db holds no such row"
+    assert line == "already forgotten on 2026-11-26T02:25:07+00:00: spam.db has no such row"
 
 
 def test_a_list_of_wishes_is_counted_and_what_was_not_found_or_reached_is_named():
@@ -59,8 +59,8 @@ def test_a_list_of_wishes_is_counted_and_what_was_not_found_or_reached_is_named(
     lines = list(forgotten(REMOVED | told))
     assert lines[0].startswith("forgotten: 1,200 rows that list.txt lists and 3 labels, truths and shadow verdicts, in")
     assert lines[1:5] == [
-        "3 of them were forgotten before",
-        "taken out of 2 pages of monitoring, 5 values of runs",
+        "3 of them had been forgotten before",
+        "removed from 2 pages of monitoring, 5 values of runs",
         "NOT FOUND in spam.db: 12 lines of list.txt: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more",
         "LEFT: mine.csv: holds it",
     ]

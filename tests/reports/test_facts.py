@@ -35,7 +35,7 @@ def test_a_champion_a_challenger_and_a_refusal_read_differently(result):
 def test_a_fallback_is_loud_and_names_both_models(result):
     assert fallback(result()) == ""
     assert fallback(result(fallback=True, wanted_base_model="gpt2")) == (
-        "FALLBACK: gpt2 could not be had, smollm2-135m was used instead"
+        "FALLBACK: gpt2 was not available, smollm2-135m was used instead"
     )
 
 

@@ -54,7 +54,7 @@ def test_notes_count_what_was_added_left_out_and_set_aside():
         "feedback left out: 1 label with both labels",
         "feedback left out: 40 labels from simulated",
     ]
-    assert aside.startswith("feedback set aside: 4 doubtful labels, 1% of them (05e442b9-5aea-5404-9bd5-63a3f808fa70, ")
+    assert aside.startswith("feedback excluded: 4 doubtful labels, 1% of them (05e442b9-5aea-5404-9bd5-63a3f808fa70, ")
     assert aside.endswith("05e442b9-5aea-5404-9bd5-63a3f808fa72, …)")
     assert list(feedback.warnings(TOLD)) == []
 
@@ -67,12 +67,12 @@ def test_without_feedback_there_is_nothing_to_tell(result):
 @pytest.mark.parametrize(("spam", "kind"), [(0, "not spam"), (318, "spam")])
 def test_labels_of_one_kind_are_warned_of(spam, kind):
     (told,) = feedback.warnings(TOLD | {"train": {"rows": 318, "spam": spam}})
-    assert told.startswith(f"all labelled answers to learn from are {kind}:")
+    assert told.startswith(f"all labelled answers for training are {kind}:")
 
 
 def test_labels_made_from_verdicts_are_warned_of():
     (told,) = feedback.warnings(TOLD | {"sources": {"simulated": 1}})
-    assert told == "1 label made from verdicts: the model learns its own opinion"
+    assert told == "1 label simulated from verdicts: the model learns its own predictions"
 
 
 def test_the_better_of_both_versions_is_marked():
@@ -96,8 +96,8 @@ def test_the_terminal_shows_both_parts(result, width):
 def test_the_card_shows_both_parts_and_what_was_set_aside_without_a_text(result):
     told = result(feedback=TOLD, comparison=COMPARISON)
     page = cards.evaluation_page(told, plots={}, slices=[], mistakes=[])
-    for word in ("Beside the champion, version 1", "<strong>0.9700</strong>", "4 doubtful labels", "05e442b9"):
+    for word in ("Comparison with the champion, version 1", "<strong>0.9700</strong>", "4 doubtful labels", "05e442b9"):
         assert word in page
     plain = cards.evaluation_page(result(), plots={}, slices=[], mistakes=[])
-    assert "Beside the champion" not in plain
+    assert "Comparison with the champion" not in plain
     assert "doubtful" not in plain

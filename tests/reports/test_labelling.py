@@ -41,25 +41,27 @@ PAIR = {"first": "ann", "second": "bob", "rows": 50, "agreeing": 35, "kappa": 0.
 REVIEWED = {"asked": 5, "decided": 3, "labelled": 7, "annotator": "ann", "taken": 0}
 
 CASES = {
-    "900 rows labelled from their verdicts, by chance": result(),
-    "1 row labelled with the truth that traffic kept": result(action="truth", labelled=1, known=5, noise=0.0),
+    "900 rows given labels simulated from their verdicts": result(),
+    "1 row labelled with the truth saved by traffic": result(action="truth", labelled=1, known=5, noise=0.0),
     "3 rows labelled from labels.csv": result(**FILE | {"labelled": 3}),
-    "Nothing to label: no label of labels.csv is for a row that was asked for and has none": result(**FILE),
-    "Nothing to label: no row was asked for, or the store holds none": result(rows=0, found=0, labelled=0, sources=[]),
-    "Nothing to label: all 1,000 rows that were asked for have a label": result(found=0, labelled=0),
-    "Nothing to label: no truth was kept for the 9 rows without a label, or they are too young": result(
+    "Nothing to label: no label of labels.csv is for a selected row without one": result(**FILE),
+    "Nothing to label: no row was selected, or the store is empty": result(rows=0, found=0, labelled=0, sources=[]),
+    "Nothing to label: all 1,000 selected rows have a label": result(found=0, labelled=0),
+    "Nothing to label: no truth was saved for the 9 rows without a label, or they are too young": result(
         action="truth", found=9, labelled=0, known=0, noise=0.0
     ),
-    "Nothing to label: chance left out every row": result(action="truth", labelled=0, known=3, noise=0.0),
+    "Nothing to label: every row was left out at random (--coverage)": result(
+        action="truth", labelled=0, known=3, noise=0.0
+    ),
     "100 rows written to out.csv": result(action="export", labelled=0, exported=100, file="out.csv"),
     "Nothing to export: the only labels are 900 simulated ones; --export-simulated writes them": result(
         action="export", labelled=0, exported=0, file="out.csv", sources=[SIMULATED]
     ),
-    "Nothing to export: no row that was asked for has a label that could be written": result(
+    "Nothing to export: no selected row has a label to export": result(
         action="export", labelled=0, exported=0, file="out.csv", sources=[]
     ),
     "3 of 5 questions decided by ann: 7 rows labelled": result(action="review", review=REVIEWED, agreements=[PAIR]),
-    "Nothing to review: there is no question left to ask": result(action="review", review={"asked": 0}, agreements=[]),
+    "Nothing to review: no row is left to review": result(action="review", review={"asked": 0}, agreements=[]),
 }
 
 
@@ -82,7 +84,7 @@ def test_a_simulated_label_never_passes_for_accuracy(told):
     is_there = SIMULATED in told["sources"]
     for page in (shown(told), labelling.page(told)):
         assert (loud in page) is is_there
-        assert ("NO ACCURACY" in page) is is_there
+        assert ("NOT AN ACCURACY" in page) is is_there
         assert ("(made so)" in page) is is_there
 
 
@@ -94,7 +96,7 @@ def test_labels_are_told_by_source():
 
 def test_conflicts_are_named_harmlessly():
     for page in (shown(result(**FILE), width=300), labelling.page(result(**FILE))):
-        assert "2 rows kept a label that is not the file" in page
+        assert "2 rows kept a label that differs from the file" in page
         assert r"u1 (spam by oracle\x1b[31m, not spam in the file)" in page
         assert "\x1b" not in page
 
@@ -105,13 +107,13 @@ def test_conflicts_are_named_harmlessly():
 def test_labels_for_no_row_are_named_harmlessly(unknown, words):
     told = result(**FILE | {"unknown": unknown, "first_unknown": ["row\x1b[31m 7"]})
     for page in (shown(told, width=300), labelling.page(told)):
-        assert rf"{words} no row that was asked for: row\x1b[31m 7{', …' if unknown == 9 else ''}" in page
+        assert rf"{words} no selected row: row\x1b[31m 7{', …' if unknown == 9 else ''}" in page
         assert "\x1b" not in page
-    assert "for no row that was asked for" not in shown(result(**FILE | {"unknown": 0, "first_unknown": []}))
+    assert "for no selected row:" not in shown(result(**FILE | {"unknown": 0, "first_unknown": []}))
 
 
 def test_noise_is_told():
-    assert "2.00 % of the revealed labels are wrong on purpose" in shown(
+    assert "2.00 % of the labels are flipped on purpose" in shown(
         result(action="truth", known=5, noise=0.02, labelled=5)
     )
 

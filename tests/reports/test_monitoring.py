@@ -28,8 +28,8 @@ def test_the_verdict_comes_first_then_checks_tests_quality_causes_places_and_the
     text = words(shown(DRIFTED))
     order = [
         "✘ FAILED: accuracy fell from 0.9912 to 0.9400 (and 1 other check)",
-        "! SIMULATED LABELS: 100 labels were made from the verdicts by chance; their agreement",
-        "90.00 %, was chosen and is NO ACCURACY",
+        "! SIMULATED LABELS: 100 labels were simulated from the verdicts; their agreement",
+        "90.00 %, was chosen and is NOT AN ACCURACY",
         "✔ rows 412 distinct messages are enough to tell",
         "! labels 48.3 % of the rows have a label -> spamctl label --source review",
         "✘ quality accuracy fell",
@@ -37,7 +37,7 @@ def test_the_verdict_comes_first_then_checks_tests_quality_causes_places_and_the
         "odd unicode 0.1 0.12 0.00",
         "accuracy 0.9400 0.9100–0.9700 0.9712 0.9602–0.9822",
         "labels 200 rows (48.31 % of the window), 44 of them spam; labelled by oracle 150, human:ann 50",
-        "estimate assumes that a probability of spam means",
+        "estimate assumes that the probabilities are as well",
         "by version rows accuracy recall FPR",
         "modern 60 0.7000 n/a 0.0100",
         "spam side parcel, held at the depot, usdt, $50,000",
@@ -80,9 +80,9 @@ def test_a_terminal_of_ascii_gets_everything():
 
 def test_nothing_rings_and_nothing_is_wrong_in_a_calm_window():
     text = shown(CALM)
-    assert text.startswith("\n✔ OK: 415 messages look like the test part, and no test rings\n")
+    assert text.startswith("\n✔ OK: 415 messages look like the test part, and no test raises an alarm\n")
     assert "ALARM" not in text
-    assert "NO ACCURACY" not in text
+    assert "NOT AN ACCURACY" not in text
     assert text.endswith("Next: spamctl cards monitor\n")
 
 
@@ -92,7 +92,7 @@ def test_a_check_that_was_not_done_has_no_tick_and_the_verdict_says_so():
     assert (
         words(text)
         .lstrip()
-        .startswith("✔ OK: 415 messages look like the test part, and no test rings; not checked: quality")
+        .startswith("✔ OK: 415 messages look like the test part, and no test raises an alarm; not checked: quality")
     )
     (line,) = [line for line in text.splitlines() if "not measured" in line]
     assert line.split()[:2] == ["-", "quality"]
@@ -101,27 +101,29 @@ def test_a_check_that_was_not_done_has_no_tick_and_the_verdict_says_so():
     assert told.count("✔ ok") == len(CALM["checks"])
 
 
-@pytest.mark.parametrize(("auc", "told"), [(0.1434, "cannot tell"), (0.6, "cannot tell"), (0.71, "an AUC of 0.7100")])
+@pytest.mark.parametrize(
+    ("auc", "told"), [(0.1434, "cannot separate"), (0.6, "cannot separate"), (0.71, "an AUC of 0.7100")]
+)
 def test_what_a_classifier_reaches_by_chance_is_no_figure(auc, told):
     card = page(CALM | {"domain_classifier": {"auc": auc, "threshold": 0.6}}, {})
     assert told in card
-    assert "0.6000 that chance reaches here" in card
+    assert "0.6000 expected by chance" in card
     assert "0.1434" not in card
 
 
 def test_too_few_rows_are_no_ok():
     text = words(shown(TOO_FEW))
     assert "! WARNING: 12 messages are too few to tell ! SIMULATED" in text
-    assert "no row has a label that measures quality" in text
+    assert "no row has a trusted label" in text
     assert "accuracy n/a 0.9712" in text
-    assert "NOT TO BE TRUSTED HERE: too few messages tell how many lie outside the reference" in text
+    assert "NOT RELIABLE HERE: too few messages to tell how many lie outside the reference" in text
 
 
 def test_a_label_made_from_a_verdict_is_never_accuracy():
     text = words(shown(TOO_FEW))
-    assert "SIMULATED LABELS: 4 labels were made from the verdicts by chance" in text
-    assert "is NO ACCURACY" in text
-    assert "1 label was made from its verdict" in words(shown(TOO_FEW | {"simulated": {"rows": 1, "agreement": 1.0}}))
+    assert "SIMULATED LABELS: 4 labels were simulated from the verdicts" in text
+    assert "is NOT AN ACCURACY" in text
+    assert "1 label was simulated from its verdict" in words(shown(TOO_FEW | {"simulated": {"rows": 1, "agreement": 1.0}}))
 
 
 def test_what_several_checks_say_is_counted():
@@ -173,7 +175,7 @@ def test_no_password_is_shown():
 def test_a_sample_of_a_larger_window_is_said():
     window = DRIFTED["window"] | {"rows": 1_000_000, "judged": 2000, "sampled": True}
     told = dict(facts(DRIFTED | {"window": window}))["window"]
-    assert told.startswith("1,000,000 rows, 412 distinct, of which 2,000 drawn evenly are judged, from 2026-03-12T08")
+    assert told.startswith("1,000,000 rows, 412 distinct, a random 2,000 of which are tested, from 2026-03-12T08")
 
 
 def test_what_is_out_of_reach_is_told_beside_what_validation_had():
@@ -182,11 +184,11 @@ def test_what_is_out_of_reach_is_told_beside_what_validation_had():
     reference = DRIFTED["reference"] | {"out_of_reach": validation}
     told = dict(facts(DRIFTED | {"window": window, "reference": reference}))["out of reach"]
     assert told == (
-        "83 of 415 rows (20.00 %) unlike all of training; "
+        "83 of 415 rows (20.00 %) unlike the training data; "
         "of the validation rows 2.00 % of the good ones and 1.00 % of spam were"
     )
     alone = dict(facts(DRIFTED | {"window": window}))["out of reach"]
-    assert alone == "83 of 415 rows (20.00 %) unlike all of training"
+    assert alone == "83 of 415 rows (20.00 %) unlike the training data"
     assert "out of reach" not in dict(facts(DRIFTED | {"window": window | {"reach_known": 0}}))
 
 

@@ -24,7 +24,7 @@ def test_verdict_and_trend_come_first_and_facts_last():
     text = words(card)
     order = [
         "FAILED: accuracy fell",
-        "SIMULATED LABELS: 100 labels were made",
+        "SIMULATED LABELS: 100 labels were simulated",
         "What to type next: spamctl label --export labelled.csv",
         "Trend",
         "Checks",
@@ -36,7 +36,7 @@ def test_verdict_and_trend_come_first_and_facts_last():
         "Labels: 200 rows",
         "Quality by version",
         "Quality by family",
-        "What moved",
+        "What changed",
         "4 words and phrases, spam side",
         "parcel courier, unpaid +9.1 4.00 % 0.10 %",
         "1 message nearest to the change, spam side",

@@ -17,11 +17,11 @@ def titles(result, reference=REFERENCE, current=CURRENT):
 @pytest.mark.slow
 def test_every_picture_says_its_finding():
     assert titles(DRIFTED) == {
-        "drift_trend": "Drift is 2.31 times its threshold; a test rang in 2 of the last 12 runs",
-        "quality_trend": "Accuracy is 0.9400 on trusted labels, 0.9712 expected without",
-        "tests": "4 of 14 tests ring",
+        "drift_trend": "Drift is 2.31 times its threshold; alarms in 2 of the last 12 runs",
+        "quality_trend": "Accuracy is 0.9400 on trusted labels, 0.9712 estimated without",
+        "tests": "4 of 14 tests raise an alarm",
         "probabilities": "The mean probability of spam rose from 0.2600 to 0.5000",
-        "words": "The word that moved most went from 0.10 % to 4.00 % of the messages",
+        "words": "The largest change of a word: from 0.10 % to 4.00 % of the messages",
     }
 
 
@@ -29,8 +29,8 @@ def test_every_picture_says_its_finding():
 def test_a_first_run_has_no_trend_and_a_small_one_no_tests():
     assert set(titles(CALM | {"history": HISTORY[:1]})) == {"tests", "probabilities", "words"}
     assert titles(TOO_FEW, [], []) == {
-        "drift_trend": "The newest run was too small to test; a test rang in 0 of the last 2 runs",
-        "quality_trend": "Accuracy is 0.9800 on trusted labels, 0.9850 expected without",
+        "drift_trend": "The newest run was too small to test; alarms in 0 of the last 2 runs",
+        "quality_trend": "Accuracy is 0.9800 on trusted labels, 0.9850 estimated without",
     }
 
 
@@ -45,12 +45,16 @@ def test_runs_that_measured_nothing_are_drawn_as_such():
 @pytest.mark.slow
 def test_only_the_last_thirty_runs_are_drawn():
     runs = [past(1, 1.5)] * 50 + [past(2, 0.5)] * 30
-    assert titles(CALM | {"history": runs})["drift_trend"].endswith("a test rang in 0 of the last 30 runs")
+    assert titles(CALM | {"history": runs})["drift_trend"].endswith("alarms in 0 of the last 30 runs")
 
 
 @pytest.mark.parametrize(
     ("multiples", "finding"),
-    [((0.5, 0.2), "None of 2 tests rings"), ((1.0, 0.2), "1 of 2 tests rings"), ((90.0, 2.0), "2 of 2 tests ring")],
+    [
+        ((0.5, 0.2), "None of 2 tests raises an alarm"),
+        ((1.0, 0.2), "1 of 2 tests raises an alarm"),
+        ((90.0, 2.0), "2 of 2 tests raise an alarm"),
+    ],
 )
 def test_the_bars_count_what_rings(multiples, finding):
     assert title(bars([outcome(str(each), each) for each in multiples])) == finding

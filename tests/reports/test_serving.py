@@ -37,9 +37,9 @@ def test_the_greeting_says_what_where_and_how_to_try():
     lines = [line.strip() for line in printed(PLAIN).splitlines()]
     assert lines[0] == "✔ Serving spam version 3, the champion on http://127.0.0.1:8080  (Ctrl-C stops it)"
     assert "engine   int8, threshold 0.3672" in lines
-    assert "answers  kept in spam.db; an answer that cannot be kept is refused" in lines
+    assert "answers  stored in spam.db; a request is refused if storing fails" in lines
     assert "follows  champion, when it moves to another version" in lines
-    assert "access   no token is asked for" in lines
+    assert "access   no token is required" in lines
     assert lines[-2:] == ["Try it:", curl(PLAIN)]
 
 
@@ -56,11 +56,11 @@ def test_it_is_never_broken_into_lines():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"capture": "off"}, "not kept"),
-        ({"capture": "best-effort"}, "one that cannot be kept is given all the same, and says so"),
-        ({"shadow": "4"}, "version 4 scores every kept message and answers none"),
+        ({"capture": "off"}, "not stored"),
+        ({"capture": "best-effort"}, "a request is answered even if storing fails, and says so"),
+        ({"shadow": "4"}, "version 4 scores every stored message in shadow mode"),
         ({"workers": 3}, "3 processes"),
-        ({"with_token": True}, "callers must send the token"),
+        ({"with_token": True}, "clients must send the token"),
         ({"with_token": True}, '-H "Authorization: Bearer $SPAMCTL_SERVE_TOKEN"'),
     ],
 )

@@ -18,7 +18,7 @@ def watch(title, accuracy, drift, verdict):
     checks = [{"name": "drift", "status": verdict, "sentence": "the words moved", "advice": "spamctl train"}]
     rates = {"recall": {"value": accuracy - 0.1}, "false_positive_rate": {"value": 1 - accuracy}}
     result = {"quality": {"accuracy": span, **rates}, "checks": checks, "drift_score": drift}
-    return Act(f"Watch: {title}", "spamctl monitor", verdict, 9.4, result)
+    return Act(f"Monitor: {title}", "spamctl monitor", verdict, 9.4, result)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def acts():
 
 def test_the_sentence_has_three_rates_at_each_watch(acts):
     assert story.sentence(acts) == (
-        "Drift took accuracy from 0.985 to 0.810; learning from the labels took it to 0.970 "
+        "Accuracy: 0.985 before drift, 0.810 under drift, 0.970 after retraining "
         "(recall 0.885 → 0.710 → 0.870, false-positive rate 0.015 → 0.190 → 0.030)"
     )
 
@@ -68,7 +68,7 @@ def test_the_table_has_every_act_and_the_page(acts, width):
 def test_an_act_is_announced_with_what_one_would_type(acts):
     out = io.StringIO()
     story.announce(2, acts[1].title, acts[1].command, Console(file=out, width=80))
-    assert out.getvalue().split("\n")[1:3] == ["━━ 2. Watch: clean messages", "   $ spamctl monitor"]
+    assert out.getvalue().split("\n")[1:3] == ["━━ 2. Monitor: clean messages", "   $ spamctl monitor"]
 
 
 def test_the_page_links_every_card_and_runs_no_payload(acts):
@@ -97,4 +97,4 @@ def test_hostile_words_in_every_act_run_nothing_and_ask_for_nothing(visit, acts,
         replace(act, command=everything, figure=everything, result=act.result | {"checks": checks}) for act in acts[1:]
     ]
     html = story.page([*hostile, *watches], [Path("reports/cards/train-1-evaluation.html")])
-    assert calm_title(visit, tmp_path / "index.html", html) == "A filter's life"
+    assert calm_title(visit, tmp_path / "index.html", html) == "The life of a spam filter"

@@ -87,7 +87,7 @@ def test_a_fallback_and_a_better_baseline_are_said_loudly(result):
     summary = result(fallback=True, wanted_base_model="gpt2")
     summary["baseline"] = summary["baseline"] | {"accuracy": {"value": 0.9999, "low": 0.99, "high": 1.0}}
     text = shown(summary)
-    assert "! FALLBACK: gpt2 could not be had, smollm2-135m was used instead\n" in text
+    assert "! FALLBACK: gpt2 was not available, smollm2-135m was used instead\n" in text
     assert "! The linear baseline is more accurate than this model.\n" in text
 
 

@@ -12,7 +12,7 @@ from spamctl.reports.traffic import show
 from tests.hostile import PAYLOADS
 
 COMPLETE = """
-✔ All 200 messages were answered, 97.50 % of them rightly
+✔ All 200 messages were answered, 97.50 % of them correctly
 
  sent         200 of 200 messages
  answered     200
@@ -169,7 +169,7 @@ def test_nothing_at_all_came_back():
     assert " unanswered   200: no connection\n" in text
     assert "latency" not in text
     assert "accuracy" not in text
-    assert "Against the truth" not in words(card(sent(**nothing)))
+    assert "Verdicts against true labels" not in words(card(sent(**nothing)))
 
 
 def test_the_line_that_ends_a_failed_run_names_causes_and_cure():
@@ -220,10 +220,10 @@ def test_a_preview_shows_what_cannot_be_seen_and_that_nothing_was_sent():
 def test_the_card_tells_the_verdict_first_then_counts_truth_and_facts():
     text = words(card(sent()))
     order = [
-        "All 200 messages were answered, 97.50 % of them rightly",
-        "What came back",
+        "All 200 messages were answered, 97.50 % of them correctly",
+        "Responses",
         "latency p50 12.3 ms",
-        "Against the truth",
+        "Verdicts against true labels",
         "all 200 27 0.9750 0.9428–0.9893 0.8148 0.6330–0.9182 0.0000 0.0000–0.0217",
         "test part 120 18 1.0000",
         "Facts",

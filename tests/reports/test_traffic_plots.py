@@ -7,7 +7,7 @@ from tests.reports.test_traffic import PARTS, group, score, scores, sent
 
 def test_the_title_names_the_group_whose_interval_ends_lowest():
     (picture,) = traffic_plots(sent()).values()
-    assert title(picture) == "Least right about synthetic, vocabulary: 93.75 % of 80 messages"
+    assert title(picture) == "Lowest accuracy: synthetic, vocabulary, 93.75 % of 80 messages"
 
 
 def test_a_group_of_two_messages_makes_no_headline():
