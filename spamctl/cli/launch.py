@@ -45,7 +45,7 @@ Debug = Annotated[
 Hear = Callable[[Event], None]
 
 _LONGEST_SHOWN = 40
-RESUMABLE = {"train", "traffic"}  # the others begin anew: their steps are short, or have an effect outside
+RESUMABLE = {"train", "traffic"}  # the others start over: their steps are short, or have an effect outside
 COUNTED = {"traffic", "label"}  # whose effects outside a stop leaves half done
 # What a run leaves that is stopped and cannot go on.
 STOPPED = {

@@ -43,7 +43,7 @@ def read_parquet(path: Path, columns: Columns) -> Iterator[Row]:
 
 
 def _seekable(path: Path, stack: ExitStack) -> IO[bytes] | Path:
-    """Return a file whose end can be read first: itself, or what gzip makes of it."""
+    """Return a file whose end can be read first: itself, or its unpacked copy."""
     with open_bytes(path) as file:
         if not isinstance(file, gzip.GzipFile):
             return path

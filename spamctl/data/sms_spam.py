@@ -59,9 +59,9 @@ class Copy:
 def find_sms_spam(edition: Edition = FULL, limits: Limits = FEW_SECONDS, *, may_ask: bool = True) -> Copy:
     """Return the first copy there is: cached, downloaded, bundled. What is not byte for byte as expected is refused.
 
-    SPAMCTL_CACHE_DIR moves the cache. SPAMCTL_SMS_SPAM_URL moves the archive; empty, it forbids to ask any. An archive
-    that could not be had is asked again after a day; with `may_ask` false, never.
-    Raises DataError where no copy can be had, or one on this machine is damaged.
+    SPAMCTL_CACHE_DIR moves the cache. SPAMCTL_SMS_SPAM_URL moves the archive; empty, it forbids to ask any. A failed
+    download is tried again after a day; with `may_ask` false, never.
+    Raises DataError where there is no copy, or one on this machine is damaged.
     """
     cached = cache_folder() / "sms-spam" / _MEMBER
     if cached.exists():
@@ -74,7 +74,7 @@ def find_sms_spam(edition: Edition = FULL, limits: Limits = FEW_SECONDS, *, may_
     asked = _Asked(cached.with_name("asked"), address)
     if not may_ask or asked.lately():
         why = (
-            f"could not be had from {host} today; delete {asked.path} to ask again" if may_ask else "was not asked for"
+            f"was not available from {host} today; delete {asked.path} to try again" if may_ask else "was not asked for"
         )
         return _bundled((f"the full SMS Spam Collection {why}",))
     try:

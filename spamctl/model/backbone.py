@@ -40,10 +40,10 @@ class BaseModel:
 
 
 def find_base_model(requested: str, fallback: str) -> BaseModel:
-    """Resolve `requested`, or `fallback` if its weights cannot be had.
+    """Resolve `requested`, or `fallback` if its weights are not available.
 
-    Raises DataError if `requested` names nothing that exists, UnavailableError if neither can be had (`fallback="none"`
-    makes every missing model an error).
+    Raises DataError if `requested` names nothing that exists, UnavailableError if neither is available
+    (`fallback="none"` makes every missing model an error).
     """
     try:
         return _resolve("--base-model", requested, requested)

@@ -37,7 +37,7 @@ def verdict(result: Mapping[str, Any]) -> tuple[Outcome, str]:
 
 
 def _scores(result: Mapping[str, Any]) -> str:
-    """Say, in brackets, how good the model is: accuracy alone says little where few messages are spam."""
+    """Describe in brackets how good the model is: accuracy alone means little where few messages are spam."""
     told = three(result.get("scores", {}))
     return f" ({told})" if told else ""
 

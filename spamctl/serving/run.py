@@ -25,7 +25,7 @@ def run(
     """Serve until SIGINT or SIGTERM and return which of them it was; `ready` is called once messages are answered.
 
     `environment` is that of the processes which are started beside: the follower of the registry, and the workers.
-    Raises UsageError if the address or the store cannot be had, ArtefactError if the model cannot be served.
+    Raises UsageError if the address or the store is not available, ArtefactError if the model cannot be served.
     """
     scratch.sweep()
     with listen(settings.host, settings.port) as listener, following(wish, environment, tell) as releases:

@@ -156,7 +156,7 @@ class Scorer:
         if others:
             try:
                 self._engine.open_streams()
-            except Exception as error:  # memory that cannot be had; batches take turns
+            except Exception as error:  # out of memory: batches take turns
                 logger.warning("batches are scored one after the other: %s", error)
         return others
 

@@ -39,7 +39,7 @@ BACKLOG = 2048
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; raise UsageError if the address cannot be had."""
+    """Return a socket that listens; raise UsageError if the address is not available."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
             0
@@ -200,7 +200,7 @@ class Server(uvicorn.Server):
                 return
         except ArtefactError as error:
             fault = str(error)
-        except Exception as error:  # memory or threads that cannot be had: the next version may find them
+        except Exception as error:  # out of memory or threads: the next version may find them
             fault = f"{type(error).__name__}: {error}"
         metrics.exchanges.labels("failed" if fault else "done").inc()
         current, shadow = deployments.current.release, deployments.shadow

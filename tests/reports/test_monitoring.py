@@ -123,7 +123,9 @@ def test_a_label_made_from_a_verdict_is_never_accuracy():
     text = words(shown(TOO_FEW))
     assert "SIMULATED LABELS: 4 labels were simulated from the verdicts" in text
     assert "is NOT AN ACCURACY" in text
-    assert "1 label was simulated from its verdict" in words(shown(TOO_FEW | {"simulated": {"rows": 1, "agreement": 1.0}}))
+    assert "1 label was simulated from its verdict" in words(
+        shown(TOO_FEW | {"simulated": {"rows": 1, "agreement": 1.0}})
+    )
 
 
 def test_what_several_checks_say_is_counted():
