@@ -1,4 +1,4 @@
-"""Give a person their own spam filter, and the proof of how good it is."""
+"""Train, serve and monitor a spam filter of your own."""
 
 __version__ = "0.2.0"
 

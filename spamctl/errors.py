@@ -1,4 +1,4 @@
-"""Draw every way a command may refuse as one tree of exceptions.
+"""Define every way a command may refuse as one tree of exceptions.
 
     SpamctlError               exit 1   the command failed
     ├── UsageError             exit 2   what was asked for cannot be done as asked

@@ -1,4 +1,4 @@
-"""Name the nouns that all rooms share: Label, Message, Verdict, and the one form of the uuid of an answer."""
+"""Define the nouns that all rooms share: Label, Message, Verdict, and the canonical form of an answer's uuid."""
 
 import re
 from dataclasses import dataclass, field

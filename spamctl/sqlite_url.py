@@ -1,4 +1,4 @@
-"""Read and write the URL of a SQLite file, whose path may hold `?`, `#` and `%`, which mean something in a URL."""
+"""Read and write the URL of a SQLite file, whose path may contain the characters `?`, `#` and `%`."""
 
 from __future__ import annotations
 

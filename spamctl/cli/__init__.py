@@ -1,1 +1,1 @@
-"""Open the door: read what was typed, start the flow, show its progress, return its exit code."""
+"""Run the command line: parse arguments, start flows, show their progress, return an exit code."""

@@ -1,4 +1,4 @@
-"""Play the life of a filter in one folder, each part by its own verb, and hold each to what it should do."""
+"""Run the demonstration in one folder, each part by its own verb, and check the result of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run an errand in a process of its own, and show its answer: rollback, forget, trace."""
+"""Run rollback, forget and trace in a process of their own, and show the answer."""
 
 from __future__ import annotations
 

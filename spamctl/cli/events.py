@@ -1,4 +1,4 @@
-"""Read what the steps of a flow tell: one event as one line of JSON behind Metaflow's own prefix."""
+"""Parse the events of a flow's steps: one line of JSON each, behind Metaflow's own prefix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run a child process with all its own children, hear what they say, and leave none of them behind."""
+"""Run a child process with all its descendants, read their output, and leave none of them behind."""
 
 from __future__ import annotations
 

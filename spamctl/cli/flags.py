@@ -1,4 +1,4 @@
-"""Make a verb's flags from its declared options, and say which flag was meant when one is misspelt."""
+"""Make a verb's flags from its declared options, and suggest a flag for a misspelt one."""
 
 from __future__ import annotations
 

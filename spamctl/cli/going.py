@@ -1,4 +1,4 @@
-"""Mark the runs that go on, so that none is resumed meanwhile: a mark is a locked file, which its flow holds open."""
+"""Mark running runs, so that none is resumed meanwhile: a mark is a locked file, which its flow holds open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Label what was answered, after a review at the terminal if that is the source."""
+"""Label the stored answers, after a review at the terminal if that is the source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run a verb's flow as a child process, show what its steps tell, and give back its outcome."""
+"""Run a verb's flow as a child process, show its progress, and return its outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Monitor once, or again and again, show what was found, post it, and answer with the exit code."""
+"""Monitor once, or at an interval: show the result, post it, and return the exit code."""
 
 from __future__ import annotations
 

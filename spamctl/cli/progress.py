@@ -1,4 +1,4 @@
-"""Show how far a run is: bars on a terminal, a line now and then elsewhere."""
+"""Show the progress of a run: bars on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 

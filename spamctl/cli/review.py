@@ -1,4 +1,4 @@
-"""Ask a person at the terminal about one message after the other, by single keys."""
+"""Review messages at the terminal, one after the other, by single keys."""
 
 from __future__ import annotations
 

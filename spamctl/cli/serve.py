@@ -1,4 +1,4 @@
-"""Serve: check what can be checked at once, let the flow find the model, then be the server."""
+"""Serve: check the options early, find the model in a flow, then run the server."""
 
 from __future__ import annotations
 

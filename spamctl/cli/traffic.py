@@ -1,4 +1,4 @@
-"""Send traffic, show what the server made of it, and fail if a message has no verdict."""
+"""Send traffic, show the server's verdicts, and fail if a message has none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open the two pages that show what a run left behind: Metaflow's cards and the MLflow server."""
+"""Open the two web pages of past runs: Metaflow's cards and the MLflow server."""
 
 from __future__ import annotations
 

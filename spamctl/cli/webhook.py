@@ -1,4 +1,4 @@
-"""Post what a monitoring found to an address, within bounds, and without any text of a message."""
+"""Post the result of a monitoring to a URL, with limits, and without any text of a message."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Declare what every verb can be asked for: one field per option, read by the door and by the flows."""
+"""Declare the options of every verb: one field per option, read by the command line and by the flows."""

@@ -1,4 +1,4 @@
-"""Declare the options of `spamctl rollback`, `forget` and `trace`, the errands that are done within seconds."""
+"""Declare the options of the short verbs `spamctl rollback`, `forget` and `trace`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read a length of time as people write it: 30s, 45m, 12h, 7d, 2w."""
+"""Parse a length of time such as 30s, 45m, 12h, 7d or 2w."""
 
 from __future__ import annotations
 

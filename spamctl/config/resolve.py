@@ -1,4 +1,4 @@
-"""Settle every option of a verb: a flag beats a variable, a variable a file, a file the default."""
+"""Resolve every option of a verb: flags override variables, variables a file, a file the defaults."""
 
 from __future__ import annotations
 

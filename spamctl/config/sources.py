@@ -1,4 +1,4 @@
-"""Read what was given, as it was written: flags, environment variables, a `.env` file and a YAML file."""
+"""Read options as they were written: flags, environment variables, a `.env` file and a YAML file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check what was given against what was declared, and name every fault in the user's own spelling."""
+"""Validate the given values against the declarations, and report every fault in the user's own spelling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""List the verbs with their options, and the variables that are no option of any verb."""
+"""List the verbs with their options, and the variables that belong to no option."""
 
 from typing import Final
 

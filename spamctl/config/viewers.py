@@ -1,4 +1,4 @@
-"""Declare the options of what only shows: `spamctl cards`, `spamctl ui` and `spamctl help`."""
+"""Declare the options of the verbs that only show something: `spamctl cards`, `spamctl ui` and `spamctl help`."""
 
 from __future__ import annotations
 

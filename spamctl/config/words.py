@@ -1,4 +1,4 @@
-"""Put faults into words: the nearest known name, and what a user wrote repeated safely."""
+"""Format messages about options: the nearest known name, and what a user wrote, repeated safely."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read the rows of parquet files, whose values have types."""
+"""Read the rows of parquet files, whose values are typed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make a corpus of a dataset: clean, labelled, distinct messages, with every row that is left out counted."""
+"""Build a corpus from a dataset: clean, labelled, distinct messages, with every dropped row counted."""
 
 import hashlib
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Read several datasets, bundled ones and a user's own files, as one corpus whose messages know where they are from."""
+"""Read several datasets, bundled ones and a user's own files, as one corpus whose messages record their origin."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Find out how a delimited file separates, quotes and escapes its cells, and say what was found."""
+"""Detect how a delimited file separates, quotes and escapes its cells, and report it."""
 
 from __future__ import annotations
 

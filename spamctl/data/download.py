@@ -1,4 +1,4 @@
-"""Fetch one small file over HTTP, within a fixed time and size."""
+"""Download one small file over HTTP, within limits of time and size."""
 
 import queue
 import threading

@@ -1,4 +1,4 @@
-"""Find messages that say the same thing, and prove that none sits on both sides of a split."""
+"""Find duplicates and near duplicates, and verify that none crosses the split."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""Find out how a file's bytes spell characters, from all of them, and open it so; what had to be guessed is told."""
+"""Detect a file's character encoding from all of its bytes, open it, and report what was guessed."""
 
 from __future__ import annotations
 

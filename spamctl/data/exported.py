@@ -1,4 +1,4 @@
-"""Take rows out of files that were exported, and see whether other files of messages hold some."""
+"""Remove rows from exported files, and detect forgotten rows in other files of messages."""
 
 from __future__ import annotations
 

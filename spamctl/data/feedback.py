@@ -1,4 +1,4 @@
-"""Divide labelled answers for a training: each message once, nothing of the frozen split, the newest held out."""
+"""Split labelled answers for a training: each message once, nothing of the frozen split, the newest held out."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence

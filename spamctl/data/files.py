@@ -1,4 +1,4 @@
-"""Read rows of text and label from files of every kind that people keep messages in."""
+"""Read rows of text and label from files of all supported formats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read labels that somebody gave in a file, each for a uuid or for a text.
+"""Read labels from a file, each for a uuid or for a text.
 
 Spreadsheets write other line ends than they read, and people add spaces around a cell: neither makes another text.
 

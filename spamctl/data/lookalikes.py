@@ -1,4 +1,4 @@
-"""Read letters that only look Latin as what a person sees, inside words that mix alphabets.
+"""Replace look-alike letters by the Latin ones they imitate, inside words that mix alphabets.
 
 The pairs are those of Unicode Technical Standard 39 (confusables.txt), from the library confusable-homoglyphs. Words of
 one alphabet stay as they are, so that Greek, Cyrillic, Armenian and all other text is read as it is written.

@@ -1,4 +1,4 @@
-"""Ask about each message once: an exact copy gets the same answer, and a near duplicate is not asked."""
+"""Select each message for review once: an exact copy gets the same label, and a near duplicate is skipped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read the rows of JSON files: an object a line, one array of objects, or objects of several lines."""
+"""Read the rows of JSON files: one object per line, one array of objects, or objects of several lines."""
 
 from __future__ import annotations
 

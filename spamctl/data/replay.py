@@ -1,4 +1,4 @@
-"""Read a user's own messages as they are, to send them again: no cleaning, no order but their own."""
+"""Read a user's own messages for replay: without cleaning, and in their order."""
 
 from collections import Counter
 from collections.abc import Sequence

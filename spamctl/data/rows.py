@@ -1,4 +1,4 @@
-"""Name what every reader of a file gives: rows, the columns that were asked for, and labels as a user types them."""
+"""Define what every reader of a file yields: rows, the requested columns, and labels as a user types them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read the rows of a delimited file: csv, tsv, and what spreadsheets and databases write by these names."""
+"""Read the rows of delimited files: csv, tsv, and the variants that spreadsheets and databases write."""
 
 from __future__ import annotations
 

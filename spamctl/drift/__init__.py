@@ -1,1 +1,1 @@
-"""Watch what comes in after training, and tell whether the filter is still good (the observatory)."""
+"""Detect drift after training, and judge whether the filter is still good (the observatory)."""

@@ -1,4 +1,4 @@
-"""Run the alarm's tests: inputs, outputs and quality, as one family."""
+"""Run the tests for drift of inputs, outputs and quality, with one family-wise false-alarm rate."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def pool(reference: Sample, current: Sample, replicates: int, rng: np.random.Gen
 
 
 def run(pooled: Pool, quality: Mapping[str, Floats], rate: float) -> list[Outcome]:
-    """Judge the family of all tests; `quality` holds what `quality_nulls` gave."""
+    """Test the whole family; `quality` holds what `quality_nulls` gave."""
     found = judge_family(nulls(pooled, quality), rate)
     means = _means(pooled.reference), _means(pooled.current)
     return [
@@ -162,7 +162,7 @@ def _outcome(name: str, finding: Finding, pooled: Pool, means: tuple[float | Non
 
 
 def _some(rows: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Mark at most MOST_OF_A_SIDE of some rows."""
+    """Mark a random MOST_OF_A_SIDE of some rows, at most."""
     marked = np.zeros(rows, dtype=bool)
     marked[rng.permutation(rows)[:MOST_OF_A_SIDE]] = True
     return marked

@@ -1,4 +1,4 @@
-"""Name what has changed: words and phrases, messages that show it, and where they come from."""
+"""Explain drift: words and phrases that changed, example messages, and the versions and sources they come from."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def _log_odds(count: NDArray[np.float64], rows: float) -> NDArray[np.float64]:
 
 
 def _of_the_same_messages(table: csc_array, terms: Iterable[int]) -> list[list[int]]:
-    """Put together which of some terms stand in the same rows of a table (n, W), in the order in which they come."""
+    """Group terms that occur in the same rows of a table (n, W), in their order."""
     table.sort_indices()
     groups: dict[bytes, list[int]] = {}
     for term in terms:

@@ -1,4 +1,4 @@
-"""Put into one sentence each what monitoring found, and what to do next."""
+"""Summarise each finding of monitoring in one sentence, with what to do next."""
 
 from __future__ import annotations
 

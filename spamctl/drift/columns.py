@@ -1,4 +1,4 @@
-"""Make samples of what a version was measured on and of stored rows, and carry them between steps as plain values."""
+"""Build samples of reference rows and stored rows, and pass them between steps as plain values."""
 
 from __future__ import annotations
 

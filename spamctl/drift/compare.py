@@ -1,4 +1,4 @@
-"""Compare two samples with Evidently, on our thresholds, and let no message and no hostile name reach its pages."""
+"""Compare two samples with Evidently at our thresholds, without any message or hostile name on its pages."""
 
 from __future__ import annotations
 
@@ -118,12 +118,12 @@ def _data_quality(pair: _Pair) -> Page:
 
 
 def _spread(values: NDArray[np.float64]) -> str:
-    """Write the smallest, the middle and the largest of some values (N,)."""
+    """Format the minimum, the median and the maximum of some values (N,)."""
     return " / ".join(f"{value:.4g}" for value in np.quantile(values, (0, 0.5, 1)))
 
 
 def _counts(sample: Sample) -> dict[str, int]:
-    """Count what is worth counting in a sample."""
+    """Count the rows, texts and labels of a sample."""
     return {
         "rows": len(sample),
         "distinct texts": len(set(sample.texts)),
@@ -220,7 +220,7 @@ def _embedding_drift(pair: _Pair, chance: np.random.Generator) -> Part:
 
 
 def _rows(pair: _Pair) -> dict[str, dict[str, int]]:
-    """Count how many different rows of each sample are compared: near duplicates count as one."""
+    """Count the distinct rows of each sample: near duplicates count as one."""
     sizes = zip(pair.rows.items(), (pair.reference, pair.current), strict=True)
     return {side: {**counts, "different": len(sample)} for (side, counts), sample in sizes}
 

@@ -1,4 +1,4 @@
-"""Describe texts by numbers that anyone can check: length, words, digits, links, capitals, odd Unicode."""
+"""Describe texts by simple statistics: length, words, digits, links, capitals, odd Unicode."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def describe(texts: Sequence[str]) -> dict[str, NDArray[np.float64]]:
 
 
 def odd_characters(text: str) -> int:
-    """Count the characters that a keyboard does not give: invisible ones, and letters that pose as others.
+    """Count unusual characters: invisible ones, and letters that imitate others.
 
     A letter poses if compatibility makes another of it (full width, mathematical), or if it is in a word of letters of
     different scripts. A text in another script alone is not odd.
@@ -44,7 +44,7 @@ def odd_characters(text: str) -> int:
 
 
 def _posing(word: str) -> int:
-    """Count the letters of a word that are of another script than its most frequent one, or a dress of a letter."""
+    """Count the letters of a word in another script than its most frequent one, or in a styled form."""
     if word.isascii():
         return 0
     scripts = [script(char) for char in word]

@@ -1,4 +1,4 @@
-"""Estimate accuracy without labels, and say when the estimate is not to be trusted."""
+"""Estimate accuracy without labels, and flag where the estimate is unreliable."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Part:
     tables: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
 
     def side_by_side(self) -> Part:
-        """Keep of each widget with tabs the one of the two distributions, half a page wide, beside its finding.
+        """Reduce each widget with tabs to the plot of both distributions, half a page wide, beside its finding.
 
         Evidently's other tabs plot values by row number, which says nothing here, and list words and examples.
         """
@@ -59,13 +59,13 @@ class Part:
         return replace(self, widgets=[widget.copy(update={"size": _HALF}) for widget in kept])
 
     def without_nothing(self) -> Part:
-        """Leave out the rows of tables in which both samples have none of something."""
+        """Drop the rows of tables in which both samples have a count of zero."""
         return replace(self, widgets=[_filled(widget) for widget in self.widgets])
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Evidently from calling home, and from warning of what is inside it and nobody here can act on."""
+    """Disable Evidently's telemetry, and its warnings about internals that nobody here can act on."""
     os.environ.setdefault("DO_NOT_TRACK", "true")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""Draw Evidently's page of how right verdicts are: of those that were served, never of a threshold of its own.
+"""Render Evidently's classification page for the served verdicts, never for a threshold of its own.
 
 Given probabilities, Evidently calls spam what is above one half, and its page contradicts the filter's own. So it gets
 the verdicts; probabilities only rank. Figures are those of all labelled rows, as in `drift/quality.py`, and tests are

@@ -1,4 +1,4 @@
-"""Judge many tests as one, so that all of them together give no more false alarms than was asked for."""
+"""Control the family-wise error rate of many tests: together they give no more false alarms than asked for."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Finding:
 
 
 def judge_family(nulls: Mapping[str, ArrayLike], rate: float) -> dict[str, Finding]:
-    """Judge statistics (B + 1,), large ones speaking for change, so that any false alarm at all has probability `rate`.
+    """Test statistics (B + 1,), large ones indicating drift, so that any false alarm at all has probability `rate`.
 
     This is the step-down procedure of Westfall & Young (1993) on p-values, as Ge, Dudoit & Speed (2003) compute it: it
     takes the dependence of the tests from the permutations, so correlated tests cost little power. Holm's p-values

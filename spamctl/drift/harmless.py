@@ -1,4 +1,4 @@
-"""Stand harmless words in for hostile ones, so that a page can be drawn of messages without showing any."""
+"""Replace hostile words by harmless ones, so that a page can be drawn without showing any message."""
 
 from __future__ import annotations
 

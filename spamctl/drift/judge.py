@@ -52,7 +52,7 @@ class Judgement:
 def judge(
     reference: Sample, current: Sample, plan: Plan, labelled: Sample | None = None
 ) -> Generator[Tick, None, Judgement]:
-    """Compare the rows of a window with the test part, judge, and explain; yield how many steps are done.
+    """Compare the rows of a window with the test part, test, and explain; yield progress.
 
     Near duplicates count once, or a message that is sent often would be drift. Neither the order of rows nor that of
     the steps changes the answer: each draws from a generator of its own. That a window has no labels is its usual
@@ -108,7 +108,7 @@ def _require_rows(reference: Sample, current: Sample) -> None:
 
 
 def _in_order(sample: Sample) -> Sample:
-    """Put rows in an order that only they decide, so that the same rows get the same permutations.
+    """Put rows in an order that depends on them alone, so that the same rows get the same permutations.
 
     Those with a trusted label come first: of near duplicates one with a label stays.
     """
@@ -132,7 +132,7 @@ def _outcomes(pooled: Pool, plan: Plan, rng: np.random.Generator, *, alike: bool
 def _estimate(
     current: Sample, pooled: Pool | None, outcomes: list[Outcome], rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Estimate accuracy, and trust it only while messages are like the reference's."""
+    """Estimate accuracy, and mark it reliable only while messages are like the reference's."""
     drifted = any(outcome.alarm and outcome.name in {"text", "features"} for outcome in outcomes)
     beyond = None
     if pooled:

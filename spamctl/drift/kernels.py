@@ -62,7 +62,7 @@ def squared_distances(features: ArrayLike) -> NDArray[np.float32]:
 
 
 def without_surrogates(text: str) -> str:
-    """Replace lone surrogates, which no encoder takes, by the sign for what cannot be shown."""
+    """Replace lone surrogates, which cannot be encoded, by the replacement character."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

@@ -113,5 +113,5 @@ def _counts(values: ArrayLike, deals: Deals) -> tuple[Floats, NDArray[np.int64],
 
 
 def _without_noise(found: Floats) -> Floats:
-    """Make equal what differs by rounding only: ties must stay ties."""
+    """Round away floating-point noise: ties must stay ties."""
     return np.asarray(np.round(found, 10))

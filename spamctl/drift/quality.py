@@ -1,4 +1,4 @@
-"""Measure how often verdicts are right, by labels that are trusted, and keep invented labels apart."""
+"""Measure the quality of verdicts on trusted labels, and report simulated labels separately."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Sample:
     features: NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        """Refuse columns that do not belong together, and probabilities that are none."""
+        """Refuse columns of different lengths, and invalid probabilities."""
         sizes = {name: len(getattr(self, name)) for name in COLUMNS}
         if len(set(sizes.values())) > 1 or self.features.ndim != 2:  # noqa: PLR2004 rows and features
             raise DataError(f"monitoring: the columns of a sample have different lengths: {sizes}")
@@ -87,7 +87,7 @@ class Sample:
         return Sample(**taken)
 
     def distinct(self) -> Sample:
-        """Keep one row, the first, of those whose texts are near equal, as a split of the data counts them."""
+        """Drop near duplicates, keeping the first row, by the same rule as the split of the data."""
         first: dict[str, int] = {}
         for row, text in enumerate(self.texts):
             first.setdefault(twin_key(text), row)

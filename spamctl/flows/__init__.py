@@ -1,1 +1,1 @@
-"""Put the steps of every verb in order; the rooms below do the arithmetic."""
+"""Define the steps of every verb; the computing is done in the rooms below."""

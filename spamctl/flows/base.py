@@ -1,4 +1,4 @@
-"""Give every flow its parameters, its typed options and its way to tell progress."""
+"""Give every flow its parameters, its typed options and its progress events."""
 
 from __future__ import annotations
 

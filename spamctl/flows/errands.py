@@ -1,4 +1,4 @@
-"""Do one errand that needs a store or the registry, beside the command: `python -m spamctl.flows.errands`.
+"""Run one short verb that needs a store or the registry, as a child: `python -m spamctl.flows.errands`.
 
 It is no flow: nothing of it is worth keeping. The command at the terminal sends the verb, the options and the argument
 as one line of JSON, and reads the answer as another; so it needs neither SQLAlchemy nor MLflow itself.

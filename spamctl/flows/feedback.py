@@ -1,4 +1,4 @@
-"""Bring labelled answers into a training: read them from their store, divide them, and set doubtful ones aside."""
+"""Add labelled answers to a training: read them from their store, split them, and exclude doubtful ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Monitor: read the window, compare it with what the version was measured on, judge, report, and remember."""
+"""Monitor: read the window, compare it with the reference, test, report, and store the result."""
 
 from __future__ import annotations
 

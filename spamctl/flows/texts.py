@@ -1,4 +1,4 @@
-"""Read the messages of a monitoring from where they are kept: its steps pass uuids, which forgetting can follow."""
+"""Load the messages of a monitoring by their uuids, so that forgetting a message reaches its steps."""
 
 from __future__ import annotations
 

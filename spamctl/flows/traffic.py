@@ -1,4 +1,4 @@
-"""Traffic: draw messages whose labels are known, let a share of them drift, send them, and remember the truth."""
+"""Traffic: sample labelled messages, apply drift to a share of them, send them, and store the truth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure how far people agree on labels, beyond what chance would give."""
+"""Measure the agreement of annotators beyond chance (Cohen's kappa)."""
 
 from __future__ import annotations
 

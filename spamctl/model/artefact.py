@@ -1,4 +1,4 @@
-"""Keep a packaged model as files with a manifest of their digests, and verify it before it is used.
+"""Store a packaged model as files with a manifest of their digests, and verify it before use.
 
 The manifest names the sha256 of each file and, since format 2, its own: what is changed by hand is refused wherever a
 package is opened. Whoever changes it on purpose can write that anew, but not the sha256 of the whole manifest, the

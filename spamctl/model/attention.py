@@ -1,4 +1,4 @@
-"""Attend as a graph of fixed operations does it fastest: for export alone, training keeps Transformers' own."""
+"""Implement attention as a graph of fixed operations, for export alone: training keeps Transformers' own."""
 
 # B rows, H heads, K heads of keys and values, T tokens, S width of a head
 
@@ -15,7 +15,7 @@ EAGER, FOLDED = "eager", "spamctl-folded"
 
 
 def register() -> None:
-    """Make `folded` known to Transformers by its name; a model that takes it makes no mask of its own."""
+    """Register `folded` with Transformers by name; a model that uses it makes no mask of its own."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(FOLDED, folded)

@@ -185,7 +185,7 @@ def load_trunk(folder: Path) -> Trunk:
 
 
 def _fuse_gelu(model: PreTrainedModel) -> None:
-    """Compute GPT-2's own GELU in one operation instead of eight, which took longer than the products around them."""
+    """Replace GPT-2's GELU by one operation; its eight took longer than the matrix products around them."""
     from torch.nn import GELU
     from transformers.activations import FastGELUActivation, NewGELUActivation
 

@@ -1,4 +1,4 @@
-"""Measure the opponent: TF-IDF and a linear model, tuned, calibrated and scored on the same split."""
+"""Train the baseline: TF-IDF and a linear model, tuned, calibrated and scored on the same split."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def measure(
 
 
 def _calibrated(truth: Bools, margins: calibration.Floats) -> tuple[calibration.Calibration, list[str]]:
-    """Fit a calibration; an opponent that has learnt nothing still has scores, and is no reason to stop a training."""
+    """Fit a calibration; a baseline that learnt nothing still has scores, and does not stop a training."""
     try:
         return calibration.fit(truth, margins), []
     except NothingLearntError:

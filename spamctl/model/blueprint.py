@@ -1,4 +1,4 @@
-"""Read off a classifier what its graph is made of, where its blocks are built as Llama's or GPT-2's are."""
+"""Extract the weights and settings of a classifier whose blocks are built as Llama's or GPT-2's are."""
 
 # D width of the model, H heads, K heads of keys and values, S width of a head, I inputs, O outputs, P places
 
@@ -157,7 +157,7 @@ def _linear(layer: Any) -> Linear:
 
 
 def _convolution(layer: Any) -> Linear:
-    """Read what GPT-2 calls Conv1D, whose weights lie (I, O) already."""
+    """Read GPT-2's Conv1D, whose weights are (I, O) already."""
     return Linear(_array(layer.weight), _array(layer.bias))
 
 

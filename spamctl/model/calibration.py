@@ -1,4 +1,4 @@
-"""Turn logits into probabilities that mean what they say, and measure how well they do."""
+"""Calibrate logits into probabilities, and measure the calibration error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Calibration:
     intercept: float
 
     def __post_init__(self) -> None:
-        """Refuse a map that is not finite and increasing."""
+        """Refuse a calibration that is not finite and increasing."""
         if not (np.isfinite(self.slope) and np.isfinite(self.intercept) and self.slope > 0):
             raise ArtefactError(
                 f"calibration: the slope must be finite and above 0 and the intercept finite, "

@@ -1,4 +1,4 @@
-"""Keep fine-tuning's progress on disk, so that a killed run goes on from its last complete step."""
+"""Save checkpoints of fine-tuning, so that a killed run resumes from its last complete step."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Checkpoints:
             return
 
     def clear(self) -> None:
-        """Remove every checkpoint, and what killed runs left half written: fine-tuning is over."""
+        """Remove every checkpoint, and the partial files of killed runs, once fine-tuning is over."""
         if self.folder.is_dir():
             shutil.rmtree(self.folder)
 

@@ -1,4 +1,4 @@
-"""Put a spam head on a trunk, and say which of its weights learn."""
+"""Put a classification head on a trunk, and select the trainable weights."""
 
 # B rows, T tokens, D width of the model
 
@@ -22,7 +22,7 @@ class SpamClassifier(nn.Module):
     """Trunk with a linear or hidden-layer head over [mean of all tokens ; last token] of its normed output."""
 
     def __init__(self, trunk: Trunk, units: int = 0) -> None:
-        """Put a head on `trunk`, with a hidden layer of so many units; 0: without one."""
+        """Put a head on `trunk`, with a hidden layer of that many units; 0 for none."""
         super().__init__()
         self.trunk = trunk
         self.hidden = nn.Linear(2 * trunk.width, units) if units else None
@@ -41,7 +41,7 @@ class SpamClassifier(nn.Module):
         return self.head(pooled).squeeze(-1)  # type: ignore[no-any-return]  # (B,)
 
     def start_hidden(self, weights: dict[str, Tensor]) -> None:
-        """Start a head with a hidden layer from what `model.head` fitted."""
+        """Initialise a head with a hidden layer from the fit of `model.head`."""
         assert self.hidden is not None  # noqa: S101  (whoever fitted it knew)
         with torch.no_grad():
             for layer, name in ((self.hidden, "hidden"), (self.head, "out")):
@@ -49,7 +49,7 @@ class SpamClassifier(nn.Module):
                 layer.bias.copy_(weights[f"{name}.bias"])
 
     def start_head(self, weights: NDArray[np.float32], bias: float) -> None:
-        """Start the head from a linear probe's weights (2D,) and bias."""
+        """Initialise the head from a linear probe's weights (2D,) and bias."""
         with torch.no_grad():
             self.head.weight.copy_(torch.from_numpy(weights)[None, :])
             self.head.bias.fill_(bias)
@@ -93,7 +93,7 @@ class SpamClassifier(nn.Module):
         return {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
 
     def restore(self, weights: dict[str, Tensor]) -> None:
-        """Put learnt weights back; raise KeyError if one does not belong to this model."""
+        """Load trained weights; raise KeyError if one does not belong to this model."""
         own = dict(self.named_parameters())
         with torch.no_grad():
             for name, weight in weights.items():

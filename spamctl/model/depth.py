@@ -1,4 +1,4 @@
-"""Find how many blocks of a base model are worth keeping, on training rows alone."""
+"""Choose how many blocks of a base model to keep, on training rows alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find labels of answered messages that neither the version that answered nor a model of the other labels believes."""
+"""Find doubtful labels: those that neither the version that answered nor a model of the other labels supports."""
 
 from __future__ import annotations
 

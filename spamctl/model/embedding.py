@@ -1,4 +1,4 @@
-"""Show messages as the model itself sees them: what its head reads, taken from the very package that serves."""
+"""Compute the model's embeddings of messages: the inputs of its head, from the served package."""
 
 # B rows, D width of what the head reads: twice the model's, for [mean of all tokens ; last token]
 

@@ -1,4 +1,4 @@
-"""Score messages with the packaged model: the very code that is measured, and that serves."""
+"""Score messages with the packaged model, in evaluation and in serving alike."""
 
 # B rows, T tokens; only numpy, tokenizers and the runtime of the graph are needed here, no torch
 
@@ -70,7 +70,7 @@ class Engine:
         self._at_work = 0
 
     def open_streams(self) -> None:
-        """Score up to `most_streams` batches at a time from now on; raise as making the engine and `replay_golden` do.
+        """Allow scoring up to `most_streams` batches in parallel; raise as loading the engine and `replay_golden` do.
 
         The thread that calls it must be the one that lets the engine go. Others may score meanwhile.
         """
@@ -119,7 +119,7 @@ class Engine:
             yield index, {"input_ids": ids, "lengths": lengths[index]}
 
     def _run(self, inputs: Inputs) -> list[NDArray[np.float32]]:
-        """Score a batch: by all threads where it is a message that is alone, else in a stream."""
+        """Score a batch: with all threads where it is a single message, else in a stream."""
         with self._counting:
             streams = None if len(inputs["lengths"]) == 1 and not self._at_work else self._streams
             self._at_work += 1

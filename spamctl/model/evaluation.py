@@ -1,4 +1,4 @@
-"""Measure a package on the untouched test part, row by row as it will be served."""
+"""Evaluate a package on the held-out test part, row by row as it will be served."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Evaluation:
 
 
 def evaluate(engine: Engine, test: Sequence[Message], *, seed: int) -> Ticking[Evaluation]:
-    """Score test messages alone, then in every other way, and those beyond the first 800 in batches; yield progress.
+    """Score test messages one by one, then in other batchings, those beyond the first 800 in batches; yield progress.
 
     They stand in the order of a hash, so the first are as if drawn. Raises ArtefactError if padding, batch size or row
     order change a verdict.

@@ -1,4 +1,4 @@
-"""Turn a trained classifier into a graph of OpenVINO, of float32 or int8, and measure how far one strays."""
+"""Export a trained classifier to OpenVINO, in float32 or int8, and measure how far they differ."""
 
 # B rows, T tokens
 
@@ -241,7 +241,7 @@ def distance(is_spam: NDArray[np.bool_], exact: NDArray[np.float64], other: NDAr
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the exporters' own chatter (bars, tables, deprecations) off the flow's output.
+    """Keep the exporters' output (bars, tables, deprecations) off the flow's output.
 
     The root logger is given back as it was: where it cannot convert a model, OpenVINO leaves it at ERROR, and filtered.
     """

@@ -1,4 +1,4 @@
-"""Run the frozen blocks once for each message, and keep what leaves them."""
+"""Run the frozen blocks once for each message, and cache their hidden states."""
 
 # B rows, T tokens, D width of the model
 
@@ -71,7 +71,7 @@ class HiddenStates:
                 self._states = torch.from_numpy(np.memmap(file, dtype=kind, mode="w+", shape=shape)).view(dtype)
 
     def put(self, rows: Sequence[int], hidden_states: Tensor) -> None:
-        """Keep hidden states (B, T, D) of `rows`, without their padding."""
+        """Store hidden states (B, T, D) of `rows`, without their padding."""
         for row, states in zip(rows, hidden_states, strict=True):
             length = int(self.lengths[row])
             self._states[self._starts[row] : self._starts[row] + length] = states[:length].to(self._states)

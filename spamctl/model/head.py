@@ -1,4 +1,4 @@
-"""Train the head on the features of frozen blocks, in seconds: where fine-tuning begins, and what it must beat."""
+"""Train the head on the features of frozen blocks: the initial weights, and the baseline, of fine-tuning."""
 
 # N rows, D width of the model, U hidden units
 

@@ -1,4 +1,4 @@
-"""Find a model in the cache of a Hugging Face hub, or on the hub itself, and never wait long for an answer."""
+"""Find a model in the cache of a Hugging Face hub, or on the hub itself, with bounded waiting."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _ask(url: str, headers: dict[str, str]) -> httpx.Response:
 
 
 def _download(name: str) -> Path:
-    """Download a model by a process of its own, and end that when nothing more comes: its retries have no bound."""
+    """Download a model in a child process, which is ended when the transfer stalls: its retries have no bound."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 

@@ -1,4 +1,4 @@
-"""Keep a training's run in MLflow open while it goes on: its true duration, its losses as they come, how it ended."""
+"""Keep an MLflow run open during a training: its true duration, its losses as they come, and how it ended."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class Opening:
 
 
 def begin(experiment: str, opening: Opening) -> str:
-    """Open a run in the store that is in use, and return its id."""
+    """Open a run in the current store, and return its id."""
     uri = tracking_uri()
     with open_tracking(uri) as client:
         return open_run(client, experiment, uri, opening)
 
 
 def open_run(client: MlflowClient, experiment: str, uri: str, opening: Opening) -> str:
-    """Begin a run, or go on with the one of the same Metaflow run; return its id."""
+    """Begin a run, or reopen the one of the same Metaflow run; return its id."""
     where = experiment_id(client, experiment, uri)
     tags = {
         **opening.tags,
@@ -76,7 +76,7 @@ def open_run(client: MlflowClient, experiment: str, uri: str, opening: Opening) 
 
 
 def _close_abandoned(client: MlflowClient, experiment: str) -> None:
-    """End the runs that trainings on this machine left open as they were killed: nobody else will."""
+    """End the runs that killed trainings on this machine left open: nothing else will."""
     for run in client.search_runs([experiment], "attributes.status = 'RUNNING'", max_results=1000):
         name = run.data.tags.get(PROCESS_TAG, "")
         machine, _, process = name.partition(" ")
@@ -85,12 +85,12 @@ def _close_abandoned(client: MlflowClient, experiment: str) -> None:
 
 
 def _flow() -> str:
-    """Name the process that outlasts the steps of a training: Metaflow's own, which starts each of them."""
+    """Identify the process that outlasts the steps of a training: Metaflow's own, which starts each of them."""
     return _process(os.getppid())
 
 
 def _process(number: int) -> str:
-    """Name a process of this machine for good: its number may be given again; nothing if it is gone."""
+    """Identify a process unambiguously, since its number may be reused; return nothing if it is gone."""
     try:
         status = Path(f"/proc/{number}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -121,7 +121,7 @@ def _begun(client: MlflowClient, experiment: str, metaflow_run: str) -> str:
 
 
 def close_run(client: MlflowClient, run_id: str, record: Record) -> None:
-    """Add what a training leaves to its open run, and end it; losses that were told live are not told again."""
+    """Add the results of a training to its open run, and end it; losses already logged live are not logged again."""
     told = {name: _last_step(client, run_id, name) for name in record.curves}
     rest = {
         name: [(step, value) for step, value in curve if step > told[name]] for name, curve in record.curves.items()
@@ -130,7 +130,7 @@ def close_run(client: MlflowClient, run_id: str, record: Record) -> None:
 
 
 def end_run(run_id: str, *, interrupted: bool, reason: str = "") -> None:
-    """End the run of a training that did not reach its end; a store that does not answer leaves it open."""
+    """End the run of a training that did not finish; a store that does not answer leaves it open."""
     from mlflow.exceptions import MlflowException
 
     with suppress(UnavailableError, MlflowException), open_tracking(tracking_uri()) as client:
@@ -153,7 +153,7 @@ class Live:
         self.fault = ""
 
     def watch(self, tick: Any) -> None:
-        """Take a tick of `model.tuning.tune`; steps that were told before a training was cut short are passed over."""
+        """Log a tick of `model.tuning.tune`; steps logged before an interruption are skipped."""
         if progress := getattr(tick, "progress", None):
             self._take("train_loss", progress.loss, progress.step)
             if progress.validation_loss is not None:
@@ -167,7 +167,7 @@ class Live:
             self._points.put(Metric(name, value, int(time.time() * 1000), step))
 
     def _tell(self) -> None:
-        """Send what has come, until nothing more will."""
+        """Send queued losses until the queue is closed."""
         from mlflow.exceptions import MlflowException
 
         over = False
@@ -190,7 +190,7 @@ class Live:
                 return
 
     def __enter__(self) -> Self:
-        """Begin to tell."""
+        """Start the logging thread."""
         self._thread.start()
         return self
 

@@ -1,4 +1,4 @@
-"""Measure a filter kind by kind: recall, false positives and ranking by medium, language and kind of message."""
+"""Measure a filter by groups of messages: recall, false positives and ranking by medium, language and kind."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class GroupScore:
 
 
 def by_kind(messages: Sequence[Message], probabilities: ArrayLike, threshold: float) -> tuple[GroupScore, ...]:
-    """Score each group of each of VIEWS, the largest first; messages of which a view knows nothing are left out.
+    """Score each group of each of VIEWS, the largest first; messages without a value in a view are left out.
 
     Takes N messages and their probabilities of spam (N,); `p >= threshold` is called spam.
     """

@@ -1,4 +1,4 @@
-"""Follow an answer back to the version that gave it, that version's training, its data and its code."""
+"""Trace an answer to the version that gave it, and to that version's training, data and code."""
 
 from __future__ import annotations
 

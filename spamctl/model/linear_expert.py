@@ -1,4 +1,4 @@
-"""Fit the linear expert over hashed n-grams, and say what it adds on kinds that neither expert has seen."""
+"""Fit the linear expert over hashed n-grams, and measure what it adds on kinds unseen by either expert."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def counts_of(texts: Sequence[str]) -> Any:
 
 
 def fit(counts: Any, is_spam: Bools, weights: Sequence[float] = ()) -> NgramExpert:
-    """Fit the expert to counts (N, BUCKETS) and labels (N,); `weights` (N,) says how much each row counts."""
+    """Fit the expert to counts (N, BUCKETS) and labels (N,); `weights` (N,) are sample weights."""
     from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.svm import LinearSVC
 

@@ -84,7 +84,7 @@ class _State:
 def fine_tune(  # long: a training loop is read top to bottom
     classifier: SpamClassifier, train: Part, validation: Part, plan: Plan, checkpoints: Checkpoints
 ) -> Iterator[Progress]:
-    """Train the weights that learn; yield Progress; end with the weights of the epoch of least validation loss.
+    """Train the unfrozen weights; yield Progress; end with the weights of the epoch of least validation loss.
 
     Labels are 1 for spam; the loss is binary cross-entropy at the natural prior, each row of `train` times its share of
     the weights, so that their mean leaves the learning rate what it is; AdamW (Loshchilov and Hutter 2019)

@@ -1,4 +1,4 @@
-"""Count hashed n-grams of words and characters, and score a message by a linear model over them: the second expert.
+"""Count hashed n-grams of words and characters, and score a message by a linear model over them.
 
 Only numpy is needed here: the server counts as training does. Features are hashed (Weinberger and others, Feature
 Hashing for Large Scale Multitask Learning, 2009), weighed as sublinear TF-IDF and brought to unit length.

@@ -1,4 +1,4 @@
-"""Write a classifier as a graph of ONNX Runtime's own operations: attention is one, a norm is, an int8 product is."""
+"""Write a classifier as a graph of ONNX Runtime's fused operations: attention, norms and int8 products."""
 
 # B rows, T tokens, D width of the model, H heads, K heads of keys and values, S width of a head
 
@@ -84,7 +84,7 @@ class _Writer:
         return {ONNX: model.SerializeToString(deterministic=True), WEIGHTS: bytes(self._weights)}
 
     def classifier(self, blueprint: Blueprint) -> None:
-        """Write the whole of it: look up, block after block, pool, judge."""
+        """Write the whole graph: embedding, block after block, pooling, head."""
         blocks = blueprint.blocks
         self._prepare(blueprint.attention, size=len(blocks[0].attended.weights) // blueprint.attention.heads)
         hidden = self._looked_up(blueprint)  # (B, T, D)
@@ -106,7 +106,7 @@ class _Writer:
         self._add("Add", [judged, self._constant(blueprint.head.bias)], LOGITS)
 
     def _prepare(self, attention: Attention, size: int) -> None:
-        """Write what all blocks share: the number of tokens, an empty past (B, K, 0, S), the turns of places."""
+        """Write what all blocks share: the number of tokens, an empty past (B, K, 0, S), the rotary tables."""
         from onnx import TensorProto
 
         self._constant(np.array([1], np.int64), "one")
@@ -124,7 +124,7 @@ class _Writer:
             self._constant(attention.sines, "sines")
 
     def _looked_up(self, blueprint: Blueprint) -> str:
-        """Write the rows (B, T, D) of the table of tokens, plus those of their places if there is a table of them."""
+        """Write the embeddings (B, T, D) of tokens, plus those of their positions if there is such a table."""
         from onnx import TensorProto
 
         if self._grids is None:
@@ -165,13 +165,13 @@ class _Writer:
         return self._add("Gelu" if activation == GELU else "FastGelu", [value], name, domain=CONTRIB)
 
     def _summed(self, hidden: str, more: str, norm: Norm, name: str) -> tuple[str, str]:
-        """Write a sum of hidden states (B, T, D), and its norm under a name."""
+        """Write a residual sum of hidden states (B, T, D), and its norm under a name."""
         inputs = [hidden, more, *self._norm(norm)]
         self._add(f"Skip{_kind(norm)}", inputs, name, "", "", f"sum_{name}", domain=CONTRIB, epsilon=norm.epsilon)
         return f"sum_{name}", name
 
     def _product(self, linear: Linear, value: str) -> str:
-        """Write a product with weights (I, O); in int8, products of one value share its rounding."""
+        """Write a linear layer with weights (I, O); in int8, layers of one input share its quantization."""
         if self._grids is None:
             product = self._add("MatMul", [value, self._constant(linear.weights)])
             return product if linear.bias is None else self._add("Add", [product, self._constant(linear.bias)])
@@ -234,7 +234,7 @@ def _kind(norm: Norm) -> str:
 
 
 def _rounded(weights: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Round weights to -127..127, each column (axis 0) or row (axis 1) by a scale of its own, and return the scales.
+    """Quantize weights to -127..127, each column (axis 0) or row (axis 1) by its own scale, and return the scales.
 
     The scales are (columns,) or (rows, 1).
     """

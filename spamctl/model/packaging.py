@@ -1,4 +1,4 @@
-"""Package a classifier: export, quantise if that keeps its scores, calibrate, choose the threshold, seal."""
+"""Package a classifier: export, quantize within the tolerance, calibrate, choose the threshold, seal."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def package(
 
 
 def _reach(validation: Validation, called_spam: Bools) -> Reach:
-    """Choose on validation rows from which novelty on a message is out of reach, and count those that are."""
+    """Choose on validation rows the novelty beyond which a message is out of reach, and count those that are."""
     novelties = [row.novelty for row in validation.rows]
     limit = novelty.limit_of(validation.is_spam, called_spam, novelties)
     return novelty.measure(validation.is_spam, called_spam, novelties, limit)

@@ -1,4 +1,4 @@
-"""Prove on the packaged model that padding, batch size and row order change no verdict."""
+"""Check on the packaged model that padding, batch size and row order change no verdict."""
 
 from __future__ import annotations
 

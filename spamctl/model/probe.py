@@ -1,4 +1,4 @@
-"""Judge features by a linear probe, choose the depth by it, and start the head from it."""
+"""Score features by a linear probe, choose the depth by it, and initialise the head from it."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class Part:
 
 
 def settle(client: MlflowClient, name: str, version: str, run: Mapping[str, Any], budget: float) -> dict[str, Any]:
-    """Give a version that a training has made (`run`) its alias; return that, the reason, and what was compared."""
+    """Give a newly trained version (`run`) its alias; return that, the reason, and what was compared."""
     if faults := run.get("suite_report", {}).get("deciding", ()):
         enter(client, name, CHALLENGER, version)
         return {"alias": CHALLENGER, "reason": f"it fails the suites: {'; '.join(faults)}"}
@@ -174,7 +174,7 @@ def _counterparts(evidence: Evidence, side: Side) -> TestRows:
 
 
 def _compared(champion: str, engine: Engine, evidence: Evidence, unknown: str) -> Promotion:
-    """Score the champion on both parts and on the counterparts of what was learnt, and judge."""
+    """Score the champion on both parts and on the counterparts of one-sided feedback, and decide."""
     given = {"test": (evidence.test, WHAT["test"]), "recent": (evidence.recent, WHAT["recent"])}
     for side in evidence.sides:
         what = f"messages {side.look}, of which only {side.label} was learnt"

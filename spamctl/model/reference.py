@@ -1,4 +1,4 @@
-"""Fetch what a version was measured on: its test part with its own probabilities, the reference of what comes later."""
+"""Load the reference of a version: its test part with its own probabilities."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _download(found: Found) -> bytes:
 
 
 def _read(content: bytes, found: Found) -> Reference:
-    """Read the file, and refuse what is no reference."""
+    """Read the file, and refuse one that is not a reference."""
     name = f"the test part of {found.name} version {found.version}"
     try:
         rows = TypeAdapter(Annotated[tuple[ReferenceRow, ...], MinLen(1)]).validate_json(content)

@@ -240,7 +240,7 @@ def over_budget(test: TestRows, budget: float) -> str:
 
 
 def enter(client: MlflowClient, name: str, alias: str, version: str) -> None:
-    """Give a version the alias that it earned."""
+    """Give a version its alias."""
     if alias == CHAMPION:
         crown(client, name, version)
     else:

@@ -1,4 +1,4 @@
-"""Compile a package's graph in the runtime that it was written for, and score batches with it."""
+"""Compile a package's graph in the runtime it was exported for, and score batches with it."""
 
 # B rows, T tokens, D width of what the head reads
 
@@ -175,7 +175,7 @@ def with_features(path: Path) -> Model:
 
 
 def _head_input(model: Model) -> Output:
-    """Find what the head of a graph reads, before it is scaled and rounded for int8.
+    """Find the input of a graph's head, before it is scaled and quantized to int8.
 
     The head is the last matrix product, or the last two where it has a hidden layer: those that read a row for each
     message. Raises ArtefactError if there is none.

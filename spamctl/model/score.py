@@ -1,4 +1,4 @@
-"""Score probabilities against the truth, each number with its 95 % interval."""
+"""Compute the metrics of probabilities against labels, each with its 95 % interval."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def folder(kind: str = "") -> Iterator[Path]:
 
 
 def sweep() -> None:
-    """Remove what owners that are gone have left; a folder that somebody holds, or that says nothing, stays."""
+    """Remove the folders of owners that are gone; one that is locked, or names no owner, stays."""
     for place in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{OWNER}"):
         with contextlib.suppress(OSError):  # it is held, another user's, or gone by now
             if place.lstat().st_uid == os.getuid() and _is_free(place):

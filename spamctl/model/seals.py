@@ -1,4 +1,4 @@
-"""Keep the digest of a registered package where its files are not: in the registry, and in the run that made it."""
+"""Record the digest of a registered package away from its files: in the registry, and in the run that made it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Show where a model errs: recall and false positives by kind of message, and the worst errors."""
+"""Break errors down by kind of message: recall, false positives, and the worst errors."""
 
 from __future__ import annotations
 

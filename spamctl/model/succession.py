@@ -1,4 +1,4 @@
-"""Remember which versions were champion, one after the other, and go back to the one before."""
+"""Record the succession of champions, and roll back to an earlier one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Change:
 
 
 def crown(client: MlflowClient, name: str, version: str) -> None:
-    """Make a version the champion of the registered model `name`, and write it down behind those before it."""
+    """Make a version the champion of the registered model `name`, and append it to the history."""
     _lead(client, name, version, [*champions(client, name), version])
 
 
@@ -79,6 +79,6 @@ def versions_of(client: MlflowClient, name: str) -> list[ModelVersion]:
 
 
 def _lead(client: MlflowClient, name: str, version: str, history: list[str]) -> None:
-    """Move the alias, then write the history: cut short in between, `champions` completes it."""
+    """Move the alias, then write the history: if interrupted in between, `champions` completes it."""
     client.set_registered_model_alias(name, CHAMPION, version)
     client.set_registered_model_tag(name, TAG, json.dumps(history[-_MOST:]))

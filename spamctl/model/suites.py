@@ -1,4 +1,4 @@
-"""Check a package against suites of messages that it must deliver or must catch, and against harmless changes to them.
+"""Test a package on suites of messages that it must deliver or must catch, and on harmless changes to them.
 
 The lines of must-deliver and must-catch are minimum functionality tests, the changes invariance tests, in the sense of
 Ribeiro and others, Beyond Accuracy: Behavioral Testing of NLP Models with CheckList (2020).
@@ -100,7 +100,7 @@ def deciding(report: SuiteReport, wanted: str, *, knows_today: bool) -> tuple[st
 
 
 def _line(suite: str, name: str, messages: Sequence[Message], verdicts: Mapping[Message, bool]) -> Line:
-    """Sum up one line of a suite, and say if a filter that does this to it cannot lead."""
+    """Summarise one line of a suite, with a fault if it rules out promotion."""
     share = proportion(sum(verdicts[message] for message in messages), len(messages))
     fault = ""
     if not messages[0].is_spam and share.low > MOST_FLAGGED:

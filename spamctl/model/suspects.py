@@ -1,4 +1,4 @@
-"""Find labels that the model's probabilities contradict, by confident learning."""
+"""Find labels that the model's probabilities contradict (confident learning)."""
 
 from __future__ import annotations
 

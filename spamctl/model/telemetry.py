@@ -1,4 +1,4 @@
-"""Keep OpenVINO from calling home: importing it sends an event to a web service, from a forked process at that."""
+"""Disable OpenVINO's telemetry: importing it sends an event to a web service, from a forked process."""
 
 import sys
 from typing import Any, cast
@@ -7,7 +7,7 @@ REPORTER = "openvino_telemetry"
 
 
 def silence_openvino() -> None:
-    """Make OpenVINO and NNCF take the stand-in that they have for when their reporter is not installed.
+    """Make OpenVINO and NNCF use the stub that they have for a missing telemetry package.
 
     Call it before either is imported. The fork alone is a danger: it is made in a thread, beside threads that hold
     locks, and has hung or broken a server that was to end.

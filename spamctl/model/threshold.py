@@ -1,4 +1,4 @@
-"""Choose, on validation rows, the probability from which a message is called spam."""
+"""Choose the decision threshold on validation rows, within a budget of false positives."""
 
 from __future__ import annotations
 

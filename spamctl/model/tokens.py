@@ -1,4 +1,4 @@
-"""Turn messages into token ids, by one rule for training and for serving."""
+"""Tokenize messages by one rule for training and for serving."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class MessageTokenizer:
     def of_base(
         cls, tokenizer: Tokenizer, *, max_tokens: int, empty_id: int, lookalikes: Mapping[str, str] = NO_TWINS
     ) -> MessageTokenizer:
-        """Take a base model's tokenizer and have it read what a person sees: NFKC, without what is drawn as nothing.
+        """Adapt a base model's tokenizer to read what a person sees: NFKC, without invisible characters.
 
         So `fr\u200bee` and fullwidth letters hide no word. The rule is part of the `tokenizer.json` that is packaged.
         """
@@ -89,7 +89,7 @@ class MessageTokenizer:
 
     @classmethod
     def from_file(cls, path: Path, *, max_tokens: int, empty_id: int, tail_tokens: int = 0) -> MessageTokenizer:
-        """Read a `tokenizer.json`, and what lies beside it of the other parts; raise ArtefactError if it is none."""
+        """Read a `tokenizer.json` and the files beside it; raise ArtefactError if it is none."""
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception

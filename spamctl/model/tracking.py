@@ -1,4 +1,4 @@
-"""Reach MLflow's tracking store: bounded waiting, and a SQLite store that is created only once."""
+"""Open MLflow's tracking store: with bounded waiting, and a SQLite store that is created only once."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Trunk(nn.Module):
 
     @torch.no_grad()
     def check(self) -> None:
-        """Try on three tokens that the model computes, looks back only and runs in two parts, or raise DataError."""
+        """Verify on three tokens that the model runs, is causal and can be split in two, or raise DataError."""
         name, ids = type(self.model).__name__, torch.tensor([[1, 2, 3], [1, 2, 4]])
         whole = self(ids)  # (2, 3, D)
         if not whole.isfinite().all():
@@ -80,7 +80,7 @@ class Trunk(nn.Module):
         self.window(0, self.depth)
 
     def cut(self, depth: int) -> None:
-        """Throw the blocks above `depth` away; raise DataError if the model has fewer."""
+        """Drop the blocks above `depth`; raise DataError if the model has fewer."""
         if not 1 <= depth <= self.depth:
             raise DataError(
                 f"--depth {depth}: this model has {self.depth} blocks; give 1 to {self.depth}, auto or full"
@@ -108,7 +108,7 @@ class Trunk(nn.Module):
 
     @contextmanager
     def _entering(self, hidden_states: Tensor) -> Iterator[None]:
-        """Hand `hidden_states` to the first block of the window instead of what the model would."""
+        """Pass `hidden_states` to the first block of the window in place of the model's own."""
         door = getattr(self._home, self._stack_name)[0]
         handle = door.register_forward_pre_hook(lambda _module, args: (hidden_states, *args[1:]))
         try:

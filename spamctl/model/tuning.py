@@ -1,4 +1,4 @@
-"""Fine-tune a cut trunk and a head on token rows: frozen pass, linear probe, training."""
+"""Fine-tune a truncated trunk and a head on token rows: frozen pass, linear probe, training."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class History:
 def tune(
     classifier: SpamClassifier, lesson: Lesson, recipe: Recipe, checkpoints: Checkpoints
 ) -> Ticking[tuple[bytes, History]]:
-    """Train a classifier in place; yield progress; return the learnt weights as safetensors bytes, and the losses."""
+    """Train a classifier in place; yield progress; return the trained weights as safetensors bytes, and the losses."""
     torch.manual_seed(recipe.plan.seed)  # adapters start at random
     still = classifier.prepare(recipe.tune, lora_rank=recipe.lora_rank)
     _choose_attention(classifier, lesson, recipe)
@@ -108,7 +108,7 @@ class Training(Tick):
 
 
 def _start(classifier: SpamClassifier, features: Features, truth: Bools, weights: Sequence[float], seed: int) -> None:
-    """Start the head from what is best on the features of the frozen model."""
+    """Initialise the head from the best fit on the features of the frozen model."""
     if classifier.hidden is None:
         classifier.start_head(*fit_probe(features, truth, weights))
     else:
@@ -125,7 +125,7 @@ def _out_of_fold(
 
 
 def restore(classifier: SpamClassifier, recipe_tune: Tune, lora_rank: int, learnt: bytes) -> None:
-    """Put learnt weights into a fresh classifier of the same shape, adapters folded in."""
+    """Load trained weights into a fresh classifier of the same shape, adapters folded in."""
     classifier.prepare(recipe_tune, lora_rank=lora_rank)
     classifier.restore(load(learnt))
     if recipe_tune == "lora":

@@ -1,4 +1,4 @@
-"""Measure both experts on kinds of messages that they have not seen: families held out whole, in folds."""
+"""Measure both experts on unseen kinds of messages, by cross-validation over whole families."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class UnseenScore:
 
 
 def measure(messages: Sequence[Message], probe_logits: Sequence[float], *, seed: int) -> tuple[UnseenScore, ...]:
-    """Score training messages by experts that never saw their families; border rows and rows without a family teach.
+    """Score training messages by experts trained without their families; border rows are for training only.
 
     `probe_logits` (N,) are those of linear probes on the features of the language model before it was tuned, out of
     fold (`model.probe.out_of_fold`): a lower bound of what tuning achieves on them. The n-grams are fitted in the very

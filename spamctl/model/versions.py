@@ -1,4 +1,4 @@
-"""Find a registered version by alias or number, and keep a verified copy of its package beside the work."""
+"""Find a registered version by alias or number, and keep a verified local copy of its package."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def fetch(name: str, wanted: str, cache: Path) -> Found:
 
 
 def leave_copy(name: str, cache: Path) -> None:
-    """Keep the champion's package where serving looks first: who has MLflow loaded does it in no time.
+    """Copy the champion's package to where serving looks first, while MLflow is loaded anyway.
 
     What is registered can be fetched later as well, so that a failure is none.
     """
@@ -92,7 +92,7 @@ def leave_copy(name: str, cache: Path) -> None:
 
 
 def meant(name: str, wanted: Sequence[str]) -> list[str]:
-    """Ask the registry which version of model `name` each of `wanted` means now, and nothing more; "" where none is.
+    """Ask the registry which version of model `name` each of `wanted` resolves to; "" where none does.
 
     A version is told by its number and what it is made of: a number may be given again, to another package. Raises
     UnavailableError if the registry does not answer.

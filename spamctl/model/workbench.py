@@ -1,4 +1,4 @@
-"""Lay out what training needs: the base model's tokenizer and trunk, on a device, with bounded threads."""
+"""Load the base model's tokenizer and trunk for training, on a device, with bounded threads."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Workbench:
         self.tokenizer.vocabulary = Vocabulary.of(self.tokenizer.cleaned([text for text, _ in rows]))
 
     def classifier(self, depth: int, units: int = 0) -> SpamClassifier:
-        """Cut the trunk to `depth` blocks and put a head on it, with a hidden layer of so many units."""
+        """Truncate the trunk to `depth` blocks and put a head on it, with a hidden layer of that many units."""
         self.trunk.cut(depth)
         return SpamClassifier(self.trunk, units).to(self.device)
 

@@ -1,4 +1,4 @@
-"""Compose the cards of a training run, for Metaflow's `html` card: the verdict first, then the proof."""
+"""Compose the cards of a training run, for Metaflow's `html` card: the verdict first, then the evidence."""
 
 from __future__ import annotations
 

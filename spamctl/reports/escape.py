@@ -1,4 +1,4 @@
-"""Make hostile text harmless, and its hidden characters visible, before a terminal or a page shows it."""
+"""Escape hostile text, and make hidden characters visible, before a terminal or a page shows it."""
 
 from __future__ import annotations
 

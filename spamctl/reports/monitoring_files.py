@@ -1,4 +1,4 @@
-"""Keep a monitoring as files: its pages, its figures as JSON and CSV, and the list of all runs in the folder."""
+"""Write a monitoring to files: its pages, its figures as JSON and CSV, and the list of all runs in the folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draw a monitoring: the trend over runs, how far each statistic is from ringing, the scores, the words that moved."""
+"""Plot a monitoring: trends over runs, test statistics against thresholds, the scores, the words that changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Build a page that needs nothing else: no script, no request, and no text that was not escaped."""
+"""Build a self-contained page: no script, no request, and no unescaped text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draw what training and evaluation found: each function takes plain values and returns a PNG."""
+"""Plot training and evaluation: each function takes plain values and returns a PNG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Name the scores of a model, and write them with their intervals in the same way everywhere."""
+"""Name the metrics of a model, and format them with their intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Greet whoever started the server: what is served, where answers are kept, and the line to try."""
+"""Print the greeting of a server: what is served, where answers are stored, and a command to try."""
 
 from __future__ import annotations
 

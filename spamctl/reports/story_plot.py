@@ -1,4 +1,4 @@
-"""Draw a filter's life: how right it was, and how far its messages had moved, each time it was watched."""
+"""Plot accuracy and drift by round of the demonstration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Give every picture one style: light, quiet, safe for colour-blind readers, with the finding as its title."""
+"""Define one style for all plots: light, safe for colour-blind readers, with the finding as the title."""
 
 from __future__ import annotations
 

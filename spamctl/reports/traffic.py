@@ -1,4 +1,4 @@
-"""Show in the terminal what a server made of traffic, or a preview of messages before and after drift."""
+"""Show in the terminal a server's verdicts on traffic, or a preview of messages before and after drift."""
 
 from __future__ import annotations
 

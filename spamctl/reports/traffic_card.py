@@ -1,4 +1,4 @@
-"""Compose the card of traffic: what came back, how right it was by kind of message, and where it all is kept."""
+"""Compose the card of a traffic run: responses, verdicts by kind of message, and where it is all stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draw how right a server was about each kind of message, so that one sees at a glance where drift hurts."""
+"""Plot the accuracy of a server by kind of message, which shows where drift hurts."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Answer messages with a registered model."""
+"""Serve a registered model over HTTP."""

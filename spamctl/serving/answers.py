@@ -1,4 +1,4 @@
-"""Read what a server answers to a batch, and say what is wrong with it if it is not the wire format."""
+"""Parse a server's answer to a batch, and explain what deviates from the wire format."""
 
 from __future__ import annotations
 

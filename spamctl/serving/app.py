@@ -1,4 +1,4 @@
-"""Put the routes of the server together behind their guard."""
+"""Assemble the routes of the server behind their guard."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Views:
         return Response(json.dumps(told), media_type="application/json")
 
     async def _with_texts(self, verdicts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Read the texts of captured messages from the store; what was removed there is shown no more."""
+        """Read the texts of captured messages from the store; texts removed there are no longer shown."""
         archive, kept = self._service.archive, [verdict["uuid"] for verdict in verdicts if verdict["captured"]]
         if archive and kept:
             try:

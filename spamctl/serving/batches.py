@@ -1,4 +1,4 @@
-"""Cut traffic into batches, and join what was known of each message with what was answered."""
+"""Split traffic into batches, and join what was known of each message with its answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Look, before anything is started, at a registry in a file: is what is asked for there, and has its folder moved."""
+"""Check a registry file before a server is started: the version is there, and the folder has not moved."""
 
 from __future__ import annotations
 

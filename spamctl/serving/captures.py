@@ -1,4 +1,4 @@
-"""Keep the answers of a model that MLflow loaded, in a store that each process opens once."""
+"""Store the answers of a model loaded by MLflow, in a store that each process opens once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Target:
 
     @classmethod
     def of_environment(cls) -> Target:
-        """Read the two variables that `spamctl serve` reads; a file is the one of the working folder of now.
+        """Read the two variables that `spamctl serve` reads; a file is relative to the working folder.
 
         Nothing is opened. Raises OptionsError that names both if both are wrong.
         """
@@ -52,7 +52,7 @@ class Target:
 
 
 def out_of_reach() -> OutOfReach:
-    """Read what becomes of messages unlike all that was trained on; raise OptionsError if it is neither word."""
+    """Read the setting for messages unlike the training data; raise OptionsError if it is neither word."""
     match os.environ.get(OUT_OF_REACH_VARIABLE, "deliver"):
         case "deliver" | "judge" as word:
             return word
@@ -113,7 +113,7 @@ class Captures:
             return self._open.setdefault(target, capture)
 
     def _hook(self) -> None:
-        """See to it that the stores are closed at exit, and left alone by a child."""
+        """Register the stores for closing at exit, and for being dropped in a forked child."""
         if not self._hooked:
             self._hooked = True
             atexit.register(self.close)
@@ -121,7 +121,7 @@ class Captures:
                 os.register_at_fork(after_in_child=self._begin_anew)
 
     def _begin_anew(self) -> None:
-        """Begin without the parent's captures; they stay in memory, since ending them would end the parent's, too."""
+        """Drop the parent's captures after a fork, without closing them: that would close the parent's too."""
         self._inherited += self._open.values()
         self._begin()
 

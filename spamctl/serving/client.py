@@ -1,4 +1,4 @@
-"""Send batches of messages to a server, several at a time, and tell what became of each.
+"""Send batches of messages to a server, several in parallel, and report the result of each.
 
 A batch goes out under one `X-Request-Id` however often it is sent, so a server that keeps its answers keeps them once.
 It is sent again only where no answer came, or where the server asked for patience (408, 425, 429, 502, 503, 504), a
@@ -88,7 +88,7 @@ class _Try:
 
 
 def send(batches: Iterable[Batch], target: Target, pace: Pace) -> Generator[Outcome, None, None]:
-    """Send all batches and yield what became of each, in the order in which that was known.
+    """Send all batches and yield the result of each, in order of completion.
 
     The requests are made in a thread of their own, so what the reader does in between delays none of them. A reader
     that stops early stops the sending.
@@ -143,7 +143,7 @@ class _Sender:
                 workers.create_task(self._work(trusted))
 
     async def _work(self, trusted: ssl.SSLContext) -> None:
-        """Send batches over one connection; a pool that many share looks through all of them for each request."""
+        """Send batches over one connection; a shared pool would search all connections for each request."""
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "spamctl"}
         if self._target.token:
             headers["Authorization"] = f"Bearer {self._target.token}"
@@ -157,7 +157,7 @@ class _Sender:
                 await self._take(client, number, batch)
 
     async def _take(self, client: httpx.AsyncClient, number: int, batch: Batch) -> None:
-        """Send a batch when it is its turn, unless the server is gone, and tell what became of it."""
+        """Send a batch when it is its turn, unless the server is gone, and report the result."""
         if self._silent >= GONE:
             self._outcomes.put(Outcome(number, "unanswered", _UNSENT))
             return
@@ -167,13 +167,13 @@ class _Sender:
         self._outcomes.put(outcome)
 
     async def _turn(self, messages: int) -> None:
-        """Wait until so many messages may leave."""
+        """Wait until the rate limit allows that many messages."""
         due = self._began + self._sent / self._pace.rate if self._pace.rate else 0.0
         self._sent += messages
         await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def _deliver(self, client: httpx.AsyncClient, number: int, batch: Batch) -> Outcome:
-        """Send one batch until it has an answer, or there is no more patience for it."""
+        """Send one batch until it has an answer, or its time or retries run out."""
         deadline = time.monotonic() + self._target.timeout_s
         for tries in itertools.count(1):
             tried = await self._try(client, number, batch, deadline)
@@ -187,7 +187,7 @@ class _Sender:
         return outcome
 
     async def _try(self, client: httpx.AsyncClient, number: int, batch: Batch, deadline: float) -> _Try:
-        """Send one batch once."""
+        """Make one attempt at a batch."""
         began = time.perf_counter()
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
@@ -219,7 +219,7 @@ async def _post(client: httpx.AsyncClient, uri: str, batch: Batch) -> tuple[int,
 
 
 def _named(status: int, body: bytes | None) -> str:
-    """Name an error by its number, and by the server's own word for it or HTTP's."""
+    """Describe an error by its status, and by the server's own word for it or HTTP's."""
     known = status in HTTPStatus._value2member_map_
     return f"{status} {error_code(body or b'') or (HTTPStatus(status).phrase if known else '')}".rstrip()
 

@@ -1,4 +1,4 @@
-"""Bound what comes on a connection outside of our routes: how long it is, and how long it may take."""
+"""Limit the size and the duration of everything on a connection outside of our routes."""
 
 from __future__ import annotations
 
@@ -56,21 +56,21 @@ class Connection(HttpToolsProtocol):
     # What the loop tells
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-        """Begin to wait for a request."""
+        """Start the timeout for a request."""
         super().connection_made(transport)
         self.flow = Flow(transport, self.pipeline)
         self._since = self.loop.time()
         self._door.enter(self, self.loop)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Stop the timeouts."""
         self._door.leave(self)
         self._deaf, self._unparsed = True, memoryview(b"")
         self._disconnect(self._running)  # uvicorn tells the newest only
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read what came, a small piece after the other, so that no count goes far over its bound."""
+        """Parse the data in small pieces, so that no count goes far over its limit."""
         if self._deaf:
             self.flow.pause_reading()
             self.loop.call_later(BREATH_S, self.flow.resume_reading)
@@ -82,24 +82,24 @@ class Connection(HttpToolsProtocol):
             self._parse_on()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
-        """Answer what was asked in full before the client said that it says no more."""
+        """Answer complete requests of a client that has closed its sending side."""
         self._ended = True
         if self._in_body and self.pipeline:
             self.pipeline.popleft()  # this one will never be whole
         return self._is_at_work() and not self._awaits_body()
 
     def pause_writing(self) -> None:
-        """Begin to wait for the client to take its answer."""
+        """Start the timeout for the client to read its answer."""
         self._stalled = self.loop.time()
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """Go on with the answer."""
+        """Resume the answer."""
         self._stalled = None
         super().resume_writing()
 
     def shutdown(self) -> None:
-        """End as soon as what was asked is answered."""
+        """Close once pending requests are answered."""
         if self._deaf and not self._is_at_work():
             self.abort()
         else:
@@ -114,7 +114,7 @@ class Connection(HttpToolsProtocol):
         return None if self._is_at_work() and not self._awaits_body() else self._since
 
     def look(self, now: float) -> bool:
-        """Hang up if the client took too long; tell whether it did so over a request or an answer."""
+        """Close the connection if the client timed out; return whether it did so over a request or an answer."""
         term = self._term()
         if term is None or now - term[0] <= term[1]:
             return False
@@ -139,19 +139,19 @@ class Connection(HttpToolsProtocol):
         return self._since, patience.request_s if self._in_head or self._in_body else patience.idle_s
 
     def abort(self) -> None:
-        """End the connection at once."""
+        """Close the connection at once."""
         self._deaf = True
         self.transport.abort()
 
     # What the parser tells
 
     def on_message_begin(self) -> None:
-        """Wait for the end of the head that has begun."""
+        """Start the timeout for the head that has begun."""
         super().on_message_begin()
         self._in_head, self._around, self._since = True, 0, self.loop.time()
 
     def on_headers_complete(self) -> None:
-        """Leave the rest to the routes, which bound the body."""
+        """Leave the body to the routes, which limit it."""
         if self.parser.should_upgrade():
             self._upgrading = True
             return
@@ -161,7 +161,7 @@ class Connection(HttpToolsProtocol):
         self.headers = []  # trailers go there, and from there nowhere: whoever let the request through saw none of them
 
     def on_body(self, body: bytes) -> None:
-        """Count what the routes will not hear of."""
+        """Count what the routes will not read."""
         self._body += len(body)
         if self.cycle.response_complete:
             self._left += len(body)
@@ -176,7 +176,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Begin with the request that waits next, or wait for one."""
+        """Continue with the next queued request, or wait for one."""
         self.server_state.total_requests += 1
         self._piece.flush()
         self._since = self.loop.time()
@@ -196,13 +196,13 @@ class Connection(HttpToolsProtocol):
     # The parsing itself
 
     def _parse_on(self) -> None:
-        """Parse piece after piece of what came, as long as few requests wait."""
+        """Parse received data piece by piece, as long as few requests are queued."""
         while self._unparsed and len(self.pipeline) <= MOST_QUEUED:
             piece, self._unparsed = self._unparsed[:PIECE], self._unparsed[PIECE:]
             self._parse(piece)
 
     def _parse(self, piece: bytes | memoryview) -> None:
-        """Parse a piece, and refuse what is no HTTP, or brings too much that is no body."""
+        """Parse a piece, and refuse invalid HTTP, or too much outside of bodies."""
         self._body = 0
         try:
             self.parser.feed_data(piece)
@@ -222,7 +222,7 @@ class Connection(HttpToolsProtocol):
             self._leave()
 
     def _ignore_upgrade(self, rest: bytes) -> None:
-        """Parse a head anew without its wish for another protocol: the parser would take the body for that protocol."""
+        """Parse a head again without its upgrade request: the parser would take the body for the other protocol."""
         self._upgrading = False
         method, version = self.parser.get_method(), self.parser.get_http_version().encode("ascii")
         if method == b"CONNECT":
@@ -278,13 +278,13 @@ class Connection(HttpToolsProtocol):
             cycle.message_event.set()
 
     def _say(self, refusal: Refusal) -> None:
-        """Write a refusal, and hang up."""
+        """Write a refusal, and close."""
         self._last_words = None
         self.transport.write(answer(refusal, str(uuid.uuid4()), HEADERS))
         self._leave()
 
     def _leave(self) -> None:
-        """End our side, and listen for a little while, slowly, without hearing anything.
+        """Close our side, and drain the client's for a little while.
 
         If we ended at once, what the client is still sending would make its system throw our last words away.
         """

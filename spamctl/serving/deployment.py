@@ -130,7 +130,7 @@ class Deployments:
                     self._lock.notify_all()
 
     def exchange(self, served: Release, shadow: Release | None) -> bool:
-        """Load what is new, serve it from then on, and close what it replaced once it is idle; tell if any was new.
+        """Load new releases, serve them from then on, and close the old ones once idle; return whether any was new.
 
         May last seconds: call it in a thread. If a new release cannot be loaded, it raises as `Deployment` does, and
         what could be loaded before stays.
@@ -157,11 +157,11 @@ class Deployments:
             deployment.close()
 
     def _load_shadow(self, release: Release | None) -> Deployment | None:
-        """Load a shadow on one thread, without a cache and without a say in the figures: the served one goes first."""
+        """Load a shadow on one thread, without a cache and without metrics: the served version has priority."""
         return Deployment(release, threads=1, out_of_reach=self._out_of_reach) if release else None
 
     def _close(self, deployment: Deployment) -> None:
-        """Wait until nobody uses a deployment that nobody can get any more, and end it."""
+        """Wait until nobody uses a retired deployment, and close it."""
         with self._lock:
             self._lock.wait_for(lambda: deployment not in self._users)
         deployment.close()

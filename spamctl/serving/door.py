@@ -1,4 +1,4 @@
-"""Count the connections of a process, time each of them, and make room for the next when all places are taken."""
+"""Limit the connections of a process, with timeouts, and close an idle one for the next when all places are taken."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ class Guest(Protocol):
         """Return since when the client is waited for, by the loop's clock; None while it waits for us."""
 
     def look(self, now: float) -> bool:
-        """Hang up if the client took too long; tell whether it did."""
+        """Close the connection if the client timed out; return whether it did."""
 
     def abort(self) -> None:
-        """End the connection at once."""
+        """Close the connection at once."""
 
 
 class Door:
     """All connections of a process; used from the event loop only."""
 
     def __init__(self, most: int = 0, patience: Patience | None = None, occasions: Occasions | None = None) -> None:
-        """Take so many connections at once, by default as many as the process may have files, but for some."""
+        """Allow that many connections, by default nearly as many as the process may have files."""
         self.most = most or most_connections()
         self.patience = patience or Patience()
         self.occasions = occasions or Occasions()
@@ -71,7 +71,7 @@ class Door:
                 guest.abort()
 
     def leave(self, guest: Guest) -> None:
-        """Forget a connection that has ended."""
+        """Remove a closed connection."""
         self._guests.discard(guest)
 
     @property
@@ -80,7 +80,7 @@ class Door:
         return min(1.0, times.idle_s / 4, times.request_s / 4, times.answer_s / 4, times.last_s / 4)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Look at each connection, and again in a moment while there are any."""
+        """Check each connection, and again in a moment while there are any."""
         now = loop.time()
         for guest in list(self._guests):
             if guest.look(now):
@@ -88,7 +88,7 @@ class Door:
         self._watch = loop.call_later(self._tick_s, self._look, loop) if self._guests else None
 
     def _make_room(self, newcomer: Guest) -> bool:
-        """End the connection whose client has been waited for longest; tell whether there was one."""
+        """Close the connection whose client has been waited for longest; return whether there was one."""
         for _ in range(2):
             while self._next_to_go:
                 since, guest = self._next_to_go.popleft()

@@ -1,4 +1,4 @@
-"""Import and load, in a thread, what a server in this process will need: begun early, it answers sooner."""
+"""Import and load, in a thread, what a server in this process will need, so that it starts sooner."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Early:
             self._loading.result().deployments.close()
 
     def begin(self, settings: Settings) -> None:
-        """Begin to load, unless worker processes will."""
+        """Start loading, unless worker processes will."""
         if settings.workers == 1:
             self._loading = self._thread.submit(_load, settings)
 
     def take(self, settings: Settings) -> Loaded:
-        """Hand over, once, what was begun, when it is loaded; load it now if nothing was. Raises as `load` does."""
+        """Return, once, what was loaded; load it now if nothing was begun. Raises as `load` does."""
         loading, self._loading = self._loading, None
         return loading.result() if loading else _load(settings)
 

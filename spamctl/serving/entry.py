@@ -1,4 +1,4 @@
-"""Hand MLflow the pyfunc when it runs this file as a model's code."""
+"""Give MLflow the pyfunc when it runs this file as a model's code."""
 
 from mlflow.models import set_model
 

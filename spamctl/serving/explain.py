@@ -1,4 +1,4 @@
-"""Find the words that push a message towards spam, by scoring it without each of them in turn."""
+"""Explain a verdict by words (leave-one-out): score the message without each of them in turn."""
 
 from __future__ import annotations
 

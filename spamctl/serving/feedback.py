@@ -1,4 +1,4 @@
-"""Take a person's word for what a message was: POST /feedback."""
+"""Record a person's label of a message: POST /feedback."""
 
 from __future__ import annotations
 

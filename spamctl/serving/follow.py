@@ -1,4 +1,4 @@
-"""Follow the registry in a process of its own: fetch the version that an alias means now, and write down where it lies.
+"""Poll the registry in a process of its own: fetch the version that an alias resolves to, and write down its folder.
 
 MLflow takes seconds to import and hundreds of megabytes; the server has none of it, and reads one small file.
 
@@ -147,7 +147,7 @@ def read_releases(path: Path) -> tuple[Release, Release | None] | None:
 
 
 def find(wish: Wish) -> tuple[Found, Found | None]:
-    """Fetch what is to be served and what shadows it; no shadow if there is none, or if it is what is served.
+    """Fetch the version to serve and its shadow; no shadow if there is none, or if it is the served one.
 
     Raises as `model.versions.fetch` does for what is to be served.
     """
@@ -205,7 +205,7 @@ class Follower:
 
 
 def main(releases: Path) -> None:
-    """Look again and again until nobody holds the other end of standard input."""
+    """Poll until nobody holds the other end of standard input."""
     wish = Wish(**json.loads(sys.stdin.readline()))
     tell = heard_or_not(lambda text: sys.stderr.write(f"following {wish.name} {wish.version}: {text}\n"))
     told, follower, due = "", Follower(wish, releases), 0.0
@@ -223,12 +223,12 @@ def main(releases: Path) -> None:
 
 
 def _hung_up(within_s: float) -> bool:
-    """Wait, and tell whether standard input has ended meanwhile."""
+    """Wait, and return whether standard input has ended meanwhile."""
     return bool(select.select([sys.stdin], [], [], within_s)[0])
 
 
 def _trouble(follower: Follower) -> str:
-    """Look at the registry, and say what is wrong if anything is."""
+    """Poll the registry, and return what is wrong, if anything is."""
     try:
         follower.look()
     except SpamctlError as error:
@@ -239,7 +239,7 @@ def _trouble(follower: Follower) -> str:
 
 
 def _import_mlflow() -> None:
-    """Import what asks the registry before there is anything to ask: on a busy machine that takes a while."""
+    """Import MLflow before it is needed: on a busy machine that takes a while."""
     from spamctl.model.versions import meant
 
     with contextlib.suppress(Exception):  # the next look says what is wrong

@@ -87,7 +87,7 @@ class Guard:
     """ASGI middleware that authenticates, assigns request ids, answers faults and sets security headers."""
 
     def __init__(self, app: ASGIApp, access: Access, on_answer: Callable[[str, int], None]) -> None:
-        """Guard an application; `on_answer` hears the route and the status of each answer."""
+        """Guard an application; `on_answer` gets the route and the status of each answer."""
         self._app = app
         self._access = access
         self._on_answer = on_answer
@@ -239,7 +239,7 @@ def _matches(name: str, address: Address | None, allowed: str) -> bool:
 
 
 def _log(scope: Scope, error: BaseException) -> None:
-    """Log where an exception came from, and not its words: they may hold a message."""
+    """Log where an exception came from, but not its text, which may contain a message."""
     told = []
     chain: BaseException | None = error
     while chain is not None:

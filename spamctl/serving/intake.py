@@ -1,4 +1,4 @@
-"""Read the bodies of requests without letting them fill the memory or take for ever."""
+"""Read request bodies with bounded memory and time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Intake:
     """Limit on the memory of all request bodies of a server; used from the event loop only."""
 
     def __init__(self, *, body_bytes: int = 8 * MIB, total_bytes: int = 32 * MIB, patience_s: float = 60.0) -> None:
-        """Take so many bytes of a body, and of all at once beyond the first 64 KiB of each; a body has `patience_s`."""
+        """Set the largest body, the memory for all beyond the first 64 KiB of each, and the timeout `patience_s`."""
         self._body_bytes = body_bytes
         self._total_bytes = total_bytes
         self._patience_s = patience_s
@@ -89,7 +89,7 @@ class Intake:
         return bytes(whole)
 
     def _make_room(self, share: _Share, length: int) -> None:
-        """Keep room for so many bytes of a body, or raise Refusal."""
+        """Reserve memory for a body, or raise Refusal."""
         if length > self._body_bytes:
             most = f"{self._body_bytes / MIB:g} MiB" if self._body_bytes >= MIB else f"{self._body_bytes} bytes"
             raise of_status(413, f"the body is longer than {most}: send fewer rows in each request")
@@ -113,7 +113,7 @@ async def _next(request: Request) -> tuple[bytes, bool]:
 
 
 def _refuse_encoded(request: Request) -> None:
-    """Refuse a body that would have to be decoded first, naming how it is encoded."""
+    """Refuse a compressed body, naming its encoding."""
     for header, plain in _PLAIN.items():
         for given in ",".join(request.headers.getlist(header)).split(","):
             if given.strip().lower() not in plain:
@@ -128,7 +128,7 @@ def _announced(request: Request) -> int:
 
 
 async def _hear_out(request: Request, most_bytes: int) -> None:
-    """Throw away some more of a body that is refused: many a client reads no answer before it has sent all of it."""
+    """Discard some more of a refused body: many clients read no answer before they have sent all of it."""
     if request.headers.get("expect", "").lower() == "100-continue":
         return  # this one waits to be asked
     heard, more = 0, True

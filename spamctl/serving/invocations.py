@@ -1,4 +1,4 @@
-"""Answer POST /invocations: read, score, capture, and only then say so."""
+"""Answer POST /invocations: read, score and capture."""
 
 from __future__ import annotations
 
@@ -118,13 +118,13 @@ class Invocations:
         return _response(answered, told, captured=captured, explanations=explanations)
 
     def _refuse_overload(self) -> None:
-        """Refuse before anything is read when as many requests as may be are being answered."""
+        """Refuse before reading when the maximum of concurrent requests is reached."""
         if self._service.in_flight >= self._service.limits.in_flight:
             raise of_status(429, "too many requests are being answered; try again soon", RETRY_SOON)
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
-        """Take one of the places of the requests being answered; a slow sender has held none so far."""
+        """Take one of the places for concurrent requests; a slow sender has held none so far."""
         self._refuse_overload()
         service = self._service
         service.in_flight += 1
@@ -140,7 +140,7 @@ class Invocations:
         return await asyncio.wrap_future(deployment.submit(texts))
 
     async def _explain(self, deployment: Deployment, ask: Ask, scores: Sequence[Scored]) -> list[list[dict[str, Any]]]:
-        """Score each message without each of its words, all in one go; nothing if nobody asked."""
+        """Score each message without each of its words, all in one batch; nothing if not requested."""
         if not ask.explain:
             return []
         limits = self._service.limits
@@ -171,7 +171,7 @@ class Invocations:
         return captured
 
     def _note(self, answered: Answered, told: Sequence[Kept], seconds: float, *, captured: bool) -> None:
-        """Count the answer, and remember the last of it for the page."""
+        """Count the answer, and remember the last rows of it for the page."""
         service = self._service
         service.metrics.count_verdicts(told)
         service.metrics.seconds.observe(seconds)

@@ -1,4 +1,4 @@
-"""Remember how the messages that came last were scored: a campaign sends the same one again and again."""
+"""Cache the logits of recent messages: a campaign sends the same one again and again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Memory:
     """
 
     def __init__(self, rows: int) -> None:
-        """Begin, with room for so many rows; none: remember nothing."""
+        """Create a cache of that many rows; 0 disables it."""
         self._rows = rows
         self._logits: OrderedDict[tuple[float, ...], float] = OrderedDict()
 
@@ -28,7 +28,7 @@ class Memory:
         return logit
 
     def put(self, row: TokenRow, logit: float) -> None:
-        """Remember a row, and forget the one that was asked for longest ago."""
+        """Add a row, and evict the least recently used one."""
         if self._rows:
             self._logits[row.margin, *row.ids] = logit
             if len(self._logits) > self._rows:

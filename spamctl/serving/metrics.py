@@ -1,4 +1,4 @@
-"""Count what the server does, for Prometheus."""
+"""Collect the server's metrics for Prometheus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Describe every route of the server, with all that it may answer, as an OpenAPI document."""
+"""Describe every route of the server, with all its responses, as an OpenAPI document."""
 
 from __future__ import annotations
 

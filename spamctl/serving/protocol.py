@@ -63,7 +63,7 @@ def read_object(content_type: str | None, body: bytes) -> dict[str, Any]:
 
 
 def kind(value: object) -> str:
-    """Name what a JSON value is, and nothing of what it holds."""
+    """Name the type of a JSON value, without its contents."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity"
     if isinstance(value, bool):
@@ -115,7 +115,7 @@ def _object(text: str, *, most_values: int) -> dict[str, Any]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object; of two values under one key, none is the right one."""
+    """Make an object, and refuse duplicate keys."""
     made = dict(pairs)
     if len(made) != len(pairs):
         twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
@@ -124,7 +124,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _zero(_digits: str) -> float:
-    """Stand for any number: none is of use here, and a long one would take long to read."""
+    """Replace every number, since none is needed, and a long one would be slow to parse."""
     return 0.0
 
 

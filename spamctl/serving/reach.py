@@ -1,4 +1,4 @@
-"""Find out, before anything is drawn or sent, whether a server can be reached at all, and with which token."""
+"""Check, before anything is drawn or sent, whether a server is reachable, and with which token."""
 
 from __future__ import annotations
 

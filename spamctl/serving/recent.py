@@ -1,4 +1,4 @@
-"""Remember what was answered last, for the page and the log: the newest verdicts, the rate, the latency."""
+"""Keep recent answers for the page and the log: the newest verdicts, the rate, the latency."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Figures:
 
     @classmethod
     def of(cls, activities: Sequence[Activity]) -> Self:
-        """Sum up what several processes did, each in its own time."""
+        """Aggregate the activity of several processes, each in its own time."""
         rows = sum(one.rows for one in activities)
         latencies = sorted(latency for one in activities for latency in one.latencies_ms)
         return cls(

@@ -1,4 +1,4 @@
-"""Refuse one request in a few words that give nothing away, as JSON."""
+"""Refuse a request in a few words that reveal nothing, as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Score rows that wait together in one batch, the oldest first, in one thread, or in several while many wait.
+"""Batch queued rows, the oldest first, and score them in one thread, or in several under load.
 
 Rows of one padded width share a batch, whichever requests they come from; while the engine works, the next rows gather,
 so nobody waits for a batch to fill. A row's turn is when its request came, and a little later for each row before it
@@ -73,7 +73,7 @@ class Scorer:
     def __init__(
         self, load: Callable[[], Engine], *, cached_rows: int = 0, on_batch: Callable[[int, float], None] | None = None
     ) -> None:
-        """Load the engine and begin; raise what `load` raises.
+        """Load the engine and start; raise what `load` raises.
 
         `cached_rows` verdicts are remembered by their tokens, `on_batch` hears of rows and seconds.
         """
@@ -99,7 +99,7 @@ class Scorer:
         return self._rows
 
     def submit(self, texts: Sequence[str]) -> Future[list[Scored]]:
-        """Hand over the texts of one request; the future holds one score a text, in order.
+        """Queue the texts of one request; the future holds one score a text, in order.
 
         Cancelling the future takes its rows out of the queue. It raises SpamctlError once the scorer is closed. Never
         blocks.
@@ -119,7 +119,7 @@ class Scorer:
         return job.future
 
     def close(self) -> None:
-        """Score what waits, then end the thread."""
+        """Score what is queued, then end the thread."""
         with self._lock:
             self._closing = True
             self._first.notify_all()
@@ -127,7 +127,7 @@ class Scorer:
         self._thread.join()
 
     def _live(self, load: Callable[[], Engine]) -> None:
-        """Load, score until closed, and let the engine go, all in this thread; others only help.
+        """Load, score until closed, and close the engine, all in this thread; others only help.
 
         OpenVINO gives the thread that compiles a model a stack for its signals, and takes it back in the thread that
         drops the model. Were these two, the next signal would end the process; the main thread gets the signals.
@@ -170,11 +170,11 @@ class Scorer:
             self._score(batch)
 
     def _wake_one(self) -> None:
-        """Wake the first thread if it rests, for its part of the processor's cache is warm; else one of the others."""
+        """Wake the first thread if it is idle, since its cache is warm; else one of the others."""
         (self._first if self._resting else self._others).notify()
 
     def _gather(self, *, first: bool) -> bool:
-        """Take in new requests, waiting for one if there is nothing to do; tell whether there is any work."""
+        """Take in new requests, waiting for one if there is nothing to do; return whether there is any work."""
         with self._lock:
             while not (self._inbox or self._queues or self._closing):
                 self._resting |= first
@@ -191,7 +191,7 @@ class Scorer:
         return any_work
 
     def _tokenize(self, job: _Job) -> None:
-        """Put a request's rows into their queues; what is remembered needs no turn."""
+        """Put a request's rows into their queues; cached ones need no turn."""
         job.rows = self._engine.tokenize(job.texts)
         with self._lock:
             job.logits = [self._cache.get(row) for row in job.rows]
@@ -207,7 +207,7 @@ class Scorer:
             self._settle(job)
 
     def _next_batch(self) -> list[_Waiting]:
-        """Take the row whose turn it is, and the next of its width, as many as a batch holds."""
+        """Take the row whose turn it is, and the next of its width, up to the batch size."""
         batch: list[_Waiting] = []
         with self._lock:
             if not self._queues:
@@ -258,14 +258,14 @@ class Scorer:
             self._rows -= rows
 
     def _settle(self, job: _Job) -> None:
-        """Answer a request all of whose rows have their logit, unless it has been given up."""
+        """Answer a request all of whose rows have their logit, unless it was cancelled."""
         pairs = zip(job.rows, job.logits, strict=True)
         scores = [Scored(self._engine.verdict(row, logit), logit) for row, logit in pairs if logit is not None]
         if self._mine(job):
             job.future.set_result(scores)
 
     def _fail(self, job: _Job, error: Exception) -> None:
-        """Answer a request with what went wrong, once."""
+        """Answer a request with an error, once."""
         if self._mine(job):
             job.future.set_exception(error)
 

@@ -1,4 +1,4 @@
-"""Run one process that answers: load, listen, follow the registry, say what happens, and stop without a loss."""
+"""Run one server process: load, listen, follow the registry, log, and shut down gracefully."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class Server(uvicorn.Server):
         )
 
     async def among_siblings(self, listener: socket.socket) -> None:
-        """Serve, and tell the other workers, if there are any, what was answered."""
+        """Serve, and share recent answers with the other workers, if there are any."""
         folder, recent = self._service.siblings, self._service.recent
         beside = siblings.answering(folder, lambda: recent.activity().to_json()) if folder else contextlib.nullcontext()
         async with beside:
@@ -146,7 +146,7 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop at the first signal, at once at the second; SIGINT is told from SIGTERM by who waits for the end."""
+        """Shut down at the first signal, at once at the second; the caller distinguishes SIGINT from SIGTERM."""
         loop = asyncio.get_running_loop()
         self._serving = asyncio.current_task()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -158,13 +158,13 @@ class Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
+        """Listen, and report it."""
         await super().startup(sockets)
         self._tasks = [asyncio.create_task(each) for each in (self._follow(), self._log(), self._fold())]
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer what is being answered, then end what runs beside."""
+        """Finish pending answers, then end the background tasks."""
         self._service.stopping = True
         await super().shutdown(sockets)
         for task in self._tasks:
@@ -180,7 +180,7 @@ class Server(uvicorn.Server):
             self._serving.cancel()  # uvicorn would still wait for connections to close
 
     async def _follow(self) -> None:
-        """Serve what the follower says is to be served now."""
+        """Serve the releases that the follower reports."""
         path, seen = Path(self._settings.releases), 0
         pulse = Pulse(path)
         while self._settings.releases:
@@ -218,7 +218,7 @@ class Server(uvicorn.Server):
             self._tell(f"version {current.version} stays: another one cannot be served: {fault}")
 
     async def _fold(self) -> None:
-        """While nothing is written, empty the store's log: a removal beside a reader could not."""
+        """Checkpoint the store's write-ahead log while nothing is written: a removal beside a reader could not."""
         archive = self._service.archive
         while archive:
             await asyncio.sleep(FOLD_S)
@@ -245,7 +245,7 @@ class Server(uvicorn.Server):
 
 @contextlib.contextmanager
 def _archive(settings: Settings) -> Iterator[Archive | None]:
-    """Open what keeps the answers, and let it go at the end."""
+    """Open the store of the answers, and close it at the end."""
     if settings.capture == "off":
         yield None
         return
@@ -263,7 +263,7 @@ def _written(path: Path) -> int:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """Take uvloop where there is one."""
+    """Return uvloop's event loop where it is installed."""
     try:
         import uvloop
     except ImportError:

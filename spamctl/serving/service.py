@@ -55,12 +55,12 @@ class Service:
     _background: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
     def in_background(self, work: Coroutine[None, None, None]) -> None:
-        """Run what no answer waits for."""
+        """Run a task that no answer waits for."""
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
     async def settle(self) -> None:
-        """Wait for what runs in the background."""
+        """Wait for the background tasks."""
         while self._background:
             await asyncio.wait(self._background)

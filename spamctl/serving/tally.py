@@ -1,4 +1,4 @@
-"""Count what a server made of messages whose labels are known: answers, refusals, latency, right and wrong verdicts."""
+"""Count a server's verdicts on messages with known labels: answers, refusals, latency, right and wrong."""
 
 from __future__ import annotations
 

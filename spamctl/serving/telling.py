@@ -84,7 +84,7 @@ class SparingLog(logging.StreamHandler[TextIO]):
 
 @contextlib.contextmanager
 def sparing_log(occasions: Occasions) -> Iterator[None]:
-    """Log by `SparingLog` while the block lasts."""
+    """Log through `SparingLog` while the block lasts."""
     handler, root = SparingLog(occasions), logging.getLogger()
     root.addHandler(handler)
     try:

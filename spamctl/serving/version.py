@@ -59,7 +59,7 @@ def _model_folder(package: Path) -> Path:
 
 
 def _asked(registration: Registration) -> str:
-    """Ask the registry for the digest of a version, for a bounded time: MLflow itself would try for minutes."""
+    """Ask the registry for the digest of a version, with a time limit: MLflow itself would retry for minutes."""
     import mlflow
 
     if not _is_there(str(mlflow.get_registry_uri())):

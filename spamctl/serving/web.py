@@ -1,4 +1,4 @@
-"""Serve the page where people try the filter and watch it, and the one that explains its routes."""
+"""Serve the page for trying and watching the filter, and the page that documents its routes."""
 
 from __future__ import annotations
 

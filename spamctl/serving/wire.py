@@ -1,4 +1,4 @@
-"""Read from a client no faster than it is answered, and write an answer in one piece."""
+"""Apply back-pressure to clients, and write an answer in one piece."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Flow(FlowControl):
         self._queue = queue
 
     def resume_reading(self) -> None:
-        """Read on, if nothing waits."""
+        """Resume reading, if nothing waits."""
         if not self._queue:
             super().resume_reading()
 
@@ -30,7 +30,7 @@ class OnePiece:
         self._held: bytes | None = None
 
     def write(self, data: bytes) -> None:
-        """Write the head with what comes after it, or soon if nothing comes."""
+        """Buffer the head for the data after it, or write it soon if none comes."""
         if self._held is None:
             self._held = data
             self._loop.call_soon(self.flush)
@@ -39,13 +39,13 @@ class OnePiece:
             self._transport.write(held + data if held else data)
 
     def flush(self) -> None:
-        """Write what is held back."""
+        """Write what is buffered."""
         if self._held:
             self._held, held = b"", self._held
             self._transport.write(held)
 
     def close(self) -> None:
-        """End the connection after what was written."""
+        """Close the connection after the buffered data."""
         self.flush()
         self._transport.close()
 

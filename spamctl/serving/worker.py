@@ -17,7 +17,7 @@ READY = "ready"
 
 
 def main(descriptor: int) -> int:
-    """Serve what standard input says, and stop when it ends: then nobody is there any more who could stop us."""
+    """Serve the settings from standard input, and stop when it ends: the parent is gone."""
     settings = Settings.from_json(sys.stdin.readline())
     threading.Thread(target=_stop_at_the_end, daemon=True).start()
 

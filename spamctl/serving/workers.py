@@ -1,4 +1,4 @@
-"""Share one socket between several processes that answer: start them, replace one that dies, end them all."""
+"""Share one socket among worker processes: start them, replace one that dies, end them all."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Workers:
         self._stopped_by = signal.Signals(number)
 
     def _start(self) -> subprocess.Popen[str]:
-        """Start one worker; what it is told may hold secrets, so it goes by a pipe."""
+        """Start one worker; its settings may contain secrets, so they go by a pipe."""
         number = self._listener.fileno()
         child = subprocess.Popen(
             [sys.executable, "-m", "spamctl.serving.worker", str(number)],
@@ -91,7 +91,7 @@ class Workers:
                 threading.Thread(target=self._hear, args=(self._children[index],), daemon=True).start()
 
     def _count_out(self, pid: int) -> None:
-        """Take what a dead worker was answering out of the figures: it answers nothing any more."""
+        """Remove a dead worker's open requests from the metrics."""
         mark_process_dead(pid, self._environment[SHARED_FOLDER])  # type: ignore[no-untyped-call]
 
     def _hear(self, child: subprocess.Popen[str]) -> None:

@@ -1,1 +1,1 @@
-"""Play production: synthetic messages, drift and simulated labels (the stage)."""
+"""Simulate production: synthetic messages, drift and labels (the stage)."""

@@ -1,4 +1,4 @@
-"""Cast the names, amounts, places, dates and numbers of one synthetic message."""
+"""Draw the names, amounts, places, dates and numbers of one synthetic message."""
 
 from collections.abc import Callable
 from functools import cache

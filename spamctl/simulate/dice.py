@@ -1,4 +1,4 @@
-"""Draw lots that fall the same way on every machine and every Python."""
+"""Draw random values that are the same on every machine and every Python."""
 
 import hashlib
 import random

@@ -1,4 +1,4 @@
-"""Disguise words as spammers do: look-alike letters, characters that nobody sees, digits for letters."""
+"""Obfuscate words as spammers do: look-alike letters, invisible characters, digits for letters."""
 
 import re
 from collections.abc import Callable

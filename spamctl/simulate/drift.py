@@ -1,4 +1,4 @@
-"""Drift messages in known doses, and stage the traffic of a day that has changed.
+"""Apply drift of known strength to messages, and assemble a day's traffic.
 
 What is staged is the test part, and drift is what is done to a share of it:
 

@@ -1,4 +1,4 @@
-"""Draw labels: from a verdict with a given quality, or from a kept truth with noise and gaps.
+"""Simulate labels: from a verdict with a given quality, or from the truth with noise and gaps.
 
 Every draw follows from a row's uuid, the seed and what is drawn for, and from nothing else. So a labelling that was
 cut short and begun again gives what it would have given, and so do two that run at once; one seed with a higher

@@ -1,4 +1,4 @@
-"""Read the word lists that the stage plays from; each is a file that one can extend with an editor."""
+"""Read the word lists of the simulation; each is a file that one can extend with an editor."""
 
 from functools import cache
 from importlib.resources import files

@@ -1,4 +1,4 @@
-"""Name hosts that nobody owns, and rotate the hosts of the links in a text."""
+"""Generate host names that nobody owns, and replace the hosts of the links in a text."""
 
 import re
 

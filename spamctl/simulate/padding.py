@@ -1,4 +1,4 @@
-"""Lengthen or shorten a text without touching what it wants."""
+"""Lengthen or shorten a text without changing its meaning."""
 
 import re
 from collections import defaultdict

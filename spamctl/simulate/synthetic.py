@@ -1,4 +1,4 @@
-"""Write synthetic messages with true labels: spam of 2003 and of today, and what is easily mistaken for it."""
+"""Generate synthetic messages with true labels: spam of 2003 and of today, and legitimate look-alikes."""
 
 from dataclasses import dataclass
 from itertools import accumulate

@@ -1,4 +1,4 @@
-"""Bring new words and slang into a text, in the grammar and the letter case of those they replace."""
+"""Replace words of a text by newer ones and slang, keeping grammar and letter case."""
 
 import re
 from dataclasses import dataclass

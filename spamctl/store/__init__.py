@@ -1,1 +1,1 @@
-"""Keep every answer and its truth in SQLite or PostgreSQL (the archive)."""
+"""Store every answer and its label in SQLite or PostgreSQL (the archive)."""

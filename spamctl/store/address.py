@@ -1,4 +1,4 @@
-"""Read where the store is: `spam.db` for a SQLite file, or the URL of a SQLite or PostgreSQL database."""
+"""Parse the address of a store: `spam.db` for a SQLite file, or the URL of a SQLite or PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Address:
 
 
 def parse(address: str) -> Address:
-    """Read an address as a user types it.
+    """Parse an address as a user types it.
 
     `spam.db` and `sqlite:///spam.db` are the same file, whose folder must exist; `postgres://` and `postgresql://` mean
     the driver psycopg. Nothing is opened. What an address says and the store would not do, such as to encrypt, is
@@ -63,7 +63,7 @@ def parse(address: str) -> Address:
 
 
 def _file(path: str, shown: str) -> Address:
-    """Place a SQLite file, symbolic links followed, since its companions (-wal, -shm) lie beside the real one."""
+    """Resolve a SQLite file through symbolic links, since its companions (-wal, -shm) lie beside the real one."""
     try:
         file = Path(os.path.expanduser(path)).resolve()  # noqa: PTH111 - Path.expanduser raises for an unknown ~user
         is_folder, has_folder = file.is_dir(), file.parent.is_dir()
@@ -91,11 +91,11 @@ def _server(url: URL) -> Address:
 
 
 def _scheme(shown: str) -> str:
-    """Keep what stands before the first secret."""
+    """Return what stands before the first secret."""
     return shown.partition("://")[0] + "://"
 
 
 def _shown(text: str) -> str:
-    """Make hostile text safe for a terminal, in one line."""
+    """Escape hostile text for a terminal, on one line."""
     safe = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
     return safe if len(safe) <= _LONGEST_SHOWN else f"{safe[:_LONGEST_SHOWN]}…"

@@ -1,4 +1,4 @@
-"""Give rows the labels that a file holds, and report where the two disagree."""
+"""Assign the labels of a file to rows, and report where the two disagree."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Assignment:
         self.replaced += labels.set_labels(store, self._allowed(other), FILE, overwrite=True)
 
     def miss(self, unknown: Sequence[str]) -> None:
-        """Count labels that are for no row of the window, each by the name that the file gives it."""
+        """Count labels that match no row of the window, each by its name in the file."""
         self.unknown += len(unknown)
         self.first_unknown += unknown[: _MOST_NAMED - len(self.first_unknown)]
 

@@ -1,4 +1,4 @@
-"""Keep every answer: requests that wait at the same time share one transaction, and hear back after its commit.
+"""Write answers in group commits: concurrent requests share one transaction, and are answered after it.
 
 What is promised, for each `submit`:
 
@@ -65,7 +65,7 @@ class Capture:
     def __init__(
         self, address: str, *, mode: Mode = "required", timeout_s: float = 5.0, most_waiting: int = 64_000
     ) -> None:
-        """Open or create the store at an address, and begin.
+        """Open or create the store at an address, and start the writer.
 
         `timeout_s` is how long a request may wait for its commit, `most_waiting` how many rows may wait at once.
         Raises UsageError or UnavailableError, as `open_store` does, if the store cannot be used now.
@@ -93,7 +93,7 @@ class Capture:
     def submit(
         self, rows: Sequence[CapturedRow], shadows: Sequence[ShadowVerdict] = (), earlier: Earlier | None = None
     ) -> Future[bool]:
-        """Hand over the rows of one request; the future is True once all of them are on the disk.
+        """Queue the rows of one request; the future is True once all of them are on the disk.
 
         A request that is sent again finds its rows there: what was answered is told to `earlier` by then.
         If they are not by the timeout, or too many rows wait, or capture is closing, the future raises
@@ -124,7 +124,7 @@ class Capture:
             return CaptureStats(**counts, reachable=reachable, fault=unsound or self._fault)
 
     def close(self, timeout_s: float = 30.0) -> bool:
-        """Take no more, write what waits, and let the store go; return whether the writer came to its end.
+        """Accept no more, write what is queued, and close the store; return whether the writer finished.
 
         All futures are settled when it returns. It lasts no longer than `timeout_s`, in seconds: a database that hangs
         is left to hang. Calling it again is harmless.
@@ -144,7 +144,7 @@ class Capture:
     # The writer's thread
 
     def _write_on(self) -> None:
-        """Write group after group until closed; see whether a store that failed is back when nothing waits."""
+        """Write group after group until closed; probe a failed store while nothing is queued."""
         while (group := self._take()) is not None:
             try:
                 if not group:
@@ -161,7 +161,7 @@ class Capture:
         self._sink.close()
 
     def _take(self) -> list[Waiting] | None:
-        """Wait for requests and return as many as one transaction holds; none: see if the store is back; None: end."""
+        """Wait for requests and return as many as one transaction holds; an empty group: probe the store; None: end."""
         with self._lock:
             while not self._queue:
                 if self._closing:
@@ -178,7 +178,7 @@ class Capture:
             return list(self._writing)
 
     def _write(self, group: list[Waiting]) -> bool:
-        """Write a group and settle it, and tell whether anything of it was wanted by then.
+        """Write a group and settle it, and return whether any of it was still wanted.
 
         If that fails, put back what is still wanted, and raise. A transaction that wrote nothing proves nothing.
         """
@@ -240,7 +240,7 @@ class Capture:
             waiting.future.set_result(True)
 
     def _recovered(self) -> None:
-        """Remember that the store works, and say so if it was said that it does not."""
+        """Record that the store works again, and log it if its failure was logged."""
         with self._lock:
             failed_s, told = self._failing_s(), self._told
             self._failing_since, self._fault, self._told = 0.0, "", False
@@ -250,7 +250,7 @@ class Capture:
     # The clock's thread
 
     def _watch(self) -> None:
-        """Fail what has waited long enough, also while the writer hangs."""
+        """Fail requests that have timed out, even while the writer hangs."""
         while not self._stopped.wait(_TICK_S):
             now = time.monotonic()
             with self._lock:
@@ -269,7 +269,7 @@ class Capture:
     # Any thread
 
     def _failing(self, words: str, for_the_log: str = "") -> None:
-        """Remember that the store fails, since when, and why."""
+        """Record that the store fails, since when, and why."""
         with self._lock:
             self._failing_since = self._failing_since or time.monotonic()
             self._fault, self._why = words, for_the_log or words

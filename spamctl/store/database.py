@@ -1,4 +1,4 @@
-"""Open a store: check that it is one, bring it up to date, and lend connections whose commits reach the disk."""
+"""Open a store: verify and migrate it, and provide connections whose commits reach the disk."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Store:
             raise UnavailableError(f"{self.address.name}: {fault.words}: {fault.cure}") from error
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         self.engine.dispose()
 
     def __enter__(self) -> Self:
@@ -98,7 +98,7 @@ def open_store(address: str, *, create: bool = False, patience_s: float = PATIEN
 
 
 def fold_log(store: Store, patience_s: float = 0.0) -> bool:
-    """Copy SQLite's write-ahead log into the database and empty it; False if others hold that up till the end.
+    """Checkpoint SQLite's write-ahead log; return False if others prevent that till the end.
 
     What was removed stays in the file, and in the log, for as long as somebody reads what was there before. Never keeps
     writers waiting for more than a tenth of a second. Other databases need none of it, and get True.
@@ -163,13 +163,13 @@ def log_is_idle(store: Store, seconds: float) -> bool:
 
 
 def _make_private(file: Path) -> None:
-    """Make an empty file that its owner alone can read: it will hold messages. SQLite's own go by its mode."""
+    """Create an empty file that only its owner can read, since it will contain messages; SQLite copies its mode."""
     with contextlib.suppress(OSError):  # SQLite says what is wrong, or another process was first
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def examine(where: Address, patience_s: float, *, create: bool, check_pages: bool) -> None:
-    """Refuse a SQLite file that is no store of ours, or a damaged one, by reading it only.
+    """Refuse, by reading only, a SQLite file that is not our store, or damaged.
 
     Never read it by other means: closing a plain file would drop the locks that this process holds on the database.
     """
@@ -188,7 +188,7 @@ def examine(where: Address, patience_s: float, *, create: bool, check_pages: boo
 
 
 def _check_pages(connection: Connection, where: Address) -> None:
-    """Look for damage in every page, for a bounded time."""
+    """Check every page for damage, for a bounded time."""
     raw = connection.connection.dbapi_connection
     assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - for the type checker
     clock = threading.Timer(_CHECK_S, raw.interrupt)
@@ -207,7 +207,7 @@ def _check_pages(connection: Connection, where: Address) -> None:
 
 
 def _prepare(store: Store, *, create: bool) -> None:
-    """Check what a database must offer, then migrate it."""
+    """Check the features of a database, then migrate it."""
     name = store.address.name
     with store.writer.begin() as connection:
         if store.address.file and connection.exec_driver_sql("PRAGMA journal_mode").scalar() != "wal":
@@ -220,7 +220,7 @@ def _prepare(store: Store, *, create: bool) -> None:
 
 
 def _sqlite(where: Address, patience_s: float, pool_size: int) -> Engine:
-    """Make an engine whose transactions begin and end where SQLAlchemy says, tables included."""
+    """Create an engine whose transactions begin and end where SQLAlchemy says, tables included."""
     engine = create_engine(
         where.url,
         connect_args={"timeout": patience_s, "isolation_level": None},  # None: Python's driver begins nothing itself
@@ -234,7 +234,7 @@ def _sqlite(where: Address, patience_s: float, pool_size: int) -> Engine:
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    """Make commits reach the disk, readers and the writer independent, and the write-ahead log shrink again.
+    """Set the pragmas: durable commits, readers independent of the writer, and a write-ahead log that shrinks.
 
     Zeros go over what is removed or moved by any change: a label makes a row longer, and it may leave its place.
     """
@@ -245,13 +245,13 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Take the write lock at once where one is needed: a reader that turns writer would fail without waiting."""
+    """Take the write lock at once where one is needed: a reader that upgrades would fail without waiting."""
     if begin := connection.get_execution_options().get(_BEGIN, "BEGIN"):
         connection.exec_driver_sql(begin)
 
 
 def _postgresql(where: Address, patience_s: float, pool_size: int) -> Engine:
-    """Make an engine that notices a dead server within seconds; what the address says of that goes first."""
+    """Create an engine that notices a dead server within seconds; the address's own settings take precedence."""
     libpq = where.url.get_driver_name() in {"psycopg", "psycopg2"}
     settings = {name: value for name, value in _LIBPQ.items() if name not in where.url.query} if libpq else {}
     engine = create_engine(
@@ -264,7 +264,7 @@ def _postgresql(where: Address, patience_s: float, pool_size: int) -> Engine:
     )
 
     def set_up(connection: Any, _record: object) -> None:
-        """Bound the wait for locks, and have a commit wait for the disk even where the server's default does not."""
+        """Limit the wait for locks, and make commits synchronous whatever the server's default is."""
         with contextlib.closing(connection.cursor()) as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, false)", [f"{round(patience_s * 1000)}ms"])
             cursor.execute("SELECT current_setting('synchronous_commit')")
@@ -277,7 +277,7 @@ def _postgresql(where: Address, patience_s: float, pool_size: int) -> Engine:
 
 
 def _patiently(patience_s: float, action: Callable[[], None]) -> None:
-    """Try again while another program holds the lock: SQLite gives up at once when two make a file's first page."""
+    """Retry while another program holds the lock: SQLite does not wait when two create a file's first page."""
     deadline = time.monotonic() + patience_s
     while True:
         try:

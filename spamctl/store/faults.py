@@ -108,7 +108,7 @@ def is_of_values(error: Exception) -> bool:
 
 
 def _connection_fault(words: str) -> Fault:
-    """Read libpq's English, since an attempt to connect has no code."""
+    """Parse libpq's English text, since a failed connection has no error code."""
     if "authentication failed" in words or "no pg_hba.conf entry" in words or "no password supplied" in words:
         return Fault.LOGIN
     if "does not exist" in words and "database" in words:

@@ -1,4 +1,4 @@
-"""Remove rows for good, and leave tombstones by which every later training knows their messages without the texts."""
+"""Delete rows for good, and leave tombstones by which later trainings recognise their messages without the texts."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def _add(found: Removed, removal: Removal | None) -> None:
 
 
 def _keep_only_gone(store: Store, texts: set[str]) -> int:
-    """Leave out of removed texts those that other rows still say, and return how many rows those are."""
+    """Drop from the removed texts those that other rows still have, and return how many rows those are."""
     rows, listed = 0, list(texts)
     for start in range(0, len(listed), BATCH):
         batch = listed[start : start + BATCH]
@@ -186,7 +186,7 @@ def tombstones(store: Store) -> Tombstones:
 
 
 def _remove(connection: Connection, row: str, salt: str) -> Removal | None:
-    """Remove a row inside a transaction, and leave its mark."""
+    """Remove a row inside a transaction, and leave its tombstone."""
     found = connection.execute(select(data).where(data.c.uuid == row).with_for_update()).one_or_none()
     before = connection.scalar(select(forgotten.c.date).where(forgotten.c.uuid == row))
     if found is None:
@@ -202,7 +202,7 @@ def _remove(connection: Connection, row: str, salt: str) -> Removal | None:
 
 
 def _remove_related(connection: Connection, uuids: Sequence[str]) -> int:
-    """Remove what other tables know of some rows, and count it."""
+    """Remove and count the rows of other tables that belong to some rows."""
     tables = (shadow_verdicts, labels, truth)
     return sum(connection.execute(delete(table).where(table.c.uuid.in_(uuids))).rowcount for table in tables)
 

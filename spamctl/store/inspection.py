@@ -1,4 +1,4 @@
-"""Look at a store's file from time to time while it is written: a sick disk or another program may damage it.
+"""Check a store's file periodically while it is written: a failing disk or another program may damage it.
 
 What writes holds its pages in memory, and SQLite's log hides those of the file, so no write needs to notice.
 """
@@ -40,7 +40,7 @@ class Inspector:
             self._thread.start()
 
     def close(self) -> None:
-        """Look no more; a look that has begun ends by itself."""
+        """Stop checking; a check that has begun ends by itself."""
         self._closed.set()
 
     def _look_on(self) -> None:

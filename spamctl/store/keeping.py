@@ -1,4 +1,4 @@
-"""See that a database keeps what it is given: a trigger or a rule of somebody else's may take rows without a word."""
+"""Verify that a database keeps the rows it is given: a trigger or a rule may drop rows silently."""
 
 from __future__ import annotations
 

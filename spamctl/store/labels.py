@@ -56,7 +56,7 @@ def set_labels(store: Store, given: Mapping[str, Label], source: str, *, overwri
 
 
 def feedback(store: Store, uuid: str, label: Label, *, source: str = "user", annotator: str = "") -> Outcome:
-    """Give a row its label, or correct it, and keep the history.
+    """Set or correct the label of a row, and keep the history.
 
     The same label from the same source again changes nothing (`unchanged`), a uuid that is not stored is `unknown`.
     Raises ValueError for a label that is none, UnavailableError if the database fails.
@@ -89,7 +89,7 @@ def history(store: Store, uuid: str) -> list[GivenLabel]:
 
 
 def _hold(connection: Connection, uuids: Sequence[str]) -> None:
-    """Lock rows in one order, so that of two programs that label the same rows neither waits for the other forever."""
+    """Lock rows in one order, so that two programs that label the same rows do not deadlock."""
     connection.execute(select(data.c.uuid).where(data.c.uuid.in_(uuids)).order_by(data.c.uuid).with_for_update())
 
 
@@ -107,6 +107,6 @@ def _chunks(given: Mapping[str, Label]) -> Iterator[Sequence[tuple[str, Label]]]
 
 
 def _check_label(label: str) -> None:
-    """Refuse a dataset's words."""
+    """Refuse a label that is not one of ours."""
     if label not in {SPAM, NOT_SPAM}:
         raise ValueError("a label is spam or not spam")

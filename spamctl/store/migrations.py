@@ -1,4 +1,4 @@
-"""Bring a store's tables up to date: numbered steps that are never changed, only followed by others.
+"""Migrate a store's tables: numbered steps that are never changed, only followed by others.
 
 Each step is written in its own words and uses nothing of `tables.py`, which describes today. All steps that a store
 still needs run in one transaction under a lock: killed midway, it is as it was before; two processes that start at
@@ -71,7 +71,7 @@ def create_data(connection: Connection) -> None:
 
 
 def create_shadow_verdicts(connection: Connection) -> None:
-    """Create the table of what a second version would have answered."""
+    """Create the table of the shadow version's verdicts."""
     Table(
         "shadow_verdicts",
         MetaData(),
@@ -85,7 +85,7 @@ def create_shadow_verdicts(connection: Connection) -> None:
 
 
 def create_labels(connection: Connection) -> None:
-    """Create the history of labels that were given one at a time."""
+    """Create the history of labels given one at a time."""
     Table(
         "labels",
         MetaData(),
@@ -101,7 +101,7 @@ def create_labels(connection: Connection) -> None:
 
 
 def create_truth(connection: Connection) -> None:
-    """Create the table of what simulated traffic knows of the messages it sent."""
+    """Create the table of true labels of simulated traffic."""
     Table(
         "truth",
         MetaData(),
@@ -121,7 +121,7 @@ def create_truth(connection: Connection) -> None:
 
 
 def create_monitoring(connection: Connection) -> None:
-    """Create the table of what each monitoring found."""
+    """Create the table of monitoring results."""
     Table(
         "monitoring",
         MetaData(),
@@ -140,7 +140,7 @@ def create_monitoring(connection: Connection) -> None:
 
 
 def create_forgotten(connection: Connection) -> None:
-    """Create the table of what was removed for good, by salted digests."""
+    """Create the table of removed messages, as salted digests."""
     Table(
         "forgotten",
         MetaData(),
@@ -152,13 +152,13 @@ def create_forgotten(connection: Connection) -> None:
 
 
 def tell_packages_apart(connection: Connection) -> None:
-    """Keep beside each verdict the sha256 of the package that gave it; rows of before have none."""
+    """Add to each verdict the sha256 of the package that gave it; earlier rows have none."""
     connection.execute(text("ALTER TABLE data ADD COLUMN package_sha256 TEXT"))
     connection.execute(text("ALTER TABLE shadow_verdicts ADD COLUMN package_sha256 TEXT"))
 
 
 def keep_reach(connection: Connection) -> None:
-    """Keep beside each verdict whether its message was like any that was trained on; rows of before do not say."""
+    """Add to each verdict whether its message was in reach; earlier rows have no value."""
     connection.execute(text("ALTER TABLE data ADD COLUMN in_reach BOOLEAN"))
 
 

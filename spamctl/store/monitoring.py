@@ -1,4 +1,4 @@
-"""Keep what each monitoring found, and read the last ones for the trend."""
+"""Store the result of each monitoring, and read the latest for the trend."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Finding:
 
 
 def append(store: Store, finding: Finding) -> bool:
-    """Write a finding and return whether it is new: a run that is there already stays as it is.
+    """Insert a result and return whether it is new: an existing run is left unchanged.
 
     Raises UnavailableError if the database fails; then nothing is written.
     """

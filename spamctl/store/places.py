@@ -1,4 +1,4 @@
-"""Name every place that keeps the text of a message, and take forgotten ones out of each.
+"""List every place that stores the text of a message, and remove forgotten ones from each.
 
 Beside the store itself, whose rows, tables and files `forgotten` and `purge` look after, these keep texts, or parts of
 them, in the folder that a command is typed in and in that of the store:
@@ -70,7 +70,7 @@ class Sweep:
     _strange: set[str] = field(default_factory=set)
 
     def run(self) -> None:
-        """Go through all places."""
+        """Clean all places."""
         kept = list(remembered(self.folder))
         reports = {self.folder / REPORTS, *(path for kind, path, _ in kept if kind == REPORT)}
         self._strange = {run for place in reports for run in self._of_other_stores(place)}
@@ -85,7 +85,7 @@ class Sweep:
         self._others(set(exports))
 
     def tracked(self, *, named: bool = False) -> None:
-        """Go through what MLflow keeps in the folder, and nothing else."""
+        """Clean what MLflow keeps in the folder, and nothing else."""
         for name in ("mlruns", "mlartifacts"):
             self._clean(self.folder / name, "files in MLflow", named=named)
 
@@ -210,7 +210,7 @@ class Sweep:
 
 
 def remember(kind: str, path: Path) -> None:
-    """Write down, in the working folder, where texts go that nobody would look for them in: an export, or reports."""
+    """Record, in the working folder, unusual places of texts: an export, or reports."""
     place = Path(os.path.relpath(path)) if Path(path).absolute().is_relative_to(Path.cwd()) else Path(path).absolute()
     line = json.dumps({"kind": kind, "path": str(place), "date": datetime.now(UTC).isoformat()})
     _KEPT.parent.mkdir(exist_ok=True)
@@ -219,7 +219,7 @@ def remember(kind: str, path: Path) -> None:
 
 
 def remember_reports(folder: Path) -> None:
-    """Write down where reports go, unless that is the usual place or is known."""
+    """Record where reports are written, unless that is the usual place or already recorded."""
     place = folder.absolute()
     if place != REPORTS.absolute() and all(path.absolute() != place for _, path, _ in remembered(Path.cwd())):
         remember(REPORT, folder)

@@ -1,4 +1,4 @@
-"""Take what was removed out of the very files of a database, and say so where something holds that up."""
+"""Purge removed texts from the files of a database, and report what prevents that."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_ASKED = 200
 
 
 def purge(store: Store, texts: Iterable[str], patience_s: float = PATIENCE_S) -> Iterator[str]:
-    """Take removed texts out of the database's files; yield, in words, where their bytes are left, and until when.
+    """Purge removed texts from the database's files; yield, in words, where their bytes are left, and until when.
 
     SQLite writes zeros over what a row leaves (`secure_delete`). Rows that moved under an older release may have left
     a trace all the same: it is looked for, and the file built anew (VACUUM) if there is one. PostgreSQL is told to
@@ -72,7 +72,7 @@ def _found(file: Path, pieces: Mapping[bytes, str]) -> set[str]:
 
 
 def _vacuum(store: Store, name: str, statement: str) -> Iterator[str]:
-    """Build anew what held removed rows; yield why not, if that fails."""
+    """Rebuild what contained removed rows; yield why not, if that fails."""
     try:
         # Python's SQLite driver begins nothing here; told to commit by itself, it would begin transactions later.
         engine = store.bare if store.address.file else store.bare.execution_options(isolation_level="AUTOCOMMIT")

@@ -1,4 +1,4 @@
-"""Find forgotten messages in the bytes of a file, in whatever spelling it has them, and blank them out."""
+"""Find forgotten messages in the bytes of a file, in any encoding, and overwrite them."""
 
 from __future__ import annotations
 

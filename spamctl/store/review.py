@@ -1,4 +1,4 @@
-"""Find what a person should look at, and write down what was decided, by whom and when."""
+"""Select rows for review, and record each decision, by whom and when."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def awaiting_second(store: Store, window: Window, annotator: str, most: int) -> 
 
 
 def decide(store: Store, uuids: Sequence[str], label: Label, annotator: str, *, replace: bool) -> Decision:
-    """Label rows (at most a few thousand) as a person decided, and keep who did and when.
+    """Label rows (at most a few thousand) by a person's decision, and record who decided and when.
 
     A row that has a label by now is left alone, unless the decision is to `replace` it. Raises UnavailableError if the
     database fails; then nothing was decided.
@@ -110,7 +110,7 @@ def decide(store: Store, uuids: Sequence[str], label: Label, annotator: str, *, 
 
 
 def take_back(store: Store, decision: Decision) -> int:
-    """Undo a decision, in the history too, where nobody has decided otherwise since; return how many rows changed."""
+    """Undo a decision, in the history too, unless somebody has decided otherwise since; return the changed rows."""
     undone = 0
     with store.writing() as connection:
         for row in decision.before:
@@ -135,7 +135,7 @@ def opinions(store: Store) -> dict[str, dict[str, Label]]:
 
 
 def _certainty() -> ColumnElement[float]:
-    """Measure in SQL how sure a verdict is: 0 at the threshold and out of reach, 1 where the model is certain."""
+    """Compute in SQL the confidence of a verdict: 0 at the threshold and out of reach, 1 where the model is certain."""
     probability, threshold = data.c.probability, data.c.threshold
     above = (probability - threshold) / func.nullif(1 - threshold, 0)
     below = (threshold - probability) / func.nullif(threshold, 0)

@@ -1,4 +1,4 @@
-"""Name what is stored: a captured answer, a shadow verdict, and the uuid that makes a retry write once."""
+"""Define the stored rows: a captured answer, a shadow verdict, and the uuid that makes retries idempotent."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class StoredRow:
 
 
 def _check_verdict(row: str, classification: str, probability: float) -> None:
-    """Refuse here what would make a whole group's transaction fail."""
+    """Refuse early what would make a whole group's transaction fail."""
     if canonical_uuid(row) != row:
         raise ValueError(f"{row[:40]!r} is no uuid in its canonical form")
     if classification not in {SPAM, NOT_SPAM}:

@@ -1,4 +1,4 @@
-"""Write rows in groups, one transaction each, over one connection that is made anew whenever it breaks."""
+"""Write rows in groups, one transaction each, over one connection that is reopened whenever it breaks."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Sink:
         self._triggered = False  # another program runs something when we write
 
     def write(self, claim: Callable[[], Group]) -> tuple[int, Earlier]:
-        """Write, in one transaction, what `claim` hands over once the lock is held.
+        """Write, in one transaction, what `claim` returns once the lock is held.
 
         Return how many rows were new and, unless all were, what the store keeps of each: a row that is there already
         stays as it is, and is the answer to whoever asks again. When it returns, all of them are on the disk, in the
@@ -90,7 +90,7 @@ class Sink:
         return new
 
     def probe(self) -> None:
-        """Find out whether the store takes writes, by one that changes nothing; raise as `write` does."""
+        """Check whether the store accepts writes, by one that changes nothing; raise as `write` does."""
         done, file = tables.spamctl_store, self._address.file
         if file and shutil.disk_usage(file.parent).free < ROOM:  # this write may still fit, the next group would not
             raise OSError(errno.ENOSPC, "no room for the next group")
@@ -105,7 +105,7 @@ class Sink:
             raise
 
     def tidy(self) -> None:
-        """Copy SQLite's write-ahead log into the database when it has grown.
+        """Checkpoint SQLite's write-ahead log when it has grown.
 
         Without a reader that stays for long, the log stays under twice its limit and one group of rows. A copy that
         fails loses nothing; it is tried again later.
@@ -130,7 +130,7 @@ class Sink:
             self._store = None
 
     def _give_back(self) -> None:
-        """Put the connection back into the pool, which holds no other."""
+        """Return the connection to the pool, which holds no other."""
         if self._connection:
             self._connection.close()
             self._connection = None
@@ -163,7 +163,7 @@ class Sink:
             yield connection
 
     def _check_files(self) -> None:
-        """Refuse a commit that went into a file which is not there any more: SQLite would not notice."""
+        """Refuse a commit into a file that was deleted: SQLite would not notice."""
         if self._files == self._identities():
             if self._paths and not _size(self._paths[0]):  # what the log holds is not enough to make it whole
                 raise UnavailableError("the store's file was emptied")
@@ -174,12 +174,12 @@ class Sink:
         raise UnavailableError("the store's file was moved, deleted or replaced")
 
     def _rescue(self) -> None:
-        """Copy what only a deleted write-ahead log holds into the database file, if that is still ours."""
+        """Copy a deleted write-ahead log into the database file, if that is still ours."""
         with contextlib.suppress(DBAPIError), self._lent() as connection:  # it may be gone as well
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
 
     def _identities(self) -> tuple[tuple[int, int], ...]:
-        """Identify the database file and its log as they stand at the address."""
+        """Identify the current database file and its log at the address."""
         try:
             return tuple((status.st_dev, status.st_ino) for status in map(os.stat, self._paths))
         except FileNotFoundError:
@@ -187,14 +187,14 @@ class Sink:
 
 
 def _kept(connection: Connection, rows: Sequence[CapturedRow]) -> Earlier:
-    """Read what the store keeps of some rows."""
+    """Read the stored state of some rows."""
     columns = [tables.data.c[name] for name in Kept._fields]
     statement = select(*columns).where(among(connection, [row.uuid for row in rows]))
     return {row.uuid: Kept(*row) for row in connection.execute(statement)}
 
 
 def _insert(address: Address, table: Table) -> Insert:
-    """Insert what is not there yet."""
+    """Insert rows that are missing."""
     insert = sqlite.insert if address.file else postgresql.insert
     return insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 

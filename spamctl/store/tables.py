@@ -1,4 +1,4 @@
-"""Describe the tables of the store as they are now; `migrations.py` tells how they came to be.
+"""Describe the present tables of the store; `migrations.py` contains their history.
 
     data              one row for each answered message, with its label once there is one
     shadow_verdicts   what a second version would have answered (`spamctl serve --shadow`)

@@ -1,4 +1,4 @@
-r"""Write any Python string so that SQLite and PostgreSQL give it back unchanged.
+r"""Encode any Python string so that SQLite and PostgreSQL return it unchanged.
 
 PostgreSQL's text holds no NUL, SQLite's `length()` stops at one, neither driver takes a lone surrogate, and a SQLite
 file in UTF-16 gives the noncharacters U+FFFE and U+FFFF back as U+FFFD. So each of these is written as DLE (U+0010,

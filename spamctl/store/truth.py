@@ -1,4 +1,4 @@
-"""Keep the true labels of simulated traffic beside what was answered, and read them back by uuid."""
+"""Store the true labels of simulated traffic beside the answers, and read them back by uuid."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class TruthBook:
         self.rows = 0
 
     def add(self, rows: Sequence[TrueRow]) -> None:
-        """Take rows, and write all that wait if it is time; raise UnavailableError if the database fails."""
+        """Add rows, and write all that are queued if it is time; raise UnavailableError if the database fails."""
         self._waiting += rows
         if len(self._waiting) >= _BOOK_ROWS or time.monotonic() - self._written >= _BOOK_S:
             self._write()
@@ -88,7 +88,7 @@ class TruthBook:
 
 
 def remember(store: Store, rows: Sequence[TrueRow]) -> int:
-    """Write true rows in one transaction, and return how many were new: what is known of a uuid already stays.
+    """Write true labels in one transaction, and return how many were new: existing ones are left unchanged.
 
     Raises UnavailableError if the database fails, or does not keep one of them; then none of them is written.
     """
@@ -114,7 +114,7 @@ def find(store: Store, uuids: Sequence[str]) -> dict[str, TrueRow]:
 
 
 def count(store: Store, traffic_run: str) -> tuple[int, int]:
-    """Count the truths of a traffic run, and those of them whose answer the store holds too."""
+    """Count the true labels of a traffic run, and those of them with a stored answer."""
     statement = (
         select(func.count(), func.count(data.c.uuid))
         .select_from(truth.outerjoin(data, truth.c.uuid == data.c.uuid))
@@ -126,7 +126,7 @@ def count(store: Store, traffic_run: str) -> tuple[int, int]:
 
 
 def tally(store: Store, traffic_run: str) -> list[TrueTally]:
-    """Count the rows of a traffic run that the store holds an answer for: all that its confusion matrices need."""
+    """Count the answered rows of a traffic run: all that its confusion matrices need."""
     key = (truth.c.label, data.c.classification, truth.c.origin, truth.c.drift_type)
     statement = (
         select(*key, func.count())

@@ -17,11 +17,11 @@ class AnyText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's
-        """Write a string."""
+        """Encode a string."""
         return None if value is None else text.encode(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's
-        """Read a string."""
+        """Decode a string."""
         return None if value is None else text.decode(value)
 
 
@@ -32,7 +32,7 @@ class UtcDate(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Write a moment; raise ValueError if it has no zone, since nobody knows what it means."""
+        """Encode a time; raise ValueError if it has no time zone."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -45,7 +45,7 @@ class UtcDate(TypeDecorator[datetime]):
         value: datetime | None,
         dialect: Dialect,  # noqa: ARG002 - SQLAlchemy's
     ) -> datetime | None:
-        """Read a moment, in UTC."""
+        """Decode a time, in UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

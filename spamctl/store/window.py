@@ -1,4 +1,4 @@
-"""Read a window for monitoring: figures over all of its rows, and a fair sample of them, in flat memory."""
+"""Read a window for monitoring: figures over all of its rows, and a random sample of them, in constant memory."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Draw:
         self._kept: list[tuple[int, WindowRow]] = []
 
     def offer(self, rows: Sequence[tuple[int, WindowRow]]) -> None:
-        """Take (digest, row) pairs; at most twice as many as are wanted are held at any time."""
+        """Add (digest, row) pairs; at most twice as many as wanted are held at any time."""
         self._kept += [pair for pair in rows if pair[0] < self._bound]
         if len(self._kept) > 2 * self._most:
             self._cut()
@@ -121,7 +121,7 @@ class Draw:
 
 
 def survey(store: Store, window: Window, wish: Wish) -> Ticking[Survey]:
-    """Read the rows of a window, the newest first, and return what they come to; 8 bytes a row are kept, and a sample.
+    """Read the rows of a window, the newest first, and aggregate them; 8 bytes a row are kept, and a sample.
 
     The same rows and seed give the same sample. Raises UnavailableError if the database fails.
     """
@@ -155,7 +155,7 @@ class Others:
 
 
 def count_others(store: Store, window: Window) -> Others:
-    """Count the rows that bear the number of a window's version and may not be its; the window names its package."""
+    """Count the rows of a window's version number that its package did not, or may not, have answered."""
     every = replace(window, package=None)
     column = data.c.package_sha256
     statement = (
@@ -204,7 +204,7 @@ def require_rows(store: Store, window: Window) -> int:
 
 
 def _families(store: Store, uuids: Sequence[str]) -> dict[str, str]:
-    """Name the families of the rows whose truth traffic kept."""
+    """Read the families of the rows with a known truth."""
     known: dict[str, str] = {}
     for start in range(0, len(uuids), _A_LOOKUP):
         found = truth.find(store, uuids[start : start + _A_LOOKUP])

@@ -159,7 +159,7 @@ def test_ctrl_c_registers_nothing_and_the_next_run_begins_anew(trained):
     until(lambda: "[3/4]" in desk.err or process.poll() is not None)
     process.send_signal(signal.SIGINT)
     assert desk.ended(process) == 130, desk.err
-    assert desk.err.splitlines()[-1] == "Stopped. No version was changed; spamctl recalibrate begins anew."
+    assert desk.err.splitlines()[-1] == "Stopped. No version was changed; spamctl recalibrate starts over."
     after = desk.ask(STATE)
     assert (after["versions"], after["aliases"]) == (before["versions"], before["aliases"])
     assert len(after["statuses"]) == len(before["statuses"]) + 1

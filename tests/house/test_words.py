@@ -24,8 +24,8 @@ BANNED = {
 OPENINGS = re.compile(r"(?:Hold|Say|Tell|Be|Lend)\b")
 # A class is a thing: its docstring does not begin as a function's does. These words name things too.
 NOUNS = {
-    *("Answer", "Clean", "Label", "Limit", "List", "Load", "Log", "Name", "Number", "Place", "Progress", "Record"),
-    *("Release", "Report", "Run", "Scale", "Search", "Sum", "Test", "Trace"),
+    *("Answer", "Clean", "Label", "Limit", "List", "Load", "Log", "Name", "Number", "Place", "Progress", "Queue"),
+    *("Record", "Release", "Report", "Run", "Scale", "Search", "Sum", "Test", "Trace"),
 }
 LATER = {"spamctl.model.novelty"}  # worded with its next change
 
