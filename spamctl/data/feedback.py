@@ -99,7 +99,7 @@ def not_learnt(answers: Iterable[Answer], until: datetime) -> list[Answer]:
 
 
 def _validates(answer: Answer) -> bool:
-    """Tell whether an answer, once it is no recent one, validates in each training."""
+    """Return whether an answer, once it is no longer a recent one, is a validation row of each training."""
     return position(key_hash(seen_key(answer.text))) >= _VALIDATION_FROM
 
 

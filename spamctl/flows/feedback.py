@@ -57,14 +57,14 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Answers:
-    """Hold the labelled answers that count, divided, and what there is to say of all that were read."""
+    """Labelled answers of the accepted sources, split, and notes on all that were read."""
 
     parts: Feedback
     told: dict[str, Any]
 
     @property
     def because(self) -> str:
-        """Say why, in brackets, if anything was left out."""
+        """Give the reasons in brackets, if anything was left out."""
         counts = self.told["left_out"] | self.told["passed_over"]
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
         return f" ({reasons})" if reasons else ""

@@ -20,7 +20,7 @@ from spamctl.model.threshold import OperatingPoint
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """Hold what a calibration and a threshold are fitted to: truth (N,) and the raw logits (N,) of the same rows.
+    """Rows for a calibration and a threshold: labels (N,) and raw logits (N,).
 
     `media` (N,) names the medium of each row, where it is known.
     """

@@ -1,4 +1,4 @@
-"""Say what a recalibration did, as the plain values that MLflow, the card and the terminal show.
+"""Convert the result of a recalibration into the plain values that MLflow, the card and the terminal show.
 
 A version that was recalibrated keeps the weights of another, and so what is known of the training that made them: its
 data, its labelled answers, its test part. Its own tags begin with `recalibrated.`.
@@ -33,7 +33,7 @@ _KEPT = ("data.", "base_model", "fallback_for")  # of the tags of the version th
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Hold what is known of the training that made a version's weights: its MLflow run, its options and its tags."""
+    """The training behind a version's weights: its MLflow run, its options and its tags."""
 
     run_id: str
     params: Mapping[str, str]
@@ -47,7 +47,7 @@ class Origin:
 
     @property
     def knows_today(self) -> bool:
-        """Tell whether the weights learnt from all of the corpus of today, as what its suites ask for supposes."""
+        """Return whether the weights were trained on the whole corpus of today, as its suites require."""
         learnt = EVERYDAY in datasets.names(self.params.get("dataset", ""))
         return learnt and self.params.get("hold_out_kinds", "0") == "0"
 

@@ -55,7 +55,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Recalibrated:
-    """Hold the new sealed package, what changed in it, and what the new threshold does to the fitted answers."""
+    """The new sealed package, what changed in it, and the rates of the new threshold on the fitted answers."""
 
     files: Files
     before: Setting
@@ -109,7 +109,7 @@ def logits(engine: Engine, texts: Sequence[str], task: str) -> Ticking[Logits]:
 
 
 def unproven(point: OperatingPoint, answers: Sequence[Message]) -> str:
-    """Say that so few good answers cannot show that the budget of false positives is kept; nothing if they do."""
+    """Describe that too few good answers show whether the false-positive budget is kept; empty if enough do."""
     budget = point.max_false_positive_rate
     if point.false_positive_rate_upper <= budget:
         return ""

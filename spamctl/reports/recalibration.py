@@ -82,7 +82,7 @@ def facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def threshold(result: Mapping[str, Any]) -> str:
-    """Say where the threshold was and where it is; both are probabilities, each of its own calibration."""
+    """Describe the old and the new threshold; both are probabilities, each of its own calibration."""
     before, after = result["before"], result["after"]
     return (
         f"{number(before['threshold'])} \N{RIGHTWARDS ARROW} {number(after['threshold'])}, "
