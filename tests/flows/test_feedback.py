@@ -105,7 +105,7 @@ def test_only_the_sources_that_were_named_count(tmp_path):
     assert (told["rows"], told["passed_over"], list(told["sources"])) == (40, {"from simulated": 10}, ["oracle"])
     lesson = prepare(asked(feedback="spam.db", feedback_sources="simulated"), FROZEN)
     assert (lesson.told["rows"], lesson.told["passed_over"]) == (10, {"from oracle": 40})
-    assert any("its own opinion" in warning for warning in lesson.warnings)
+    assert any("its own predictions" in warning for warning in lesson.warnings)
 
 
 def test_old_answers_may_be_left_out(tmp_path):

@@ -99,7 +99,7 @@ def test_a_file_labels_by_uuid_and_its_card_tells_of_conflicts(desk):
         assert queries.count(store, Window(labelled=True)) == 3
         assert queries.find(store, [first])[first].ground_truth == SPAM
     pages = sorted(desk.path(".metaflow/mf.cards").rglob("*.html"), key=lambda path: path.stat().st_mtime)
-    assert "kept a label that is not the file" in pages[-1].read_text()
+    assert "kept a label that differs from the file" in pages[-1].read_text()
 
 
 def test_labels_by_text_meet_their_rows_whatever_a_spreadsheet_did_and_the_others_are_named(desk):

@@ -44,7 +44,7 @@ export function details(text, answer, threshold, store) {
   const facts = [`version ${answer.model_version}`, answer.captured ? `kept in ${store}` : "not kept", answer.uuid];
   const parts = [bar(answer.probability, threshold, answer.classification), ...explained(text, answer.explanation ?? [])];
   if (answer.truncated) parts.push(element("p", { class: "note" }, "Longer than the model reads: its end did not count."));
-  if (answer.in_reach === false) parts.push(element("p", { class: "note" }, "Out of reach: unlike all that the model was trained on."));
+  if (answer.in_reach === false) parts.push(element("p", { class: "note" }, "Out of reach: unlike the training data."));
   if (answer.captured) parts.push(feedback(answer.uuid));
   parts.push(element("p", { class: "facts" }, show(facts.join(" · "))));
   return parts;
