@@ -38,7 +38,7 @@ _OF_DATASETS = {"dataset", "text_column", "label_column", "spam_label", "header"
 
 
 class RecalibrateFlow(base.VerbFlow):
-    """Make a version that suits today's messages out of one that was trained; its weights stay as they are."""
+    """Flow that fits calibration and threshold of a trained version to labelled answers; weights stay as they are."""
 
     locals().update(base.parameters(RecalibrateOptions))
 
@@ -172,7 +172,7 @@ class RecalibrateFlow(base.VerbFlow):
         return kept | {"parts": {"test": self.test}, "run_id": current.run_id}
 
     def _tell(self) -> None:
-        """Say which answers are fitted to, which are held out, and which are left out."""
+        """Report which answers are fitted to, which are held out, and which are left out."""
         from spamctl.reports import feedback
 
         base.tell(feedback.notes(self.feedback), feedback.warnings(self.feedback))

@@ -1,4 +1,4 @@
-"""Tell how much of a message is unlike all that was trained on, and from where on it is out of reach.
+"""Measure how much of a message is unlike all training messages, and decide which messages are out of reach.
 
 A message's novelty is the share of its words that no training message holds, as if three known words stood beside
 them: a word or two alone tell little. Only words of letters count: prices, numbers, links and letters written as digits
@@ -62,7 +62,7 @@ class Vocabulary:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Count the rows of a part that are out of reach, and what delivering them costs.
+    """Counts of the rows of a part that are out of reach, and of what delivering them costs.
 
     `limit` is the novelty beyond which a message is out of reach. `caught` is the spam called spam by its probability,
     `lost` those of them that are delivered because they are out of reach.
