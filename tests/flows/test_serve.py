@@ -95,7 +95,7 @@ def test_the_printed_line_works_the_alias_is_followed_and_nothing_is_left(desk):
     with serving(desk, "--follow-seconds", "1") as (address, process):
         greeting = " ".join(desk.out.split())
         assert f"Serving spam version 1, the champion on {address}" in greeting
-        assert "kept in spam.db" in greeting
+        assert "stored in spam.db" in greeting
         command = desk.out.partition("Try it:\n")[2].strip()
         assert WINNER in command
         done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=60, check=True)

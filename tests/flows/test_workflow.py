@@ -99,4 +99,4 @@ def test_the_workflow_works_as_it_is_printed(shell):
     assert prediction["captured"] is True
     assert "All 20 messages were answered" in first["spamctl traffic"]
     assert first['sqlite3 spam.db "SELECT COUNT(*) FROM data;"'] == "21\n"
-    assert "21 rows labelled" in first["spamctl label"]
+    assert "21 rows given labels simulated from their verdicts" in first["spamctl label"]

@@ -124,7 +124,7 @@ def test_hostile_words_from_feedback_run_nothing_and_ask_for_nothing(visit, resu
     summary = result(alias="challenger", reason=everything, feedback=told, comparison=beside, notes=payloads)
     page = cards.evaluation_page(summary, plots={}, slices=[], mistakes=[])
     assert "Comparison with the champion" in page
-    assert "that were set aside" in page
+    assert "doubtful labels, excluded" in page
     assert calm_title(visit, tmp_path / "card.html", page).startswith("Registered as ")
 
 
