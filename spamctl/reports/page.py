@@ -28,6 +28,7 @@ table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabu
 th { padding: .35rem .8rem; text-align: left; border-bottom: 2px solid var(--line); color: var(--grey); }
 td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
 .number { text-align: right; white-space: nowrap; } .faint { color: var(--grey); white-space: nowrap; }
+.typed { color: var(--grey); min-width: 16rem; }
 .text { display: block; max-width: 42rem; max-height: 9em; overflow: auto; unicode-bidi: isolate;
         font-family: ui-monospace, "DejaVu Sans Mono", Consolas, monospace; font-size: .85rem; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 1rem; }
@@ -51,7 +52,7 @@ class Markup:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Column of a table: its head, and whether its cells are a "number", "faint", a hostile "text" or plain."""
+    """Column of a table: its head, and how its cells look: "number", "faint", "typed", a hostile "text" or plain."""
 
     head: str
     kind: str = ""

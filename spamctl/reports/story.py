@@ -15,7 +15,7 @@ from rich.text import Text
 from spamctl.reports import escape
 from spamctl.reports.page import Column, Markup, beside, document, element, link, pictures, table
 
-_COLUMNS = (Column("act", "number"), Column("what"), Column("typed", "faint"), Column("result"))
+_COLUMNS = (Column("act", "number"), Column("what"), Column("typed", "typed"), Column("result"))
 _RATES = {"accuracy": "accuracy", "recall": "recall", "false_positive_rate": "false-positive rate"}
 
 
