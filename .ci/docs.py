@@ -116,8 +116,10 @@ def plain_terminal() -> dict[str, str]:
 
 
 def tidy(text: str) -> str:
-    """Drop blanks at the ends of lines, and call this clone by its name wherever it lies."""
-    return "".join(f"{line.rstrip()}\n" for line in text.replace(str(ROOT), "~/spamctl").splitlines())
+    """Drop blanks at the ends of lines, and call this clone and the home by their names wherever they lie."""
+    for place, name in ((ROOT, "~/spamctl"), (Path.home(), "~")):
+        text = text.replace(str(place), name)
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 
 def record(name: str, words: list[str]) -> int:
