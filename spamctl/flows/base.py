@@ -7,7 +7,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -65,6 +65,22 @@ def stage(name: str, title: str, *, index: int, of: int) -> Iterator[None]:
     except Exception as error:
         emit("failure", stage=name, text=f"{type(error).__name__}: {error}")
         raise
+
+
+@contextmanager
+def timed_step(flow: Any, options: type[Chosen], steps: Mapping[str, tuple[str, str]]) -> Iterator[Chosen]:
+    """Announce a step of a flow that has an MLflow run, lend its options, and keep its seconds and the peak of memory.
+
+    `steps` names each step's short name and title, in order. The flow holds `seconds`, by short name, and
+    `peak_memory` in bytes.
+    """
+    name, title = steps[current.step_name]
+    started = time.monotonic()
+    number = list(steps).index(current.step_name) + 1
+    with ending_run(flow), stage(name, title, index=number, of=len(steps)):
+        yield flow.options(options)
+    flow.seconds = {**flow.seconds, name: time.monotonic() - started}
+    flow.peak_memory = max(flow.peak_memory, peak_memory())
 
 
 @contextmanager

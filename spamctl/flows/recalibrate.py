@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,7 +133,7 @@ class RecalibrateFlow(base.VerbFlow):
         """Log the run; register the package if it passes the gate, and let it lead if it is better."""
         with self.part() as options:
             from spamctl.data import parts
-            from spamctl.model import gate, journal, promotion, recalibrated, registry, tracking, versions
+            from spamctl.model import gate, journal, promotion, recalibrated, tracking, versions
             from spamctl.reports import recalibration
 
             parts.require_frozen(parts.from_rows(self.test), self.test_sha256)
@@ -144,27 +144,17 @@ class RecalibrateFlow(base.VerbFlow):
                 noted = recalibrated.record(options.recorded(), self._values())
                 journal.close_run(client, run_id, noted)
                 if answer.passed:
-                    model_uri = registry.log_model(run_id, self.files)
-                    version = registry.register(client, options.model_name, model_uri, run_id, noted.tags)
-                    budget = options.max_false_positive_rate
-                    led = promotion.settle(client, options.model_name, version, self._values(), budget)
-                    self.result |= {"model_version": version} | led
+                    candidate = promotion.Candidate(options.model_name, run_id, self.files, noted.tags)
+                    self.result |= promotion.admit(client, candidate, self._values(), options.max_false_positive_rate)
                     versions.leave_copy(options.model_name, COPIES.absolute())
             where = {"tracking_uri": tracking.shown(uri), "experiment": options.experiment}
             self.result["mlflow"] = where | {"run_id": run_id}
             self.recalibration_html = recalibration.page(self.result)
         base.result("recalibrate", self.result | {"seconds": self.seconds, "peak_memory": self.peak_memory})
 
-    @contextmanager
-    def part(self) -> Iterator[RecalibrateOptions]:
+    def part(self) -> AbstractContextManager[RecalibrateOptions]:
         """Announce this step, give its options, and keep how many seconds it took."""
-        name, title = STEPS[current.step_name]
-        started = time.monotonic()
-        number = list(STEPS).index(current.step_name) + 1
-        with base.ending_run(self), base.stage(name, title, index=number, of=len(STEPS)):
-            yield self.options(RecalibrateOptions)
-        self.seconds = {**self.seconds, name: time.monotonic() - started}
-        self.peak_memory = max(self.peak_memory, base.peak_memory())
+        return base.timed_step(self, RecalibrateOptions, STEPS)
 
     def _values(self) -> dict[str, Any]:
         """Return what the steps so far have left, by name."""

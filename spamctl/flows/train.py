@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -229,7 +228,7 @@ class TrainFlow(base.VerbFlow):
         """Log the run; register the package if it passes the gate."""
         with self.part() as options:
             from spamctl.data import parts
-            from spamctl.model import gate, journal, promotion, record, registry, tracking, versions
+            from spamctl.model import gate, journal, promotion, record, tracking, versions
             from spamctl.reports import cards, plots
 
             parts.require_frozen(parts.from_rows(self.parts["test"]), self.corpus["test_sha256"])
@@ -250,11 +249,8 @@ class TrainFlow(base.VerbFlow):
                 run_id = self.mlflow_run
                 journal.close_run(client, run_id, noted)
                 if answer.passed:
-                    model_uri = registry.log_model(run_id, self.files)
-                    version = registry.register(client, options.model_name, model_uri, run_id, noted.tags)
-                    budget = options.max_false_positive_rate
-                    led = promotion.settle(client, options.model_name, version, self._values(), budget)
-                    self.result |= {"model_version": version} | led
+                    candidate = promotion.Candidate(options.model_name, run_id, self.files, noted.tags)
+                    self.result |= promotion.admit(client, candidate, self._values(), options.max_false_positive_rate)
                     versions.leave_copy(options.model_name, COPIES.absolute())
             where = {"tracking_uri": tracking.shown(uri), "experiment": options.experiment}
             self.result["mlflow"] = where | {"run_id": run_id}
@@ -271,16 +267,9 @@ class TrainFlow(base.VerbFlow):
             spent["starting steps, drawing cards"] = time.time() - self.began - sum(spent.values())
         base.result("train", self.result | {"seconds": spent, "peak_memory": self.peak_memory})
 
-    @contextmanager
-    def part(self) -> Iterator[TrainOptions]:
+    def part(self) -> AbstractContextManager[TrainOptions]:
         """Announce this step, give its options, and keep how many seconds it took."""
-        name, title = STEPS[current.step_name]
-        started = time.monotonic()
-        number = list(STEPS).index(current.step_name) + 1
-        with base.ending_run(self), base.stage(name, title, index=number, of=len(STEPS)):
-            yield self.options(TrainOptions)
-        self.seconds = {**self.seconds, name: time.monotonic() - started}
-        self.peak_memory = max(self.peak_memory, base.peak_memory())
+        return base.timed_step(self, TrainOptions, STEPS)
 
     def _values(self) -> dict[str, Any]:
         """Return what the steps so far have left, by name."""

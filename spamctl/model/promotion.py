@@ -15,6 +15,7 @@ from spamctl.data.looks import Side, looks
 from spamctl.errors import SpamctlError
 from spamctl.message import SPAM
 from spamctl.model import registry
+from spamctl.model.artefact import Files
 from spamctl.model.champion import Decision, compare
 from spamctl.model.engine import Engine
 from spamctl.model.rates import ENOUGH, Rates, doubts, rates, sentence, worse
@@ -73,8 +74,28 @@ class Part:
         return f"{self.decision.reason}; {sentence(self.rates)}"
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Package that passed the gate: the registered model's name, the MLflow run it was made in, its files and tags."""
+
+    name: str
+    run_id: str
+    files: Files
+    tags: Mapping[str, str]
+
+
+def admit(client: MlflowClient, candidate: Candidate, run: Mapping[str, Any], budget: float) -> dict[str, Any]:
+    """Log and register a package as a new version, and give it its alias; return both, and why.
+
+    `run` is what the flow found out of it, `budget` its false-positive rate. Raises as MLflow does.
+    """
+    model_uri = registry.log_model(candidate.run_id, candidate.files)
+    version = registry.register(client, candidate.name, model_uri, candidate.run_id, candidate.tags)
+    return {"model_version": version} | settle(client, candidate.name, version, run, budget)
+
+
 def settle(client: MlflowClient, name: str, version: str, run: Mapping[str, Any], budget: float) -> dict[str, Any]:
-    """Give a newly trained version (`run`) its alias; return that, the reason, and what was compared."""
+    """Give a newly registered version (`run`) its alias; return that, the reason, and what was compared."""
     if faults := run.get("suite_report", {}).get("deciding", ()):
         enter(client, name, CHALLENGER, version)
         return {"alias": CHALLENGER, "reason": f"it fails the suites: {'; '.join(faults)}"}
