@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from metaflow import card, current, step
@@ -301,7 +301,8 @@ class TrainFlow(base.VerbFlow):
         if options.second_expert == "none":
             return found
         texts = [message.text for message in messages]
-        return linear_expert.beside(found, self._messages("train"), texts, self.weights)
+        expert, margins = linear_expert.learn(self._messages("train"), texts, self.weights)
+        return replace(found, expert=expert, margins=margins)
 
     def _truth(self, part: str) -> list[bool]:
         return [label == SPAM for _, label in self.parts[part]]
