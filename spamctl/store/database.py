@@ -23,6 +23,7 @@ from spamctl.store.migrations import migrate, version_of
 
 PATIENCE_S = 5.0
 WAL_LIMIT = 4 * 2**20  # bytes that SQLite's write-ahead log keeps once it was copied into the database
+_CHECK_WATCH_S = 0.02
 _CHECK_S = 1.5  # a damaged page that is not found by then is found when it is read
 _RETRY_S = 0.05
 _FOLD_AGAIN_S = 0.2
@@ -188,11 +189,22 @@ def examine(where: Address, patience_s: float, *, create: bool, check_pages: boo
 
 
 def _check_pages(connection: Connection, where: Address) -> None:
-    """Check every page for damage, for a bounded time."""
+    """Check every page for damage, until the time is up or so much was written that others wait for this reader.
+
+    SQLite cannot copy its write-ahead log past what a reader still sees: the log grows for as long as a check lasts.
+    """
     raw = connection.connection.dbapi_connection
     assert isinstance(raw, sqlite3.Connection)  # noqa: S101 - for the type checker
-    clock = threading.Timer(_CHECK_S, raw.interrupt)
-    clock.start()
+    log, ended, deadline = Path(f"{where.file}-wal"), threading.Event(), time.monotonic() + _CHECK_S
+    most = _size(log) + WAL_LIMIT
+
+    def watch() -> None:
+        while not ended.wait(_CHECK_WATCH_S):
+            if time.monotonic() > deadline or _size(log) > most:
+                raw.interrupt()
+
+    watcher = threading.Thread(target=watch, name="store-check", daemon=True)
+    watcher.start()
     try:
         answer = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
     except DBAPIError as error:
@@ -200,10 +212,18 @@ def _check_pages(connection: Connection, where: Address) -> None:
             raise
         answer = "ok"  # so far
     finally:
-        clock.cancel()
-        clock.join()
+        ended.set()
+        watcher.join()
     if answer != "ok":
         raise UsageError(f"{where.name}: {Fault.DAMAGED.words}: {Fault.DAMAGED.cure}")
+
+
+def _size(path: Path) -> int:
+    """Return a file's size in bytes, 0 if it is not there."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _prepare(store: Store, *, create: bool) -> None:
