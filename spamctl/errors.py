@@ -8,7 +8,7 @@
     ├── ArtefactError          exit 1   a model package is damaged, or not what its manifest says
     ├── GateRefusedError       exit 3   the answer is no
     │   └── NothingLearntError          the model does not tell spam from the rest at all
-    └── Refusal                         one request is not answered, the server goes on; see serving/refusal.py
+    └── Refusal                         one request is not answered, the server goes on; see serving/errors.py
 
 A refusal has three parts: what is wrong, where it was set, what to type next. They are caught once, in `cli/app.py`;
 any other exception is a bug and keeps its traceback.

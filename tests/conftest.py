@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from spamctl.model.telemetry import silence_openvino
+from spamctl.engine.runtime import silence_openvino
 
 SLOW_FOLDERS = ("flows", "serving", "faults")
 ALONE = ("faults",)

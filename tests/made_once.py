@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from spamctl.model import tracking
+from spamctl.registry import tracking
 from tests.mlflow_loaded import load_mlflow
 
 STORE = "mlflow.db"

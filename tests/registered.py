@@ -4,9 +4,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from spamctl.model import registry, tracking
-from spamctl.model.golden import GOLDEN
-from spamctl.model.registry import Record
+from spamctl.engine.engine import GOLDEN
+from spamctl.registry import registration, tracking
+from spamctl.registry.registration import Record
 from tests import tiny_models, tiny_packages
 from tests.made_once import lay_store
 
@@ -32,9 +32,9 @@ def register(threshold, *aliases, name="spam", part=None):
     record = RECORD if part is None else replace(RECORD, files={"evaluation/test_part.json": json.dumps(part).encode()})
     lay_store(Path.cwd())
     with tracking.open_tracking(URI) as client:
-        run_id = registry.log_run(client, name, URI, record)
-        model_uri = registry.log_model(run_id, package(threshold))
-        version = registry.register(client, name, model_uri, run_id, {})
+        run_id = registration.log_run(client, name, URI, record)
+        model_uri = registration.log_model(run_id, package(threshold))
+        version = registration.register(client, name, model_uri, run_id, {})
         for alias in aliases:
             client.set_registered_model_alias(name, alias, version)
     return version

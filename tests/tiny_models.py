@@ -5,7 +5,7 @@ from itertools import product
 from pathlib import Path
 from random import Random
 
-from spamctl.message import NOT_SPAM, SPAM, Message
+from spamctl.schema.message import NOT_SPAM, SPAM, Message
 
 END_OF_TEXT = "<|endoftext|>"
 WINDOW = 512  # tokens, as much as `--max-tokens` asks for by default and more

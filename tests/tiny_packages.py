@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from spamctl.model import artefact
-from spamctl.model.artefact import Files, Golden, Manifest
-from spamctl.model.calibration import sigmoid
-from spamctl.model.engine import TOKENIZER
-from spamctl.model.novelty import Vocabulary
-from spamctl.model.runtime import XML
-from spamctl.model.tokens import WORDS
+from spamctl.engine import manifest as artefact
+from spamctl.engine.calibration import sigmoid
+from spamctl.engine.engine import TOKENIZER
+from spamctl.engine.manifest import Files, Golden, Manifest
+from spamctl.engine.ngrams import Vocabulary
+from spamctl.engine.runtime import XML
+from spamctl.engine.tokens import WORDS
 from tests import tiny_models
 
 WINDOW = 64

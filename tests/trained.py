@@ -6,15 +6,15 @@ from functools import cache, partial
 from pathlib import Path
 
 from spamctl.data.split import Split, split
-from spamctl.model import packaging, tuning
-from spamctl.model.artefact import Files
-from spamctl.model.backbone import BaseModel
-from spamctl.model.checkpoint import Checkpoints
-from spamctl.model.classifier import SpamClassifier
-from spamctl.model.loop import Plan
-from spamctl.model.packaging import Package, Validation, Wish
-from spamctl.model.tokens import MessageTokenizer
-from spamctl.model.workbench import open_workbench
+from spamctl.engine.manifest import Files
+from spamctl.engine.tokens import MessageTokenizer
+from spamctl.export import package as packaging
+from spamctl.export.package import Package, PackageRequest, Validation
+from spamctl.training import fine_tune
+from spamctl.training.base_model import BaseModel
+from spamctl.training.fine_tune import open_workbench
+from spamctl.training.loop import Checkpoints, TrainingConfig
+from spamctl.training.model import SpamClassifier
 from tests import tiny_models
 from tests.made_once import made_once
 from tests.ticks import last
@@ -61,20 +61,20 @@ def _train(family: str) -> Trained:
         bench = open_workbench(base, max_tokens=MAX_TOKENS, threads=1, precision="float32")
         made = Trained(bench.classifier(2), bench.tokenizer, split(tiny_models.messages(300)))
         train, validation = ([row.ids for row in made.rows(part)] for part in ("train", "validation"))
-        lesson = tuning.Lesson(train, made.truth("train"), validation, made.truth("validation"))
-        recipe = tuning.Recipe("head", 8, Plan(epochs=1), bench.dtype)
-        last(tuning.tune(made.classifier, lesson, recipe, Checkpoints(Path(folder, "checkpoints"))))
+        lesson = fine_tune.TrainingSet(train, made.truth("train"), validation, made.truth("validation"))
+        recipe = fine_tune.Recipe("head", 8, TrainingConfig(epochs=1), bench.dtype)
+        last(fine_tune.tune(made.classifier, lesson, recipe, Checkpoints(Path(folder, "checkpoints"))))
     made.classifier.eval()
     made.classifier.trunk.window(0, made.classifier.trunk.depth)  # as an export leaves it: whole
     return made
 
 
-def wish(engine: str = "auto", tolerance: float = 0.02) -> Wish:
+def wish(engine: str = "auto", tolerance: float = 0.02) -> PackageRequest:
     """Return what a packaging is asked for."""
-    return Wish(engine, tolerance, max_false_positive_rate=0.05, seed=0)
+    return PackageRequest(engine, tolerance, max_false_positive_rate=0.05, seed=0)
 
 
-def package(made: Trained, wanted: Wish) -> Package:
+def package(made: Trained, wanted: PackageRequest) -> Package:
     """Package a classifier."""
     rows = [row.ids for row in made.rows("train")]
     return last(packaging.package(made.classifier, made.tokenizer, rows, made.validation(), wanted, {"depth": 2}))

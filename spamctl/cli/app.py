@@ -8,40 +8,86 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer.main import get_command
 
+import spamctl
 from spamctl import __version__
+from spamctl.cli.admin import cards, forget, recalibrate, rollback, trace, ui
 from spamctl.cli.demo import demo
-from spamctl.cli.errands import forget, rollback, trace
-from spamctl.cli.flags import Group, add_verb, usage_fault
 from spamctl.cli.label import label
-from spamctl.cli.launch import train
 from spamctl.cli.monitor import monitor
-from spamctl.cli.recalibrate import recalibrate
+from spamctl.cli.options import Flags, VerbGroup, add_verb, usage_fault
+from spamctl.cli.process import report_stop
+from spamctl.cli.run import train
 from spamctl.cli.serve import serve
-from spamctl.cli.stopping import tell
-from spamctl.cli.topics import show_help
 from spamctl.cli.traffic import traffic
-from spamctl.cli.viewers import cards, ui
-from spamctl.config.demo import DemoOptions
-from spamctl.config.errands import ForgetOptions, RollbackOptions, TraceOptions
+from spamctl.config.admin import (
+    CardsOptions,
+    DemoOptions,
+    ForgetOptions,
+    HelpOptions,
+    RollbackOptions,
+    TraceOptions,
+    UiOptions,
+)
 from spamctl.config.label import LabelOptions
 from spamctl.config.monitor import MonitorOptions
-from spamctl.config.recalibrate import RecalibrateOptions
+from spamctl.config.options import unknown
 from spamctl.config.serve import ServeOptions
 from spamctl.config.traffic import TrafficOptions
-from spamctl.config.train import TrainOptions
-from spamctl.config.viewers import CardsOptions, HelpOptions, UiOptions
+from spamctl.config.train import RecalibrateOptions, TrainOptions
 from spamctl.errors import SpamctlError, UsageError
+
+# Print the topics of `spamctl help`: short texts about what concerns more than one verb.
+
+TOPICS = {
+    **{path.stem: path for path in sorted((Path(__file__).parent / "texts").glob("*.txt"))},
+    "changes": Path(spamctl.__file__).parent / "CHANGELOG.md",
+}
+
+Topic = Annotated[
+    str, typer.Argument(metavar="[TOPIC]", help="A topic, or a verb.", autocompletion=lambda: list(TOPICS))
+]
+
+
+def text(topic: str) -> str:
+    """Return a topic as it is printed."""
+    return TOPICS[topic].read_text(encoding="utf-8")
+
+
+def titles() -> dict[str, str]:
+    """Return the first line of every topic."""
+    return {topic: text(topic).partition("\n")[0].lstrip("# ") for topic in TOPICS}
+
+
+def show_help(_flags: Flags, *, context: typer.Context, topic: Topic = "") -> int:
+    """Print a topic, the help page of a verb, or the list of topics."""
+    group = context.parent.command if context.parent else context.command
+    verbs = list(getattr(group, "commands", ()))
+    if topic in TOPICS:
+        typer.echo(text(topic), nl=False)
+    elif topic in verbs:
+        command = group.get_command(context, topic)  # type: ignore[attr-defined]
+        typer.echo(command.get_help(command.context_class(command, info_name=topic, parent=context.parent)))
+    elif topic:
+        names = [*TOPICS, *verbs]
+        raise UsageError(f"{topic}: {unknown(topic, names, what='topic', otherwise='there are ' + ', '.join(TOPICS))}")
+    else:
+        width = max(map(len, TOPICS))
+        for name, line in titles().items():
+            typer.echo(f"{name:<{width}}  {line}")
+    return 0
+
 
 INTERRUPTED = 130
 UNWRITTEN = {errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT}  # what a full disk under standard output answers
 
 app = typer.Typer(
-    cls=Group,
+    cls=VerbGroup,
     invoke_without_command=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -91,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         return _refuse(usage_fault(error), error.exit_code)
     except KeyboardInterrupt as stop:
-        tell(stop, lambda: "")
+        report_stop(stop, lambda: "")
         return INTERRUPTED
     except BrokenPipeError:
         _write_no_more()  # nobody reads
@@ -112,7 +158,7 @@ def _write_no_more() -> None:
 
 def _refuse(text: str, exit_code: int) -> int:
     """Print what is wrong on standard error, one fault a line."""
-    from spamctl.reports.escape import visible
+    from spamctl.display import visible
 
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     name = "spamctl:" if plain else typer.style("spamctl:", fg="red", bold=True)

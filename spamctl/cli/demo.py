@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spamctl.cli.environment import child_environment, log_file, working_folder
-from spamctl.cli.flags import Flags
-from spamctl.cli.launch import Debug, Start, run_verb
-from spamctl.cli.stopping import telling
-from spamctl.config.demo import DemoOptions
+from spamctl.cli.options import Flags
+from spamctl.cli.process import child_environment, log_file, reporting_stop, working_folder
+from spamctl.cli.run import Debug, Start, run_verb
+from spamctl.config.admin import DemoOptions
 from spamctl.config.label import LabelOptions
 from spamctl.config.monitor import MonitorOptions
 from spamctl.config.options import Options
@@ -29,8 +28,8 @@ from spamctl.errors import GateRefusedError, SpamctlError, UnavailableError, Usa
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from spamctl.cli.family import Family
-    from spamctl.reports.story import Act
+    from spamctl.cli.process import ProcessGroup
+    from spamctl.reports.demo import Act
 
 MARK = ".spamctl-demo"  # in a folder that may be cleared, since a demo made it
 PAGE = Path("reports", "demo.html")
@@ -43,7 +42,7 @@ Result = dict[str, Any]
 
 
 @dataclass
-class Play:
+class DemoRun:
     """Acts of the demonstration, run one after the other, and their results."""
 
     console: Console
@@ -52,7 +51,7 @@ class Play:
 
     def act(self, title: str, command: str, run: Callable[[], tuple[Result, str, str]]) -> Result:
         """Run one act: `run` returns its result, its figure in words, and what is wrong with it, if anything."""
-        from spamctl.reports.story import Act, announce
+        from spamctl.reports.demo import Act, announce
 
         announce(len(self.acts) + 1, title, command, self.console)
         began = time.monotonic()
@@ -78,18 +77,19 @@ def demo(flags: Flags, *, debug: Debug = False) -> int:
     """Play the story, show it as a table, and leave a page that tells it."""
     from rich.console import Console
 
-    from spamctl.config.resolve import resolve
-    from spamctl.reports import monitoring_files, story
+    from spamctl.config.sources import resolve
+    from spamctl.reports import demo as story
+    from spamctl.reports import monitor_page
 
     settled = resolve(DemoOptions, flags, config=None, environ=os.environ, folder=Path.cwd())
     options, console = settled.options, Console(highlight=False)
     began, folder = time.monotonic(), prepare(Path(options.folder))
-    play = Play(console, debug)
-    with telling(lambda: play.left(options.folder), again=True), contextlib.chdir(folder):
+    play = DemoRun(console, debug)
+    with reporting_stop(lambda: play.left(options.folder), again=True), contextlib.chdir(folder):
         _play(play, options, settled.variables)
         _gather(settled.variables)
         PAGE.touch()  # which the list of all pages names, and which names the list
-        monitoring_files.list_pages(PAGE.parent)
+        monitor_page.list_pages(PAGE.parent)
         PAGE.write_text(story.page(play.acts, sorted(PAGE.parent.rglob("*.html"))), encoding="utf-8")
         story.show(play.acts, time.monotonic() - began, str(Path(options.folder, PAGE)), console)
         if options.open and _has_screen(os.environ):
@@ -111,7 +111,7 @@ def prepare(folder: Path) -> Path:
     return folder.resolve()
 
 
-def _play(play: Play, options: DemoOptions, variables: Mapping[str, str]) -> None:
+def _play(play: DemoRun, options: DemoOptions, variables: Mapping[str, str]) -> None:
     """Play all acts; a server runs beside all but the first, and is stopped whatever happens."""
     # What drifts must be new to the filter: a fifth of the kinds is held out for that, where kinds are known.
     new_kinds = "everyday" in options.dataset.split(",")
@@ -140,7 +140,7 @@ def _play(play: Play, options: DemoOptions, variables: Mapping[str, str]) -> Non
         raise SpamctlError(f"the demo stops: of {lost:.3f} of accuracy lost to drift, retraining recovered nothing")
 
 
-def _round(play: Play, sending: Mapping[str, object], what: str, *, failing: bool | None, **drift: object) -> Result:
+def _round(play: DemoRun, sending: Mapping[str, object], what: str, *, failing: bool | None, **drift: object) -> Result:
     """Send messages, reveal their truth, and watch; `failing` says which verdict is right, None that either is."""
     words = _words(drift)
     chosen = {**sending, **drift}
@@ -158,9 +158,9 @@ def _words(options: Mapping[str, object]) -> str:
     return "".join(f" --{name.replace('_', '-')} {value}" for name, value in options.items())
 
 
-def _train(play: Play, chosen: Mapping[str, object]) -> tuple[Result, str, str]:
+def _train(play: DemoRun, chosen: Mapping[str, object]) -> tuple[Result, str, str]:
     from spamctl.reports.scores import three
-    from spamctl.reports.terminal import show
+    from spamctl.reports.train import show
 
     result = play.verb(TrainOptions, **chosen)
     show(result, play.console)
@@ -170,7 +170,7 @@ def _train(play: Play, chosen: Mapping[str, object]) -> tuple[Result, str, str]:
     return result, figure, "" if result["alias"] == "champion" else str(result["reason"])
 
 
-def _retrain(play: Play, chosen: Mapping[str, object], address: str) -> tuple[Result, str, str]:
+def _retrain(play: DemoRun, chosen: Mapping[str, object], address: str) -> tuple[Result, str, str]:
     """Train with the labelled rows, and wait until the server has followed."""
     result, figure, fault = _train(play, chosen)
     if not fault:
@@ -178,26 +178,25 @@ def _retrain(play: Play, chosen: Mapping[str, object], address: str) -> tuple[Re
     return result, f"{figure}; now served", fault
 
 
-def _send(play: Play, chosen: Mapping[str, object]) -> tuple[Result, str, str]:
-    from spamctl.reports.sent import headline, missing
-    from spamctl.reports.traffic import show
+def _send(play: DemoRun, chosen: Mapping[str, object]) -> tuple[Result, str, str]:
+    from spamctl.reports.traffic import headline, missing, show
 
     result = play.verb(TrafficOptions, **chosen)
     show(result, play.console)
     return result, headline(result), missing(result)
 
 
-def _label(play: Play) -> tuple[Result, str, str]:
-    from spamctl.reports.labelling import show
+def _label(play: DemoRun) -> tuple[Result, str, str]:
+    from spamctl.reports.label import show
 
     result = play.verb(LabelOptions, source="truth")
     show(result, play.console)
     return result, f"{result['labelled']:,} labelled", "" if result["labelled"] else "there was nothing to label"
 
 
-def _watch(play: Play, samples: int, *, failing: bool | None) -> tuple[Result, str, str]:
+def _watch(play: DemoRun, samples: int, *, failing: bool | None) -> tuple[Result, str, str]:
     from spamctl.cli.monitor import with_causes
-    from spamctl.reports.monitoring import show
+    from spamctl.reports.monitor import show
     from spamctl.reports.scores import three
 
     result = with_causes(play.verb(MonitorOptions, samples=samples))
@@ -214,7 +213,7 @@ def _accuracy(result: Result) -> float:
 @contextlib.contextmanager
 def _server(variables: Mapping[str, str]) -> Iterator[str]:
     """Serve the champion on a free port of this machine while the block runs."""
-    from spamctl.cli.family import Family
+    from spamctl.cli.process import ProcessGroup
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -225,13 +224,13 @@ def _server(variables: Mapping[str, str]) -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
     with (
         log.open("x", encoding="utf-8") as pages,
-        Family(command, environment=child_environment(variables, folder), folder=folder, output=pages) as family,
+        ProcessGroup(command, environment=child_environment(variables, folder), folder=folder, output=pages) as family,
     ):
         _wait_until_ready(address, family, log.relative_to(folder))
         yield address
 
 
-def _wait_until_ready(address: str, family: Family, log: Path) -> None:
+def _wait_until_ready(address: str, family: ProcessGroup, log: Path) -> None:
     deadline = time.monotonic() + SECONDS_TO_START
     while _version(address) is None:
         if not family.is_running():
@@ -263,14 +262,14 @@ def _version(address: str) -> str | None:
 
 def _gather(variables: Mapping[str, str]) -> None:
     """Copy the cards of all runs beside the page."""
-    from spamctl.cli.family import Family
+    from spamctl.cli.process import ProcessGroup
 
     folder = working_folder()
     log = log_file(folder, "demo-cards")
-    command = [sys.executable, "-m", "spamctl.flows.gallery", str(PAGE.parent / "cards"), "train", "traffic", "label"]
+    command = [sys.executable, "-m", "spamctl.jobs.cards", str(PAGE.parent / "cards"), "train", "traffic", "label"]
     with (
         log.open("x", encoding="utf-8") as pages,
-        Family(command, environment=child_environment(variables, folder), folder=folder, output=pages) as family,
+        ProcessGroup(command, environment=child_environment(variables, folder), folder=folder, output=pages) as family,
     ):
         if family.exit_code():
             raise SpamctlError(f"the cards could not be gathered; the log: {log.relative_to(folder)}")

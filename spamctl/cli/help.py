@@ -17,9 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from spamctl import __version__
-from spamctl.config.options import Option
+from spamctl.config.options import Option, number
 from spamctl.config.verbs import OTHER_VARIABLES, VERBS
-from spamctl.config.words import number
 
 WIDEST = 110
 Row = tuple[Text, Text]

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from spamctl.cli.flags import Flags
-from spamctl.cli.launch import Config, Debug, Start, run_verb
+from spamctl.cli.options import Flags
+from spamctl.cli.run import Config, Debug, Start, run_verb
 from spamctl.config.label import LabelOptions
 
 
@@ -17,7 +17,7 @@ def label(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
     """Label, review or export, and say what the store holds then."""
     from rich.console import Console
 
-    from spamctl.reports.labelling import show
+    from spamctl.reports.label import show
 
     decided = _review(flags, config)
     _, result = run_verb(LabelOptions, flags, Start(config, None, debug))
@@ -27,7 +27,7 @@ def label(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
 
 def _review(flags: Flags, config: Path | None) -> dict[str, Any]:
     """Run a review if that was asked for, before the flow counts what was decided."""
-    from spamctl.config.resolve import resolve
+    from spamctl.config.sources import resolve
 
     settled = resolve(LabelOptions, flags, config=config, environ=os.environ, folder=Path.cwd())
     options = settled.options

@@ -1,18 +1,19 @@
-"""Monitor once, or at an interval: show the result, post it, and return the exit code."""
+"""Monitor once, or at an interval: show the result, post it to a URL, and return the exit code."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spamctl.cli.environment import working_folder
-from spamctl.cli.flags import Flags
-from spamctl.cli.launch import Config, Debug, Start, run_verb
-from spamctl.cli.stopping import telling
+from spamctl.cli.options import Flags
+from spamctl.cli.process import reporting_stop, working_folder
+from spamctl.cli.run import Config, Debug, Start, run_verb
 from spamctl.config.monitor import MonitorOptions
 from spamctl.errors import GateRefusedError, SpamctlError, UnavailableError, UsageError
 
@@ -24,7 +25,7 @@ NO = {"failed": {"failed"}, "warning": {"failed", "warning"}}
 
 def monitor(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
     """Monitor; with --watch until Ctrl-C (raised on) or SIGTERM (exit 0)."""
-    from spamctl.config.resolve import resolve
+    from spamctl.config.sources import resolve
 
     options = resolve(MonitorOptions, flags, config=config, environ=os.environ, folder=Path.cwd()).options
     start = Start(config, None, debug)
@@ -35,8 +36,7 @@ def _once(flags: Flags, start: Start) -> int:
     """Run the flow, show what it found, and post it; raise GateRefusedError if the answer is no."""
     from rich.console import Console
 
-    from spamctl.cli.webhook import post
-    from spamctl.reports.monitoring import show
+    from spamctl.reports.monitor import show
 
     settled, told = run_verb(MonitorOptions, flags, start)
     options = settled.options
@@ -58,14 +58,14 @@ def _watch(interval: str, flags: Flags, start: Start) -> int:
     """
     from rich.console import Console
 
-    from spamctl.cli.family import Terminated, terminable
-    from spamctl.config.moments import duration
+    from spamctl.cli.process import Terminated, terminable
+    from spamctl.config.options import duration
 
     console = Console(stderr=True, highlight=False)
     seconds, looks = duration(interval).total_seconds(), 0
     try:
         with (
-            telling(lambda: f"Monitoring runs completed: {looks}; their reports are kept."),
+            reporting_stop(lambda: f"Monitoring runs completed: {looks}; their reports are kept."),
             terminable(),
         ):
             while True:
@@ -86,7 +86,7 @@ def _watch(interval: str, flags: Flags, start: Start) -> int:
 
 def _tell(refusal: SpamctlError, console: Console) -> None:
     """Print in one line what went wrong, or why the answer is no."""
-    from spamctl.reports.escape import visible
+    from spamctl.display import visible
 
     style = "bold red" if isinstance(refusal, GateRefusedError) else "bold yellow"
     for fault in str(refusal).splitlines():
@@ -125,3 +125,44 @@ def _fetched(path: Path) -> Any:
     left = json.loads(path.read_text(encoding="utf-8"))
     path.unlink()
     return left
+
+
+# Post the result of a monitoring to a URL, with limits, and without any text of a message.
+
+TRIES = 3
+PATIENCE_S = 5.0
+PAUSE_S = 0.5  # doubled after each try
+
+_WITH_TEXT = ("causes", "spamctl")
+_WORTH_ANOTHER_TRY = {408, 425, 429}
+
+
+def post(address: str, result: Mapping[str, Any]) -> str:
+    """Post the result as JSON; return why it failed in words that do not give the address away, or nothing."""
+    import httpx
+
+    fault = ""
+    body = _plain({name: value for name, value in result.items() if name not in _WITH_TEXT})
+    for turn in range(TRIES):
+        if turn:
+            time.sleep(PAUSE_S * 2 ** (turn - 1))
+        try:
+            answer = httpx.post(address, json=body, timeout=PATIENCE_S, follow_redirects=False)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            fault = f"it does not answer ({type(error).__name__})"
+            continue
+        if answer.is_success:
+            return ""
+        fault = f"it answers {answer.status_code}"
+        if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR and answer.status_code not in _WORTH_ANOTHER_TRY:
+            break
+    return f"the webhook was not notified: {fault}; check --webhook and its receiver"
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: what is not a number is null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,7 +11,7 @@ from rich.table import Column
 from rich.text import Text
 
 from spamctl.cli.events import Event
-from spamctl.reports.escape import visible
+from spamctl.display import visible
 
 SECONDS_BETWEEN_LINES = 10.0
 INDENT = "      "

@@ -15,11 +15,10 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from spamctl.cli.environment import child_environment, working_folder
-from spamctl.cli.stopping import telling
+from spamctl.cli.process import child_environment, reporting_stop, working_folder
 from spamctl.config.label import LabelOptions
+from spamctl.display import ascii_only, visible
 from spamctl.errors import SpamctlError, UsageError
-from spamctl.reports.escape import ascii_only, visible
 
 KEYS = {"s": "spam", "n": "not spam", " ": "skip", "k": "skip", "u": "undo", "q": "quit"}
 PROMPT = "s spam · n not spam · k skip · u undo · q quit "
@@ -31,15 +30,15 @@ def review(options: LabelOptions, variables: Mapping[str, str]) -> dict[str, Any
 
     Raises UsageError where no terminal is, or there is no store.
     """
-    from spamctl.cli.family import Family
+    from spamctl.cli.process import ProcessGroup
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("--source review: asks at a terminal, and this is none: run it there, or use --source file")
     console, folder = Console(stderr=True, highlight=False), working_folder()
-    command = [sys.executable, "-m", "spamctl.flows.review"]
+    command = [sys.executable, "-m", "spamctl.jobs.review"]
     with (
-        telling(lambda: "Earlier decisions are kept; the same command continues with the rest."),
-        Family(command, environment=child_environment(variables, folder), folder=folder, listens=True) as family,
+        reporting_stop(lambda: "Earlier decisions are kept; the same command continues with the rest."),
+        ProcessGroup(command, environment=child_environment(variables, folder), folder=folder, listens=True) as family,
     ):
         family.say(json.dumps(options.items()))
         last = ""

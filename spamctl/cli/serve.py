@@ -8,21 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spamctl.cli import beforehand
-from spamctl.cli.environment import child_environment, working_folder
 from spamctl.cli.events import Event
-from spamctl.cli.flags import Flags
-from spamctl.cli.launch import Config, Debug, Start, run_verb
-from spamctl.cli.stopping import tell
-from spamctl.config.models import COPIES
+from spamctl.cli.options import Flags
+from spamctl.cli.process import child_environment, report_stop, working_folder
+from spamctl.cli.run import Config, Debug, Start, check_beforehand, run_verb
+from spamctl.config.options import COPIES
 from spamctl.config.serve import ServeOptions
 from spamctl.cores import cores
 from spamctl.errors import UsageError
-from spamctl.serving.early import Early
+from spamctl.serving.preloader import Preloader
 
 if TYPE_CHECKING:
-    from spamctl.reports.serving import Greeting
-    from spamctl.serving.settings import Settings
+    from spamctl.reports.console import Greeting
+    from spamctl.serving.state import Settings
 
 TOKEN = "SPAMCTL_SERVE_TOKEN"  # noqa: S105 - a variable's name
 LEAST_TOKEN = 16
@@ -30,13 +28,13 @@ LEAST_TOKEN = 16
 
 def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
     """Serve until Ctrl-C (raised on) or SIGTERM (exit 0)."""
-    from spamctl.config.resolve import resolve
+    from spamctl.config.sources import resolve
 
     settled = resolve(ServeOptions, flags, config=config, environ=os.environ, folder=Path.cwd())
     options = settled.options
     token = read_token(options, settled.variables)
     store = _refuse_early(options, token, settled.variables)
-    with Early() as early:
+    with Preloader() as early:
 
         def hear(event: Event) -> None:
             if event.kind == "found":  # the flow verifies it next, and the server will again
@@ -47,28 +45,28 @@ def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
         greeting = _greeting(options, settings, result, store)
         stopped_by = _answer(settings, options, child_environment(settled.variables, working_folder()), greeting, early)
     stop = KeyboardInterrupt()
-    tell(stop, lambda: f"Every answer that said captured is in {store}." if store else "Nothing was captured.")
+    report_stop(stop, lambda: f"Every answer that said captured is in {store}." if store else "Nothing was captured.")
     if stopped_by == signal.SIGINT:
         raise stop
     return 0
 
 
 def _answer(
-    settings: Settings, options: ServeOptions, environment: Mapping[str, str], greeting: Greeting, early: Early
+    settings: Settings, options: ServeOptions, environment: Mapping[str, str], greeting: Greeting, early: Preloader
 ) -> signal.Signals:
     """Run the server until it is stopped, and return by which signal."""
     from rich.console import Console
 
-    from spamctl.reports.escape import visible
-    from spamctl.reports.serving import greet
-    from spamctl.serving.follow import Wish
-    from spamctl.serving.run import run
-    from spamctl.serving.telling import heard_or_not
+    from spamctl.display import visible
+    from spamctl.reports.console import greet
+    from spamctl.serving.log import unfailing
+    from spamctl.serving.registry_watcher import FollowRequest
+    from spamctl.serving.workers import run
 
     cache = str(working_folder() / COPIES)
-    wish = Wish(options.model_name, options.model_version, options.shadow, cache, options.follow_seconds)
+    wish = FollowRequest(options.model_name, options.model_version, options.shadow, cache, options.follow_seconds)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    tell = heard_or_not(lambda text: console.print(visible(text), style="dim", markup=False))
+    tell = unfailing(lambda text: console.print(visible(text), style="dim", markup=False))
     return run(settings, wish, environment, tell, lambda: greet(greeting, Console(highlight=False)), early.take)
 
 
@@ -98,8 +96,8 @@ def _refuse_early(options: ServeOptions, token: str, variables: Mapping[str, str
     """
     from rich.console import Console
 
-    from spamctl.serving.beforehand import store
     from spamctl.serving.server import listen
+    from spamctl.serving.startup import store
 
     if not options.is_local and not token and not options.insecure:
         raise UsageError(
@@ -107,15 +105,14 @@ def _refuse_early(options: ServeOptions, token: str, variables: Mapping[str, str
             f"give --token-file FILE or {TOKEN}, or --insecure if all may read and write here"
         )
     listen(options.host, options.port).close()
-    beforehand.look(options, variables, Console(stderr=True, highlight=False))
+    check_beforehand(options, variables, Console(stderr=True, highlight=False))
     return "" if options.capture == "off" else store(options.datastore_uri)
 
 
 def _settings(options: ServeOptions, found: Mapping[str, Any], token: str) -> Settings:
     """Put the options, and which versions the flow found, into the server's own words."""
     from spamctl.serving.deployment import Release
-    from spamctl.serving.service import MIB, Limits
-    from spamctl.serving.settings import Settings
+    from spamctl.serving.state import MIB, Limits, Settings
 
     more = [] if options.allowed_hosts == "none" else options.allowed_hosts.split(",")
     return Settings(
@@ -145,7 +142,7 @@ def _settings(options: ServeOptions, found: Mapping[str, Any], token: str) -> Se
 
 def _greeting(options: ServeOptions, settings: Settings, result: Mapping[str, Any], store: str) -> Greeting:
     """Describe what is served, where, and how to try it."""
-    from spamctl.reports.serving import Greeting
+    from spamctl.reports.console import Greeting
 
     release, moves = settings.release, options.follow_seconds > 0 and not options.model_version.isdigit()
     return Greeting(

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from spamctl.cli.environment import working_folder
-from spamctl.cli.flags import Flags
-from spamctl.cli.launch import Config, Debug, Resume, RunId, Start, run_verb
+from spamctl.cli.options import Flags
+from spamctl.cli.process import working_folder
+from spamctl.cli.run import Config, Debug, Resume, RunId, Start, run_verb
 from spamctl.config.traffic import TrafficOptions
 from spamctl.errors import SpamctlError
 
@@ -20,8 +20,7 @@ def traffic(
     """Send traffic, or go on with a run that was cut short."""
     from rich.console import Console
 
-    from spamctl.reports.sent import missing
-    from spamctl.reports.traffic import show
+    from spamctl.reports.traffic import missing, show
 
     start = Start(config, run_id if run_id is not None else "" if resume else None, debug)
     if start.origin is None:
@@ -44,8 +43,8 @@ def _fetched(path: Path) -> Any:
 
 def _refuse_early(flags: Flags, start: Start) -> None:
     """Check within a moment, before a flow is started, that a server is listening."""
-    from spamctl.config.resolve import resolve
-    from spamctl.serving.reach import require_listening
+    from spamctl.config.sources import resolve
+    from spamctl.traffic.client import require_listening
 
     settled = resolve(TrafficOptions, flags, config=start.config, environ=os.environ, folder=Path.cwd())
     if not settled.options.preview:

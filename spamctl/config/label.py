@@ -8,10 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
-from spamctl.config.encodings import encoding_faults
-from spamctl.config.moments import is_duration
-from spamctl.config.options import Fault, Options, option
-from spamctl.config.words import shown
+from spamctl.config.options import Fault, Options, encoding_faults, is_duration, option, shown
 
 # Options that only one source reads: with another they would do nothing, in silence.
 _READ_BY = {

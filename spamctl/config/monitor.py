@@ -9,10 +9,17 @@ from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt, Le
 
-from spamctl.config.models import experiment_faults, name_faults, version_faults
-from spamctl.config.moments import duration, is_duration
-from spamctl.config.options import Fault, Options, option
-from spamctl.config.words import shown
+from spamctl.config.options import (
+    Fault,
+    Options,
+    duration,
+    experiment_faults,
+    is_duration,
+    name_faults,
+    option,
+    shown,
+    version_faults,
+)
 from spamctl.cores import cores
 
 

@@ -1,17 +1,50 @@
-"""Declare an option once: its flag, its variable, its key in a file and its flow parameter are one field."""
+"""Declare an option once, and validate what several verbs share: names, lengths of time, encodings."""
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import functools
+import re
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, cast
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from spamctl.config.words import number
+# Format messages about options: the nearest known name, and what a user wrote, repeated safely.
+
+LONGEST = 60
+
+
+def unknown(name: str, known: Sequence[str], *, what: str, otherwise: str) -> str:
+    """Report that `name` is no such `what`, with the nearest known name or, failing that, where to look."""
+    return f"there is no such {what}{nearest(name, known, likeness=0.75) or '; ' + otherwise}"
+
+
+def nearest(text: str, known: Sequence[str], *, likeness: float = 0.6) -> str:
+    """Ask whether the nearest known word was meant; say nothing if none is near."""
+    found = get_close_matches(text, known, n=1, cutoff=likeness)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def shown(text: str) -> str:
+    """Repeat what a user wrote: numbers bare, anything else quoted, escaped and cut."""
+    try:
+        float(text)
+    except ValueError:
+        return repr(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")
+    return text.strip()
+
+
+def number(value: float) -> str:
+    """Write a number as a person would: 3, 0.005, 5e-05."""
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
 
 Scalar = str | int | float | bool
 Value = TypeVar("Value", bound=Scalar)
@@ -146,3 +179,64 @@ _BOUND_WORDS = {Ge: "at least", Gt: "more than", Le: "at most", Lt: "less than"}
 def _limit(bound: Ge | Gt | Le | Lt) -> Any:
     (limit,) = dataclasses.astuple(bound)
     return limit
+
+
+# Validate the names of models, experiments and versions.
+
+COPIES = Path(".spamctl", "models")  # of registered packages, in the working folder
+VERSIONS = ("champion", "challenger", "latest")
+NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}")  # of a model: a folder's too
+_PLAIN = r"\w(?:[\w .-]*[\w-])?"
+_LONGEST = 100
+
+
+def name_faults(option: str, name: str) -> Iterator[Fault]:
+    """Yield what keeps a text from being a model's name, a folder's too."""
+    if not NAME.fullmatch(name):
+        words = "must be 1 to 100 letters, digits and . _ - and not begin with a dot"
+        yield Fault((option,), f"{words}, got {shown(name)}")
+
+
+def experiment_faults(option: str, name: str) -> Iterator[Fault]:
+    """Yield what keeps a text from naming an experiment: beside a store in a file, it names a folder of artefacts."""
+    if len(name) > _LONGEST or not re.fullmatch(f"{_PLAIN}(?:/{_PLAIN})*", name):
+        words = f"must be 1 to {_LONGEST} letters, digits, blanks and . _ - with / only between names"
+        yield Fault((option,), f"{words}, got {shown(name)}")
+
+
+def version_faults(option: str, version: str, words: tuple[str, ...] = VERSIONS) -> Iterator[Fault]:
+    """Yield what keeps a text from naming a version: it is one of some words, or a number."""
+    if version not in words and not re.fullmatch(r"[1-9]\d{0,17}", version, re.ASCII):
+        yield Fault((option,), f"must be {', '.join(words)} or a number, got {shown(version)}")
+
+
+# Parse a length of time such as 30s, 45m, 12h, 7d or 2w.
+
+_SPELLING = re.compile(r"([0-9]{1,5})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def is_duration(text: str) -> bool:
+    """Return whether a text is a length of time."""
+    return _SPELLING.fullmatch(text) is not None
+
+
+def duration(text: str) -> timedelta:
+    """Return the length of time that a text names; it must be one."""
+    found = _SPELLING.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no length of time")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+# Validate the options that name the encoding of a file.
+
+
+def encoding_faults(name: str, encoding: str) -> Iterator[Fault]:
+    """Yield the fault of an option that names neither auto nor an encoding of text."""
+    try:
+        is_text = encoding == "auto" or getattr(codecs.lookup(encoding), "_is_text_encoding", True)
+    except (LookupError, ValueError):
+        is_text = False
+    if not is_text:
+        yield Fault((name,), f"must be auto or an encoding such as utf-8, cp1252 or gb18030, got {shown(encoding)}")

@@ -9,8 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from spamctl.config.models import VERSIONS, name_faults, version_faults
-from spamctl.config.options import Fault, Options, option
+from spamctl.config.options import VERSIONS, Fault, Options, name_faults, option, version_faults
 from spamctl.cores import cores
 
 

@@ -9,9 +9,7 @@ from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt, Le
 
-from spamctl.config.encodings import encoding_faults
-from spamctl.config.options import Fault, Options, option
-from spamctl.config.words import shown
+from spamctl.config.options import Fault, Options, encoding_faults, option, shown
 
 
 @dataclass(frozen=True, kw_only=True)

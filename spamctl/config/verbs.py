@@ -2,16 +2,21 @@
 
 from typing import Final
 
-from spamctl.config.demo import DemoOptions
-from spamctl.config.errands import ForgetOptions, RollbackOptions, TraceOptions
+from spamctl.config.admin import (
+    CardsOptions,
+    DemoOptions,
+    ForgetOptions,
+    HelpOptions,
+    RollbackOptions,
+    TraceOptions,
+    UiOptions,
+)
 from spamctl.config.label import LabelOptions
 from spamctl.config.monitor import MonitorOptions
 from spamctl.config.options import Options
-from spamctl.config.recalibrate import RecalibrateOptions
 from spamctl.config.serve import ServeOptions
 from spamctl.config.traffic import TrafficOptions
-from spamctl.config.train import TrainOptions
-from spamctl.config.viewers import CardsOptions, HelpOptions, UiOptions
+from spamctl.config.train import RecalibrateOptions, TrainOptions
 
 VERBS: Final[dict[str, type[Options]]] = {
     options.verb: options

@@ -1,8 +1,20 @@
-"""Clean a message the same way in training and in the server."""
+"""Clean messages the same way everywhere: look-alike letters, duplicates and near duplicates."""
 
+from __future__ import annotations
+
+import hashlib
 import html
+import json
 import re
 import unicodedata
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+
+from spamctl.schema.message import Message
+from spamctl.schema.parts import Split
 
 # Line breaks of every kind become "\n", the unit separator (white space to Python) a space; all other controls go.
 _CONTROLS: dict[int, str | None] = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)))
@@ -31,7 +43,7 @@ def clean(text: str) -> str:
     """Unescape HTML entities, normalise to NFC and drop control characters; keep what spammers use.
 
     Zero-width characters, homoglyphs and directional marks stay: they tell spam from the rest, though a model reads
-    past what is drawn as nothing (`model/tokens.py`). Lone surrogates become U+FFFD. Any string is accepted, in time
+    past what is drawn as nothing (`engine/tokens.py`). Lone surrogates become U+FFFD. Any string is accepted, in time
     linear in its length. What is clean stays as it is when it is cleaned again, so a message that was cleaned for
     training meets the same model as its raw form does in the server.
     """
@@ -57,3 +69,178 @@ def _cut_runs_of_marks(text: str) -> str:
         return text
     mark = f"[{re.escape(marks)}]"
     return re.sub(f"{mark}{{{_LONGEST_RUN}}}(?={mark})", rf"\g<0>{_GRAPHEME_JOINER}", text)
+
+
+# Replace look-alike letters by the Latin ones they imitate, inside words that mix alphabets.
+#
+# The pairs are those of Unicode Technical Standard 39 (confusables.txt), from the library confusable-homoglyphs. Words of
+# one alphabet stay as they are, so that Greek, Cyrillic, Armenian and all other text is read as it is written.
+
+_WORD = re.compile(rf"(?:[^\W\d_]|{UNSEEN.pattern})+")  # what is drawn as nothing parts no word
+_LATIN = re.compile(r"[A-Za-z]")
+# Latin letters that no alphabet uses, but phonetic notation: script g, Latin alpha, small capitals.
+_PALOCHKA = "\N{CYRILLIC SMALL LETTER PALOCHKA}"  # Unicode pairs it with i, nearly every font draws it as l
+_PHONETIC = ((0x0250, 0x02AF), (0x1D00, 0x1D7F))
+
+
+@cache
+def lookalike_table() -> Mapping[str, str]:
+    """Return the Latin letter, A to Z or a to z, that each look-alike stands for."""
+    known = json.loads((files("confusable_homoglyphs") / "confusables.json").read_text(encoding="utf-8"))
+    found: dict[str, str] = {}
+    for letter in map(chr, (*range(ord("A"), ord("Z") + 1), *range(ord("a"), ord("z") + 1))):
+        for twin in _twins(known.get(letter, ())):
+            found.setdefault(twin, _in_case_of(twin, letter))
+    return found
+
+
+def fold(text: str, twins: Mapping[str, str]) -> str:
+    """Return the text with the look-alikes of `twins` written in Latin letters, in words that mix them with such.
+
+    Where there is such a word, those made of nothing but look-alikes are folded too, unless the text also holds a word
+    that is really in their alphabet. The length of the text stays.
+    """
+    if text.isascii() or not twins:
+        return text
+    words = {match[0] for match in _WORD.finditer(text) if not match[0].isascii()}
+    disguised = {
+        word
+        for word in words
+        if _LATIN.search(unicodedata.normalize("NFKC", word)) and not twins.keys().isdisjoint(word)
+    }
+    if not disguised:
+        return text
+    spoken = {_alphabet(letter) for word in words - disguised for letter in word if letter not in twins}
+    disguised |= {
+        word for word in words if twins.keys() >= set(UNSEEN.sub("", word)) and spoken.isdisjoint(map(_alphabet, word))
+    }
+    swap = str.maketrans(dict(twins))
+    return _WORD.sub(lambda match: match[0].translate(swap) if match[0] in disguised else match[0], text)
+
+
+def _alphabet(letter: str) -> str:
+    """Return the alphabet of a letter, the first word of its name in Unicode."""
+    return unicodedata.name(letter, "").partition(" ")[0]
+
+
+def _twins(entries: list[Mapping[str, str]]) -> Iterator[str]:
+    """Yield the single letters of other alphabets, and of phonetic notation, among the look-alikes of a letter."""
+    for entry in entries:
+        twin = entry["c"]
+        if len(twin) != 1 or unicodedata.category(twin)[0] != "L" or unicodedata.normalize("NFKC", twin).isascii():
+            continue  # what compatibility makes Latin, as fullwidth letters, the tokenizer reads so by itself
+        phonetic = any(first <= ord(twin) <= last for first, last in _PHONETIC)
+        if phonetic or not unicodedata.name(twin, "").startswith("LATIN"):
+            yield twin
+
+
+def _in_case_of(twin: str, letter: str) -> str:
+    """Return the letter that a look-alike stands for: Unicode takes a capital I and a small l for one."""
+    if twin == _PALOCHKA:
+        return "l"
+    return "I" if letter == "l" and twin.isupper() else letter
+
+
+# Find duplicates and near duplicates, and verify that none crosses the split.
+
+_DIGIT = re.compile(r"\d")
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct:
+    """Each text once, with counts of what was left out."""
+
+    messages: tuple[Message, ...]
+    repeated: int  # further copies of a text that was kept
+    disputed: int  # messages set aside, since twins of theirs carry the other label
+    disputes: int  # groups of twins that those belong to
+
+
+def twin_key(text: str) -> str:
+    """Fold case and white space and mask digits, so that near duplicates of a cleaned text share a key.
+
+    Spam is sent from templates whose numbers change. Each digit is masked on its own, not each run of them: how long a
+    number is belongs to the template, while "I am 9" and "I am 2026" are no twins.
+    """
+    return _DIGIT.sub("0", " ".join(text.casefold().split()))
+
+
+def seen_key(text: str) -> str:
+    """Fold a twin key further, to what a person sees, which is also all that the model reads (`engine/tokens.py`).
+
+    Spellings that differ in characters of no width, in letters that compatibility makes equal, or in look-alikes inside
+    a Latin word are one message to both: their keys are equal. Texts of one twin key have one such key.
+    """
+    key = twin_key(text)
+    if key.isascii():
+        return key
+    seen = unicodedata.normalize("NFKC", UNSEEN.sub("", unicodedata.normalize("NFKC", key)))
+    return twin_key(fold(seen, lookalike_table()))
+
+
+def key_hash(key: str) -> bytes:
+    """Return the sha256 of a key; unlike `hash`, it is the same on every machine."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+def group_twins(messages: Iterable[Message]) -> dict[str, list[Message]]:
+    """Group messages that are seen as the same, each group under the first of its twin keys."""
+    groups: defaultdict[str, list[Message]] = defaultdict(list)
+    for message in messages:
+        groups[seen_key(message.text)].append(message)
+    return {min(twin_key(message.text) for message in group): group for group in groups.values()}
+
+
+def keep_distinct(messages: Sequence[Message]) -> Distinct:
+    """Keep each text once, and set aside groups of twins that carry both labels: nobody knows their truth."""
+    groups = group_twins(messages)
+    disputes = {key: group for key, group in groups.items() if len({message.label for message in group}) > 1}
+    kept = tuple(dict.fromkeys(message for key, group in groups.items() if key not in disputes for message in group))
+    disputed = sum(map(len, disputes.values()))
+    return Distinct(kept, len(messages) - disputed - len(kept), disputed, len(disputes))
+
+
+def leakage(split: Split) -> dict[str, int]:
+    """Count messages of a later part whose text ("exact") or seen key ("masked") an earlier part holds too."""
+    leaks = {"exact": 0, "masked": 0}
+    texts: set[str] = set()
+    keys: set[str] = set()
+    for part in (split.train, split.validation, split.test):
+        part_keys = [seen_key(message.text) for message in part]
+        leaks["exact"] += sum(message.text in texts for message in part)
+        leaks["masked"] += sum(key in keys for key in part_keys)
+        texts.update(message.text for message in part)
+        keys.update(part_keys)
+    return leaks
+
+
+# Select each message for review once: an exact copy gets the same label, and a near duplicate is skipped.
+
+
+@dataclass(slots=True)
+class Question:
+    """A question for the reviewer: rows of one text, and how many near duplicates of it are not asked."""
+
+    text: str
+    uuids: list[str] = field(default_factory=list)
+    twins: int = 0
+
+
+def cluster(text: str) -> bytes:
+    """Return what near duplicates of a message share."""
+    return key_hash(twin_key(clean(text)))
+
+
+def questions(rows: Iterable[tuple[str, str]], settled: Collection[bytes] = ()) -> list[Question]:
+    """Return what to ask of (uuid, text) rows, in their order: the first of each cluster that is not settled."""
+    asked: dict[bytes, Question] = {}
+    for uuid, text in rows:
+        key = cluster(text)
+        if key in settled:
+            continue
+        question = asked.setdefault(key, Question(text))
+        if question.text == text:
+            question.uuids.append(uuid)
+        else:
+            question.twins += 1
+    return list(asked.values())

@@ -1,20 +1,21 @@
-"""Build a corpus from a dataset: clean, labelled, distinct messages, with every dropped row counted."""
+"""Read datasets, bundled ones and a user's own, as one corpus of clean, labelled, distinct messages."""
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
-from spamctl.data.cleaning import clean
-from spamctl.data.duplicates import keep_distinct
-from spamctl.data.files import open_rows
-from spamctl.data.label_words import NOT_SPAM_WORDS, LeftOut, listed, spam_words
-from spamctl.data.rows import LABEL, TEXT, Columns, Row, shown
-from spamctl.data.sms_spam import SMS_SPAM, find_sms_spam
+from spamctl.data.bundled_sets import EVERYDAY, SMS_SPAM, find_sms_spam, read_everyday
+from spamctl.data.cleaning import clean, keep_distinct
+from spamctl.data.files import KINDS, is_known, open_rows
+from spamctl.data.rows import LABEL, NOT_SPAM_WORDS, TEXT, Columns, LeftOut, Row, listed, shown, spam_words
 from spamctl.errors import DataError
-from spamctl.message import NOT_SPAM, SPAM, Label, Message
+from spamctl.schema.message import NOT_SPAM, SPAM, Label, Message, Traits
+
+# Build a corpus from a dataset: clean, labelled, distinct messages, with every dropped row counted.
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,3 +141,194 @@ def _absent(words: Counter[str], request: CorpusRequest) -> str:
         return ""
     asked = [word.strip() for word in request.spam_label.split(",") if word.strip()] or [request.spam_label]
     return " or ".join(shown(word) for word in asked if not words.keys() & spam_words(word))
+
+
+BUNDLED: Final = (SMS_SPAM, EVERYDAY)
+OWN: Final = "own file"
+DEFAULT: Final = ",".join(BUNDLED)
+OWN_SHARE = 0.5  # of the weight in training that a user's own files get together, if they are smaller than that
+MOST_WEIGHT = 10.0  # of one message of an own file: fewer than a hundredth cannot outweigh all the others
+BORDER_WEIGHT = 0.5  # border rows teach, but few people receive them
+
+_SMS_TRAITS = Traits(SMS_SPAM, medium="sms", language="en")
+
+
+def dataset_names(dataset: str) -> tuple[str, ...]:
+    """Return the datasets that a list by commas names; a path that exists as it is written is one name.
+
+    Raises DataError if a name is missing or comes twice.
+    """
+    if "," not in dataset or Path(dataset).exists():
+        return (dataset,)
+    found = tuple(name.strip() for name in dataset.split(","))
+    if "" in found:
+        raise DataError(f"--dataset {dataset}: a name is missing beside a comma; write {DEFAULT} or the path of a file")
+    if twice := [name for name, count in Counter(found).items() if count > 1]:
+        raise DataError(f"--dataset {dataset}: {twice[0]} is named twice; name each dataset once")
+    return found
+
+
+def read_datasets(request: CorpusRequest, *, may_ask: bool = True) -> Corpus:
+    """Read every dataset that `request.dataset` names into one corpus; raise DataError as `read_corpus` does.
+
+    What is said of columns, labels and bad rows is said of the files among them. A text that two datasets hold is kept
+    once, as the first of them has it; groups of near duplicates that carry both labels are set aside. `may_ask` is as
+    in `read_corpus`.
+    """
+    wanted = dataset_names(request.dataset)
+    if all(name in BUNDLED for name in wanted):
+        refuse_description(request)
+    parts = [_read(name, request, may_ask=may_ask) for name in wanted]
+    return parts[0] if len(parts) == 1 else _joined(parts)
+
+
+def training_weights(messages: Sequence[Message], answered: Sequence[float] = ()) -> tuple[float, ...]:
+    """Return how much each message counts in training, or nothing if all count the same.
+
+    Border rows count half. A user's own files count as half of all together, where they are fewer than that, but one
+    message of theirs for at most ten. `answered` (N,) says how much each counts more, being a labelled answer.
+    """
+    own = sum(message.traits.dataset == OWN for message in messages)
+    others = len(messages) - own
+    weight = 1.0
+    if own and others:
+        weight = min(MOST_WEIGHT, max(1.0, others * OWN_SHARE / (1 - OWN_SHARE) / own))
+    found = tuple(
+        weight if message.traits.dataset == OWN else BORDER_WEIGHT if message.traits.border else 1.0
+        for message in messages
+    )
+    found = tuple(one * more for one, more in zip(found, answered or (1.0,) * len(found), strict=True))
+    return found if len(set(found)) > 1 else ()
+
+
+def _read(name: str, request: CorpusRequest, *, may_ask: bool) -> Corpus:
+    """Read one dataset, and write into its messages what is known of them."""
+    if name == EVERYDAY:
+        return _everyday()
+    if name == SMS_SPAM:
+        found = read_corpus(CorpusRequest(SMS_SPAM), may_ask=may_ask)
+        about = _SMS_TRAITS
+    else:
+        found = read_corpus(replace(request, dataset=name), may_ask=may_ask)
+        about = Traits(OWN)
+    return replace(found, messages=tuple(replace(message, traits=about) for message in found.messages))
+
+
+def _everyday() -> Corpus:
+    """Read the corpus of messages of today."""
+    content, rows = read_everyday()
+    distinct = keep_distinct([replace(message, text=clean(message.text)) for message in rows])
+    origin = f"{EVERYDAY}, written for spamctl ({len(rows):,} rows)"
+    return Corpus(
+        distinct.messages, origin, hashlib.sha256(content).hexdigest(), _left_out(distinct.repeated, distinct.disputed)
+    )
+
+
+def _joined(parts: Sequence[Corpus]) -> Corpus:
+    """Make one corpus of several; its sha256 is that of all of theirs."""
+    distinct = keep_distinct([message for part in parts for message in part.messages])
+    return Corpus(
+        messages=distinct.messages,
+        origin=" and ".join(part.origin for part in parts),
+        sha256=hashlib.sha256(json.dumps([part.sha256 for part in parts]).encode()).hexdigest(),
+        notes=(*(note for part in parts for note in part.notes), *_left_out(distinct.repeated, distinct.disputed)),
+        warnings=tuple(warning for part in parts for warning in part.warnings),
+    )
+
+
+def _left_out(repeated: int, disputed: int) -> tuple[str, ...]:
+    """Describe what was left out when datasets were merged."""
+    counts = {"exact copies between datasets": repeated, "near duplicates that carry both labels": disputed}
+    return tuple(f"left out: {count:,} {what}" for what, count in counts.items() if count)
+
+
+# Read a user's own messages for replay: without cleaning, and in their order.
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Messages in the order of their file, each with its label (None: not asked for), and what was left out."""
+
+    rows: tuple[tuple[str, Label | None], ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRequest:
+    """Which file to read, the names of its columns, and whether labels are wanted."""
+
+    replay: str
+    text_column: str = TEXT
+    label_column: str = LABEL
+    spam_label: str = "spam"
+    header: bool = True
+    encoding: str = "auto"
+    bad_rows: Literal["refuse", "skip"] = "refuse"
+    truth: bool = True
+
+
+def read_replay(request: ReplayRequest) -> Replay:
+    """Read a file of messages; raise DataError, with what to do, where it cannot be used as asked."""
+    try:
+        return _read_rows(request)
+    except DataError as error:
+        if request.truth and "has no column" in str(error) and "(--label-column)" in str(error):
+            raise DataError(f"{error}; if your messages have no labels, add --no-truth") from None
+        raise
+
+
+def _read_rows(request: ReplayRequest) -> Replay:
+    path = Path(request.replay)
+    _refuse_no_file(path)
+    # Without labels the column of texts is read twice, so that no label column is needed.
+    label_column = request.label_column if request.truth else request.text_column
+    reading = open_rows(path, Columns(request.text_column, label_column, request.header, request.encoding))
+    usable, left_out = [], LeftOut()
+    for row in reading.rows:
+        if fault := _fault(row, labelled=request.truth):
+            left_out.add(row if request.truth else replace(row, label=None), fault)
+        else:
+            usable.append(row)
+    where = f"--replay {path}"
+    if request.bad_rows == "refuse":
+        left_out.refuse(where, usable=len(usable))
+    if not usable:
+        raise DataError(f"{where} has no usable row: give it a file with a row for each message")
+    meanings = _meanings(usable, request) if request.truth else {}
+    rows = [(row.text or "", meanings.get((row.label or "").casefold())) for row in usable]
+    kept = Counter(label for _, label in rows if label)
+    notes = left_out.settle(where, kept, meanings.get)
+    return Replay(tuple(rows), (*reading.notes, *notes))
+
+
+def _refuse_no_file(path: Path) -> None:
+    """Refuse what is no file of messages, in the words of this option."""
+    if not is_known(path):
+        raise DataError(f"--replay {path}: is not of a known kind: convert it to {KINDS}")
+    if not path.is_file():
+        what = "is no file" if path.exists() else "does not exist"
+        raise DataError(f"--replay {path}: {what}: give it a file that ends in {KINDS}")
+
+
+def _fault(row: Row, *, labelled: bool) -> str:
+    """Describe why a row cannot be sent, or return an empty string; an empty message can be sent."""
+    if row.fault:
+        return row.fault
+    if row.text is None:
+        return "no text"
+    return "no label" if labelled and row.label is None else ""
+
+
+def _meanings(rows: Sequence[Row], request: ReplayRequest) -> dict[str, Label]:
+    """Return what each label means; refuse to guess which of many words mean that a message is not spam."""
+    spam = spam_words(request.spam_label)
+    words = {(row.label or "").casefold() for row in rows}
+    others = sorted(words - spam)
+    if not NOT_SPAM_WORDS.issuperset(others) and (len(others) > 1 or not words & spam):
+        raise DataError(
+            f"--replay {request.replay}: which labels mean spam is not clear ({listed(others)} beside "
+            f"{shown(request.spam_label)}): name it with --spam-label, all of them by commas, or send them without "
+            "truth: --no-truth"
+        )
+    known: dict[str, Label] = dict.fromkeys(NOT_SPAM_WORDS | words, NOT_SPAM)
+    return known | dict.fromkeys(spam, SPAM)

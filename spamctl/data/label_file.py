@@ -22,10 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from spamctl.data.files import KINDS, Reading, is_known, open_rows
-from spamctl.data.label_words import NOT_SPAM_WORDS, LeftOut, named, spam_words
-from spamctl.data.rows import LABEL, TEXT, Columns, Row, shown
+from spamctl.data.rows import LABEL, NOT_SPAM_WORDS, TEXT, Columns, LeftOut, Row, named, shown, spam_words
 from spamctl.errors import DataError
-from spamctl.message import NOT_SPAM, SPAM, Label, canonical_uuid
+from spamctl.schema.message import NOT_SPAM, SPAM, Label, canonical_uuid
 
 UUID_COLUMN = "uuid"
 Key = Literal["uuid", "text"]

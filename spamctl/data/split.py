@@ -1,4 +1,4 @@
-"""Split messages 70/10/20, the same way on every machine, with twins on one side.
+"""Split messages 70/10/20, the same way on every machine, with twins and families on one side.
 
 A message's place follows from the sha256 of its twin key alone, read as a position in [0, 1): below 0.7 it trains,
 below 0.8 it validates, above it tests. So twins stay together, nothing depends on the order of rows or on a seed, and
@@ -17,13 +17,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Literal
+from typing import Final, Literal
 
-from spamctl.data.duplicates import group_twins, key_hash
-from spamctl.data.everyday import EVERYDAY
-from spamctl.data.parts import Split
+from spamctl.data.bundled_sets import EVERYDAY
+from spamctl.data.cleaning import group_twins, key_hash
 from spamctl.errors import DataError
-from spamctl.message import NOT_SPAM, SPAM, Label, Message
+from spamctl.schema.message import NOT_SPAM, SPAM, Label, Message
+from spamctl.schema.parts import Split
 
 Balance = Literal["none", "undersample"]
 
@@ -145,3 +145,34 @@ def _messages(groups: Iterable[_Group]) -> list[Message]:
 def in_hash_order(messages: Iterable[Message]) -> tuple[Message, ...]:
     """Order messages by the hash of their text, which mixes labels and is the same whatever order they came in."""
     return tuple(sorted(messages, key=lambda message: (key_hash(message.text), message.label)))
+
+
+# Leave out families of kinds as a whole: a kind of spam with its honest twin, the same on every machine.
+
+FOLDS: Final = 5
+
+
+def fold_of(family: str) -> int:
+    """Return the fold, 0 to 4, of a family; it follows from its name alone, so that new families move no old one."""
+    return int(position(key_hash(f"family {family}")) * FOLDS)
+
+
+def in_folds(messages: Sequence[Message], folds: Sequence[int]) -> list[bool]:
+    """Return which messages belong to families of these folds; one without a family belongs to none."""
+    return [bool(message.traits.family) and fold_of(message.traits.family) in folds for message in messages]
+
+
+def hold_out_families(messages: Sequence[Message], folds: int) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+    """Return messages without the families of the first `folds` folds, and the natural rows of those families.
+
+    Their border rows are in neither: they would teach what is to be unseen, and nobody receives them.
+    """
+    outside = in_folds(messages, range(folds))
+    kept = tuple(message for message, held in zip(messages, outside, strict=True) if not held)
+    unseen = (message for message, held in zip(messages, outside, strict=True) if held and not message.traits.border)
+    return kept, in_hash_order(unseen)
+
+
+def family_groups(messages: Sequence[Message]) -> list[str]:
+    """Return what each message must share a fold with in cross-validation: its family, or else only its own text."""
+    return [message.traits.family or message.text for message in messages]

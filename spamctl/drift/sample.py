@@ -1,16 +1,19 @@
-"""Represent messages for monitoring: text, verdict, probability, and the label where it is known."""
+"""Represent messages for monitoring, and build samples of reference rows and stored rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spamctl.data.duplicates import twin_key
+from spamctl.data.cleaning import twin_key
 from spamctl.errors import DataError
+from spamctl.registry.versions import ReferenceRow
+from spamctl.schema.message import SPAM
+from spamctl.store.sampling import WindowRow
 
 # N rows, D features
 
@@ -92,3 +95,70 @@ class Sample:
         for row, text in enumerate(self.texts):
             first.setdefault(twin_key(text), row)
         return self.take(np.fromiter(first.values(), dtype=np.intp, count=len(first)))
+
+
+# Build samples of reference rows and stored rows, and pass them between steps as plain values.
+
+_LISTS = [name for name in COLUMNS if name not in {"texts", "probabilities", "called_spam", "features"}]
+
+
+def reference_sample(
+    rows: Sequence[ReferenceRow], threshold: float, version: str, features: NDArray[np.float32]
+) -> Sample:
+    """Return the test part of a version as a sample; its verdicts are made with the threshold that is served.
+
+    All of it is judged, also the few messages that are out of reach, which a server may deliver.
+    """
+    probabilities = np.array([row.probability for row in rows], np.float64)
+    return Sample(
+        texts=[row.text for row in rows],
+        probabilities=probabilities,
+        called_spam=probabilities >= threshold,
+        truth=[row.label for row in rows],
+        label_sources=["test part"] * len(rows),
+        versions=[version] * len(rows),
+        sources=["test part"] * len(rows),
+        families=[""] * len(rows),
+        features=features,
+    )
+
+
+def current_sample(rows: Sequence[WindowRow], families: Mapping[str, str], features: NDArray[np.float32]) -> Sample:
+    """Return stored rows as a sample, with their verdicts as they were served."""
+    return Sample(
+        texts=[row.text for row in rows],
+        probabilities=np.array([row.probability for row in rows], np.float64),
+        called_spam=np.array([row.classification == SPAM for row in rows], np.bool_),
+        truth=[row.ground_truth or "" for row in rows],
+        label_sources=[row.label_source or "" for row in rows],
+        versions=[row.model_version for row in rows],
+        sources=[row.source for row in rows],
+        families=[families.get(row.uuid, "") for row in rows],
+        features=features,
+    )
+
+
+def pack_sample(sample: Sample, uuids: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a sample as lists of plain values, and its features as bytes, which any program could read.
+
+    Its texts stay where they are kept, in the store or in the test part: what passes from step to step is kept, too.
+    """
+    return {name: list(getattr(sample, name)) for name in _LISTS} | {
+        "uuids": list(uuids),
+        "probabilities": sample.probabilities.tolist(),
+        "called_spam": sample.called_spam.tolist(),
+        "features": sample.features.astype("<f4").tobytes(),
+        "width": sample.features.shape[1],
+    }
+
+
+def unpack_sample(packed: Mapping[str, Any], texts: Sequence[str | None]) -> Sample:
+    """Return the sample that was packed, with its texts; a row whose text was removed meanwhile (None) is left out."""
+    rows, width = len(packed["probabilities"]), packed["width"]
+    return Sample(
+        texts=[text or "" for text in texts],
+        **{name: packed[name] for name in _LISTS},
+        probabilities=np.array(packed["probabilities"], np.float64),
+        called_spam=np.array(packed["called_spam"], np.bool_),
+        features=np.frombuffer(packed["features"], "<f4").reshape(rows, width),
+    ).take([row for row, text in enumerate(texts) if text is not None])

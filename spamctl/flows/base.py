@@ -15,7 +15,7 @@ from metaflow import FlowSpec, Parameter, current
 
 from spamctl.config.options import Given, Options
 from spamctl.errors import SpamctlError
-from spamctl.model.tick import Tick
+from spamctl.progress import ProgressUpdate
 
 Chosen = TypeVar("Chosen", bound=Options)
 Item = TypeVar("Item")
@@ -48,7 +48,7 @@ class VerbFlow(FlowSpec):
         }
         if current.step_name != "start":
             return options(**values)
-        from spamctl.config.validate import validate  # Pydantic takes a while to import, and one check is enough
+        from spamctl.config.sources import validate  # Pydantic takes a while to import, and one check is enough
 
         return validate(options, [{item.name: Given(str(values[item.name]), item.flag) for item in declared}])
 
@@ -90,10 +90,10 @@ def ending_run(flow: Any) -> Iterator[None]:
         yield
     except BaseException as error:
         if run_id := getattr(flow, "mlflow_run", ""):
-            from spamctl.model import journal
+            from spamctl.registry import runs
 
             stopped = not isinstance(error, Exception)
-            journal.end_run(run_id, interrupted=stopped, reason=str(error) if isinstance(error, SpamctlError) else "")
+            runs.end_run(run_id, interrupted=stopped, reason=str(error) if isinstance(error, SpamctlError) else "")
         raise
 
 
@@ -125,7 +125,7 @@ def tracked(items: Iterable[Item], task: str, *, total: int, unit: str) -> Itera
         progress.advance()
 
 
-def follow(ticking: Generator[Tick, None, Outcome], watch: Callable[[Any], None] | None = None) -> Outcome:
+def follow(ticking: Generator[ProgressUpdate, None, Outcome], watch: Callable[[Any], None] | None = None) -> Outcome:
     """Report each tick of a long task, pass it to `watch` too, and return the task's result."""
     told: dict[str, Progress] = {}
     while True:

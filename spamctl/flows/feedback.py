@@ -10,16 +10,15 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from spamctl.config.moments import duration
-from spamctl.config.recalibrate import RecalibrateOptions
-from spamctl.config.train import TrainOptions
+from spamctl.config.options import duration
+from spamctl.config.train import RecalibrateOptions, TrainOptions
 from spamctl.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from spamctl.data.feedback import Answer, Feedback
-    from spamctl.data.parts import Split
+    from spamctl.schema.parts import Split
     from spamctl.store.database import Store
-    from spamctl.store.forgotten import Tombstones
+    from spamctl.store.deletion import Tombstones
 
 PATIENCE_S = 60.0  # for the store's one lock, which a busy server and a labelling take too
 MOST_LISTED = 50
@@ -43,16 +42,16 @@ class Lesson:
     @property
     def notes(self) -> Iterator[str]:
         """Describe what was added and what was left out."""
-        from spamctl.reports import feedback
+        from spamctl.reports.train import feedback_notes
 
-        yield from feedback.notes(self.told)
+        yield from feedback_notes(self.told)
 
     @property
     def warnings(self) -> Iterator[str]:
         """Describe what may mislead."""
-        from spamctl.reports import feedback
+        from spamctl.reports.train import feedback_warnings
 
-        yield from feedback.warnings(self.told)
+        yield from feedback_warnings(self.told)
 
 
 @dataclass(frozen=True)
@@ -75,14 +74,16 @@ def prepare(options: TrainOptions, divided: Split) -> Lesson:
 
     Raises UsageError if a store that was named cannot be used, DataError if there is nothing in it to learn from.
     """
-    from spamctl.data import datasets, feedback, looks, parts
+    from spamctl.data import corpus, feedback
+    from spamctl.data import feedback as looks
+    from spamctl.schema import parts
 
     gone = tombstones(options)
     frozen, forgotten = feedback.without(divided, gone.hold)
     told: dict[str, Any] = {"forgotten": forgotten}
     test_sha256 = parts.digest(frozen.test)
     if options.feedback == "none":
-        return Lesson(frozen, test_sha256, [], told, datasets.training_weights(frozen.train))
+        return Lesson(frozen, test_sha256, [], told, corpus.training_weights(frozen.train))
     answers = read(options, frozen, gone)
     carved = answers.parts
     if not carved.train:
@@ -90,12 +91,12 @@ def prepare(options: TrainOptions, divided: Split) -> Lesson:
             f"--feedback {answers.told['store']}: none of {answers.told['rows']:,} labelled answers is left to learn "
             f"from{answers.because}: label more with spamctl label, or leave out --feedback"
         )
-    found = looks.sides([answer.message for answer in carved.train], frozen.train, options.feedback_weight)
+    found = looks.pattern_sides([answer.message for answer in carved.train], frozen.train, options.feedback_weight)
     told |= answers.told | {"one_sided": [side.as_dict() for side in found]}
     recent = parts.to_rows(answer.message for answer in carved.recent)
     merged = feedback.merge(frozen, carved)
     answered = feedback.weights(merged, carved, options.feedback_weight, found)
-    return Lesson(merged, test_sha256, recent, told, datasets.training_weights(merged.train, answered))
+    return Lesson(merged, test_sha256, recent, told, corpus.training_weights(merged.train, answered))
 
 
 def read(options: Asking, frozen: Split, gone: Tombstones, learnt_until: datetime | None = None) -> Answers:
@@ -143,18 +144,18 @@ def _open(address: str) -> Store:
 
 def tombstones(options: Asking) -> Tombstones:
     """Read what was forgotten, from the store of the labels and from the usual one if that is there."""
-    from spamctl.store import address, forgotten
+    from spamctl.store import address, deletion
 
     wanted = [options.feedback, options.forgotten]
     usual = next(option.default for option in options.declared() if option.name == "forgotten")
     file = address.parse(options.forgotten).file if options.forgotten != "none" else None
     if options.forgotten == usual and file and not file.exists():
         wanted.pop()
-    found = forgotten.Tombstones()
+    found = deletion.Tombstones()
     for place in {place for place in wanted if place != "none"}:
         try:
             with _open(place) as store:
-                found |= forgotten.tombstones(store)
+                found |= deletion.tombstones(store)
         except UsageError as error:
             flag = "--feedback" if place == options.feedback else "--forgotten"
             needed = place == options.feedback and options.verb != "train"
@@ -165,7 +166,7 @@ def tombstones(options: Asking) -> Tombstones:
 def _read(options: Asking, store: Store) -> tuple[list[Answer], dict[str, int]]:
     """Return the labelled answers that count, and how many labels of other sources were passed over."""
     from spamctl.data.feedback import Answer
-    from spamctl.message import SPAM
+    from spamctl.schema.message import SPAM
     from spamctl.store import queries
 
     now = datetime.now(UTC)
@@ -186,7 +187,7 @@ def _read(options: Asking, store: Store) -> tuple[list[Answer], dict[str, int]]:
 
 def _doubt(carved: Feedback, frozen: Split, seed: int) -> tuple[Feedback, list[Answer]]:
     """Set doubtful labels aside, of those that would be learnt from or chosen by: what is held out judges as it is."""
-    from spamctl.model.doubts import doubts
+    from spamctl.metrics.label_quality import doubts
 
     older = [*carved.train, *carved.validation]
     doubtful = [older[place] for place in doubts(older, frozen.train, seed=seed)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from metaflow import card, current, step
 
 from spamctl.config.label import LabelOptions
-from spamctl.config.moments import duration
+from spamctl.config.options import duration
 from spamctl.flows import base
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class LabelFlow(base.VerbFlow):
     def end(self) -> None:
         """Do what was asked for, and count what stands in the store then."""
         with self.part() as (options, store):
-            from spamctl.reports import labelling
+            from spamctl.reports import label
             from spamctl.store import queries
 
             work = {
@@ -73,8 +73,8 @@ class LabelFlow(base.VerbFlow):
                 "left": queries.count(store, self._window(options, labelled=False)),
                 "sources": [asdict(source) for source in queries.by_source(store, self._window(options))],
             } | done
-            base.tell((), labelling.warnings(self.result))
-            self.labels_html = labelling.page(self.result)
+            base.tell((), label.warnings(self.result))
+            self.labels_html = label.page(self.result)
         base.result("label", self.result)
 
     @contextmanager
@@ -111,7 +111,7 @@ class LabelFlow(base.VerbFlow):
 
     def _imitate(self, options: LabelOptions, store: Store) -> dict[str, Any]:
         """Label rows from their verdicts."""
-        from spamctl.simulate import labels
+        from spamctl.traffic import labels
 
         rule = labels.Imitation(options.ground_truth_quality, options.seed)
         work = labels.label_by_verdict(store, self._window(options), rule, self._most(options, self.found))
@@ -119,8 +119,8 @@ class LabelFlow(base.VerbFlow):
 
     def _reveal(self, options: LabelOptions, store: Store) -> dict[str, Any]:
         """Label rows from the truth that traffic kept, if they are old enough."""
-        from spamctl.simulate import labels
         from spamctl.store import queries
+        from spamctl.traffic import labels
 
         whole = self._window(options)
         window = replace(whole, until=datetime.fromisoformat(self.began) - duration(options.delay))
@@ -133,18 +133,18 @@ class LabelFlow(base.VerbFlow):
     def _copy(self, options: LabelOptions, store: Store) -> dict[str, Any]:
         """Label rows from a file."""
         from spamctl.data import label_file
-        from spamctl.store import assign
+        from spamctl.store.labels import Assignment, assign_by_text, assign_by_uuid
 
         given = label_file.read_label_file(
             label_file.LabelRequest(**{name: getattr(options, name) for name in label_file.LabelRequest.__slots__})
         )
         base.tell([f"{given.rows:,} labels by {given.key} in {options.labels}", *given.notes])
-        assignment = assign.Assignment(self._most(options, self.rows), options.overwrite)
+        assignment = Assignment(self._most(options, self.rows), options.overwrite)
         window = self._window(options)
         if given.key == "uuid":
-            work = assign.by_uuid(store, window, given.chunks(), assignment, given.rows)
+            work = assign_by_uuid(store, window, given.chunks(), assignment, given.rows)
         else:
-            work = assign.by_text(store, window, given.labels_of, assignment)
+            work = assign_by_text(store, window, given.labels_of, assignment)
         base.follow(work)
         if given.key == "text":
             assignment.miss([f"row {place}" for place in given.unmet()])
@@ -152,19 +152,19 @@ class LabelFlow(base.VerbFlow):
 
     def _compare(self, options: LabelOptions, store: Store) -> dict[str, Any]:  # noqa: ARG002 - all have the same
         """Measure how far annotators agree; the rows were labelled before the flow began."""
-        from spamctl.store import review
+        from spamctl.store.labels import opinions
 
-        said = review.opinions(store)
+        said = opinions(store)
         if len(said) < 2:  # noqa: PLR2004 - a pair
             return {"labelled": 0, "agreements": []}
-        from spamctl.model import annotators
+        from spamctl.metrics import label_quality
 
-        return {"labelled": 0, "agreements": [asdict(pair) for pair in annotators.agreements(said)]}
+        return {"labelled": 0, "agreements": [asdict(pair) for pair in label_quality.agreements(said)]}
 
     def _export(self, options: LabelOptions, store: Store) -> dict[str, Any]:
         """Write labelled rows to a file."""
         from spamctl.data import export
-        from spamctl.store import places, queries
+        from spamctl.store import queries, text_locations
 
         path, counts = Path(options.export), export.Exported()
         leave_out = "" if options.export_simulated else "simulated"
@@ -173,7 +173,7 @@ class LabelFlow(base.VerbFlow):
         for counts in export.export(path, ([export.LabelledRow(*row) for row in page] for page in pages)):
             progress.reach(counts.rows)
         if counts.rows:
-            places.remember(places.EXPORT, path)
+            text_locations.remember_place(text_locations.EXPORT, path)
         base.tell(counts.notes)
         return {"labelled": 0, "exported": counts.rows, "file": options.export}
 

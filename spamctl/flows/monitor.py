@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metaflow import card, current, step
 
-from spamctl.config.models import COPIES
-from spamctl.config.moments import duration
 from spamctl.config.monitor import MonitorOptions
+from spamctl.config.options import COPIES, duration
 from spamctl.errors import UnavailableError, UsageError
 from spamctl.flows import base
 
 if TYPE_CHECKING:
-    from spamctl.model.reference import Reference
-    from spamctl.model.versions import Found
+    from spamctl.drift.sample import Sample
+    from spamctl.registry.versions import Found, Reference
     from spamctl.store.database import Store
     from spamctl.store.queries import Window
-    from spamctl.store.window import Survey
+    from spamctl.store.sampling import Survey
 
 STEPS = {
     "start": ("read", "Find the version, read the window"),
@@ -45,12 +45,13 @@ class MonitorFlow(base.VerbFlow):
         """Find the version and its reference, read the window, and see both as the model does."""
         self.began = datetime.now(UTC).isoformat()
         with self.part() as options:
-            from spamctl.model import artefact, reference, versions
-            from spamctl.store import places
+            from spamctl.engine import manifest
+            from spamctl.registry import versions
+            from spamctl.store import text_locations
             from spamctl.store.database import open_store
 
             _require_writable(Path(options.report_dir))
-            places.remember_reports(Path(options.report_dir))
+            text_locations.remember_reports(Path(options.report_dir))
             with open_store(options.datastore_uri, patience_s=PATIENCE_S) as store:
                 found = versions.fetch(options.model_name, options.model_version, COPIES.absolute())
                 if found.remembered:
@@ -59,8 +60,8 @@ class MonitorFlow(base.VerbFlow):
                         f"which was {options.model_version} when it did"
                     )
                 if not found.sealed:
-                    base.warning(f"{found.name} version {found.version}: {artefact.UNSEALED}")
-                measured = reference.fetch(found)
+                    base.warning(f"{found.name} version {found.version}: {manifest.UNSEALED}")
+                measured = versions.fetch_reference(found)
                 survey = self._read(options, store, found)
                 self.store_name = store.address.name
             self._embed(options, found, measured, survey)
@@ -74,27 +75,26 @@ class MonitorFlow(base.VerbFlow):
     def compare(self) -> None:
         """Judge the window, and draw the pages: the verdict and the trend first, Evidently's behind."""
         with self.part() as options:
-            from spamctl.drift import causes, judge
-            from spamctl.flows import texts
-            from spamctl.reports import monitoring_page, monitoring_plots
+            from spamctl.drift import causes, verdict
+            from spamctl.reports import monitor_page, monitor_plots
             from spamctl.store.database import open_store
 
             with open_store(options.datastore_uri, patience_s=PATIENCE_S) as store:
                 packed = (self.measured, self.seen, self.labelled)
-                read = texts.samples(store, self.found, str(self.reference["digest"]), packed)
+                read = load_samples(store, self.found, str(self.reference["digest"]), packed)
             measured, seen = read.measured, read.seen
-            plan = judge.Plan(options.false_alarm_rate, seed=options.seed)
-            judgement = asdict(base.follow(judge.judge(measured, seen, plan, read.labelled)))
+            plan = verdict.JudgementConfig(options.false_alarm_rate, seed=options.seed)
+            judgement = asdict(base.follow(verdict.judge(measured, seen, plan, read.labelled)))
             judgement["causes"] = causes.by_uuid(judgement["causes"], read.uuids)
             if quality := judgement["quality"]:
                 quality["coverage"] = self.window["trusted"] / self.window["rows"]  # of all rows, not of those drawn
             thresholds = {test["name"]: test["threshold"] for test in judgement["tests"]}
             self.evidently = self._pages(options, (measured, seen, read.labelled), thresholds)
             self.result = self._result(options, judgement)
-            plots = monitoring_plots.monitoring_plots(
+            plots = monitor_plots.monitoring_plots(
                 self.result, measured.probabilities.tolist(), seen.probabilities.tolist()
             )
-            self.monitor_html = monitoring_page.page(self.result, plots)
+            self.monitor_html = monitor_page.page(self.result, plots)
             self.plots = {name: plot for name, plot in plots.items() if name != "words"}  # no search finds words in it
         self.next(self.end)
 
@@ -102,21 +102,18 @@ class MonitorFlow(base.VerbFlow):
     def end(self) -> None:
         """Add the figures to MLflow and to the store, write the reports, and tell the result."""
         with self.part() as options:
-            from spamctl.flows import texts
-            from spamctl.reports import monitoring_files, monitoring_plots
+            from spamctl.reports import monitor_page, monitor_plots
             from spamctl.store.database import open_store
 
             pages = {name: page["html"] for name, page in self.evidently.items()}
             self.result |= {"mlflow": self._log(options, pages)}
             self._append(options)
-            plots = self.plots | monitoring_plots.picture_of_words(self.result)
+            plots = self.plots | monitor_plots.picture_of_words(self.result)
             with open_store(options.datastore_uri, patience_s=PATIENCE_S) as store:
-                quoted = texts.quoted(store, self.result)
-            files = monitoring_files.write(Path(options.report_dir), self.result, pages, plots, quoted)
+                quoted = load_quoted(store, self.result)
+            files = monitor_page.write_pages(Path(options.report_dir), self.result, pages, plots, quoted)
             self.result |= {"files": files}
-            base.result(
-                "monitor", self.result | {"causes": texts.left_for_terminal(self.result["causes"], current.run_id)}
-            )
+            base.result("monitor", self.result | {"causes": left_for_terminal(self.result["causes"], current.run_id)})
 
     @contextmanager
     def part(self) -> Iterator[MonitorOptions]:
@@ -135,15 +132,15 @@ class MonitorFlow(base.VerbFlow):
 
     def _read(self, options: MonitorOptions, store: Store, found: Found) -> Survey:
         """Read the window, and keep its figures."""
-        from spamctl.store import window
+        from spamctl.store import sampling
 
         chosen = self._window(options, found)
-        there = window.require_rows(store, chosen)
-        wish = window.Wish(options.samples, MOST_JUDGED, options.seed)
-        survey = base.follow(window.survey(store, chosen, wish))
+        there = sampling.require_rows(store, chosen)
+        wish = sampling.SampleRequest(options.samples, MOST_JUDGED, options.seed)
+        survey = base.follow(sampling.survey(store, chosen, wish))
         sampled = survey.rows > len(survey.sample)
         of = f" of {there:,}, the newest (--samples)" if there > survey.rows else ""
-        others = window.count_others(store, chosen)
+        others = sampling.count_others(store, chosen)
         if others.of_another:
             base.warning(f"{others.of_another:,} answers of another package that had this number are left out")
         if others.of_unknown:
@@ -167,23 +164,24 @@ class MonitorFlow(base.VerbFlow):
         """See both samples as the model does; the reference's features are computed once for each package."""
         import numpy as np
 
-        from spamctl.drift import columns
-        from spamctl.model import embedding, reference
+        from spamctl.drift.sample import current_sample, pack_sample, reference_sample
+        from spamctl.engine import engine
+        from spamctl.registry import versions
 
         folder = Path(found.folder)
-        embedder = embedding.Embedder(folder, threads=options.threads)
+        embedder = engine.Embedder(folder, threads=options.threads)
         key = f"{embedder.digest} {measured.digest}"
-        kept = reference.beside(found, "features.npz")
+        kept = versions.beside(found, "features.npz")
         texts = [row.text for row in measured.rows]
-        features = base.follow(embedding.reference_features(embedder, texts, key, kept))
+        features = base.follow(engine.reference_features(embedder, texts, key, kept))
         now = base.follow(embedder.features([row.text for row in survey.sample]))
         threshold = embedder.threshold
-        self.measured = columns.pack(columns.reference_sample(measured.rows, threshold, found.version, features))
+        self.measured = pack_sample(reference_sample(measured.rows, threshold, found.version, features))
         sample, trusted = ([row.uuid for row in rows] for rows in (survey.sample, survey.labelled))
-        self.seen = columns.pack(columns.current_sample(survey.sample, survey.families, now), sample)
+        self.seen = pack_sample(current_sample(survey.sample, survey.families, now), sample)
         nothing = np.empty((len(survey.labelled), 0), np.float32)  # quality asks for no features
-        labelled = columns.current_sample(survey.labelled, survey.families, nothing)
-        self.labelled = columns.pack(labelled, trusted) if self.window["sampled"] and survey.labelled else None
+        labelled = current_sample(survey.labelled, survey.families, nothing)
+        self.labelled = pack_sample(labelled, trusted) if self.window["sampled"] and survey.labelled else None
         self.found = asdict(found)
         self.reference = {
             "model_name": found.name,
@@ -201,11 +199,11 @@ class MonitorFlow(base.VerbFlow):
         self, options: MonitorOptions, samples: tuple[Any, Any, Any], thresholds: Mapping[str, float]
     ) -> dict[str, dict[str, Any]]:
         """Return Evidently's pages, and hang each on its card."""
-        from spamctl.drift import compare
-        from spamctl.reports.page import document, element
+        from spamctl.drift import evidently_report
+        from spamctl.reports.html import document, element
 
         measured, seen, labelled = samples
-        pages = compare.evidently_pages(measured, seen, thresholds, options.seed, labelled)
+        pages = evidently_report.evidently_pages(measured, seen, thresholds, options.seed, labelled)
         for name in PAGES:
             why = pages[name].summary.get("missing", "there is nothing to show")
             empty = document(name, [element("p", why)])
@@ -214,13 +212,13 @@ class MonitorFlow(base.VerbFlow):
 
     def _result(self, options: MonitorOptions, judgement: dict[str, Any]) -> dict[str, Any]:
         """Put together what was found, with the trend up to now."""
-        from spamctl.model import findings
-        from spamctl.store import monitoring
+        from spamctl.registry import runs
+        from spamctl.store import sampling
         from spamctl.store.database import open_store
 
-        self.figures = findings.figures(judgement, self.window["spam"] / self.window["rows"])
+        self.figures = runs.monitoring_figures(judgement, self.window["spam"] / self.window["rows"])
         with open_store(options.datastore_uri, patience_s=PATIENCE_S) as store:
-            past = monitoring.history(store, options.model_name)
+            past = sampling.monitoring_history(store, options.model_name)
         now = {
             "date": self.began,
             "verdict": judgement["verdict"],
@@ -246,19 +244,21 @@ class MonitorFlow(base.VerbFlow):
 
     def _log(self, options: MonitorOptions, pages: Mapping[str, str]) -> dict[str, str]:
         """Write a run to MLflow; a registry that does not answer costs the run there, not the verdict."""
-        from spamctl.model import findings, registry, tracking
-        from spamctl.reports import monitoring_page
+        from spamctl.registry import registration, runs, tracking
+        from spamctl.reports import monitor_page
 
         uri = tracking.tracking_uri()
         chosen = {item.name: getattr(options, item.name) for item in options.declared() if not item.secret}
         files = {f"{name}.html": html.encode(errors="replace") for name, html in pages.items() if html}
         files |= {f"plots/{name}.png": picture for name, picture in self.plots.items()}
-        page = monitoring_page.page(monitoring_page.without_words(self.result), self.plots)
+        page = monitor_page.page(monitor_page.without_words(self.result), self.plots)
         files["monitor.html"] = page.encode(errors="replace")
         try:
             tracking.require_reachable(uri)
             with tracking.open_tracking(uri) as client:
-                run_id = registry.log_run(client, options.experiment, uri, findings.record(chosen, self.result, files))
+                run_id = registration.log_run(
+                    client, options.experiment, uri, runs.record_monitoring(chosen, self.result, files)
+                )
         except UnavailableError as error:
             base.warning(f"MLflow keeps nothing of this run: {error}; {self.store_name} and the reports do")
             return {}
@@ -266,11 +266,11 @@ class MonitorFlow(base.VerbFlow):
 
     def _append(self, options: MonitorOptions) -> None:
         """Keep the figures in the store, for the next trend."""
-        from spamctl.store import monitoring
+        from spamctl.store import sampling
         from spamctl.store.database import open_store
 
         since = self.window["since"]
-        finding = monitoring.Finding(
+        finding = sampling.Finding(
             run_id=current.run_id,
             date=datetime.fromisoformat(self.began),
             model_name=str(self.reference["model_name"]),
@@ -282,7 +282,7 @@ class MonitorFlow(base.VerbFlow):
             figures=self.figures,
         )
         with open_store(options.datastore_uri, patience_s=PATIENCE_S) as store:
-            monitoring.append(store, finding)
+            sampling.append_monitoring(store, finding)
 
 
 def _require_writable(folder: Path) -> None:
@@ -296,6 +296,60 @@ def _require_writable(folder: Path) -> None:
         raise UsageError(
             f"--report-dir {folder}: cannot be written: {error.strerror}; choose a folder of your own"
         ) from None
+
+
+# Load the messages of a monitoring by their uuids, so that forgetting a message reaches its steps.
+
+Packed = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Reference, window, its labelled rows if they are others, and the window's uuids by text."""
+
+    measured: Sample
+    seen: Sample
+    labelled: Sample | None
+    uuids: Mapping[str, str]
+
+
+def load_samples(store: Store, found: Packed, digest: str, packed: tuple[Packed, Packed, Packed | None]) -> Samples:
+    """Return samples that a step packed, with their texts; rows that were forgotten meanwhile are left out.
+
+    `found` is the version, and `digest` that of its test part then. Raises UsageError if the test part is another one.
+    """
+    from spamctl.drift.sample import unpack_sample
+    from spamctl.registry import versions
+    from spamctl.store import sampling
+
+    test_part = versions.fetch_reference(versions.Found(**found))
+    if test_part.digest != digest:
+        raise UsageError("the test part has changed since the run began, as spamctl forget may do: monitor again")
+    measured, seen, labelled = packed
+    texts = sampling.window_texts(store, seen["uuids"])
+    return Samples(
+        unpack_sample(measured, [row.text for row in test_part.rows]),
+        unpack_sample(seen, texts),
+        unpack_sample(labelled, sampling.window_texts(store, labelled["uuids"])) if labelled else None,
+        {text: uuid for text, uuid in zip(texts, seen["uuids"], strict=True) if text is not None},
+    )
+
+
+def load_quoted(store: Store, result: Mapping[str, Any]) -> dict[str, str]:
+    """Return the texts of a finding's examples by uuid, for the one page that shows them."""
+    from spamctl.store import queries
+
+    examples = result["causes"]["examples"].values()
+    rows = queries.find(store, [each["uuid"] for found in examples for each in found])
+    return {uuid: row.text for uuid, row in rows.items()}
+
+
+def left_for_terminal(causes: Mapping[str, Any], run_id: str) -> str:
+    """Leave what holds words of messages in a file for us alone: logs keep what is told, and carry no message."""
+    path = Path(".spamctl", f"monitor-{run_id}.json")
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(causes), encoding="utf-8")
+    return str(path)
 
 
 if __name__ == "__main__":

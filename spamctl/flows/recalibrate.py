@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from metaflow import card, current, step
 
-from spamctl.config.models import COPIES
-from spamctl.config.recalibrate import RecalibrateOptions
+from spamctl.config.options import COPIES
+from spamctl.config.train import RecalibrateOptions
 from spamctl.errors import UsageError
 from spamctl.flows import base
 
 if TYPE_CHECKING:
-    from spamctl.message import Message
-    from spamctl.model.engine import Engine
-    from spamctl.model.recalibrated import Origin
-    from spamctl.model.recalibration import Setting
-    from spamctl.model.reference import Reference
-    from spamctl.model.suites import CallsSpam
+    from spamctl.engine.engine import Engine
+    from spamctl.metrics.evaluation import CallsSpam
+    from spamctl.registry.recalibration import Origin, Setting
+    from spamctl.registry.versions import Reference
+    from spamctl.schema.message import Message
 
 STEPS = {
     "start": ("read", "Read the version and the labelled answers"),
@@ -48,20 +47,23 @@ class RecalibrateFlow(base.VerbFlow):
         self.began, self.peak_memory = time.time(), 0
         self.seconds: dict[str, float] = {}
         with self.part() as options:
-            from spamctl.data import feedback, parts
-            from spamctl.flows import feedback as labelled
-            from spamctl.model import artefact, journal, recalibrated, recalibration, reference, tracking, versions
+            from spamctl.data import feedback
+            from spamctl.engine import manifest
+            from spamctl.flows.feedback import read, tombstones
+            from spamctl.registry import recalibration, runs, tracking, versions
+            from spamctl.registry import recalibration as recalibrated
+            from spamctl.schema import parts
 
             tracking.require_reachable(tracking.tracking_uri())
             found = versions.fetch(options.model_name, options.model_version, COPIES.absolute())
-            measured = reference.fetch(found)
+            measured = versions.fetch_reference(found)
             with tracking.open_tracking(tracking.tracking_uri()) as client:
                 origin = recalibrated.origin(client, found.name, found.version)
             base.note(f"{found.name} version {found.version}, measured on {len(measured.rows):,} messages")
-            gone = labelled.tombstones(options)
+            gone = tombstones(options)
             test = [message for message in _test_part(measured, origin) if not gone.hold(message.text)]
             frozen = parts.Split(tuple(_known(origin, {one.text for one in test})), (), tuple(test))
-            answers = labelled.read(options, frozen, gone, origin.learnt_until)
+            answers = read(options, frozen, gone, origin.learnt_until)
             fitted = [answer.message for answer in (*answers.parts.train, *answers.parts.validation)]
             recalibration.require_enough(fitted, answers.told["store"], answers.because)
             told = {name: value for name, value in answers.told.items() if name not in {"train", "validation"}}
@@ -70,10 +72,10 @@ class RecalibrateFlow(base.VerbFlow):
             self.test, self.fitted = parts.to_rows(test), parts.to_rows(fitted)
             self.recent = parts.to_rows(answer.message for answer in answers.parts.recent)
             self.test_sha256 = parts.digest(test)
-            self.found, self.files = asdict(found), artefact.read(Path(found.folder))
+            self.found, self.files = asdict(found), manifest.read(Path(found.folder))
             self.origin_tags, self.training_run = dict(origin.tags), origin.run_id
             self.knows_today = origin.knows_today
-            self.mlflow_run = journal.begin(
+            self.mlflow_run = runs.begin_run(
                 options.experiment, recalibrated.opening(options.recorded(), self._values())
             )
         self.next(self.calibrate)
@@ -82,8 +84,9 @@ class RecalibrateFlow(base.VerbFlow):
     def calibrate(self) -> None:
         """Fit calibration and threshold to the answers, in the scores of the engine that serves."""
         with self.part() as options:
-            from spamctl.data import parts
-            from spamctl.model import recalibrated, recalibration
+            from spamctl.registry import recalibration
+            from spamctl.registry import recalibration as recalibrated
+            from spamctl.schema import parts
 
             answers = parts.from_rows(self.fitted)
             about = recalibrated.about(self.found["version"], self.feedback)
@@ -97,16 +100,19 @@ class RecalibrateFlow(base.VerbFlow):
     def evaluate(self) -> None:
         """Score the package on the test part and on the recent answers, and say what it made of them before."""
         with self.part() as options:
-            from spamctl.data import parts
-            from spamctl.data import suites as written
-            from spamctl.model import artefact, evaluation, recalibration, scratch, suites
-            from spamctl.model.engine import Engine
+            from spamctl import folders
+            from spamctl.data.bundled_sets import read_suites
+            from spamctl.engine import manifest
+            from spamctl.engine.engine import Engine
+            from spamctl.metrics import evaluation
+            from spamctl.registry import recalibration
+            from spamctl.schema import parts
 
             before, after = recalibration.Setting(**self.before), recalibration.Setting(**self.after)
             told: dict[str, Any] = {}
             reach: dict[str, Any] = {}
-            with scratch.folder() as place:
-                engine = Engine(artefact.write(self.files, place))
+            with folders.temporary_folder() as place:
+                engine = Engine(manifest.write(self.files, place))
                 found = base.follow(evaluation.evaluate(engine, parts.from_rows(self.test), seed=options.seed))
                 for part, rows in (("recent", self.recent), ("test", self.test)):
                     messages = parts.from_rows(rows)
@@ -117,9 +123,9 @@ class RecalibrateFlow(base.VerbFlow):
                     if part == "recent":
                         self.recent_probabilities: list[float] = engine.probabilities(raw).tolist()
                 if options.suites != "none":
-                    wanted = written.read_suites(options.must_deliver, options.must_catch)
-                    report = suites.check(wanted, _telling(engine, after), seed=options.seed)
-                    decide = suites.deciding(report, options.suites, knows_today=self.knows_today)
+                    wanted = read_suites(options.must_deliver, options.must_catch)
+                    report = evaluation.check_suites(wanted, _telling(engine, after), seed=options.seed)
+                    decide = evaluation.deciding_faults(report, options.suites, knows_today=self.knows_today)
                     self.suite_report = report.as_dict() | {"deciding": list(decide)}
             self.measured = {"champion": self.found["version"], "parts": told}
             self.reach = {part: counts for part, counts in reach.items() if counts}
@@ -132,17 +138,18 @@ class RecalibrateFlow(base.VerbFlow):
     def end(self) -> None:
         """Log the run; register the package if it passes the gate, and let it lead if it is better."""
         with self.part() as options:
-            from spamctl.data import parts
-            from spamctl.model import gate, journal, promotion, recalibrated, tracking, versions
+            from spamctl.registry import promotion, runs, tracking, versions
+            from spamctl.registry import recalibration as recalibrated
             from spamctl.reports import recalibration
+            from spamctl.schema import parts
 
             parts.require_frozen(parts.from_rows(self.test), self.test_sha256)
-            answer = gate.judge(self.evaluation["score"], options.accuracy_threshold, options.gate)
+            answer = promotion.apply_gate(self.evaluation["score"], options.accuracy_threshold, options.gate)
             self.result = recalibrated.summary(options.recorded(), self._values(), answer)
             uri, run_id = tracking.tracking_uri(), self.mlflow_run
             with tracking.open_tracking(uri) as client:
                 noted = recalibrated.record(options.recorded(), self._values())
-                journal.close_run(client, run_id, noted)
+                runs.close_run(client, run_id, noted)
                 if answer.passed:
                     candidate = promotion.Candidate(options.model_name, run_id, self.files, noted.tags)
                     self.result |= promotion.admit(client, candidate, self._values(), options.max_false_positive_rate)
@@ -163,14 +170,14 @@ class RecalibrateFlow(base.VerbFlow):
 
     def _tell(self) -> None:
         """Report which answers are fitted to, which are held out, and which are left out."""
-        from spamctl.reports import feedback
+        from spamctl.reports import train
 
-        base.tell(feedback.notes(self.feedback), feedback.warnings(self.feedback))
+        base.tell(train.feedback_notes(self.feedback), train.feedback_warnings(self.feedback))
 
 
 def _telling(engine: Engine, setting: Setting) -> CallsSpam:
     """Return the function that serves, which tells how many of the messages it is given are behind it."""
-    from spamctl.model import recalibration
+    from spamctl.registry import recalibration
 
     def calls_spam(texts: Sequence[str]) -> list[bool]:
         called: list[bool] = setting.calls_spam(base.follow(recalibration.logits(engine, texts, "suites"))).tolist()
@@ -181,7 +188,7 @@ def _telling(engine: Engine, setting: Setting) -> CallsSpam:
 
 def _test_part(measured: Reference, origin: Origin) -> list[Message]:
     """Return the version's own test part, and warn if it is not all of the one that its training split off."""
-    from spamctl.data import parts
+    from spamctl.schema import parts
 
     test = parts.from_rows([row.text, row.label] for row in measured.rows if row.part == "test")
     if origin.test_sha256 and parts.digest(test) != origin.test_sha256:
@@ -194,7 +201,7 @@ def _test_part(measured: Reference, origin: Origin) -> list[Message]:
 
 def _known(origin: Origin, test: set[str]) -> Iterator[Message]:
     """Yield the messages of the training's datasets but those of the test part: what is like them was learnt."""
-    from spamctl.data import corpus, datasets
+    from spamctl.data import corpus
 
     asked: dict[str, Any] = {name: value for name, value in origin.params.items() if name in _OF_DATASETS}
     unsure = "answers that it learnt from it may be fitted to"
@@ -202,7 +209,7 @@ def _known(origin: Origin, test: set[str]) -> Iterator[Message]:
         base.warning(f"nobody wrote down which dataset the version was trained on: {unsure}")
         return
     try:
-        found = datasets.read_datasets(
+        found = corpus.read_datasets(
             corpus.CorpusRequest(**asked | {"header": asked.get("header") != "False"}), may_ask=False
         )
     except UsageError as error:

@@ -6,7 +6,7 @@ import time
 
 from metaflow import step
 
-from spamctl.config.models import COPIES
+from spamctl.config.options import COPIES
 from spamctl.config.serve import ServeOptions
 from spamctl.flows import base
 
@@ -21,17 +21,17 @@ class ServeFlow(base.VerbFlow):
         """Find and fetch the version in the registry, and what shadows it."""
         with base.stage("fetch", "Find the version and fetch it", index=1, of=2):
             options = self.options(ServeOptions)
-            from spamctl.model.artefact import UNSEALED
-            from spamctl.serving import follow
+            from spamctl.engine.manifest import UNSEALED
+            from spamctl.serving import registry_watcher
 
-            wish = follow.Wish(
+            wish = registry_watcher.FollowRequest(
                 options.model_name,
                 options.model_version,
                 options.shadow,
                 str(COPIES.absolute()),
                 options.follow_seconds,
             )
-            served, shadow = follow.find(wish)
+            served, shadow = registry_watcher.find_releases(wish)
             if served.remembered:
                 base.warning(
                     f"the registry does not answer: serving version {served.version}, "
@@ -40,12 +40,12 @@ class ServeFlow(base.VerbFlow):
             for one in filter(None, (served, shadow)):
                 if not one.sealed:
                     base.warning(f"{one.name} version {one.version}: {UNSEALED}")
-            if options.shadow != follow.NONE and shadow is None:
+            if options.shadow != registry_watcher.NONE and shadow is None:
                 base.note(
                     f"there is no {options.shadow} beside version {served.version} yet: nothing shadows it so far"
                 )
-            self.served_release = follow.plain(served)
-            self.shadow_release = follow.plain(shadow) if shadow else None
+            self.served_release = registry_watcher.release_values(served)
+            self.shadow_release = registry_watcher.release_values(shadow) if shadow else None
             base.emit("found", served=self.served_release, shadow=self.shadow_release)  # the server loads it meanwhile
         self.next(self.end)
 

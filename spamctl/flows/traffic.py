@@ -51,15 +51,15 @@ class TrafficFlow(base.VerbFlow):
     @step
     def send(self) -> None:
         """Send the messages in batches, write down the truth of each that was answered, and sum up."""
-        from spamctl.reports import traffic_card, traffic_plots
+        from spamctl.reports import traffic
 
         if self.changes:
             self.result: dict[str, Any] = {"preview": f".spamctl/preview-{current.run_id}.json"}
-            self.traffic_html = traffic_card.preview_page(self.changes)
+            self.traffic_html = traffic.preview_page(self.changes)
         else:
             with self.part() as options:
                 self.result = self._send(options)
-            self.traffic_html = traffic_card.page(self.result, plots=traffic_plots.traffic_plots(self.result))
+            self.traffic_html = traffic.page(self.result, plots=traffic.traffic_plots(self.result))
         self.next(self.end)
 
     @step
@@ -81,11 +81,11 @@ class TrafficFlow(base.VerbFlow):
 
     def _require_places(self, options: TrafficOptions) -> None:
         """Refuse in a moment what would fail later: nobody listens, no such token file, a store that cannot be used."""
-        from spamctl.serving import reach
         from spamctl.store.database import require_usable
+        from spamctl.traffic import client
 
-        reach.require_listening(options.target_uri)
-        reach.read_token(options.token_file)
+        client.require_listening(options.target_uri)
+        client.read_token(options.token_file)
         if options.truth:
             require_usable(options.datastore_uri)
 
@@ -97,13 +97,14 @@ class TrafficFlow(base.VerbFlow):
 
     def _draw(self, options: TrafficOptions) -> Drawn:
         """Return messages of the dataset's test part, a share of them drifted; for a preview, the pairs instead."""
-        from spamctl.data import corpus, datasets, families, parts, split
-        from spamctl.simulate import drift
+        from spamctl.data import corpus, split
+        from spamctl.schema import parts
+        from spamctl.traffic import drift
 
         asked = {name: getattr(options, name) for name in corpus.CorpusRequest.__slots__}
-        found = datasets.read_datasets(corpus.CorpusRequest(**asked), may_ask=not options.preview)
+        found = corpus.read_datasets(corpus.CorpusRequest(**asked), may_ask=not options.preview)
         base.tell([f"messages from {found.origin}", *found.notes], found.warnings)
-        kept, unseen = families.hold_out(found.messages, options.hold_out_kinds)
+        kept, unseen = split.hold_out_families(found.messages, options.hold_out_kinds)
         test = split.split(kept, options.balance).test
         source = {"origin": found.origin, "sha256": found.sha256, "test_sha256": parts.digest(test), "test": len(test)}
         dose: dict[str, Any] = {name: getattr(options, name) for name in ("drift_type", "strength", "seed")}
@@ -120,28 +121,28 @@ class TrafficFlow(base.VerbFlow):
 
     def _replay(self, options: TrafficOptions) -> Drawn:
         """Return a user's own messages."""
-        from spamctl.data import replay
-        from spamctl.serving import batches
+        from spamctl.data import corpus
+        from spamctl.traffic import results
 
-        asked = {name: getattr(options, name) for name in replay.ReplayRequest.__slots__}
-        read = replay.read_replay(replay.ReplayRequest(**asked))
+        asked = {name: getattr(options, name) for name in corpus.ReplayRequest.__slots__}
+        read = corpus.read_replay(corpus.ReplayRequest(**asked))
         rows = read.rows[: options.samples]
         first = "all" if len(rows) == len(read.rows) else f"the first {len(rows):,} (--samples) of"
         base.tell([*read.notes, f"{first} {len(read.rows):,} messages of {options.replay}"])
-        return batches.replayed(rows), {"origin": options.replay}, []
+        return results.replayed(rows), {"origin": options.replay}, []
 
     def _send(self, options: TrafficOptions) -> dict[str, Any]:
         """Send all batches and return the result."""
-        from spamctl.serving import batches, client, reach, tally
+        from spamctl.traffic import client, results
 
         if self.store_name != (now := self._store_name(options)):
             raise UsageError(
                 f"{now}: the run keeps its truth in {self.store_name}; set SPAMCTL_TRAFFIC_DATASTORE_URI to it"
             )
-        reach.require_listening(options.target_uri)
-        counted = tally.Tally(batches.known(self.drawn), options.batch_size)
-        cut = batches.batches(self.drawn, options.batch_size, self.traffic_run)
-        token = reach.read_token(options.token_file)
+        client.require_listening(options.target_uri)
+        counted = results.Tally(results.known_samples(self.drawn), options.batch_size)
+        cut = results.split_batches(self.drawn, options.batch_size, self.traffic_run)
+        token = client.read_token(options.token_file)
         target = client.Target(options.target_uri, token, options.timeout, options.retries)
         progress = base.Progress("sending", total=len(self.drawn), unit="messages")
         began = time.monotonic()
@@ -152,13 +153,13 @@ class TrafficFlow(base.VerbFlow):
             for outcome in outcomes:
                 answered = counted.add(outcome)
                 if book:
-                    book.add(batches.true_rows(self.drawn, answered, options.seed, self.traffic_run))
+                    book.add(results.true_rows(self.drawn, answered, options.seed, self.traffic_run))
                 progress.reach(counted.messages)
         summary = counted.summary(time.monotonic() - began)
         asked = {name: getattr(options, name) for name in ("drift_type", "drift_proportion", "strength", "seed")}
         told = {
             "target": options.target_uri,
-            "start": reach.start_of(options.target_uri),
+            "start": client.start_of(options.target_uri),
             "data": self.data,
             "drift": asked,
             "run": self.traffic_run,

@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from spamctl.reports import escape, feedback, kinds
-from spamctl.reports import page as pages
-from spamctl.reports.facts import reach, verdict, without_password
-from spamctl.reports.page import Column, Markup
+from spamctl import display
+from spamctl.reports import html as pages
+from spamctl.reports import scores, train
+from spamctl.reports.html import Column, Markup
 from spamctl.reports.scores import number, percent
+from spamctl.reports.train import reach, verdict, without_password
 
 _STYLES = {"champion": "bold green", "challenger": "bold yellow", "refused": "bold red"}
 _CARDS = {"champion": "verdict good", "challenger": "verdict fair", "refused": "verdict bad"}
@@ -50,7 +51,7 @@ def page(result: Mapping[str, Any]) -> str:
 
 def before_and_after(result: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str]]:
     """Yield the cells of the table: recall and false-positive rate on each part, under a line that names the part."""
-    for part, rows, score, new, of_new, old, of_old, _ in feedback.comparison_rows(result["measured"]):
+    for part, rows, score, new, of_new, old, of_old, _ in train.comparison_rows(result["measured"]):
         if part:
             yield f"{part}, {rows}", "", "", "", ""
         if score != "accuracy":
@@ -71,7 +72,7 @@ def facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if lines := result["suites"].get("lines"):
         failing = sum(bool(line["fault"]) for line in lines)
         yield "suites", f"{failing:,} of {len(lines):,} lines fail (spamctl cards recalibrate shows them)"
-    yield "answers", f"{feedback.summary(result['feedback'])}, from {result['feedback']['store']}"
+    yield "answers", f"{train.feedback_summary(result['feedback'])}, from {result['feedback']['store']}"
     yield "weights", f"those of version {result['from_version']}, byte for byte"
     if run := result.get("mlflow"):
         where = without_password(run["tracking_uri"])
@@ -106,10 +107,10 @@ def _parts(result: Mapping[str, Any]) -> Iterator[Markup]:
         [Column(head, "number" if place else "") for place, head in enumerate(_HEADS)], before_and_after(result)
     )
     yield pages.element("p", "The new calibration and threshold were fitted to none of these messages.", "quiet")
-    if rows := list(kinds.suite_rows(result["suites"])):
+    if rows := list(scores.suite_rows(result["suites"])):
         yield pages.element("h2", "Suites")
         yield pages.table(
-            [Column(head, "number" if place else "") for place, head in enumerate(kinds.SUITE_HEADS)], rows
+            [Column(head, "number" if place else "") for place, head in enumerate(scores.SUITE_HEADS)], rows
         )
     yield pages.element("h2", "Facts")
     yield pages.table((Column("fact"), Column("value")), facts(result))
@@ -118,4 +119,4 @@ def _parts(result: Mapping[str, Any]) -> Iterator[Markup]:
 def _text(text: object, console: Console, style: str = "") -> Text:
     """Return harmless text in characters that this terminal can show; markup in it is not read."""
     plain = str(text).replace("\N{EN DASH}", "-").replace("\N{RIGHTWARDS ARROW}", "->")
-    return Text(escape.ascii_only(plain) if console.options.ascii_only else escape.visible(text), style=style)
+    return Text(display.ascii_only(plain) if console.options.ascii_only else display.visible(text), style=style)

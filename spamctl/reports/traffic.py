@@ -1,7 +1,8 @@
-"""Show in the terminal a server's verdicts on traffic, or a preview of messages before and after drift."""
+"""Show a server's verdicts on traffic: in sentences, in the terminal, on the card and as a plot."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,8 +11,134 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from spamctl.reports import escape
-from spamctl.reports.sent import counts, facts, following, headline, judged_rows, missing
+from spamctl import display
+from spamctl.reports.figures import BLUE, GREY, canvas, name_axes, png
+from spamctl.reports.html import Column, Markup, document, element, pictures, table
+from spamctl.reports.scores import UNDEFINED, interval, number, percent
+
+# Describe the result of traffic in sentences: answers and failures, latency, and how right the verdicts were.
+
+EVERYTHING = "all"
+DEFAULT_STORE = "spam.db"
+_HINTS = {
+    "401": "give the server's token with --token-file or SPAMCTL_SERVE_TOKEN",
+    "403": "the server refuses this host name: see its --allowed-hosts",
+    "404": "correct the path of --target-uri",
+    "405": "correct the path of --target-uri",
+    "413": "lower --batch-size",
+    "429": "lower --rate or --concurrency",
+    "503": "see what the server's /ready says",
+}
+_FATES = {
+    "refused": "refused with {}",
+    "garbled": "answered in another format ({})",
+    "unanswered": "without an answer ({})",
+}
+_DIGEST = 12  # characters of a sha256 that tell files apart
+
+
+def missing(result: Mapping[str, Any]) -> str:
+    """Return the line that says which messages have no verdict, and what to do; nothing if all that were sent have."""
+    if "preview" in result or result["answered"] == result["samples"]:
+        return ""
+    causes = [
+        f"{rows:,} {words.format(reason)}" for fate, words in _FATES.items() for reason, rows in result[fate].items()
+    ]
+    lacking = result["samples"] - result["answered"]
+    said = f"{lacking:,} of {result['samples']:,} messages have no verdict: {', '.join(causes)}"
+    return "; ".join(filter(None, [said, _hint(result)]))
+
+
+def _hint(result: Mapping[str, Any]) -> str:
+    """Return what to do about the first cause that one can do something about."""
+    codes = {reason[:3] for reason in result["refused"]}
+    if known := [words for code, words in _HINTS.items() if code in codes]:
+        return known[0]
+    if result["unanswered"]:
+        return "see whether spamctl serve still runs"
+    return "see whether --target-uri is a server of spamctl" if result["garbled"] else ""
+
+
+def following(result: Mapping[str, Any]) -> str:
+    """Return the next command to type: there is nothing to label where nothing was answered, or captured."""
+    if not result["answered"]:
+        return result["start"] if result["unanswered"] else "spamctl traffic --help"
+    if not result["captured"]:
+        return f"{result['start']} --capture required"
+    store = result["truth"].get("store", DEFAULT_STORE)
+    where = "" if store == DEFAULT_STORE else f" --target-uri {shlex.quote(store)}"
+    return f"spamctl label{' --source truth' if result['truth'] else ''}{where}"
+
+
+def headline(result: Mapping[str, Any]) -> str:
+    """Return the sentence that tells the outcome."""
+    samples, answered = result["samples"], result["answered"]
+    if answered < samples:
+        return f"{answered:,} of {samples:,} messages were answered"
+    accuracy = result["scores"].get("accuracy")
+    right = f", {percent(accuracy['value'])} of them correctly" if accuracy else ""
+    return f"All {samples:,} messages were answered{right}"
+
+
+def counts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what was counted, by its name."""
+    yield "sent", f"{result['sent']:,} of {result['samples']:,} messages"
+    yield "answered", f"{result['answered']:,}"
+    for fate in ("refused", "garbled", "unanswered"):
+        for reason, rows in result[fate].items():
+            yield fate, f"{rows:,}: {reason}"
+    if result["repeated"]:
+        yield "tried again", f"{result['repeated']:,} times, under the same request id"
+    yield from _answers(result)
+
+
+def _answers(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is known of the answers, if there are any."""
+    if not result["answered"]:
+        return
+    lost = result["answered"] - result["captured"]
+    yield "captured", f"{result['captured']:,}" + (f"; {lost:,} were answered and not captured" if lost else "")
+    latency = result["latency_ms"]
+    yield "latency", ", ".join(f"{name} {value:.1f} ms" for name, value in latency.items()) + " a request"
+    if result["seconds"]:
+        yield "pace", f"{result['answered'] / result['seconds']:,.0f} messages/s"
+    truth = f"; in truth {percent(result['true_spam_share'])}" if result["judged"] else ""
+    yield "spam share", f"{percent(result['spam_share'])} of the verdicts{truth}"
+    yield "version", ", ".join(f"{version} ({rows:,})" for version, rows in result["versions"].items())
+
+
+def facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield where the messages are from, what was done to them, where they went, and where the truth is kept."""
+    data, drift, truth = result["data"], result["drift"], result["truth"]
+    yield "server", result["target"]
+    part = f", test part of {data['test']:,} messages, sha256 {data['test_sha256'][:_DIGEST]}" if "test" in data else ""
+    yield "data", f"{data['origin']}{part}"
+    if "test" in data:
+        share = f", strength {drift['strength']:g} on {percent(drift['drift_proportion'])} of the messages"
+        yield "drift", f"{drift['drift_type']}{share if drift['drift_type'] != 'none' else ''}, seed {drift['seed']}"
+    yield "truth", f"{truth['rows']:,} labels kept in {truth['store']}, apart from the answers" if truth else "not kept"
+    yield "traffic run", result["run"]
+
+
+def judged_rows(result: Mapping[str, Any]) -> Iterator[Sequence[str]]:
+    """Yield, for all messages and then each group: its name, counts, accuracy, recall, false alarms, with intervals."""
+    spam = sum(group["spam"] for group in result["groups"])
+    whole = {"name": EVERYTHING, "rows": result["judged"], "spam": spam, "scores": result["scores"]}
+    for group in [whole, *(result["groups"] if len(result["groups"]) > 1 else ())]:
+        scores = group["scores"]
+        accuracy, recall, false_alarms = (scores.get(key) for key in ("accuracy", "recall", "false_positive_rate"))
+        yield (
+            group["name"],
+            f"{group['rows']:,}",
+            f"{group['spam']:,}",
+            number(accuracy["value"]) if accuracy else UNDEFINED,
+            interval(accuracy) if accuracy else "",
+            number(recall["value"]) if recall else UNDEFINED,
+            interval(recall) if recall else "",
+            number(false_alarms["value"]) if false_alarms else UNDEFINED,
+            interval(false_alarms) if false_alarms else "",
+        )
+
 
 _HEADS = ("messages", "n", "spam", "accuracy", "95 % interval", "recall", "FPR")
 _SHOWN = (0, 1, 2, 3, 4, 5, 7)  # of the nine cells of a row; 80 columns hold one interval
@@ -74,4 +201,98 @@ def _grid(rows: Iterable[tuple[str, str]], console: Console) -> Table:
 
 def _text(text: object, console: Console, style: str = "") -> Text:
     """Return harmless text in characters that this terminal can show; markup in it is not read."""
-    return Text(escape.ascii_only(text) if console.options.ascii_only else escape.visible(text), style=style)
+    return Text(display.ascii_only(text) if console.options.ascii_only else display.visible(text), style=style)
+
+
+# Compose the card of a traffic run: responses, verdicts by kind of message, and where it is all stored.
+
+_PAIRS = (Column("what"), Column("value"))
+_JUDGED = (
+    Column("messages"),
+    Column("n", "number"),
+    Column("spam", "number"),
+    Column("accuracy", "number"),
+    Column("95 % interval", "faint"),
+    Column("recall", "number"),
+    Column("95 % interval", "faint"),
+    Column("false-positive rate", "number"),
+    Column("95 % interval", "faint"),
+)
+_CHANGES = (Column("drift", "faint"), Column("label", "faint"), Column("before", "text"), Column("after", "text"))
+
+
+def page(result: Mapping[str, Any], *, plots: Mapping[str, bytes]) -> str:
+    """Return the card of a traffic run; takes the result as the flow tells it, and PNGs by name."""
+    return document(headline(result), _parts(result, plots))
+
+
+def preview_page(changes: Sequence[Mapping[str, Any]]) -> str:
+    """Return the card of a preview: messages before and after drift, which are hostile and shown harmlessly."""
+    title = f"{len(changes):,} messages before and after drift; nothing was sent"
+    rows = [
+        (
+            f"{c['after']['drift_type']} {c['after']['dose']:g}",
+            c["after"]["label"],
+            c["before"]["text"],
+            c["after"]["text"],
+        )
+        for c in changes
+    ]
+    return document(title, [element("h1", title), table(_CHANGES, rows)])
+
+
+def _parts(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> Iterator[Markup]:
+    """Yield the parts of the card, from top to bottom."""
+    fault = missing(result)
+    yield element("h1", headline(result), "verdict bad" if fault else "verdict good")
+    if fault:
+        yield element("p", fault, "loud")
+    yield element("h2", "Responses")
+    yield table(_PAIRS, list(counts(result)))
+    if result["judged"]:
+        yield element("h2", "Verdicts against true labels")
+        yield table(_JUDGED, list(judged_rows(result)))
+        yield pictures(plots)
+        yield element("p", "True labels come from the generator or the dataset; monitoring does not see them.", "quiet")
+    yield element("h2", "Facts")
+    yield table(_PAIRS, list(facts(result)))
+
+
+# Plot the accuracy of a server by kind of message, which shows where drift hurts.
+
+_ROW_INCHES, _FRAME_INCHES = 0.32, 1.5
+_FEWEST_GROUPS = 2
+
+
+def traffic_plots(result: Mapping[str, Any]) -> dict[str, bytes]:
+    """Draw every picture of a traffic run, by name; with one kind of message there is nothing to compare."""
+    groups = result["groups"]
+    if len(groups) < _FEWEST_GROUPS:
+        return {}
+    return {"accuracy_by_group": accuracy_by_group(groups, result["scores"]["accuracy"]["value"])}
+
+
+def accuracy_by_group(groups: Sequence[Mapping[str, Any]], whole: float) -> bytes:
+    """Return a PNG: the accuracy of each group with its 95 % interval, the lowest at the top, beside that of all.
+
+    The title names the group whose interval ends lowest, so that no group of three messages makes the headline.
+    """
+    ordered = sorted(groups, key=lambda group: group["scores"]["accuracy"]["value"], reverse=True)
+    worst = min(groups, key=lambda group: group["scores"]["accuracy"]["high"])
+    accuracies = [group["scores"]["accuracy"] for group in ordered]
+    values = [accuracy["value"] for accuracy in accuracies]
+    reach = [
+        [accuracy["value"] - accuracy["low"] for accuracy in accuracies],
+        [accuracy["high"] - accuracy["value"] for accuracy in accuracies],
+    ]
+    share = percent(worst["scores"]["accuracy"]["value"])
+    title = f"Lowest accuracy: {worst['name']}, {share} of {worst['rows']:,} messages"
+    height = _FRAME_INCHES + _ROW_INCHES * len(ordered)
+    figure, (axes,) = canvas(title, "Bars are 95 % intervals; the dashed line is all messages together.", height=height)
+    axes.errorbar(values, range(len(ordered)), xerr=reach, fmt="o", color=BLUE, capsize=3, markersize=5)
+    axes.axvline(whole, color=GREY, linestyle="--", linewidth=1)
+    axes.set_yticks(range(len(ordered)), [f"{group['name']} ({group['rows']:,})" for group in ordered], fontsize=8.5)
+    axes.set_ylim(-0.6, len(ordered) - 0.4)
+    axes.set_xlim(right=1.01)
+    name_axes(axes, x="accuracy", y="")
+    return png(figure)

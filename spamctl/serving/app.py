@@ -1,10 +1,14 @@
-"""Assemble the routes of the server behind their guard."""
+"""Assemble the routes of the server behind their guard, with the pages that try and document them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
+from collections.abc import Awaitable, Callable
+from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from starlette.applications import Starlette
@@ -15,13 +19,60 @@ from starlette.types import ASGIApp
 
 from spamctl import __version__
 from spamctl.errors import UnavailableError
-from spamctl.serving import openapi, siblings, web
-from spamctl.serving.feedback import Feedback
-from spamctl.serving.guard import Access, Guard
-from spamctl.serving.invocations import Invocations
-from spamctl.serving.recent import Activity, Figures, newest, shown
-from spamctl.serving.service import Service
+from spamctl.serving import activity, openapi
+from spamctl.serving.access import Access, Guard
+from spamctl.serving.activity import Activity, Figures, newest, shown
+from spamctl.serving.routes import Feedback, Invocations
+from spamctl.serving.state import Service
 from spamctl.store import queries
+
+# Serve the page for trying and watching the filter, and the page that documents its routes.
+
+FOLDER = "web_files"
+PAGES = {"/": "index.html", "/docs": "docs.html"}
+KINDS = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+# Everything comes from this server and nothing runs but its files; text that met the page as HTML would be an error.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+
+
+def page_routes() -> list[Route]:
+    """Return the routes of the pages and of the files that they are made of, one a file: no path is ever looked up."""
+    files = {entry.name: entry.read_bytes() for entry in _folder().iterdir() if _kind(entry.name)}
+    places = PAGES | {f"/web/{name}": name for name in sorted(files) if name not in PAGES.values()}
+    return [Route(place, _answer_with(files[name], _kind(name)), methods=["GET"]) for place, name in places.items()]
+
+
+def _folder() -> Traversable:
+    return resources.files("spamctl.serving") / FOLDER
+
+
+def _kind(name: str) -> str:
+    """Return the media type of a file, or nothing if it is none of the page's."""
+    return next((kind for ending, kind in KINDS.items() if name.endswith(ending)), "")
+
+
+def _answer_with(body: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
+    """Return a route that sends a file, unless the browser has it already."""
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache", "ETag": tag}
+
+    async def answer(request: Request) -> Response:
+        known = {given.strip().removeprefix("W/") for given in request.headers.get("if-none-match", "").split(",")}
+        if known & {tag, "*"}:
+            return Response(status_code=304, headers=headers)
+        return Response(body, media_type=kind, headers=headers)
+
+    return answer
+
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -39,7 +90,7 @@ def create_app(service: Service, access: Access) -> ASGIApp:
         Route("/recent", views.recent, methods=["GET"]),
         Route("/metrics", views.metrics, methods=["GET"]),
         Route("/openapi.json", views.openapi, methods=["GET"]),
-        *web.routes(),
+        *page_routes(),
     ]
     return Guard(Starlette(routes=routes), access, on_answer=views.count)
 
@@ -88,7 +139,7 @@ class Views:
         """Return the latest verdicts of all workers, and their load."""
         service = self._service
         activities = [service.recent.activity()]
-        for words in await siblings.told(service.siblings) if service.siblings else []:
+        for words in await activity.ask_siblings(service.siblings) if service.siblings else []:
             with contextlib.suppress(ValueError, TypeError):  # it ended while it spoke
                 activities.append(Activity.from_json(words))
         current, figures = service.deployments.current, Figures.of(activities)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from spamctl.message import OutOfReach
-from spamctl.model.artefact import Manifest
-from spamctl.model.engine import Engine
-from spamctl.serving.scorer import Scored, Scorer
+from spamctl.engine.engine import Engine
+from spamctl.engine.manifest import Manifest
+from spamctl.schema.message import OutOfReach
+from spamctl.serving.batcher import Scored, Scorer
 
 WARM_WIDTHS = (16, 32, 64)  # tokens: the lengths of most messages
 OnBatch = Callable[[int, float], None]

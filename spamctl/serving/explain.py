@@ -1,4 +1,4 @@
-"""Explain a verdict by words (leave-one-out): score the message without each of them in turn."""
+"""Explain a verdict by words (leave-one-out), of a message at hand or of a stored answer."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spamctl.engine.manifest import MANIFEST, digest
+from spamctl.errors import ArtefactError
+from spamctl.registry.registry_file import NAME
+
+if TYPE_CHECKING:
+    from spamctl.engine.engine import Engine
 
 MOST_WORDS = 64
 # A window of 512 tokens ends long before these characters; a text of 10 MB costs no more than a page.
@@ -79,3 +88,56 @@ def _cuts(text: str, words: Sequence[Word]) -> list[tuple[int, int]]:
     if following:
         return [*cuts, (last.start, following.start())]
     return [*cuts, (words[-2].end if len(words) > 1 else last.start, last.end)]
+
+
+# Explain a stored verdict by words, with a local copy of the exact version that gave it, if there is one.
+
+SHOWN_WORDS = 6
+_VERSION = re.compile(r"[0-9]{1,9}")
+_LEAST_PUSH = 0.05  # log-odds, below which a word is not behind anything
+
+
+class Reasons:
+    """Engines for explanations, each loaded once, from the server's copies under `cache`."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._engines: dict[tuple[str, str, str], Engine | str] = {}
+
+    def words(self, name: str, version: str, text: str, package: str = "") -> str:
+        """Return the words that push a text most, each with its push in log-odds of spam, the strongest first.
+
+        `package` is the digest of the one that answered, if it is known. Nothing if no copy of it lies here; if the
+        copy is damaged, what is wrong with it.
+        """
+        key = (name, version, package)
+        if key not in self._engines:
+            self._engines[key] = self._engine(*key)
+        engine = self._engines[key]
+        if isinstance(engine, str):
+            return engine
+        without = variants(text)
+        logit, *logits = engine.logits(engine.tokenize([text, *without.texts])).tolist()
+        pushes = [(str(row["word"]), float(row["push"])) for row in explanation(without, logit, logits)]
+        strongest = sorted(pushes, key=lambda pair: -abs(pair[1]))[:SHOWN_WORDS]
+        return ", ".join(f"{word} {push:+.2f}" for word, push in strongest if abs(push) >= _LEAST_PUSH)
+
+    def _engine(self, name: str, version: str, package: str) -> Engine | str:
+        """Load a version; what the store calls it must be a name before it may be part of a path."""
+        if not (NAME.fullmatch(name) and _VERSION.fullmatch(version)):
+            return ""
+        # What a monitor has computed of a version lies beside its copy, as files of nearly the same name.
+        copies = [copy for copy in sorted((self._cache / name).glob(f"{version}-*")) if _is_copy(copy, package)]
+        if not copies:
+            return ""
+        from spamctl.engine.engine import Engine  # which takes a while to load, and may not be needed
+
+        try:
+            return Engine(copies[-1], threads=1)
+        except ArtefactError as refusal:
+            return f"not known: {refusal}"
+
+
+def _is_copy(place: Path, package: str) -> bool:
+    """Return whether a folder holds a package, the one of that digest if it is known."""
+    return (place / MANIFEST).is_file() and package in ("", digest(place))

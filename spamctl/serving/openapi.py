@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from spamctl.message import NOT_SPAM, SPAM
+from spamctl.schema.message import NOT_SPAM, SPAM
 
 Json = dict[str, Any]
 

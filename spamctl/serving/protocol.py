@@ -1,4 +1,4 @@
-"""Read the texts of a request strictly, in each spelling of MLflow's scoring protocol.
+"""Read request bodies with bounded memory and time, in each spelling of MLflow's scoring protocol.
 
 MLflow's own reading turns null into the text "None" and leaves out what it does not know; here each value is text, or
 the request is refused. For the rest the two agree, which a test holds them to.
@@ -6,16 +6,20 @@ the request is refused. For the rest the two agree, which a test holds them to.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
 
-from spamctl.serving.refusal import WRONG_VALUE, Refusal, of_status, quoted
+from starlette.requests import ClientDisconnect, Request
+
+from spamctl.serving.errors import CLOSE, WRONG_VALUE, Refusal, of_status, quoted
 
 TEXT: Final = "text"
 JSON, CSV = "application/json", "text/csv"
@@ -34,7 +38,7 @@ _CELL = re.compile(r'(?:"((?:[^"]++|"")*+)"|([^,"\r\n][^,\r\n]*+)?)(,|\r\n|\n|\r
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ScoringRequest:
     """Parsed request: the texts, whether to capture (None: not given), whether to explain."""
 
     texts: list[str]
@@ -42,13 +46,13 @@ class Ask:
     explain: bool = False
 
 
-def read(content_type: str | None, body: bytes, *, most_rows: int) -> Ask:
+def read(content_type: str | None, body: bytes, *, most_rows: int) -> ScoringRequest:
     """Return what the body of a request asks for.
 
     Raises Refusal: 415 for another media type, 413 for more than `most_rows` rows, else 400 naming row and column.
     """
     if _media_type(content_type) == CSV:
-        return Ask(_table(_decoded(body), most_rows))
+        return ScoringRequest(_table(_decoded(body), most_rows))
     ask = _asked(_object(_decoded(body), most_values=_VALUES_A_ROW * most_rows + 100))
     if len(ask.texts) > most_rows:
         raise _too_many(most_rows)
@@ -134,7 +138,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_int=_zero, parse_floa
 # From JSON to texts
 
 
-def _asked(document: dict[str, Any]) -> Ask:
+def _asked(document: dict[str, Any]) -> ScoringRequest:
     """Read one of the four keys that hold rows, and the params."""
     keys = [key for key in KEYS if key in document]
     _refuse_unknown(document, (*KEYS, "params"), "key")
@@ -146,8 +150,8 @@ def _asked(document: dict[str, Any]) -> Ask:
     texts = _split(document[key]) if key == SPLIT else _rows(key, document[key])
     params = document.get("params")
     if params is None:
-        return Ask(texts)
-    return Ask(texts, *_params(params))
+        return ScoringRequest(texts)
+    return ScoringRequest(texts, *_params(params))
 
 
 def _params(params: Any) -> tuple[bool | None, bool]:
@@ -289,3 +293,133 @@ def _too_many(most_rows: int) -> Refusal:
 
 def _wrong(message: str) -> Refusal:
     return Refusal(400, WRONG_VALUE, message)
+
+
+# Read request bodies with bounded memory and time.
+
+MIB = 2**20
+SOON = {"retry-after": "1"}
+FREE_BYTES = 2**16  # of each body are not counted: slow senders of long bodies must not shut out short ones
+_HEARING_OUT_S = 1.0
+_PLAIN = {"content-encoding": {"", "identity"}, "transfer-encoding": {"", "identity", "chunked"}}
+
+
+@dataclass(slots=True)
+class _Share:
+    """Memory reserved for a body beyond the free allowance, and whether more of it will come."""
+
+    room: int = 0
+    more: bool = True
+
+
+class Intake:
+    """Limit on the memory of all request bodies of a server; used from the event loop only."""
+
+    def __init__(self, *, body_bytes: int = 8 * MIB, total_bytes: int = 32 * MIB, patience_s: float = 60.0) -> None:
+        """Set the largest body, the memory for all beyond the first 64 KiB of each, and the timeout `patience_s`."""
+        self._body_bytes = body_bytes
+        self._total_bytes = total_bytes
+        self._patience_s = patience_s
+        self._held = 0
+
+    @property
+    def held(self) -> int:
+        """Count the bytes, beyond the first 64 KiB of each, of the bodies that have not been given back."""
+        return self._held
+
+    async def read(self, request: Request) -> bytes:
+        """Return the body of a request, which is not counted from then on; see `body`."""
+        async with self.body(request) as body:
+            return body
+
+    @contextlib.asynccontextmanager
+    async def body(self, request: Request) -> AsyncIterator[bytes]:
+        """Yield the body of a request, counted until the block ends.
+
+        Raises Refusal: 415 if it is compressed, 413 if it is too long, by its Content-Length or as it comes, 429 if the
+        other bodies leave no room for it, 408 if it comes too slowly. Raises ClientDisconnect if the client has gone.
+        """
+        share = _Share()
+        try:
+            try:
+                _refuse_encoded(request)
+                async with asyncio.timeout(self._patience_s):
+                    body = await self._whole(request, share)
+            except TimeoutError:
+                fault = f"the body did not come within {self._patience_s:g} s: send it faster, or in parts"
+                raise of_status(408, fault, CLOSE) from None
+            except Refusal as refused:
+                self._give_back(share)
+                if share.more:
+                    await _hear_out(request, self._body_bytes)
+                    refused.headers = CLOSE | refused.headers
+                raise
+            yield body
+        finally:
+            self._give_back(share)
+
+    async def _whole(self, request: Request, share: _Share) -> bytes:
+        """Read a body to its end, or refuse it; one that does not say how long it is gets room for the longest.
+
+        If room grew with the body, many would grow side by side until none can end.
+        """
+        whole = bytearray()
+        announced = _announced(request)
+        self._make_room(share, announced)
+        while share.more:
+            piece, share.more = await _next(request)
+            length = len(whole) + len(piece)
+            ends_soon = length <= max(announced, FREE_BYTES) or not share.more
+            self._make_room(share, length if ends_soon else max(length, self._body_bytes))
+            whole += piece
+        return bytes(whole)
+
+    def _make_room(self, share: _Share, length: int) -> None:
+        """Reserve memory for a body, or raise Refusal."""
+        if length > self._body_bytes:
+            most = f"{self._body_bytes / MIB:g} MiB" if self._body_bytes >= MIB else f"{self._body_bytes} bytes"
+            raise of_status(413, f"the body is longer than {most}: send fewer rows in each request")
+        more = max(0, length - FREE_BYTES - share.room)
+        if self._held + more > self._total_bytes:
+            raise of_status(429, "too many long requests at once: try again soon", SOON)
+        self._held += more
+        share.room += more
+
+    def _give_back(self, share: _Share) -> None:
+        self._held -= share.room
+        share.room = 0
+
+
+async def _next(request: Request) -> tuple[bytes, bool]:
+    """Return the next piece of a body, and whether more will come."""
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    return message.get("body", b""), message.get("more_body", False)
+
+
+def _refuse_encoded(request: Request) -> None:
+    """Refuse a compressed body, naming its encoding."""
+    for header, plain in _PLAIN.items():
+        for given in ",".join(request.headers.getlist(header)).split(","):
+            if given.strip().lower() not in plain:
+                told = f"the body is encoded as {quoted(given.strip())}: send it as it is, without {header.title()}"
+                raise of_status(415, told)
+
+
+def _announced(request: Request) -> int:
+    """Return how many bytes a body is said to have, 0 if nothing is said."""
+    length = request.headers.get("content-length", "")
+    return int(length[:20]) if length.isdecimal() else 0
+
+
+async def _hear_out(request: Request, most_bytes: int) -> None:
+    """Discard some more of a refused body: many clients read no answer before they have sent all of it."""
+    if request.headers.get("expect", "").lower() == "100-continue":
+        return  # this one waits to be asked
+    heard, more = 0, True
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_HEARING_OUT_S):
+            while more and heard <= most_bytes:
+                piece, more = await _next(request)
+                heard += len(piece)

@@ -15,18 +15,18 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
 from mlflow.pyfunc.model import PythonModel
 
+from spamctl.engine.engine import Engine
+from spamctl.engine.manifest import PACKAGE, UNSEALED
 from spamctl.errors import DataError, UnavailableError
-from spamctl.message import Verdict
-from spamctl.model.artefact import PACKAGE, UNSEALED
-from spamctl.model.engine import Engine
-from spamctl.serving import captures
-from spamctl.serving.version import UNREGISTERED, registered_as, registered_digest
+from spamctl.schema.message import Verdict
+from spamctl.serving import mlflow_model
+from spamctl.serving.mlflow_model import UNREGISTERED, registered_as, registered_digest
 from spamctl.store.rows import CapturedRow, row_uuid
 
 TEXT, DATA_CAPTURE = "text", "data_capture"
 SOURCE = "mlflow"
 CURES = (
-    f"{captures.ADDRESS_VARIABLE} sets the store; {captures.MODE_VARIABLE}=best-effort answers all the same, "
+    f"{mlflow_model.ADDRESS_VARIABLE} sets the store; {mlflow_model.MODE_VARIABLE}=best-effort answers all the same, "
     f"and so does params={{'{DATA_CAPTURE}': False}}"
 )
 
@@ -57,7 +57,7 @@ class SpamModel(PythonModel):
     def load_context(self, context: Any) -> None:
         """Verify and compile the package; refuse one that is not the registered one, or gives other verdicts here."""
         folder = Path(context.artifacts[PACKAGE])
-        self.target, out_of_reach = captures.Target.of_environment(), captures.out_of_reach()
+        self.target, out_of_reach = mlflow_model.CaptureTarget.of_environment(), mlflow_model.out_of_reach_rule()
         self.registration = registered_as(folder)
         registered = registered_digest(folder, self.registration)
         if not registered and self.registration != UNREGISTERED:
@@ -115,7 +115,7 @@ class SpamModel(PythonModel):
 
     def _keep(self, rows: Sequence[CapturedRow]) -> bool:
         try:
-            return captures.of_this_process.keep(self.target, rows)
+            return mlflow_model.captures_of_process.keep(self.target, rows)
         except UnavailableError as error:
             raise NotStoredError(str(error)) from error
 

@@ -16,20 +16,17 @@ from pathlib import Path
 
 import uvicorn
 
+from spamctl.engine.manifest import UNSEALED
 from spamctl.errors import ArtefactError, UsageError
-from spamctl.model.artefact import UNSEALED
-from spamctl.serving import siblings
+from spamctl.serving import activity
+from spamctl.serving.access import Access
+from spamctl.serving.activity import Figures, Metrics, shared_folder
 from spamctl.serving.app import create_app
-from spamctl.serving.connection import Connection
 from spamctl.serving.deployment import Deployments
-from spamctl.serving.door import Door
-from spamctl.serving.follow import LATE_S, Pulse, read_releases
-from spamctl.serving.guard import Access
-from spamctl.serving.metrics import Metrics, shared_folder
-from spamctl.serving.recent import Figures
-from spamctl.serving.service import Archive, Service
-from spamctl.serving.settings import Settings
-from spamctl.serving.telling import Tell, sparing_log
+from spamctl.serving.limits import Connection, ConnectionLimiter
+from spamctl.serving.log import Tell, rate_limited_log
+from spamctl.serving.registry_watcher import LATE_S, Pulse, read_releases
+from spamctl.serving.state import Archive, Service, Settings
 from spamctl.store.capture import Capture
 from spamctl.store.database import fold_log, log_is_idle, open_store
 
@@ -114,7 +111,7 @@ class Server(uvicorn.Server):
     def __init__(self, service: Service, settings: Settings, tell: Tell, ready: Callable[[], None]) -> None:
         self._service, self._settings, self._tell, self._ready = service, settings, tell, ready
         self.stopped_by = signal.SIGTERM
-        self._door = Door()
+        self._door = ConnectionLimiter()
         app = create_app(service, Access(settings.token, settings.hosts))
         super().__init__(
             uvicorn.Config(
@@ -134,9 +131,13 @@ class Server(uvicorn.Server):
     async def among_siblings(self, listener: socket.socket) -> None:
         """Serve, and share recent answers with the other workers, if there are any."""
         folder, recent = self._service.siblings, self._service.recent
-        beside = siblings.answering(folder, lambda: recent.activity().to_json()) if folder else contextlib.nullcontext()
+        beside = (
+            activity.answering_siblings(folder, lambda: recent.activity().to_json())
+            if folder
+            else contextlib.nullcontext()
+        )
         async with beside:
-            with sparing_log(self._door.occasions):
+            with rate_limited_log(self._door.occasions):
                 await self.serve(sockets=[listener])
 
     @property

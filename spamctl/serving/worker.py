@@ -9,9 +9,9 @@ import sys
 import threading
 
 from spamctl.errors import SpamctlError
+from spamctl.serving.log import unfailing
 from spamctl.serving.server import serve
-from spamctl.serving.settings import Settings
-from spamctl.serving.telling import heard_or_not
+from spamctl.serving.state import Settings
 
 READY = "ready"
 
@@ -26,7 +26,7 @@ def main(descriptor: int) -> int:
 
     try:
         with socket.socket(fileno=descriptor) as listener:
-            serve(settings, listener, heard_or_not(tell), lambda: _say(READY))
+            serve(settings, listener, unfailing(tell), lambda: _say(READY))
     except SpamctlError as refusal:
         _say(str(refusal).splitlines()[0])
         return refusal.exit_code

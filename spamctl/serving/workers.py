@@ -1,4 +1,4 @@
-"""Share one socket among worker processes: start them, replace one that dies, end them all."""
+"""Run the server in the foreground, in this process or in several that share its socket."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client.multiprocess import mark_process_dead
 
+from spamctl import folders
 from spamctl.errors import SpamctlError
-from spamctl.serving.metrics import SHARED_FOLDER
-from spamctl.serving.settings import Settings
-from spamctl.serving.telling import Tell
+from spamctl.serving.activity import SHARED_FOLDER
+from spamctl.serving.log import Tell
+from spamctl.serving.registry_watcher import FollowRequest, following
+from spamctl.serving.server import Loaded, listen, load, serve
+from spamctl.serving.state import Settings
 from spamctl.serving.worker import READY
 
 WATCH_S = 0.1
@@ -112,3 +115,29 @@ class Workers:
                 for child in self._children:
                     child.kill()
             time.sleep(WATCH_S)
+
+
+# Run the server in the foreground: in this process, or in several that share its socket.
+
+
+def run(
+    settings: Settings,
+    wish: FollowRequest,
+    environment: Mapping[str, str],
+    tell: Tell,
+    ready: Callable[[], None],
+    loading: Callable[[Settings], Loaded] = load,
+) -> signal.Signals:
+    """Serve until SIGINT or SIGTERM and return which of them it was; `ready` is called once messages are answered.
+
+    `environment` is that of the processes which are started beside: the follower of the registry, and the workers.
+    Raises UsageError if the address or the store is not available, ArtefactError if the model cannot be served.
+    """
+    folders.remove_abandoned()
+    with listen(settings.host, settings.port) as listener, following(wish, environment, tell) as releases:
+        if releases:
+            settings = settings.following(releases)
+        if settings.workers == 1:
+            return serve(settings, listener, tell, ready, loading)
+        with folders.temporary_folder("metrics") as shared:
+            return Workers(settings, listener, {**environment, SHARED_FOLDER: str(shared)}, tell).run(ready)

@@ -1,20 +1,22 @@
-"""Write labels: many at once where none is yet, or one at a time with its history."""
+"""Write labels: one at a time with its history, many at once, from a file or from a review."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Literal
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, insert, select, update
 
-from spamctl.message import NOT_SPAM, SPAM, Label, canonical_uuid
+from spamctl.progress import ProgressGenerator, ProgressUpdate
+from spamctl.schema.message import NOT_SPAM, SPAM, Label, canonical_uuid
+from spamctl.store import queries
 from spamctl.store.database import Store
-from spamctl.store.keeping import not_kept
-from spamctl.store.queries import among
+from spamctl.store.queries import Standing, Window, among, not_kept
+from spamctl.store.rows import StoredRow
 from spamctl.store.tables import data, labels
 
 Outcome = Literal["recorded", "unchanged", "unknown"]
@@ -110,3 +112,227 @@ def _check_label(label: str) -> None:
     """Refuse a label that is not one of ours."""
     if label not in {SPAM, NOT_SPAM}:
         raise ValueError("a label is spam or not spam")
+
+
+# Assign the labels of a file to rows, and report where the two disagree.
+
+FILE = "file"
+
+_MOST_NAMED = 5
+_TASK, _UNIT = "labelling", "rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A row whose label differs from the file's."""
+
+    uuid: str
+    label: Label
+    source: str
+    given: Label
+
+
+@dataclass(slots=True)
+class Assignment:
+    """Counts of the labels of a file by outcome, and the first conflicts."""
+
+    most: int
+    overwrite: bool
+    labelled: int = 0  # rows that had no label
+    replaced: int = 0  # rows that had another, or the same from elsewhere
+    standing: int = 0  # rows that have this very label already
+    conflicts: int = 0  # rows that have another, and keep it
+    unknown: int = 0  # labels for rows that are not in the store, or not in the window
+    first_conflicts: list[Conflict] = field(default_factory=list)
+    first_unknown: list[str] = field(default_factory=list)
+
+    @property
+    def written(self) -> int:
+        """Count the rows that were written."""
+        return self.labelled + self.replaced
+
+    def give(self, store: Store, pairs: Iterable[tuple[Standing, Label]]) -> None:
+        """Label the rows of one chunk, those that have no label first."""
+        new: dict[str, Label] = {}
+        other: dict[str, Label] = {}
+        for row, label in pairs:
+            if row.ground_truth is None:
+                new[row.uuid] = label
+            elif self.overwrite and (row.ground_truth, row.label_source) != (label, FILE):
+                other[row.uuid] = label
+            elif row.ground_truth == label:
+                self.standing += 1
+            else:
+                self._note(Conflict(row.uuid, row.ground_truth, str(row.label_source), label))
+        self.labelled += set_labels(store, self._allowed(new), FILE)
+        self.replaced += set_labels(store, self._allowed(other), FILE, overwrite=True)
+
+    def miss(self, unknown: Sequence[str]) -> None:
+        """Count labels that match no row of the window, each by its name in the file."""
+        self.unknown += len(unknown)
+        self.first_unknown += unknown[: _MOST_NAMED - len(self.first_unknown)]
+
+    def _note(self, conflict: Conflict) -> None:
+        self.conflicts += 1
+        if len(self.first_conflicts) < _MOST_NAMED:
+            self.first_conflicts.append(conflict)
+
+    def _allowed(self, given: dict[str, Label]) -> dict[str, Label]:
+        return dict(list(given.items())[: max(0, self.most - self.written)])
+
+
+def assign_by_uuid(
+    store: Store, window: Window, chunks: Iterable[dict[str, Label]], assignment: Assignment, total: int
+) -> ProgressGenerator[Assignment]:
+    """Label the rows of a window whose uuids a file names, in chunks of at most a few thousand; `total` in the file."""
+    done = 0
+    for chunk in chunks:
+        rows = queries.standing(store, list(chunk), window)
+        assignment.miss(list(chunk.keys() - {row.uuid for row in rows}) if len(rows) < len(chunk) else [])
+        assignment.give(store, [(row, chunk[row.uuid]) for row in rows])
+        done += len(chunk)
+        yield ProgressUpdate(_TASK, done, total, _UNIT)
+    return assignment
+
+
+def assign_by_text(
+    store: Store, window: Window, labels_of: Callable[[Sequence[str]], list[Label | None]], assignment: Assignment
+) -> ProgressGenerator[Assignment]:
+    """Label every row of a window whose text a file names; the store is read once, in pages."""
+    done, total = 0, queries.count(store, window)
+    for page in queries.standing_texts(store, window):
+        found = zip(page, labels_of([text for _, text in page]), strict=True)
+        assignment.give(store, [(row, label) for (row, _), label in found if label is not None])
+        done += len(page)
+        yield ProgressUpdate(_TASK, min(done, total), total, _UNIT)
+    return assignment
+
+
+# Select rows for review, and record each decision, by whom and when.
+
+REVIEW = "review"
+SIMULATED = "simulated"
+_BY_PEOPLE = (REVIEW, "user")
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousLabel:
+    """Label of a row before a decision."""
+
+    uuid: str
+    ground_truth: Label | None
+    label_source: str | None
+    labeled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A decision, the rows it applies to, and their previous labels, which an undo restores."""
+
+    label: Label
+    annotator: str
+    date: datetime
+    before: tuple[PreviousLabel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredLabel:
+    """A label beside the probability of spam that the model gave."""
+
+    uuid: str
+    probability: float
+    label: Label
+    source: str
+
+
+def most_doubtful(store: Store, window: Window, most: int) -> list[StoredRow]:
+    """Return rows of a window, at most `most`, those first whose probability is nearest to their threshold.
+
+    A message out of reach is as doubtful as one at its threshold, whatever its probability. The distance is measured in
+    parts of the way from the threshold to certainty, so that both sides weigh the same where the threshold is far from
+    a half.
+    """
+    statement = select(data).where(*window.conditions()).order_by(_certainty(), data.c.date.desc(), data.c.uuid)
+    with store.reading() as connection:
+        return [StoredRow(*row) for row in connection.execute(statement.limit(most))]
+
+
+def judged_texts(store: Store) -> list[str]:
+    """Return the texts that people have labelled one at a time."""
+    with store.reading() as connection:
+        return list(connection.scalars(select(data.c.text).where(data.c.label_source.in_(_BY_PEOPLE)).distinct()))
+
+
+def scored_labels(store: Store, window: Window) -> list[ScoredLabel]:
+    """Return the labels of a window that are not simulated."""
+    columns = (data.c.uuid, data.c.probability, data.c.ground_truth, data.c.label_source)
+    chosen = [*window.conditions(), data.c.ground_truth.is_not(None), data.c.label_source != SIMULATED]
+    with store.reading() as connection:
+        return [ScoredLabel(*row) for row in connection.execute(select(*columns).where(*chosen).order_by(data.c.uuid))]
+
+
+def awaiting_second(store: Store, window: Window, annotator: str, most: int) -> list[StoredRow]:
+    """Return rows of a window that somebody else has reviewed and this annotator has not, the most doubtful first."""
+    said = exists().where(labels.c.uuid == data.c.uuid, labels.c.source == REVIEW)
+    chosen = [*window.conditions(), said.where(labels.c.annotator != annotator)]
+    statement = select(data).where(*chosen, ~said.where(labels.c.annotator == annotator))
+    with store.reading() as connection:
+        rows = connection.execute(statement.order_by(_certainty(), data.c.uuid).limit(most))
+        return [StoredRow(*row) for row in rows]
+
+
+def record_decision(store: Store, uuids: Sequence[str], label: Label, annotator: str, *, replace: bool) -> Decision:
+    """Label rows (at most a few thousand) by a person's decision, and record who decided and when.
+
+    A row that has a label by now is left alone, unless the decision is to `replace` it. Raises UnavailableError if the
+    database fails; then nothing was decided.
+    """
+    now = datetime.now(UTC)
+    open_rows = [data.c.uuid.in_(uuids), *([] if replace else [data.c.ground_truth.is_(None)])]
+    columns = [data.c[name] for name in PreviousLabel.__slots__]
+    with store.writing() as connection:
+        held = connection.execute(select(*columns).where(*open_rows).order_by(data.c.uuid).with_for_update())
+        before = tuple(PreviousLabel(*row) for row in held)
+        if before:
+            values = {"ground_truth": label, "label_source": REVIEW, "labeled_at": now}
+            connection.execute(update(data).where(data.c.uuid.in_([row.uuid for row in before])).values(values))
+            entry = {"date": now, "label": label, "source": REVIEW, "annotator": annotator}
+            entries = [entry | {"uuid": row.uuid} for row in before]
+            statement = insert(labels).execution_options(preserve_rowcount=True)
+            if (written := connection.execute(statement, entries).rowcount) != len(entries):
+                raise not_kept(labels, len(entries) - written)
+    return Decision(label, annotator, now, before)
+
+
+def take_back(store: Store, decision: Decision) -> int:
+    """Undo a decision, in the history too, unless somebody has decided otherwise since; return the changed rows."""
+    undone = 0
+    with store.writing() as connection:
+        for row in decision.before:
+            stands = [data.c.uuid == row.uuid, data.c.label_source == REVIEW, data.c.labeled_at == decision.date]
+            values = {name: getattr(row, name) for name in PreviousLabel.__slots__ if name != "uuid"}
+            undone += connection.execute(update(data).where(*stands).values(values)).rowcount
+        entries = (labels.c.date == decision.date, labels.c.annotator == decision.annotator)
+        uuids = [row.uuid for row in decision.before]
+        connection.execute(delete(labels).where(labels.c.uuid.in_(uuids), labels.c.source == REVIEW, *entries))
+    return undone
+
+
+def opinions(store: Store) -> dict[str, dict[str, Label]]:
+    """Return what each named annotator last said of each row, by annotator and uuid."""
+    said: dict[str, dict[str, Label]] = {}
+    columns = (labels.c.annotator, labels.c.uuid, labels.c.label)
+    with store.reading() as connection:
+        for annotator, uuid, label in connection.execute(select(*columns).order_by(labels.c.number)):
+            if annotator:
+                said.setdefault(annotator, {})[uuid] = label
+    return said
+
+
+def _certainty() -> ColumnElement[float]:
+    """Compute in SQL the confidence of a verdict: 0 at the threshold and out of reach, 1 where the model is certain."""
+    probability, threshold = data.c.probability, data.c.threshold
+    above = (probability - threshold) / func.nullif(1 - threshold, 0)
+    below = (threshold - probability) / func.nullif(threshold, 0)
+    sure = case((data.c.in_reach.is_(False), 0.0), (and_(probability >= threshold), above), else_=below)
+    return func.coalesce(sure, 0.0)

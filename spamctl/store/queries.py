@@ -1,17 +1,17 @@
-"""Query answered messages: counts, the newest, and all of a window in pages, with constant memory."""
+"""Query answered messages in pages with constant memory, and verify that written rows were kept."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Select, and_, func, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Table, and_, column, func, or_, select, table
 
-from spamctl.message import Label, canonical_uuid
-from spamctl.store.database import Store
+from spamctl.schema.message import Label, canonical_uuid
+from spamctl.store.database import Fault, NotKeptError, Store
 from spamctl.store.rows import StoredRow
 from spamctl.store.tables import data, shadow_verdicts, truth
 
@@ -242,3 +242,35 @@ def _behind(row: AnyRow, *, newest_first: bool) -> ColumnElement[bool]:
     if newest_first:
         return and_(date <= row.date, or_(date < row.date, uuid < row.uuid))
     return and_(date >= row.date, or_(date > row.date, uuid > row.uuid))
+
+
+# Verify that a database keeps the rows it is given: a trigger or a rule may drop rows silently.
+
+RowValues = Mapping[str, Any]
+
+
+def require_kept(connection: Connection, into: Table, rows: Sequence[RowValues]) -> None:
+    """Raise NotKeptError, inside the transaction that wrote rows, unless each of them, by its key, is in the table."""
+    key = [column.name for column in into.primary_key]
+    chosen = among(connection, [row["uuid"] for row in rows], into.c.uuid)
+    found = {tuple(row) for row in connection.execute(select(*into.primary_key).where(chosen))}
+    if missing := {tuple(row[name] for name in key) for row in rows} - found:
+        raise not_kept(into, len(missing))
+
+
+def not_kept(into: Table, rows: int) -> NotKeptError:
+    """Describe a table that lacks rows which were written to it."""
+    lacks = "a row of this transaction is" if rows == 1 else f"{rows} rows of this transaction are"
+    return NotKeptError(f"table {into.name}: {Fault.NOT_KEPT.words}, {lacks} not there: {Fault.NOT_KEPT.cure}")
+
+
+def has_triggers(connection: Connection, *tables: Table) -> bool:
+    """Return whether a trigger fires on inserts into one of some tables: it may delete them afterwards."""
+    names = [each.name for each in tables]
+    if connection.dialect.name == "sqlite":
+        known, kind, owner = table("sqlite_master", column("type"), column("tbl_name")), "type", "tbl_name"
+        chosen = select(func.count()).select_from(known).where(known.c[kind] == "trigger", known.c[owner].in_(names))
+    else:
+        held = table("triggers", column("event_object_table"), schema="information_schema")
+        chosen = select(func.count()).select_from(held).where(held.c.event_object_table.in_(names))
+    return bool(connection.scalar(chosen))

@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 import math
+import re
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from spamctl.message import NOT_SPAM, SPAM, Label, canonical_uuid
-from spamctl.store import text as stored_text
+from spamctl.schema.message import NOT_SPAM, SPAM, Label, canonical_uuid
+
+# Encode any Python string so that SQLite and PostgreSQL return it unchanged.
+#
+# PostgreSQL's text holds no NUL, SQLite's `length()` stops at one, neither driver takes a lone surrogate, and a SQLite
+# file in UTF-16 gives the noncharacters U+FFFE and U+FFFF back as U+FFFD. So each of these is written as DLE (U+0010,
+# "data link escape") and the four hexadecimal digits of its code point; a DLE of the message is escaped the same way:
+#
+#     message     stored
+#     "a\0b"      "a" DLE "0000b"
+#     "\ud83d"    DLE "d83d"
+#     "\x10"      DLE "0010"
+#
+# All other text, which is all that people write, is stored as it is: who reads the table with SQL sees plain messages.
+# The mapping is one to one, so equal texts are equal in SQL too. In SQL, `text LIKE '%' || char(16) || '%'` finds
+# what is escaped (`chr(16)` in PostgreSQL).
+
+_UNWRITABLE = re.compile("[\0\x10\ud800-\udfff\ufffe\uffff]")
+_ESCAPED = re.compile("\x10(0000|0010|d[89a-f][0-9a-f]{2}|fff[ef])")
+
+
+def encode_text(text: str) -> str:
+    """Return `text` as it is stored; any string is accepted."""
+    return _UNWRITABLE.sub(lambda found: f"\x10{ord(found[0]):04x}", text)
+
+
+def decode_text(stored: str) -> str:
+    """Return the text that was stored; what another program wrote and is no escape of ours stays as it is."""
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), stored)
+
 
 _NAMESPACE = uuid.UUID("5d5b1c39-6f3b-5a0e-9d1c-3f1f0a2b7c44")
 
@@ -19,7 +48,7 @@ def row_uuid(request_id: str, index: int, text: str) -> str:
 
     A client that repeats a request under its `X-Request-Id` thus meets the rows that it wrote the first time.
     """
-    name = f"{stored_text.encode(request_id)}\0{index}\0{stored_text.encode(text)}"
+    name = f"{encode_text(request_id)}\0{index}\0{encode_text(text)}"
     return str(uuid.uuid5(_NAMESPACE, name))
 
 

@@ -12,10 +12,9 @@ from typing import Self
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from spamctl.message import NOT_SPAM, SPAM, Label, canonical_uuid
+from spamctl.schema.message import NOT_SPAM, SPAM, Label, canonical_uuid
 from spamctl.store.database import Store
-from spamctl.store.keeping import require_kept
-from spamctl.store.queries import ALL, PAGE, Window
+from spamctl.store.queries import ALL, PAGE, Window, require_kept
 from spamctl.store.tables import data, truth
 
 _BOOK_ROWS = 500

@@ -77,7 +77,7 @@ class Stage:
     def __init__(self, folder: Path, seed: int) -> None:
         from spamctl.data.corpus import CorpusRequest, read_corpus
         from spamctl.data.split import split
-        from spamctl.drift import kernels
+        from spamctl.drift import permutation
 
         self.engine, self.seed = champion(folder), seed
         parts = split(read_corpus(CorpusRequest()).messages)
@@ -85,7 +85,10 @@ class Stage:
         self._known: dict[str, tuple[float, bool, Any]] = {}
         self.test = self.sample(parts.test).distinct()
         self.everything = self.sample([*parts.test, *parts.validation]).distinct()
-        self.kernels = kernels.text_kernel(self.everything.texts), kernels.feature_kernel(self.everything.features)
+        self.kernels = (
+            permutation.text_kernel(self.everything.texts),
+            permutation.feature_kernel(self.everything.features),
+        )
 
     def sample(self, messages: Sequence[Any]) -> Any:
         """Score messages, each text once, and make a sample of them."""
@@ -129,20 +132,20 @@ class Stage:
         """Tell which ways of judging ring in a window without drift."""
         import numpy as np
 
-        from spamctl.drift import alarm
+        from spamctl.drift import hypothesis_tests
 
         both = np.concatenate(self.division(rows, seed))
         rng = np.random.default_rng([self.seed, seed])
         is_current = np.arange(both.size) >= both.size - rows
-        deals = alarm.deal(is_current, REPLICATES, rng)
+        deals = hypothesis_tests.deal(is_current, REPLICATES, rng)
         text, features = (kernel[np.ix_(both, both)] for kernel in self.kernels)
         sides = self.window(rows, seed)
-        pooled = alarm.Pool(*sides, deals, np.ones_like(is_current), text, features)
-        return rings(alarm.nulls(pooled, alarm.quality_nulls(*sides, REPLICATES, rng)))
+        pooled = hypothesis_tests.Pool(*sides, deals, np.ones_like(is_current), text, features)
+        return rings(hypothesis_tests.nulls(pooled, hypothesis_tests.quality_nulls(*sides, REPLICATES, rng)))
 
     def drifted(self, kind: str, seed: int) -> Any:
         """Stage a window of traffic, and score it."""
-        from spamctl.simulate.drift import stream
+        from spamctl.traffic.drift import stream
 
         chosen = 1_000 * self.seed + seed
         return self.sample(
@@ -152,7 +155,7 @@ class Stage:
 
 def champion(folder: Path) -> Any:
     """Open the champion that is registered in a folder."""
-    from spamctl.model.embedding import Embedder
+    from spamctl.engine.engine import Embedder
 
     return Embedder(Path(fetched(folder, "champion").folder))
 
@@ -170,17 +173,17 @@ def alarmed(reference: Any, current: Any, seed: int) -> dict[str, bool]:
     """Tell which ways of judging ring in a window of any kind, labels known."""
     import numpy as np
 
-    from spamctl.drift import alarm
+    from spamctl.drift import hypothesis_tests
 
     rng = np.random.default_rng(seed)
     sides = reference.distinct(), current.distinct()
-    pooled = alarm.pool(*sides, REPLICATES, rng)
-    return rings(alarm.nulls(pooled, alarm.quality_nulls(*sides, REPLICATES, rng)))
+    pooled = hypothesis_tests.pool_samples(*sides, REPLICATES, rng)
+    return rings(hypothesis_tests.nulls(pooled, hypothesis_tests.quality_nulls(*sides, REPLICATES, rng)))
 
 
 def rings(nulls: dict[str, Any]) -> dict[str, bool]:
     """Tell which ways of judging a family ring: ours, Holm's, and each test on its own."""
-    from spamctl.drift.family import judge_family
+    from spamctl.drift.hypothesis_tests import judge_family
 
     found = judge_family(nulls, RATE).values()
     return {
@@ -227,7 +230,7 @@ def counted(windows: int, ask: Callable[[int], dict[str, bool]]) -> dict[str, li
 
 def share(answers: Sequence[bool]) -> str:
     """Return a share with its 95 % interval and its number of windows."""
-    from spamctl.model.score import proportion
+    from spamctl.metrics.scores import proportion
 
     found = proportion(sum(answers), len(answers))
     return f"{found.value:.1%} ({found.low:.1%}–{found.high:.1%}) of {len(answers)}"

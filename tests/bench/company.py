@@ -19,7 +19,7 @@ from pathlib import Path
 
 from measuring import circumstances, say, table
 
-from spamctl.cli.environment import child_environment
+from spamctl.cli.process import child_environment
 from spamctl.cores import cores
 
 # The last block of a small language model learns from batches of short messages.

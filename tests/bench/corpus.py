@@ -21,7 +21,7 @@ FOLDS = 4
 
 def main() -> None:
     """Print the tables."""
-    from spamctl.data.everyday import FOLDER, read_everyday
+    from spamctl.data.bundled_sets import FOLDER, read_everyday
 
     print(circumstances(1, ("scikit-learn",)))
     messages = read_everyday()[1]
@@ -50,7 +50,7 @@ def together(messages) -> float:  # type: ignore[no-untyped-def]
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import cross_val_predict
 
-    from spamctl.model.score import roc_auc
+    from spamctl.metrics.scores import roc_auc
 
     truth = np.array([message.is_spam for message in messages])
     columns = [[read(message.text) for message in messages] for read in NUMBERS.values()]
@@ -71,7 +71,7 @@ def writers_apart(rows: list[dict[str, str]]) -> list[float]:
     from sklearn.model_selection import cross_val_predict
     from sklearn.pipeline import make_pipeline
 
-    from spamctl.model.score import roc_auc
+    from spamctl.metrics.scores import roc_auc
 
     found = []
     for kind in sorted({row["kind"] for row in rows}):

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from spamctl.message import Message
-from spamctl.model.score import roc_auc
+from spamctl.metrics.scores import roc_auc
+from spamctl.schema.message import Message
 
 _LINK = re.compile(
     r"https?://|www\.|\b[\w-]+(?:\.[\w-]+)*\.[a-z]{2,6}/\S|\b[\w-]+\.(?:com|net|org|info|co|in|de|io|app|shop)\b"

@@ -65,8 +65,8 @@ def take_versions(parser: argparse.ArgumentParser) -> None:
 
 def registered(folder: Path, wanted: Sequence[str]) -> dict[str, CallsSpam]:
     """Open versions that are registered in a folder, by what they are called in a table."""
-    from spamctl.model.engine import Engine
-    from spamctl.model.registry import called_spam
+    from spamctl.engine.engine import Engine
+    from spamctl.registry.registration import called_spam
 
     versions = [fetched(folder, one) for one in wanted]
     return {f"version {found.version}": partial(called_spam, Engine(Path(found.folder))) for found in versions}
@@ -76,8 +76,9 @@ def baseline(train: Sequence, validation: Sequence, *, tuned: bool) -> CallsSpam
     """Train the linear baseline, and set its threshold as training does."""
     import numpy as np
 
-    from spamctl.model import calibration, threshold
-    from spamctl.model.baseline import build, tune
+    from spamctl.engine import calibration
+    from spamctl.metrics import scores
+    from spamctl.metrics.baseline import build, tune
 
     texts, truth = [one.text for one in train], np.array([one.is_spam for one in train])
     chosen = tune(texts, truth, 0) if tuned else {"view": "words and characters", "cost": 1.0}
@@ -86,7 +87,7 @@ def baseline(train: Sequence, validation: Sequence, *, tuned: bool) -> CallsSpam
     margins = model.decision_function([one.text for one in validation])
     is_spam = np.array([one.is_spam for one in validation])
     scale = calibration.fit(is_spam, margins)
-    point = threshold.choose(is_spam, scale.apply(margins), MAX_FALSE_POSITIVE_RATE)
+    point = scores.choose_threshold(is_spam, scale.apply(margins), MAX_FALSE_POSITIVE_RATE)
     return lambda texts: (scale.apply(model.decision_function(list(texts))) >= point.threshold).tolist()
 
 
@@ -104,7 +105,7 @@ def remembered(calls_spam: CallsSpam) -> CallsSpam:
 
 def show(name: str, calls_spam: CallsSpam, test: Sequence, seeds: Sequence[int]) -> None:  # type: ignore[type-arg]
     """Print accuracy, and the rate of false positives, by drift type and strength."""
-    from spamctl.simulate.drift import DRIFTS
+    from spamctl.traffic.drift import DRIFTS
 
     rows = []
     for drift_type in DRIFTS:
@@ -129,7 +130,7 @@ def rates(
     seeds: Sequence[int],  # type: ignore[type-arg]
 ) -> tuple[float, float]:
     """Return accuracy and false-positive rate over all seeds."""
-    from spamctl.simulate.drift import stream
+    from spamctl.traffic.drift import stream
 
     right = false_positives = negatives = rows = 0
     for seed in seeds:

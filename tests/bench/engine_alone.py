@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from spamctl.model.engine import Engine, by_length
+from spamctl.engine.engine import Engine, by_length
 
 TOGETHER = 32
 

@@ -19,18 +19,17 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from spamctl.data.corpus import CorpusRequest, read_corpus
-from spamctl.data.parts import to_rows
 from spamctl.data.split import split
-from spamctl.message import Message
-from spamctl.model.backbone import BUNDLED, find_base_model
-from spamctl.model.calibration import sigmoid
-from spamctl.model.classifier import SpamClassifier
-from spamctl.model.depth import draw_sample
-from spamctl.model.engine import Batches, Logits, by_length
-from spamctl.model.features import pooled_by_block
-from spamctl.model.probe import fit_probe
-from spamctl.model.tokens import TokenRow
-from spamctl.model.workbench import Workbench, open_workbench
+from spamctl.engine.calibration import sigmoid
+from spamctl.engine.engine import Batches, Logits, by_length
+from spamctl.engine.tokens import TokenRow
+from spamctl.schema.message import Message
+from spamctl.schema.parts import to_rows
+from spamctl.training.base_model import BUNDLED, find_base_model
+from spamctl.training.features import draw_sample, pooled_by_block
+from spamctl.training.fine_tune import Workbench, open_workbench
+from spamctl.training.model import SpamClassifier
+from spamctl.training.probe import fit_probe
 
 HEADINGS = ("", "MB", "1x24", "32x24", "8x128", "real", "moved", "agree", "ROC-AUC")
 LEGEND = """our graph: of ONNX Runtime's own operations, as packaged; the other graphs are those of the exporters.

@@ -16,15 +16,14 @@ import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor
 
-from spamctl.model import artefact
-from spamctl.model.artefact import Files, Manifest
-from spamctl.model.classifier import SpamClassifier
-from spamctl.model.engine import TOKENIZER, Batches, Engine, Logits
-from spamctl.model.export import calibrating, compress_weights, quantise, quiet, to_files, to_onnx, to_openvino
-from spamctl.model.exporters import exporter
-from spamctl.model.features import pad_ids
-from spamctl.model.packaging import NOT_YET
-from spamctl.model.tokens import MessageTokenizer, TokenRow
+from spamctl.engine import manifest as artefact
+from spamctl.engine.engine import TOKENIZER, Batches, Engine, Logits
+from spamctl.engine.manifest import Files, Manifest
+from spamctl.engine.tokens import MessageTokenizer, TokenRow
+from spamctl.export.openvino import calibrating, compress_weights, quantise, quiet, to_files, to_onnx, to_openvino
+from spamctl.export.package import NOT_YET, exporter
+from spamctl.training.features import pad_ids
+from spamctl.training.model import SpamClassifier
 
 MEGABYTE = 1e6
 Score = Callable[[Sequence[TokenRow], Batches], Logits]

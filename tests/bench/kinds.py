@@ -37,8 +37,7 @@ def main() -> None:
     """Measure each version and the baseline, then unseen kinds if asked."""
     options = parsed()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)  # read once, when numpy loads
-    from spamctl.data.corpus import CorpusRequest
-    from spamctl.data.datasets import DEFAULT, read_datasets
+    from spamctl.data.corpus import DEFAULT, CorpusRequest, read_datasets
     from spamctl.data.split import split
 
     print(circumstances(options.threads, PACKAGES))
@@ -66,7 +65,7 @@ def parsed() -> argparse.Namespace:
 
 def versions(folder: Path, wanted: Sequence[str]) -> dict[str, tuple[Probabilities, float]]:
     """Open versions registered in a folder."""
-    from spamctl.model.engine import Engine
+    from spamctl.engine.engine import Engine
 
     found = {}
     for one in wanted:
@@ -84,9 +83,10 @@ def baseline(parts) -> tuple[Probabilities, float]:  # type: ignore[no-untyped-d
     """Train the linear baseline on the same training rows, and set its threshold as training does."""
     import numpy as np
 
-    from spamctl.data.datasets import training_weights
-    from spamctl.model import calibration, threshold
-    from spamctl.model.baseline import build, tune
+    from spamctl.data.corpus import training_weights
+    from spamctl.engine import calibration
+    from spamctl.metrics import scores as threshold
+    from spamctl.metrics.baseline import build, tune
 
     texts, truth = [one.text for one in parts.train], np.array([one.is_spam for one in parts.train])
     chosen = tune(texts, truth, 0)
@@ -96,7 +96,7 @@ def baseline(parts) -> tuple[Probabilities, float]:  # type: ignore[no-untyped-d
     margins = model.decision_function([one.text for one in parts.validation])
     is_spam = np.array([one.is_spam for one in parts.validation])
     scale = calibration.fit(is_spam, margins)
-    point = threshold.choose(is_spam, scale.apply(margins), MAX_FALSE_POSITIVE_RATE)
+    point = threshold.choose_threshold(is_spam, scale.apply(margins), MAX_FALSE_POSITIVE_RATE)
     return lambda texts: scale.apply(model.decision_function(list(texts))).tolist(), point.threshold
 
 
@@ -111,7 +111,7 @@ def files_of(folder: Path) -> dict[str, list[tuple[str, bool]]]:
 
 def show_test(name: str, test: Sequence, probabilities: Probabilities, threshold: float) -> None:  # type: ignore[type-arg]
     """Print the test part by kind."""
-    from spamctl.model.kinds import by_kind
+    from spamctl.metrics.evaluation import by_kind
 
     groups = [one.as_dict() for one in by_kind(test, probabilities([one.text for one in test]), threshold)]
     for view in VIEWS:
@@ -126,8 +126,8 @@ def show_outside(
     """Print what becomes of messages from outside, by file."""
     import numpy as np
 
-    from spamctl.model.kinds import group_score
-    from spamctl.model.score import roc_auc
+    from spamctl.metrics.evaluation import group_score
+    from spamctl.metrics.scores import roc_auc
 
     scores = {file: np.array(probabilities([text for text, _ in rows])) for file, rows in outside.items()}
     truths = {file: np.array([is_spam for _, is_spam in rows]) for file, rows in outside.items()}

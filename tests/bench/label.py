@@ -25,12 +25,12 @@ from measuring import circumstances, say, table
 from sqlalchemy import insert, update
 
 from spamctl.data import export, label_file
-from spamctl.message import NOT_SPAM, SPAM
-from spamctl.simulate import labels as drawn
-from spamctl.store import assign, queries, review, tables, truth
+from spamctl.schema.message import NOT_SPAM, SPAM
+from spamctl.store import labels, queries, tables, truth
 from spamctl.store.database import Store, open_store
 from spamctl.store.queries import Window
 from spamctl.store.rows import CapturedRow, row_uuid, values
+from spamctl.traffic import labels as drawn
 
 HEADINGS = ("", "rows", "seconds", "rows/s", "CPU s", "peak MB")
 A_WRITE = 5_000
@@ -82,7 +82,7 @@ def figures(store: Store, rows: int, folder: Path) -> Iterator[tuple[str, int, f
     yield timed("a hundredth unlabelled", lambda: forget(store, 100))
     yield timed("labelled from a file, by text", lambda: copied(store, texts(out, file), rows))
     yield timed("a hundredth unlabelled", lambda: forget(store, 100))
-    yield timed("the 20,000 most doubtful", lambda: len(review.doubtful(store, UNLABELLED, 20_000)))
+    yield timed("the 20,000 most doubtful", lambda: len(labels.most_doubtful(store, UNLABELLED, 20_000)))
 
 
 def timed(what: str, action: Callable[[], int]) -> tuple[str, int, float, float]:
@@ -149,11 +149,11 @@ def exported(store: Store, path: Path) -> int:
 def copied(store: Store, path: Path, rows: int) -> int:
     """Label from a file."""
     given = label_file.read_label_file(label_file.LabelRequest(str(path)))
-    assignment = assign.Assignment(rows, overwrite=False)
+    assignment = labels.Assignment(rows, overwrite=False)
     if given.key == "uuid":
-        last(assign.by_uuid(store, Window(), given.chunks(), assignment, given.rows))
+        last(labels.assign_by_uuid(store, Window(), given.chunks(), assignment, given.rows))
     else:
-        last(assign.by_text(store, Window(), given.labels_of, assignment))
+        last(labels.assign_by_text(store, Window(), given.labels_of, assignment))
     return assignment.written + assignment.standing
 
 

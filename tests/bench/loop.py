@@ -146,7 +146,7 @@ def beside(name: str, code: int, result: dict[str, Any]) -> Iterator[list[str]]:
 
 def require_fresh(folder: Path) -> None:
     """End the program if the champion in a folder has learnt from answers already."""
-    from spamctl.model.registry import FEEDBACK_TAG
+    from spamctl.registry.registration import FEEDBACK_TAG
 
     with closing(sqlite3.connect(f"{(folder / 'mlflow.db').as_uri()}?mode=ro", uri=True)) as store:
         if store.execute(LEARNT, [FEEDBACK_TAG]).fetchone()[0]:

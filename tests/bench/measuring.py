@@ -18,7 +18,7 @@ from spamctl.cores import cores
 from spamctl.sqlite_url import url_of
 
 if TYPE_CHECKING:
-    from spamctl.model.versions import Found
+    from spamctl.registry.versions import Found
 
 GIB = 2**30
 
@@ -74,7 +74,7 @@ def circumstances(threads: int, packages: Sequence[str]) -> str:
 def fetched(folder: Path, wanted: str) -> Found:
     """Return the version of spam that a number or an alias means in a folder, or end the program with the reason."""
     from spamctl.errors import SpamctlError
-    from spamctl.model.versions import fetch
+    from spamctl.registry.versions import fetch
 
     if not (folder / "mlflow.db").is_file():
         sys.exit(f"nothing is registered in {folder}: run `make demo`, or name another folder with --folder")

@@ -16,14 +16,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from measuring import circumstances, table
 
-from spamctl.data.corpus import CorpusRequest
-from spamctl.data.datasets import DEFAULT, read_datasets
+from spamctl.data.corpus import DEFAULT, CorpusRequest, read_datasets
 from spamctl.data.split import split
-from spamctl.message import Message
-from spamctl.model.ngrams import BUCKETS, as_read, count
-from spamctl.model.novelty import GOOD_SHARE, PRIOR, Vocabulary
-from spamctl.simulate import disguise, padding
-from spamctl.simulate.dice import Dice
+from spamctl.engine.ngrams import BUCKETS, GOOD_SHARE, PRIOR, Vocabulary, as_read, count
+from spamctl.schema.message import Message
+from spamctl.traffic import rewrites
+from spamctl.traffic.rng import SeededRandom
 
 LATIN = frozenset(("vi", "fi", "hu", "tr", "pl", "cs"))
 OTHER_SCRIPTS = frozenset(("th", "ja", "he", "ko", "el", "ka", "ta", "am", "bn", "ar", "fa", "ur", "zh"))
@@ -79,8 +77,8 @@ def main() -> None:
         "other scripts": [message.text for message in without if message.traits.language in OTHER_SCRIPTS],
         "Latin": [message.text for message in without if message.traits.language in LATIN],
         "spam": spam,
-        "in digits": [disguise.leet(text, Dice(row), 1.0) for row, text in enumerate(spam)],
-        "padded": [padding.good_words(text, Dice(row), 1.0) for row, text in enumerate(spam)],
+        "in digits": [rewrites.leet(text, SeededRandom(row), 1.0) for row, text in enumerate(spam)],
+        "padded": [rewrites.good_words(text, SeededRandom(row), 1.0) for row, text in enumerate(spam)],
     }
     rows = []
     for name, way in WAYS.items():

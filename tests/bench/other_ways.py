@@ -18,7 +18,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-from spamctl.model.backbone import BUNDLED, find_base_model
+from spamctl.training.base_model import BUNDLED, find_base_model
 
 
 def save_seed(folder: Path, backbone: Path) -> None:

@@ -177,8 +177,8 @@ def measured(bench: Bench) -> tuple[dict[int, Speed], dict[str, Served]]:
 
 def champion(bench: Bench) -> Path:
     """Return a copy of the package that is served."""
-    from spamctl.model.registry import CHAMPION
-    from spamctl.model.versions import fetch
+    from spamctl.registry.registration import CHAMPION
+    from spamctl.registry.versions import fetch
 
     os.environ |= bench.registry
     return Path(fetch("spam", CHAMPION, bench.scratch / "models").folder)

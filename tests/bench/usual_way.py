@@ -29,15 +29,13 @@ from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2Model
 
 from spamctl.data.corpus import CorpusRequest, read_corpus
-from spamctl.data.parts import Split, to_rows
 from spamctl.data.split import split
-from spamctl.model.backbone import BUNDLED, BaseModel, find_base_model
-from spamctl.model.checkpoint import Checkpoints
-from spamctl.model.depth import find_depth
-from spamctl.model.loop import Plan
-from spamctl.model.tick import Tick, Ticking
-from spamctl.model.tuning import Lesson, Recipe, Training, tune
-from spamctl.model.workbench import Workbench, open_workbench
+from spamctl.progress import ProgressGenerator, ProgressUpdate
+from spamctl.schema.parts import Split, to_rows
+from spamctl.training.base_model import BUNDLED, BaseModel, find_base_model
+from spamctl.training.features import find_depth
+from spamctl.training.fine_tune import Recipe, Training, TrainingSet, Workbench, open_workbench, tune
+from spamctl.training.loop import Checkpoints, TrainingConfig
 
 EPOCHS, BATCH_SIZE = 5, 8
 LOOK_EVERY, LOOK_BATCHES = 50, 5  # losses of 5 batches of two parts every 50 steps, and accuracy after each epoch
@@ -53,7 +51,7 @@ class Exercise:
 
     folder: Path
     device: str
-    lesson: Lesson
+    lesson: TrainingSet
     epochs: int
     timed_steps: int
 
@@ -71,7 +69,7 @@ def show(threads: int, *, device: str, quick: bool) -> None:
         columns = {"the usual way": usual_way(exercise)}
         say("spamctl, a little to warm up")
         our_way(shortened(exercise), threads, BATCH_SIZE)
-        for size in (Plan().batch_size, BATCH_SIZE):
+        for size in (TrainingConfig().batch_size, BATCH_SIZE):
             say(f"spamctl, batches of {size}")
             columns[f"spamctl, batches of {size}"] = our_way(exercise, threads, size)
     say("spamctl as it comes")
@@ -80,7 +78,7 @@ def show(threads: int, *, device: str, quick: bool) -> None:
     steps = exercise.epochs * steps_an_epoch(exercise)
     print(
         f"\nThe usual way costs the same in every step: {exercise.timed_steps} were timed, and the median counts for "
-        f"all {steps}.\nOurs was run whole. As it comes: {kept}, batches of {Plan().batch_size}."
+        f"all {steps}.\nOurs was run whole. As it comes: {kept}, batches of {TrainingConfig().batch_size}."
     )
 
 
@@ -104,16 +102,16 @@ def workbench(folder: Path, threads: int, device: str) -> Workbench:
     return open_workbench(base_model, max_tokens=MAX_TOKENS, device=device, threads=threads)
 
 
-def lesson(bench: Workbench, parts: Split) -> Lesson:
+def lesson(bench: Workbench, parts: Split) -> TrainingSet:
     """Return the messages of two parts as token ids and labels."""
     train, validation = ([row.ids for row in bench.tokenize(to_rows(part))] for part in (parts.train, parts.validation))
-    return Lesson(train, [m.is_spam for m in parts.train], validation, [m.is_spam for m in parts.validation])
+    return TrainingSet(train, [m.is_spam for m in parts.train], validation, [m.is_spam for m in parts.validation])
 
 
 def shortened(exercise: Exercise) -> Exercise:
     """Leave next to nothing of an exercise."""
     whole = exercise.lesson
-    few = Lesson(whole.train[:48], whole.train_is_spam[:48], whole.validation[:16], whole.validation_is_spam[:16])
+    few = TrainingSet(whole.train[:48], whole.train_is_spam[:48], whole.validation[:16], whole.validation_is_spam[:16])
     return replace(exercise, lesson=few, epochs=2, timed_steps=2)
 
 
@@ -179,7 +177,7 @@ def steps_an_epoch(exercise: Exercise) -> int:
     return len(exercise.lesson.train) // BATCH_SIZE
 
 
-def padded_batches(lesson: Lesson) -> Iterator[tuple[Tensor, Tensor]]:
+def padded_batches(lesson: TrainingSet) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield shuffled batches of token ids (B, T), all padded to the longest message, and labels (B,), for ever."""
     longest = max(map(len, lesson.train))
     ids = torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in lesson.train])
@@ -205,20 +203,22 @@ def as_it_comes(exercise: Exercise, parts: Split, threads: int, *, quick: bool) 
         own = shortened(own)
     rows, is_spam = own.lesson.train, own.lesson.train_is_spam
     seconds, choice = seconds_by_part(find_depth(bench.trunk, rows, is_spam, dtype=bench.dtype, seed=0))
-    seconds |= tuned(bench, choice.depth, own, Plan().batch_size)
+    seconds |= tuned(bench, choice.depth, own, TrainingConfig().batch_size)
     return seconds, f"{found.name}, cut to {choice.depth} of {blocks} blocks by what they are worth"
 
 
 def tuned(bench: Workbench, depth: int, exercise: Exercise, batch_size: int) -> dict[str, float]:
     """Return the seconds of each part of fine-tuning so many blocks."""
-    plan = Plan(epochs=exercise.epochs, batch_size=batch_size, patience=exercise.epochs)  # the last epoch may stop it
+    plan = TrainingConfig(
+        epochs=exercise.epochs, batch_size=batch_size, patience=exercise.epochs
+    )  # the last epoch may stop it
     recipe = Recipe("last-block", 0, plan, bench.dtype)
     with tempfile.TemporaryDirectory(prefix="spamctl-bench-") as scratch:
         training = tune(bench.classifier(depth), exercise.lesson, recipe, Checkpoints(Path(scratch)))
         return seconds_by_part(training)[0]
 
 
-def seconds_by_part(training: Ticking[Outcome]) -> tuple[dict[str, float], Outcome]:
+def seconds_by_part(training: ProgressGenerator[Outcome]) -> tuple[dict[str, float], Outcome]:
     """Run something long to its end; return its seconds shared out by what it tells, and what it ends with."""
     seconds: dict[str, float] = defaultdict(float)
     before = time.perf_counter()
@@ -233,7 +233,7 @@ def seconds_by_part(training: Ticking[Outcome]) -> tuple[dict[str, float], Outco
         before = now
 
 
-def part_of(tick: Tick) -> str:
+def part_of(tick: ProgressUpdate) -> str:
     """Name the part of training that a tick ends."""
     if not isinstance(tick, Training):
         return tick.task

@@ -97,7 +97,7 @@ def test_hostile_words_do_no_harm_to_the_terminal(capsys):
 
 def test_a_bug_keeps_its_trace(monkeypatch):
     monkeypatch.setattr("spamctl.config.sources.from_flags", lambda *_: 1 / 0)
-    monkeypatch.setattr("spamctl.config.resolve.from_flags", lambda *_: 1 / 0)
+    monkeypatch.setattr("spamctl.config.sources.from_flags", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["train"])
 

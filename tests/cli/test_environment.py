@@ -3,7 +3,7 @@
 import certifi
 import pytest
 
-from spamctl.cli.environment import child_environment
+from spamctl.cli.process import child_environment
 from spamctl.config.train import cores
 from spamctl.errors import UsageError
 

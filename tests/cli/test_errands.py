@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
-from spamctl.model import succession, tracking
-from spamctl.model.versions import fetch
-from spamctl.store import forgotten, labels, queries, tables
+from spamctl.registry import registry_file, tracking
+from spamctl.registry.versions import fetch
+from spamctl.store import deletion, labels, queries, tables
 from spamctl.store.database import open_store
 from spamctl.store.rows import values
 from tests import registered
@@ -32,7 +32,7 @@ def place(tmp_path_factory):
         for threshold in (0.4, 0.6):
             version = registered.register(threshold)
             with tracking.open_tracking(registered.URI) as client:
-                succession.crown(client, "spam", version)
+                registry_file.crown(client, "spam", version)
         with open_store("spam.db", create=True) as store:
             with store.writing() as connection:
                 connection.execute(insert(tables.data), [values(ASKED), values(OTHER)])
@@ -123,7 +123,7 @@ def test_forget_takes_a_row_away_and_says_so_again(place, run):
         assert (code, err) == (0, "")
         assert out.startswith("forgotten: the row, in forgettable.db; later trainings exclude it")
         assert queries.count(store) == 0
-        assert forgotten.tombstones(store).hold(ASKED.text)
+        assert deletion.tombstones(store).hold(ASKED.text)
     code, out, _ = run(*words)
     assert (code, out.startswith("already forgotten on 20")) == (0, True)
 

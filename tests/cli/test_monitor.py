@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 TINY_FLOW = Path(__file__).with_name("tiny_monitor.py")
 DOOR = f"""
 import sys
-from spamctl.cli import app, beforehand, launch, webhook
+from spamctl.cli import app; from spamctl.cli import run as beforehand; from spamctl.cli import run as launch; from spamctl.cli import monitor as webhook
 beforehand.look = lambda *_: None  # the tiny flow has neither store nor model; tests/cli/test_beforehand.py tries it
 tiny = launch.Flow("monitor", "MonitorFlow", ({str(TINY_FLOW)!r},))
 launch.Flow.of = classmethod(lambda cls, verb: tiny)

@@ -14,7 +14,7 @@ from dataclasses import asdict
 import pytest
 from sqlalchemy import insert
 
-from spamctl.message import NOT_SPAM, SPAM
+from spamctl.schema.message import NOT_SPAM, SPAM
 from spamctl.store import labels, queries, tables
 from spamctl.store.database import open_store
 from spamctl.store.queries import Window
@@ -193,7 +193,7 @@ def test_ctrl_c_keeps_what_was_decided_and_leaves_no_process(stored, sit):
     assert terminal.end() == 130
     assert set(labelled(store)) == {made[0].uuid, made[1].uuid}
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    assert "spamctl.flows.review" not in running
+    assert "spamctl.jobs.review" not in running
 
 
 def test_the_words_behind_a_verdict_are_shown_where_a_copy_of_its_version_lies(stored, sit, tmp_path):

@@ -8,12 +8,11 @@ import pytest
 import spamctl.config.serve
 from spamctl.cli import serve
 from spamctl.cli.app import main
-from spamctl.config.resolve import resolve
 from spamctl.config.serve import ServeOptions
+from spamctl.config.sources import resolve
 from spamctl.errors import UsageError
 from spamctl.serving.deployment import Release
-from spamctl.serving.service import MIB, Limits
-from spamctl.serving.settings import Settings
+from spamctl.serving.state import MIB, Limits, Settings
 from tests.hosts import ELSEWHERE, LOOPBACK
 from tests.ports import closed_port
 

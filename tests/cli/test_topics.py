@@ -7,14 +7,13 @@ import sys
 import pytest
 
 from spamctl import __version__
-from spamctl.cli.app import main
-from spamctl.cli.topics import TOPICS, text, titles
+from spamctl.cli.app import TOPICS, main, text, titles
 from spamctl.config.verbs import OTHER_VARIABLES, VERBS
 from spamctl.data.files import EXTENSIONS
 from spamctl.errors import GateRefusedError, SpamctlError, UsageError
 from spamctl.serving.openapi import document
-from spamctl.simulate.drift import DRIFTS, NEW_KINDS
 from spamctl.store.tables import metadata
+from spamctl.traffic.drift import DRIFTS, NEW_KINDS
 
 FLAGS = {
     flag for verb in VERBS.values() for option in verb.declared() for flag in (option.flag, f"--no-{option.flag[2:]}")

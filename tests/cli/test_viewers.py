@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from spamctl.cli.app import main
-from spamctl.flows import viewer
+from spamctl.jobs import viewer
 
 
 @pytest.fixture

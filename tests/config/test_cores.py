@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from spamctl import cores
-from spamctl.model.runtime import default_threads
+from spamctl.engine.runtime import default_threads
 
 ASK = """
 from spamctl.cores import cores
-from spamctl.model.runtime import default_threads
+from spamctl.engine.runtime import default_threads
 print(cores(), default_threads())
 """
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="affinity and control groups are Linux's")

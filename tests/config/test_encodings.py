@@ -4,9 +4,9 @@ import pytest
 
 from spamctl.config.label import LabelOptions
 from spamctl.config.options import Given
+from spamctl.config.sources import validate
 from spamctl.config.traffic import TrafficOptions
 from spamctl.config.train import TrainOptions
-from spamctl.config.validate import validate
 from spamctl.errors import OptionsError
 
 

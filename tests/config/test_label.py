@@ -5,9 +5,8 @@ from datetime import timedelta
 import pytest
 
 from spamctl.config.label import LabelOptions
-from spamctl.config.moments import duration, is_duration
-from spamctl.config.options import Given
-from spamctl.config.validate import validate
+from spamctl.config.options import Given, duration, is_duration
+from spamctl.config.sources import validate
 from spamctl.errors import OptionsError
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from spamctl.cli.app import main
 from spamctl.config.options import Given, Options
-from spamctl.config.validate import validate
+from spamctl.config.sources import validate
 from spamctl.errors import OptionsError
 from tests.store.test_injection import ATTACKS
 

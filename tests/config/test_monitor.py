@@ -4,7 +4,7 @@ import pytest
 
 from spamctl.config.monitor import MonitorOptions
 from spamctl.config.options import Given
-from spamctl.config.validate import validate
+from spamctl.config.sources import validate
 from spamctl.errors import OptionsError
 
 

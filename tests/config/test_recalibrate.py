@@ -3,9 +3,8 @@
 import pytest
 
 from spamctl.config.options import Given
-from spamctl.config.recalibrate import RecalibrateOptions
-from spamctl.config.train import TrainOptions
-from spamctl.config.validate import validate
+from spamctl.config.sources import validate
+from spamctl.config.train import RecalibrateOptions, TrainOptions
 from spamctl.errors import OptionsError
 
 SAID_ANEW = {"feedback", "feedback_max_age", "recent_share", "model_name", "seed", "threads"}  # in words of its own

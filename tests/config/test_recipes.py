@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from spamctl.config.sources import from_yaml
-from spamctl.config.validate import validate
+from spamctl.config.sources import from_yaml, validate
 from spamctl.config.verbs import VERBS
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.config.options import Given
-from spamctl.config.resolve import resolve
-from spamctl.config.validate import validate
+from spamctl.config.sources import resolve, validate
 from spamctl.config.verbs import VERBS
 from spamctl.errors import OptionsError
 

@@ -4,7 +4,7 @@ import pytest
 
 from spamctl.config.options import Given
 from spamctl.config.serve import ServeOptions
-from spamctl.config.validate import validate
+from spamctl.config.sources import validate
 from spamctl.errors import OptionsError
 from tests.hosts import ELSEWHERE, LOOPBACK
 

@@ -4,8 +4,7 @@ import os
 
 import pytest
 
-from spamctl.config.sources import from_flags, from_yaml, read_dotenv
-from spamctl.config.validate import validate
+from spamctl.config.sources import from_flags, from_yaml, read_dotenv, validate
 from spamctl.config.verbs import VERBS
 from spamctl.errors import OptionsError
 

@@ -3,10 +3,10 @@
 import pytest
 
 from spamctl.config.options import Given
+from spamctl.config.sources import validate
 from spamctl.config.traffic import TrafficOptions
-from spamctl.config.validate import validate
 from spamctl.errors import OptionsError
-from spamctl.simulate.drift import DRIFTS, NEW_KINDS
+from spamctl.traffic.drift import DRIFTS, NEW_KINDS
 
 
 def chosen(**given):

@@ -3,8 +3,8 @@
 import pytest
 
 from spamctl.config.options import Given
+from spamctl.config.sources import validate
 from spamctl.config.train import TrainOptions
-from spamctl.config.validate import validate
 from spamctl.errors import OptionsError
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from spamctl.data.corpus import CorpusRequest, read_corpus
 from spamctl.errors import DataError
-from spamctl.message import NOT_SPAM, SPAM, Message
+from spamctl.schema.message import NOT_SPAM, SPAM, Message
 
 
 @pytest.fixture

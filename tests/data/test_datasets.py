@@ -2,14 +2,14 @@
 
 import pytest
 
-from spamctl.data import datasets, families
-from spamctl.data.corpus import CorpusRequest
-from spamctl.data.datasets import DEFAULT, OWN, names, read_datasets, training_weights
-from spamctl.data.duplicates import leakage
-from spamctl.data.everyday import EVERYDAY
+from spamctl.data import corpus as datasets
+from spamctl.data import split as families
+from spamctl.data.bundled_sets import EVERYDAY
+from spamctl.data.cleaning import leakage
+from spamctl.data.corpus import DEFAULT, OWN, CorpusRequest, dataset_names, read_datasets, training_weights
 from spamctl.data.split import split
 from spamctl.errors import DataError
-from spamctl.message import NOT_SPAM, SPAM, Message, Traits
+from spamctl.schema.message import NOT_SPAM, SPAM, Message, Traits
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,8 @@ def own_file(folder, rows=40):
 
 def test_a_path_with_a_comma_is_one_dataset(tmp_path):
     path = own_file(tmp_path)
-    assert names(str(path)) == (str(path),)
-    assert names("sms-spam, everyday") == ("sms-spam", "everyday")
+    assert dataset_names(str(path)) == (str(path),)
+    assert dataset_names("sms-spam, everyday") == ("sms-spam", "everyday")
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_path_with_a_comma_is_one_dataset(tmp_path):
 )
 def test_a_list_that_cannot_be_meant_is_refused(dataset, said):
     with pytest.raises(DataError, match=said):
-        names(dataset)
+        dataset_names(dataset)
 
 
 def test_both_bundled_datasets_are_read_and_told_apart(both):
@@ -93,14 +93,14 @@ def test_a_threshold_rests_on_enough_good_natural_messages(both):
 
 @pytest.mark.parametrize("folds", [1, 2])
 def test_families_that_are_held_out_leave_nothing_behind(both, folds):
-    kept, unseen = families.hold_out(both.messages, folds)
+    kept, unseen = families.hold_out_families(both.messages, folds)
     assert unseen
     assert not {message.traits.family for message in kept} & {message.traits.family for message in unseen}
     assert {message.label for message in unseen} == {SPAM, NOT_SPAM}
     assert not any(message.traits.border for message in unseen)
-    assert families.hold_out(both.messages, 0) == (both.messages, ())
+    assert families.hold_out_families(both.messages, 0) == (both.messages, ())
 
 
 def test_groups_are_families_or_the_message_alone():
     known = Message("a", SPAM, Traits(family="bank"))
-    assert families.groups([known, Message("b", SPAM)]) == ["bank", "b"]
+    assert families.family_groups([known, Message("b", SPAM)]) == ["bank", "b"]

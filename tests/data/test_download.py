@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from spamctl.data.download import FEW_SECONDS, Limits, fetch
+from spamctl.data.bundled_sets import FEW_SECONDS, Limits, fetch
 from spamctl.errors import UnavailableError
 
 IMPATIENT = Limits(first_byte=1.0, whole=1.5, size=100_000)

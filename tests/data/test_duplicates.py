@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.data import cleaning
-from spamctl.data.duplicates import group_twins, keep_distinct, leakage, seen_key, twin_key
-from spamctl.data.parts import Split
-from spamctl.message import NOT_SPAM, SPAM, Message
+from spamctl.data.cleaning import group_twins, keep_distinct, leakage, seen_key, twin_key
+from spamctl.schema.message import NOT_SPAM, SPAM, Message
+from spamctl.schema.parts import Split
 
 
 def spam(text):
@@ -84,7 +84,7 @@ def test_a_seen_key_says_the_same_of_twins_and_of_itself(text, other):
 def test_what_is_unseen_is_what_the_model_does_not_read():
     from tokenizers import Regex, normalizers
 
-    from spamctl.model import tokens
+    from spamctl.engine import tokens
 
     everything = "".join(chr(point) for point in range(0x110000) if not 0xD800 <= point < 0xE000)
     read = normalizers.Replace(Regex(tokens._UNSEEN), "").normalize_str(everything)

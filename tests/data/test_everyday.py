@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 import pytest
 from datasketch import MinHash, MinHashLSH
 
-from spamctl.data import everyday
-from spamctl.data.duplicates import keep_distinct
+from spamctl.data import bundled_sets
+from spamctl.data.cleaning import keep_distinct
 from spamctl.errors import DataError
 from tests.bench import cues
 
@@ -18,7 +18,7 @@ MOST_TOLD_BY_A_CUE = 0.8
 
 @pytest.fixture(scope="module")
 def messages():
-    return everyday.read_everyday()[1]
+    return bundled_sets.read_everyday()[1]
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +90,10 @@ def test_telephone_numbers_are_masked_or_reserved(messages):
 
 
 def test_a_damaged_corpus_is_refused(tmp_path, monkeypatch):
-    content = gzip.decompress((everyday.FOLDER / "everyday.jsonl.gz").read_bytes())
+    content = gzip.decompress((bundled_sets.FOLDER / "everyday.jsonl.gz").read_bytes())
     for damaged in (b"not gzip", gzip.compress(content[:-1])):
         path = tmp_path / "everyday.jsonl.gz"
         path.write_bytes(damaged)
-        monkeypatch.setattr(everyday, "_CONTENT", path)
+        monkeypatch.setattr(bundled_sets, "_CONTENT", path)
         with pytest.raises(DataError, match="install spamctl again"):
-            everyday.read_everyday()
+            bundled_sets.read_everyday()

@@ -9,15 +9,14 @@ from hypothesis import strategies as st
 
 from spamctl.data import export
 from spamctl.data.cleaning import clean
-from spamctl.data.corpus import CorpusRequest, read_corpus
+from spamctl.data.corpus import CorpusRequest, ReplayRequest, read_corpus, read_replay
 from spamctl.data.export import LabelledRow
 from spamctl.data.files import read_rows
 from spamctl.data.label_file import LabelRequest, read_label_file
-from spamctl.data.replay import ReplayRequest, read_replay
 from spamctl.data.rows import Columns
 from spamctl.data.tables import EXPORTED
 from spamctl.errors import DataError
-from spamctl.message import NOT_SPAM, SPAM
+from spamctl.schema.message import NOT_SPAM, SPAM
 from tests.store.made_rows import ODD_TEXTS
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 250, tzinfo=UTC)

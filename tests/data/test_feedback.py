@@ -7,12 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spamctl.data.duplicates import leakage, seen_key
-from spamctl.data.feedback import Answer, Feedback, balance, carve, distinct, merge, not_learnt, weights, without
-from spamctl.data.looks import sides
-from spamctl.data.parts import Split, digest
+from spamctl.data.cleaning import leakage, seen_key
+from spamctl.data.feedback import (
+    Answer,
+    Feedback,
+    balance,
+    carve,
+    distinct,
+    merge,
+    not_learnt,
+    pattern_sides,
+    weights,
+    without,
+)
 from spamctl.data.split import split
-from spamctl.message import NOT_SPAM, SPAM, Message
+from spamctl.schema.message import NOT_SPAM, SPAM, Message
+from spamctl.schema.parts import Split, digest
 from tests import tiny_models
 
 BEGAN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -140,7 +150,7 @@ def test_an_answer_counts_for_so_many_messages_of_the_dataset():
 
 def test_answers_of_one_class_weigh_as_much_as_what_evens_them_out():
     carved = carve([answer(words(number), number) for number in range(40)], 0.3)
-    merged, found = merge(FROZEN, carved), sides([one.message for one in carved.train], FROZEN.train, 5.0)
+    merged, found = merge(FROZEN, carved), pattern_sides([one.message for one in carved.train], FROZEN.train, 5.0)
     evened = list(zip(merged.train, weights(merged, carved, 5.0, found), strict=True))
     learnt = sum(weight for message, weight in evened if message.text in set(texts(carved.train)))
     against = sum(weight for message, weight in evened if not message.is_spam)

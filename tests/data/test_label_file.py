@@ -8,7 +8,7 @@ import pytest
 from spamctl.data import label_file
 from spamctl.data.label_file import LabelRequest, read_label_file
 from spamctl.errors import DataError
-from spamctl.message import NOT_SPAM, SPAM
+from spamctl.schema.message import NOT_SPAM, SPAM
 
 FIRST, SECOND = (str(uuid.UUID(int=number)) for number in (1, 2))
 

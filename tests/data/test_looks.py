@@ -2,8 +2,8 @@
 
 import pytest
 
-from spamctl.data.looks import ACCENTED, FOREIGN, LINKED, PLAIN, evened, looks, sides
-from spamctl.message import NOT_SPAM, SPAM, Message
+from spamctl.data.feedback import ACCENTED, FOREIGN, LINKED, PLAIN, evened, looks, pattern_sides
+from spamctl.schema.message import NOT_SPAM, SPAM, Message
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ KNOWN = [*good("see you", 100), *good("à bientôt", 30), *good("до завтр
 
 
 def test_spam_in_other_letters_is_evened_out_by_good_messages_beyond_plain_letters():
-    (side,) = sides([*spam("frее", 48), *good("hello", 20), *spam("win", 20)], KNOWN, 5.0)
+    (side,) = pattern_sides([*spam("frее", 48), *good("hello", 20), *spam("win", 20)], KNOWN, 5.0)
     assert (side.look, side.label, side.answers, side.counterparts, side.new) == (FOREIGN, SPAM, 48, 32, True)
     assert side.counterpart_weight == 5.0
     assert side.answer_weight * side.answers == pytest.approx(5.0 * 32)
@@ -48,25 +48,25 @@ def test_spam_in_other_letters_is_evened_out_by_good_messages_beyond_plain_lette
 
 
 def test_answers_without_any_counterpart_count_for_one_each():
-    (side,) = sides(spam("frее", 48), good("see you", 100), 5.0)
+    (side,) = pattern_sides(spam("frее", 48), good("see you", 100), 5.0)
     assert (side.counterparts, side.answer_weight, side.counterpart_weight) == (0, 1.0, 1.0)
 
 
 def test_many_counterparts_even_out_as_they_are():
-    (side,) = sides(spam("win", 8), KNOWN, 5.0)
+    (side,) = pattern_sides(spam("win", 8), KNOWN, 5.0)
     assert (side.look, side.counterpart_weight, side.answer_weight, side.new) == (PLAIN, 1.0, 5.0, False)
 
 
 @pytest.mark.parametrize(("other", "one_sided"), [(0, True), (1, True), (3, False)])
 def test_a_few_of_the_other_class_are_none(other, one_sided):
     answers = [*spam("frее", 48), *good("привет", other)]
-    assert bool(sides(answers, KNOWN, 5.0)) is one_sided
+    assert bool(pattern_sides(answers, KNOWN, 5.0)) is one_sided
 
 
 def test_good_messages_alone_are_of_one_class_too():
-    (side,) = sides(good("привет", 9), KNOWN, 5.0)
+    (side,) = pattern_sides(good("привет", 9), KNOWN, 5.0)
     assert (side.label, side.other, side.new) == (NOT_SPAM, SPAM, True)
 
 
 def test_four_answers_teach_no_look():
-    assert sides(spam("frее", 4), KNOWN, 5.0) == ()
+    assert pattern_sides(spam("frее", 4), KNOWN, 5.0) == ()

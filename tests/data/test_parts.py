@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spamctl.data.parts import digest, from_rows, to_rows
-from spamctl.message import NOT_SPAM, SPAM, Message
+from spamctl.schema.message import NOT_SPAM, SPAM, Message
+from spamctl.schema.parts import digest, from_rows, to_rows
 
 messages = st.lists(st.builds(Message, st.text(st.characters(codec=None)), st.sampled_from([SPAM, NOT_SPAM])))
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spamctl.data.questions import cluster, questions
+from spamctl.data.cleaning import cluster, questions
 
 
 def test_copies_get_one_answer_and_near_duplicates_none():

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from spamctl.data import records
+from spamctl.data import files
 from spamctl.data.files import open_rows
 from spamctl.data.rows import Columns, Row
 from spamctl.errors import DataError
@@ -48,7 +48,7 @@ SHAPES = {
 @pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.json", "a.jsonl.gz"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_gives_the_same_messages(tmp_path, monkeypatch, shape, name, chunk):
-    monkeypatch.setattr(records, "_CHUNK", chunk)
+    monkeypatch.setattr(files, "_CHUNK", chunk)
     for values, columns in ((FLAT, {}), (NESTED, INNER)):
         rows = read(tmp_path, SHAPES[shape](values), name, **columns)
         assert [(row.text, row.label) for row in rows] == EXPECTED

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from spamctl.data.replay import ReplayRequest, read_replay
+from spamctl.data.corpus import ReplayRequest, read_replay
 from spamctl.errors import DataError
 
 

@@ -10,8 +10,7 @@ import zipfile
 
 import pytest
 
-from spamctl.data.download import Limits
-from spamctl.data.sms_spam import BUNDLED, FULL, SECONDS_TO_ASK_AGAIN, Edition, find_sms_spam
+from spamctl.data.bundled_sets import BUNDLED, FULL, SECONDS_TO_ASK_AGAIN, Edition, Limits, find_sms_spam
 from spamctl.errors import DataError
 
 CONTENT = 'ham\tHe said "hi"\nspam\tWIN £500 now, "call\nham\tok\t:)\n'.encode()

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spamctl.data.cleaning import leakage, twin_key
 from spamctl.data.corpus import CorpusRequest, read_corpus
-from spamctl.data.duplicates import leakage, twin_key
-from spamctl.data.parts import digest
 from spamctl.data.split import split
 from spamctl.errors import DataError
-from spamctl.message import NOT_SPAM, SPAM, Message
+from spamctl.schema.message import NOT_SPAM, SPAM, Message
+from spamctl.schema.parts import digest
 
 PARTS = ("train", "validation", "test")
 
@@ -89,8 +89,8 @@ def test_each_label_is_divided_70_10_20(spam, not_spam):
 
 def test_the_split_is_the_same_in_every_process():
     code = (
-        "from spamctl.data.parts import digest\nfrom spamctl.data.split import split\n"
-        "from spamctl.message import Message\n"
+        "from spamctl.schema.parts import digest\nfrom spamctl.data.split import split\n"
+        "from spamctl.schema.message import Message\n"
         "parts = split([Message(f'{chr(97 + n)} text', ('spam', 'not spam')[n % 2]) for n in range(26)])\n"
         "print(*map(digest, (parts.train, parts.validation, parts.test)))"
     )

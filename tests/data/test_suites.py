@@ -4,9 +4,8 @@ from collections import Counter
 
 import pytest
 
-from spamctl.data.duplicates import seen_key
-from spamctl.data.everyday import read_everyday
-from spamctl.data.suites import MUST_CATCH, MUST_DELIVER, read_suites
+from spamctl.data.bundled_sets import MUST_CATCH, MUST_DELIVER, read_everyday, read_suites
+from spamctl.data.cleaning import seen_key
 from spamctl.errors import DataError
 
 

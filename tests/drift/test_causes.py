@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from spamctl.drift import alarm, causes
+from spamctl.drift import causes, hypothesis_tests
 from spamctl.drift.causes import risen, terms
 from tests.drift.made_samples import bare, messages, sample
 
 
 def pooled(reference, current):
-    return alarm.pool(reference.distinct(), current.distinct(), 50, np.random.default_rng(0))
+    return hypothesis_tests.pool_samples(reference.distinct(), current.distinct(), 50, np.random.default_rng(0))
 
 
 def test_terms_are_words_and_pairs_with_their_case_folded_and_their_tricks_kept():

@@ -8,13 +8,13 @@ import re
 import numpy as np
 import pytest
 
-from spamctl.drift import compare, harmless
-from spamctl.drift.compare import MOST_ROWS, evidently_pages
-from spamctl.drift.evidently_page import quiet, safe, text_auc
-from spamctl.drift.judge import Plan, judge
+from spamctl.drift import evidently_report
+from spamctl.drift.evidently_html import quiet, safe, text_auc
+from spamctl.drift.evidently_report import MOST_ROWS, evidently_pages
 from spamctl.drift.quality import measured
+from spamctl.drift.verdict import JudgementConfig, judge
 from spamctl.errors import ArtefactError
-from spamctl.message import NOT_SPAM, SPAM
+from spamctl.schema.message import NOT_SPAM, SPAM
 from tests import chromium
 from tests.drift.moving_samples import SECRET, made
 from tests.hostile import PAYLOADS
@@ -29,7 +29,7 @@ COLUMNS = (
 
 def judged(reference, current):
     """Return what our alarm says, and its thresholds by test name."""
-    found = {test["name"]: test for test in last(judge(reference, current, Plan(replicates=400))).tests}
+    found = {test["name"]: test for test in last(judge(reference, current, JudgementConfig(replicates=400))).tests}
     return found, {name: test["threshold"] for name, test in found.items()}
 
 
@@ -153,7 +153,7 @@ def test_text_is_tested_on_what_its_classifier_reaches_by_chance(drifted):
 @pytest.mark.slow
 def test_ranks_teach_a_classifier_what_words_do():
     before, now = made(120).texts, made(120, seed=5, moved=0.3).texts
-    ranks = harmless.word_ranks(before, now)
+    ranks = evidently_report.word_ranks(before, now)
     with quiet():
         assert text_auc(*ranks) == text_auc(before, now)
     assert re.fullmatch(r"[w\d ]+", " ".join([*ranks[0], *ranks[1]]))
@@ -161,7 +161,7 @@ def test_ranks_teach_a_classifier_what_words_do():
 
 def test_names_that_could_harm_are_numbered_and_rare_ones_put_together():
     names = ["1.2-rc", "1.2-rc", "a" * 41, "<script>", "", "others", "web app"]
-    assert harmless.safe_names([names], "source") == {
+    assert evidently_report.safe_names([names], "source") == {
         "1.2-rc": "1.2-rc",
         "a" * 41: "source no. 2",
         "<script>": "source no. 3",
@@ -169,7 +169,7 @@ def test_names_that_could_harm_are_numbered_and_rare_ones_put_together():
         "others": "source no. 5",
         "web app": "web app",
     }
-    many = harmless.safe_names([[f"v{n}" for n in range(20)]], "version")
+    many = evidently_report.safe_names([[f"v{n}" for n in range(20)]], "version")
     assert set(many.values()) == {*(f"v{n}" for n in range(12)), "others"}
 
 
@@ -234,7 +234,7 @@ def test_the_same_samples_make_the_same_page():
 @pytest.mark.slow
 def test_more_rows_than_a_page_can_show_are_drawn_by_lot(monkeypatch):
     assert MOST_ROWS == 20_000
-    monkeypatch.setattr(compare, "MOST_ROWS", 50)
+    monkeypatch.setattr(evidently_report, "MOST_ROWS", 50)
     pages = evidently_pages(made(90, width=0), made(40, seed=1, width=0), {}, seed=0)
     assert pages["data_quality"].summary["rows"] == {
         "reference": {"of": 90, "compared": 50},

@@ -2,14 +2,16 @@
 
 import numpy as np
 
-from spamctl.drift import domain
-from spamctl.drift.kernels import text_kernel
+from spamctl.drift import causes
+from spamctl.drift.permutation import text_kernel
 from tests.drift.made_samples import messages
 
 
 def classified(reference, current, seed=0):
     texts = [text for text, _ in [*reference, *current]]
-    return domain.classify(text_kernel(texts), np.arange(len(texts)) >= len(reference), np.random.default_rng(seed))
+    return causes.classify_domains(
+        text_kernel(texts), np.arange(len(texts)) >= len(reference), np.random.default_rng(seed)
+    )
 
 
 def test_other_words_are_told_apart():
@@ -29,5 +31,5 @@ def test_texts_that_are_all_the_same_are_a_coin():
 
 
 def test_many_rows_are_sampled(monkeypatch):
-    monkeypatch.setattr(domain, "MOST_OF_A_SIDE", 20)
+    monkeypatch.setattr(causes, "MOST_OF_A_SIDE", 20)
     assert 0 <= classified(messages(50, 0), messages(50, 1))["auc"] <= 1

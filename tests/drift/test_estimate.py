@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spamctl.drift import estimate
-from spamctl.drift.kernels import feature_kernel
+from spamctl.drift import quality
+from spamctl.drift.permutation import feature_kernel
 from tests.drift.made_samples import messages, sample
 
 
@@ -18,7 +18,7 @@ def test_calibrated_probabilities_promise_what_labels_then_say():
         p = draws.beta(0.3, 0.6, size=150)
         rows = replace(sample(messages(150, 0)), probabilities=p, called_spam=p >= 0.5)
         right = ((draws.random(150) < p) == (p >= 0.5)).mean()
-        found = estimate.accuracy(rows, np.random.default_rng(trial))
+        found = quality.estimate_accuracy(rows, np.random.default_rng(trial))
         assert found["value"] == pytest.approx(np.maximum(p, 1 - p).mean())
         covered += found["low"] <= right <= found["high"]
     assert covered >= 180
@@ -27,13 +27,13 @@ def test_calibrated_probabilities_promise_what_labels_then_say():
 def share_outside(seed, shift=0.0):
     rows = np.random.default_rng(seed).normal(size=(300, 5))
     rows[200:] += shift
-    return estimate.outside(feature_kernel(rows), np.arange(300) >= 200)
+    return quality.share_outside_support(feature_kernel(rows), np.arange(300) >= 200)
 
 
 def test_fresh_rows_are_rarely_said_to_leave_the_support():
     found = [share_outside(seed) for seed in range(200)]
     assert np.mean([one["share"] for one in found]) == pytest.approx(found[0]["expected"], abs=0.004)
-    assert np.mean([one["p_value"] <= estimate.DOUBT for one in found]) <= 0.03
+    assert np.mean([one["p_value"] <= quality.DOUBT for one in found]) <= 0.03
 
 
 def test_rows_elsewhere_are_outside():
@@ -44,10 +44,10 @@ def test_rows_elsewhere_are_outside():
 
 def test_too_few_rows_tell_nothing():
     kernel = np.ones((6, 6), np.float32)
-    assert estimate.outside(kernel, np.arange(6) >= 5) is None
-    assert estimate.outside(kernel, np.zeros(6, bool)) is None
+    assert quality.share_outside_support(kernel, np.arange(6) >= 5) is None
+    assert quality.share_outside_support(kernel, np.zeros(6, bool)) is None
 
 
 def test_rows_that_are_all_alike_are_inside():
-    found = estimate.outside(np.ones((40, 40), np.float32), np.arange(40) >= 20)
+    found = quality.share_outside_support(np.ones((40, 40), np.float32), np.arange(40) >= 20)
     assert (found["share"], found["p_value"]) == (0, 1)

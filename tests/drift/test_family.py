@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spamctl.drift.family import judge_family
+from spamctl.drift.hypothesis_tests import judge_family
 
 RATE = 0.05
 

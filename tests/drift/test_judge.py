@@ -7,14 +7,14 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from spamctl.drift import alarm
-from spamctl.drift.alarm import run
-from spamctl.drift.judge import Judgement, Plan, judge
+from spamctl.drift import hypothesis_tests
+from spamctl.drift.hypothesis_tests import run_tests
+from spamctl.drift.verdict import Judgement, JudgementConfig, judge
 from spamctl.errors import DataError
 from tests.drift.made_samples import bare, messages, sample
 from tests.ticks import last
 
-PLAN = Plan(replicates=300)
+PLAN = JudgementConfig(replicates=300)
 NOWHERE = {"causes"}  # where text may stand
 
 
@@ -199,7 +199,7 @@ def test_features_of_another_width_are_not_compared(reference):
 
 
 def test_large_sides_are_compared_in_part_and_it_is_said(monkeypatch, reference):
-    monkeypatch.setattr(alarm, "MOST_OF_A_SIDE", 60)
+    monkeypatch.setattr(hypothesis_tests, "MOST_OF_A_SIDE", 60)
     found = judged(reference, sample(messages(200, 1), seed=1, width=4))
     by_name = {one["name"]: one for one in found["tests"]}
     assert by_name["text"]["rows"] == by_name["features"]["rows"] == 60
@@ -215,8 +215,8 @@ def test_a_calm_window_rings_as_rarely_as_was_asked_for():
         random.Random(seed).shuffle(rows)
         sides = sample(rows[:300], seed=seed, wrong=0.05), sample(rows[300:], seed=seed + 1, wrong=0.05)
         rng = np.random.default_rng(seed)
-        pooled = alarm.pool(*sides, 99, rng)
-        rings += any(one.alarm for one in run(pooled, alarm.quality_nulls(*sides, 99, rng), 0.05))
+        pooled = hypothesis_tests.pool_samples(*sides, 99, rng)
+        rings += any(one.alarm for one in run_tests(pooled, hypothesis_tests.quality_nulls(*sides, 99, rng), 0.05))
     assert 1 <= rings <= 13  # of 100 at 5 %: fewer has a chance of 0.6 %, more of 0.05 %
 
 

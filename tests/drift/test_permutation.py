@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import wasserstein_distance
 
-from spamctl.drift.permutation import deal, mean_discrepancy, share_gap, wasserstein
+from spamctl.drift.permutation import mean_discrepancy, permute, share_gap, wasserstein
 
 VALUES = arrays.arrays(
     np.float64, st.integers(4, 40), elements=st.floats(-100, 100, allow_subnormal=False).map(lambda x: round(x, 3))
@@ -16,7 +16,7 @@ VALUES = arrays.arrays(
 
 def dealt(rows, current=None, replicates=5, seed=0, apart=None):
     is_current = np.arange(rows) >= (rows // 2 if current is None else rows - current)
-    return deal(is_current, replicates, np.random.default_rng(seed), apart)
+    return permute(is_current, replicates, np.random.default_rng(seed), apart)
 
 
 @given(VALUES)

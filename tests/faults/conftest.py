@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from spamctl.model.golden import GOLDEN
+from spamctl.engine.engine import GOLDEN
 from tests import tiny_packages
 from tests.store.conftest import address, mortal_postgres, postgres, small_disk
 

@@ -6,12 +6,12 @@ import sys
 from dataclasses import replace
 
 from spamctl.errors import SpamctlError
-from spamctl.serving.follow import Wish
-from spamctl.serving.run import run
-from spamctl.serving.settings import Settings
+from spamctl.serving.registry_watcher import FollowRequest
+from spamctl.serving.state import Settings
 from spamctl.serving.worker import READY
+from spamctl.serving.workers import run
 
-STAYS = Wish(name="spam", version="1", shadow="none", cache="", seconds=0.0)
+STAYS = FollowRequest(name="spam", version="1", shadow="none", cache="", seconds=0.0)
 
 
 def say(line):

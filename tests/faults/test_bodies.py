@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spamctl.serving.service import Limits
+from spamctl.serving.state import Limits
 from spamctl.store import queries
 from spamctl.store.database import open_store
 from tests import tiny_packages

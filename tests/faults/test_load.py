@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from spamctl.serving.service import Limits
+from spamctl.serving.state import Limits
 from spamctl.store.database import WAL_LIMIT
 from tests.faults.clients import ROWS, Asked, Load, figure, get, in_turn, waited_s
 from tests.faults.processes import AT_LENGTH, PATIENCE_S, SECONDS, a_server, locked, until

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from spamctl.serving.settings import Settings
-from spamctl.store import forgotten, purge
+from spamctl.serving.state import Settings
+from spamctl.store import deletion
 from spamctl.store.database import open_store
 from tests.faults.clients import ROWS, Load, get, once
 from tests.faults.processes import AT_LENGTH, PATIENCE_S, a_server, locked, until
@@ -152,8 +152,8 @@ def test_what_a_reader_held_up_of_a_removal_is_done_by_the_server_when_it_has_go
         with subprocess.Popen(reading, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
             assert reader.stdout.readline() == b"1\n"
             with open_store(str(file)) as store:
-                removal = forgotten.forget(store, prediction["uuid"])
-                assert len(list(purge.purge(store, [removal.text], patience_s=0.3))) == 1
+                removal = deletion.forget(store, prediction["uuid"])
+                assert len(list(deletion.purge(store, [removal.text], patience_s=0.3))) == 1
             assert left()
             assert b"CANARY" not in get(server.port, "/recent").body
             reader.stdin.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from spamctl.serving.service import Limits
+from spamctl.serving.state import Limits
 from tests.faults.clients import BROKEN, ROWS, Load, figure, get, once
 from tests.faults.processes import (
     PATIENCE_S,

@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import insert
 
 from spamctl.config.train import TrainOptions
-from spamctl.data.parts import digest
 from spamctl.data.split import split
 from spamctl.errors import UsageError
 from spamctl.flows.feedback import prepare
-from spamctl.message import NOT_SPAM, SPAM, Message
-from spamctl.store import forgotten, labels, tables
+from spamctl.schema.message import NOT_SPAM, SPAM, Message
+from spamctl.schema.parts import digest
+from spamctl.store import deletion, labels, tables
 from spamctl.store.database import open_store
 from spamctl.store.rows import CapturedRow, row_uuid, values
 from tests import tiny_models
@@ -68,7 +68,7 @@ def fill(address, given):
 
 def forget(address, uuid):
     with open_store(str(address)) as store:
-        assert forgotten.forget(store, uuid)
+        assert deletion.forget(store, uuid)
 
 
 NEW = [Given(message) for pair in zip(FEES, FRIENDS * 2, strict=True) for message in pair][:120]

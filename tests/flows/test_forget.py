@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 from sqlalchemy import insert
 
-from spamctl.message import NOT_SPAM, SPAM, Message
+from spamctl.schema.message import NOT_SPAM, SPAM, Message
 from spamctl.store import labels, queries, tables
 from spamctl.store.database import open_store
 from spamctl.store.rows import values

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import insert
 
 from spamctl.data.corpus import CorpusRequest, read_corpus
-from spamctl.message import NOT_SPAM, SPAM
+from spamctl.schema.message import NOT_SPAM, SPAM
 from spamctl.store import queries, tables, truth
 from spamctl.store.database import open_store
 from spamctl.store.queries import Window

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
-from spamctl.message import NOT_SPAM, SPAM
-from spamctl.model import reference, versions
-from spamctl.store import labels, monitoring, tables, truth
+from spamctl.registry import versions
+from spamctl.schema.message import NOT_SPAM, SPAM
+from spamctl.store import labels, sampling, tables, truth
 from spamctl.store.database import open_store
 from spamctl.store.migrations import MIGRATIONS
 from spamctl.store.truth import TrueRow
@@ -39,7 +39,7 @@ def desk(tmp_path_factory):
         patch.chdir(folder)
         register(THRESHOLD, "champion", part=scored_part(200))
         register(THRESHOLD, "challenger")
-        reference.fetch(versions.fetch("spam", "champion", Path(".spamctl", "models").absolute()))
+        versions.fetch_reference(versions.fetch("spam", "champion", Path(".spamctl", "models").absolute()))
     return Desk(folder)
 
 
@@ -136,7 +136,7 @@ def test_a_window_that_drifted_is_failed_with_its_causes_and_its_true_accuracy(d
     cards = list(desk.path(f".metaflow/mf.cards/MonitorFlow/runs/{run}").rglob("*.html"))
     assert sorted(path.name.split("-")[1] for path in cards) == ["classification", "data_quality", "drift", "monitor"]
     with open_store(str(desk.path(store))) as opened:
-        (finding,) = monitoring.history(opened, "spam")
+        (finding,) = sampling.monitoring_history(opened, "spam")
     assert (finding.run_id, finding.verdict, finding.rows, finding.model_version) == (run, "failed", 100, "1")
     assert finding.figures["accuracy"]["value"] == right / 80
     logged = desk.ask(RUN, RUN_ID=told["mlflow"]["run_id"])

@@ -6,8 +6,8 @@ from itertools import product
 
 import pytest
 
-from spamctl.data.parts import digest
-from spamctl.message import NOT_SPAM, SPAM, Message
+from spamctl.schema.message import NOT_SPAM, SPAM, Message
+from spamctl.schema.parts import digest
 from tests import tiny_models
 from tests.faults.processes import until
 from tests.flows.test_feedback import FROZEN, QUICK, Given, fill, forget

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from spamctl.message import NOT_SPAM, SPAM, Message
+from spamctl.schema.message import NOT_SPAM, SPAM, Message
 from tests import tiny_models
 from tests.canary import leaks
 from tests.flows.conftest import HUB_TOKEN, SECONDS, kill_family, write_messages
@@ -41,7 +41,7 @@ print(json.dumps({"answers": answers, "metadata": info.metadata}))
 FETCHED = """
 import json, sys
 from pathlib import Path
-from spamctl.model.versions import fetch
+from spamctl.registry.versions import fetch
 found = fetch("spam", "champion", Path(".spamctl/models").absolute())
 print(json.dumps([found.version, found.remembered, "mlflow" in sys.modules]))
 """

@@ -20,7 +20,7 @@ class Module:
 
     @property
     def room(self):
-        """Name the package it stands in: `model` for spamctl.model.score, and `errors` for spamctl.errors."""
+        """Name the package it stands in: `model` for spamctl.metrics.scores, and `errors` for spamctl.errors."""
         return [*self.name.split("."), ""][1]
 
     @cached_property
@@ -51,7 +51,7 @@ def modules():
         parts = path.relative_to(ROOT).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         found[name] = Module(name, path, path.read_text(encoding="utf-8"))
-    assert {"spamctl", "spamctl.errors", "spamctl.message"} <= found.keys()
+    assert {"spamctl", "spamctl.errors", "spamctl.schema.message"} <= found.keys()
     return found
 
 

@@ -59,7 +59,7 @@ class Taken(Exception):  # noqa: N818 - no error: some doors may take a name, as
 def options(texts):
     """Give every option of every verb that is a text a hostile one; those that are names must be refused."""
     from spamctl.config.options import Given
-    from spamctl.config.validate import validate
+    from spamctl.config.sources import validate
     from spamctl.config.verbs import VERBS
     from spamctl.errors import OptionsError
 
@@ -80,26 +80,26 @@ def options(texts):
 
 def run_ids(texts):
     """Ask to resume a run of a hostile name."""
-    from spamctl.cli import launch
+    from spamctl.cli import run
 
     runs = Path(".metaflow/TrainFlow")
     runs.mkdir(parents=True)
     (runs / "latest_run").write_text("17")
     for text in texts:
-        yield text, lambda text: refuse(launch._origin(launch.Flow.of("train"), Path.cwd(), text))
+        yield text, lambda text: refuse(run._origin(run.Flow.of("train"), Path.cwd(), text))
 
 
 def hub_names(texts):
     """Look for a base model of a hostile name in the cache of the hub, which cannot be asked."""
-    from spamctl.model import hub
+    from spamctl.training import base_model
 
     for text in texts:
-        yield text, lambda text: refuse(hub.find(text))
+        yield text, lambda text: refuse(base_model.find_on_hub(text))
 
 
 def reasons(texts):
     """Ask for the words behind a verdict of a hostile model, and of a hostile version."""
-    from spamctl.serving.reasons import Reasons
+    from spamctl.serving.explain import Reasons
 
     Path("models/spam").mkdir(parents=True)
     known = Reasons(Path("models"))
@@ -116,25 +116,25 @@ def refuse(answer):
 
 def file_names(texts):
     """Verify a package whose manifest lists a file of a hostile name."""
-    from spamctl.model import artefact
-    from spamctl.model.artefact import Golden, Manifest
+    from spamctl.engine import manifest
+    from spamctl.engine.manifest import Golden, Manifest
 
     folder = Path("package")
     folder.mkdir()
     for text in [*texts, *(f"{text}.json" for text in texts)]:
         with contextlib.suppress(UnicodeEncodeError):  # a manifest is UTF-8
-            sealed = artefact.seal({text: b"x"}, Manifest("int8", "f32", 64, 2, 1.5, 0.0, 0.5, (Golden("", 0.5),), {}))
-            (folder / artefact.MANIFEST).write_bytes(sealed[artefact.MANIFEST])
-            yield text, lambda _: refuse(artefact.verify(folder))
+            sealed = manifest.seal({text: b"x"}, Manifest("int8", "f32", 64, 2, 1.5, 0.0, 0.5, (Golden("", 0.5),), {}))
+            (folder / manifest.MANIFEST).write_bytes(sealed[manifest.MANIFEST])
+            yield text, lambda _: refuse(manifest.verify(folder))
 
 
 def report_folders(texts):
     """Write the report of a run of a hostile name."""
-    from spamctl.reports import monitoring_files
+    from spamctl.reports import monitor_page
     from tests.monitored import CALM
 
     for text in texts:
-        yield text, lambda text: refuse(monitoring_files.write(Path("reports"), CALM | {"run_id": text}, {}, {}))
+        yield text, lambda text: refuse(monitor_page.write_pages(Path("reports"), CALM | {"run_id": text}, {}, {}))
 
 
 def addresses(texts):
@@ -182,7 +182,7 @@ def registry():
 
 def versions(texts):
     """Fetch a model of a hostile name, and one whose registry answers a hostile version, run or source."""
-    from spamctl.model import versions
+    from spamctl.registry import versions
 
     cache = Path("copies").absolute()
     plain = {"name": "spam", "version": "1", "run_id": "ab" * 16, "source": "models:/m-1", "status": "READY"}

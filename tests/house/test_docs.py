@@ -6,7 +6,7 @@ import docs
 import pytest
 
 from spamctl import __version__
-from spamctl.cli.topics import TOPICS
+from spamctl.cli.app import TOPICS
 from spamctl.config.verbs import VERBS
 
 BLOCK = "Before\n<!-- spamctl:begin {0} -->\nold\n<!-- spamctl:end {0} -->\nafter\n"

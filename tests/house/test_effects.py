@@ -67,7 +67,7 @@ def test_the_door_and_the_desk_load_nothing_heavy(modules, pyproject):
         for name, module in modules.items()
         if module.room in {"", "errors", "message", "sqlite_url", "cli", "config"}
     ]
-    assert heavy(probe(*light, "spamctl.reports.terminal")["modules"], pyproject) == set()
+    assert heavy(probe(*light, "spamctl.reports.train")["modules"], pyproject) == set()
 
 
 def test_help_prints_the_same_every_time(monkeypatch):
@@ -82,6 +82,6 @@ def test_help_prints_the_same_every_time(monkeypatch):
 
 @pytest.mark.slow
 def test_the_server_loads_no_trainer_and_no_registry():
-    loaded = {name.partition(".")[0] for name in probe("spamctl.serving.worker", "spamctl.serving.run")["modules"]}
+    loaded = {name.partition(".")[0] for name in probe("spamctl.serving.worker", "spamctl.serving.workers")["modules"]}
     assert {"starlette", "sqlalchemy", "numpy"} <= loaded
     assert not loaded & {"torch", "transformers", "mlflow", "pandas", "sklearn", "metaflow", "onnx", "nncf", "peft"}

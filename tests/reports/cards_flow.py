@@ -18,7 +18,7 @@ class CardsFlow(FlowSpec):
         """Train for a few seconds of nothing, as a training step would."""
         from pathlib import Path
 
-        from spamctl.reports.live import LossCard
+        from spamctl.reports.train_cards import LossCard
 
         steps = 24
         live = LossCard(current.card["loss"], steps=steps, seconds=2.0)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from spamctl.reports import cards
+from spamctl.reports import train_cards
 from tests.reports.test_feedback import COMPARISON, TOLD
 
 SLICES = [
@@ -30,7 +30,7 @@ def words(page):
 
 
 def evaluation(summary, mistakes=MISTAKES):
-    return cards.evaluation_page(summary, plots=PLOTS, slices=SLICES, mistakes=mistakes)
+    return train_cards.evaluation_page(summary, plots=PLOTS, slices=SLICES, mistakes=mistakes)
 
 
 def test_the_verdict_comes_first_then_the_proof(result):
@@ -70,14 +70,14 @@ def test_no_mistake_is_said_in_words(result):
 
 
 def test_depth_marks_the_chosen_block_and_explains_the_rule():
-    text = words(cards.depth_page(b"PNG", scores=BLOCKS, chosen=2, floor=1, base_model="tiny"))
+    text = words(train_cards.depth_page(b"PNG", scores=BLOCKS, chosen=2, floor=1, base_model="tiny"))
     assert "tiny: 2 of 2 blocks are kept" in text
     assert "2 (chosen) 0.9200 0.1000 0.0100" in text
     assert "1 0.9100 0.2000 0.0100" in text
 
 
 def test_a_depth_that_was_asked_for_is_told_as_such():
-    text = words(cards.fixed_depth_page(3, 12, base_model="tiny"))
+    text = words(train_cards.fixed_depth_page(3, 12, base_model="tiny"))
     assert "tiny: 3 of 12 blocks are kept" in text
     assert "no block was scored" in text
 
@@ -92,7 +92,7 @@ def test_hostile_words_everywhere_run_nothing_and_ask_for_nothing(visit, result,
     summary = result(
         base_model=everything, model_name=everything, engine=everything, data=data, fallback=True, tune=everything
     )
-    page = cards.evaluation_page(summary, plots={everything: b"\x89PNG"}, slices=slices, mistakes=mistakes)
+    page = train_cards.evaluation_page(summary, plots={everything: b"\x89PNG"}, slices=slices, mistakes=mistakes)
     assert calm_title(visit, tmp_path / "card.html", page).startswith("Registered as ")
 
 
@@ -122,7 +122,7 @@ def test_hostile_words_from_feedback_run_nothing_and_ask_for_nothing(visit, resu
     }
     beside = COMPARISON | {"champion": everything}
     summary = result(alias="challenger", reason=everything, feedback=told, comparison=beside, notes=payloads)
-    page = cards.evaluation_page(summary, plots={}, slices=[], mistakes=[])
+    page = train_cards.evaluation_page(summary, plots={}, slices=[], mistakes=[])
     assert "Comparison with the champion" in page
     assert "doubtful labels, excluded" in page
     assert calm_title(visit, tmp_path / "card.html", page).startswith("Registered as ")
@@ -132,6 +132,6 @@ def test_hostile_words_from_feedback_run_nothing_and_ask_for_nothing(visit, resu
 @pytest.mark.slow
 def test_a_hostile_base_model_runs_nothing_on_the_cards_of_its_depth(visit, payloads, tmp_path):
     everything = "".join(payloads)
-    chosen = cards.depth_page(b"\x89PNG", scores=BLOCKS, chosen=2, floor=1, base_model=everything)
-    for page in (chosen, cards.fixed_depth_page(3, 12, base_model=everything)):
+    chosen = train_cards.depth_page(b"\x89PNG", scores=BLOCKS, chosen=2, floor=1, base_model=everything)
+    for page in (chosen, train_cards.fixed_depth_page(3, 12, base_model=everything)):
         assert calm_title(visit, tmp_path / "card.html", page).endswith("blocks are kept")

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from spamctl.reports.errands import forgotten, rolled_back, show
+from spamctl.reports.console import forgotten, rolled_back, show
 from tests.hostile import PAYLOADS
 
 REMOVED = {

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from spamctl.reports import escape
+from spamctl import display
 
 
 @pytest.mark.parametrize(
@@ -28,12 +28,12 @@ from spamctl.reports import escape
     ],
 )
 def test_hidden_characters_become_escapes_and_letters_stay(text, shown):
-    assert escape.visible(text) == shown
+    assert display.visible(text) == shown
 
 
 def test_visible_text_is_one_line_that_can_be_printed(payloads):
     for payload in payloads:
-        shown = escape.visible(payload)
+        shown = display.visible(payload)
         assert shown.isprintable()
         assert len(shown.splitlines()) == 1
         shown.encode("utf-8")
@@ -45,11 +45,11 @@ def test_html_reads_back_as_the_visible_text_and_holds_no_markup(payloads):
         parser = html.parser.HTMLParser()
         parser.handle_data = read.append
         parser.handle_starttag = lambda tag, _: pytest.fail(f"<{tag}> got through")
-        parser.feed(f"{escape.html(payload)}")
+        parser.feed(f"{display.html(payload)}")
         parser.close()
-        assert "".join(read) == escape.visible(payload)
-        assert not re.search(r"""[<>"']|&(?!amp;|lt;|gt;|quot;|#x27;)""", escape.html(payload))
+        assert "".join(read) == display.visible(payload)
+        assert not re.search(r"""[<>"']|&(?!amp;|lt;|gt;|quot;|#x27;)""", display.html(payload))
 
 
 def test_ascii_only_is_ascii_and_keeps_an_interval_readable():
-    assert escape.ascii_only("0.98–0.99 £5 \u202e") == r"0.98-0.99 \xa35 \u202e"
+    assert display.ascii_only("0.98–0.99 £5 \u202e") == r"0.98-0.99 \xa35 \u202e"

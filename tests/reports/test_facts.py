@@ -2,7 +2,7 @@
 
 import pytest
 
-from spamctl.reports.facts import facts, fallback, verdict, without_password
+from spamctl.reports.train import facts, fallback, verdict, without_password
 
 
 def test_a_champion_a_challenger_and_a_refusal_read_differently(result):

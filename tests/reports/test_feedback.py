@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from spamctl.reports import cards, feedback, terminal
-from spamctl.reports.facts import facts
+from spamctl.reports import train, train_cards
+from spamctl.reports.train import facts
 from tests.reports.conftest import score
 
 TOLD = {
@@ -45,7 +45,7 @@ COMPARISON = {
 
 
 def test_notes_count_what_was_added_left_out_and_set_aside():
-    forgotten, added, *left_out, aside = feedback.notes(TOLD)
+    forgotten, added, *left_out, aside = train.feedback_notes(TOLD)
     assert forgotten == "left out: 2 forgotten messages of the dataset (spamctl forget)"
     assert added.startswith("feedback from spam.db: 318 training (76 spam), 56 validation (16 spam), 187 held out as")
     assert added.endswith("recent (66 spam); the newest from 2026-11-26T02:25:07+00:00")
@@ -56,27 +56,27 @@ def test_notes_count_what_was_added_left_out_and_set_aside():
     ]
     assert aside.startswith("feedback excluded: 4 doubtful labels, 1% of them (05e442b9-5aea-5404-9bd5-63a3f808fa70, ")
     assert aside.endswith("05e442b9-5aea-5404-9bd5-63a3f808fa72, …)")
-    assert list(feedback.warnings(TOLD)) == []
+    assert list(train.feedback_warnings(TOLD)) == []
 
 
 def test_without_feedback_there_is_nothing_to_tell(result):
-    assert list(feedback.notes({"forgotten": 0})) == list(feedback.warnings({"forgotten": 0})) == []
+    assert list(train.feedback_notes({"forgotten": 0})) == list(train.feedback_warnings({"forgotten": 0})) == []
     assert list(facts(result(feedback={"forgotten": 0}))) == list(facts(result()))
 
 
 @pytest.mark.parametrize(("spam", "kind"), [(0, "not spam"), (318, "spam")])
 def test_labels_of_one_kind_are_warned_of(spam, kind):
-    (told,) = feedback.warnings(TOLD | {"train": {"rows": 318, "spam": spam}})
+    (told,) = train.feedback_warnings(TOLD | {"train": {"rows": 318, "spam": spam}})
     assert told.startswith(f"all labelled answers for training are {kind}:")
 
 
 def test_labels_made_from_verdicts_are_warned_of():
-    (told,) = feedback.warnings(TOLD | {"sources": {"simulated": 1}})
+    (told,) = train.feedback_warnings(TOLD | {"sources": {"simulated": 1}})
     assert told == "1 label simulated from verdicts: the model learns its own predictions"
 
 
 def test_the_better_of_both_versions_is_marked():
-    rows = list(feedback.comparison_rows(COMPARISON))
+    rows = list(train.comparison_rows(COMPARISON))
     assert [row[0] for row in rows] == ["frozen test part", "", "", "recent messages", "", ""]
     assert [row[7] for row in rows] == ["old", "", "new", "new", "new", ""]
     assert rows[3][1:7] == ("187", "accuracy", "0.9700", "0.9600\N{EN DASH}0.9800", "0.8500", "0.8400\N{EN DASH}0.8600")
@@ -86,7 +86,7 @@ def test_the_better_of_both_versions_is_marked():
 def test_the_terminal_shows_both_parts(result, width):
     out = io.StringIO()
     told = result(alias="challenger", reason="not better", feedback=TOLD, comparison=COMPARISON)
-    terminal.show(told, Console(file=out, width=width, highlight=False))
+    train.show(told, Console(file=out, width=width, highlight=False))
     shown = out.getvalue()
     for word in ("frozen test part", "recent messages", "version 1", "* 0.9700", "* 0.9900", "318 training"):
         assert word in shown
@@ -95,9 +95,9 @@ def test_the_terminal_shows_both_parts(result, width):
 
 def test_the_card_shows_both_parts_and_what_was_set_aside_without_a_text(result):
     told = result(feedback=TOLD, comparison=COMPARISON)
-    page = cards.evaluation_page(told, plots={}, slices=[], mistakes=[])
+    page = train_cards.evaluation_page(told, plots={}, slices=[], mistakes=[])
     for word in ("Comparison with the champion, version 1", "<strong>0.9700</strong>", "4 doubtful labels", "05e442b9"):
         assert word in page
-    plain = cards.evaluation_page(result(), plots={}, slices=[], mistakes=[])
+    plain = train_cards.evaluation_page(result(), plots={}, slices=[], mistakes=[])
     assert "Comparison with the champion" not in plain
     assert "doubtful" not in plain

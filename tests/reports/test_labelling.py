@@ -6,7 +6,7 @@ import io
 import pytest
 from rich.console import Console
 
-from spamctl.reports import labelling
+from spamctl.reports import label
 from tests.hostile import PAYLOADS
 from tests.reports.test_cards import calm_title
 
@@ -67,22 +67,22 @@ CASES = {
 
 def shown(told, width=100):
     paper = io.StringIO()
-    labelling.show(told, Console(file=paper, width=width, highlight=False))
+    label.show(told, Console(file=paper, width=width, highlight=False))
     return paper.getvalue()
 
 
 @pytest.mark.parametrize("sentence", CASES)
 def test_every_outcome_has_a_sentence_in_the_terminal_and_on_the_card(sentence):
-    assert labelling.sentence(CASES[sentence]) == sentence
+    assert label.sentence(CASES[sentence]) == sentence
     assert sentence in shown(CASES[sentence])
-    assert f'<h1 class="verdict good">{sentence}</h1>' in labelling.page(CASES[sentence])
+    assert f'<h1 class="verdict good">{sentence}</h1>' in label.page(CASES[sentence])
 
 
 @pytest.mark.parametrize("told", CASES.values(), ids=CASES)
 def test_a_simulated_label_never_passes_for_accuracy(told):
     loud = "SIMULATED: 900 of "
     is_there = SIMULATED in told["sources"]
-    for page in (shown(told), labelling.page(told)):
+    for page in (shown(told), label.page(told)):
         assert (loud in page) is is_there
         assert ("NOT AN ACCURACY" in page) is is_there
         assert ("(made so)" in page) is is_there
@@ -95,7 +95,7 @@ def test_labels_are_told_by_source():
 
 
 def test_conflicts_are_named_harmlessly():
-    for page in (shown(result(**FILE), width=300), labelling.page(result(**FILE))):
+    for page in (shown(result(**FILE), width=300), label.page(result(**FILE))):
         assert "2 rows kept a label that differs from the file" in page
         assert r"u1 (spam by oracle\x1b[31m, not spam in the file)" in page
         assert "\x1b" not in page
@@ -106,7 +106,7 @@ def test_conflicts_are_named_harmlessly():
 )
 def test_labels_for_no_row_are_named_harmlessly(unknown, words):
     told = result(**FILE | {"unknown": unknown, "first_unknown": ["row\x1b[31m 7"]})
-    for page in (shown(told, width=300), labelling.page(told)):
+    for page in (shown(told, width=300), label.page(told)):
         assert rf"{words} no selected row: row\x1b[31m 7{', …' if unknown == 9 else ''}" in page
         assert "\x1b" not in page
     assert "for no selected row:" not in shown(result(**FILE | {"unknown": 0, "first_unknown": []}))
@@ -138,7 +138,7 @@ def test_agreement_of_annotators_is_told():
     ],
 )
 def test_the_next_command_can_be_typed(told, command):
-    assert labelling.following(told) == command
+    assert label.following(told) == command
     assert f"Next: {command}\n" in shown(told)
 
 
@@ -164,6 +164,6 @@ def hostile(action):
 @pytest.mark.slow
 @pytest.mark.parametrize("action", ["file", "export", "review"])
 def test_hostile_words_on_the_card_run_nothing_and_ask_for_nothing(visit, tmp_path, action):
-    page = labelling.page(hostile(action))
+    page = label.page(hostile(action))
     assert page.count(html.escape(PAYLOADS[0])) > 9  # the sentence, the conflicts, the sources, the facts
     assert calm_title(visit, tmp_path / "card.html", page) != "calm"

@@ -6,9 +6,8 @@ import re
 import pytest
 from rich.console import Console
 
-from spamctl.reports.monitored import facts, following, headline, probability, times
-from spamctl.reports.monitoring import show
-from spamctl.reports.monitoring_page import page
+from spamctl.reports.monitor import facts, following, headline, probability, show, times
+from spamctl.reports.monitor_page import page
 from tests.hostile import PAYLOADS
 from tests.monitored import CALM, DRIFTED, EVERY, TOO_FEW, check, hostile, outcome
 

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from spamctl.drift.judge import Plan, judge
-from spamctl.reports.monitoring_page import index, page
-from spamctl.reports.monitoring_plots import monitoring_plots
+from spamctl.drift.verdict import JudgementConfig, judge
+from spamctl.reports.monitor_page import index, page
+from spamctl.reports.monitor_plots import monitoring_plots
 from tests.drift.moving_samples import made
 from tests.hostile import PAYLOADS
 from tests.monitored import CALM, DRIFTED, EVERY, TOO_FEW, hostile
@@ -89,7 +89,7 @@ def test_a_list_without_runs_is_a_list():
 @pytest.mark.parametrize(("rows", "moved"), [(12, 0.0), (60, 0.0), pytest.param(60, 1.0, marks=pytest.mark.slow)])
 def test_what_the_judge_says_can_be_shown(moved, rows):
     reference, current = made(80), made(rows, seed=1, moved=moved, labelled=0.5)
-    judgement = dataclasses.asdict(last(judge(reference, current, Plan(replicates=100))))
+    judgement = dataclasses.asdict(last(judge(reference, current, JudgementConfig(replicates=100))))
     result = DRIFTED | judgement
     text = shown(result)
     assert f"{judgement['verdict'].upper()}: " in text
@@ -104,7 +104,7 @@ def test_a_judgement_of_one_class_or_no_label_can_be_shown():
     current = made(60, seed=1)
     for truth in (["spam"] * 60, ["not spam"] * 60, [""] * 60):
         judgement = dataclasses.asdict(
-            last(judge(made(60), dataclasses.replace(current, truth=truth), Plan(replicates=100)))
+            last(judge(made(60), dataclasses.replace(current, truth=truth), JudgementConfig(replicates=100)))
         )
         assert "Quality" in words(page(DRIFTED | judgement, {}))
         assert "accuracy" in shown(DRIFTED | judgement)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spamctl.reports.monitoring_plots import bars, monitoring_plots
+from spamctl.reports.monitor_plots import bars, monitoring_plots
 from tests.hostile import PAYLOADS
 from tests.monitored import CALM, DRIFTED, HISTORY, TOO_FEW, hostile, outcome, past
 from tests.reports.test_plots import title

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from spamctl.reports.page import Column, Markup, document, element, folded, line, link, pictures, strong, table
+from spamctl.reports.html import Column, Markup, document, element, folded, line, link, pictures, strong, table
 
 
 class Outline(html.parser.HTMLParser):

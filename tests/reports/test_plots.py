@@ -7,8 +7,8 @@ import random
 import pytest
 from PIL import Image
 
-from spamctl.model.score import score
-from spamctl.reports import plots
+from spamctl.metrics.scores import score
+from spamctl.reports import train_plots
 
 BLOCKS = [
     {"block": block, "log_loss": loss, "standard_error": 0.01, "accuracy": 1 - loss}
@@ -40,12 +40,14 @@ def rows():
 
 def test_loss_curve_names_the_epoch_that_is_kept():
     training = [(step, 1 / step) for step in range(1, 31)]
-    png = plots.loss_curve(training, [(10, 0.4), (20, 0.3), (30, 0.35)], steps_per_epoch=10, rows=(320, 50))
+    png = train_plots.loss_curve(training, [(10, 0.4), (20, 0.3), (30, 0.35)], steps_per_epoch=10, rows=(320, 50))
     assert title(png) == "Validation loss is lowest, 0.3000, after 2 epochs"
 
 
 def test_a_resumed_training_without_steps_of_its_own_is_drawn():
-    assert "0.4000, after 1 epochs" in title(plots.loss_curve([], [(10, 0.4)], steps_per_epoch=10, rows=(320, 50)))
+    assert "0.4000, after 1 epochs" in title(
+        train_plots.loss_curve([], [(10, 0.4)], steps_per_epoch=10, rows=(320, 50))
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,7 @@ def test_a_resumed_training_without_steps_of_its_own_is_drawn():
     ],
 )
 def test_depth_says_how_the_chosen_block_stands_to_the_best(chosen, finding):
-    assert title(plots.accuracy_by_depth(BLOCKS, chosen=chosen, floor=2, rows=100)) == finding
+    assert title(train_plots.accuracy_by_depth(BLOCKS, chosen=chosen, floor=2, rows=100)) == finding
 
 
 def test_reliability_names_the_mean_gap():
@@ -65,30 +67,32 @@ def test_reliability_names_the_mean_gap():
         {"rows": 10, "mean_probability": 0.1, "spam_share": 0.0},
         {"rows": 10, "mean_probability": 0.9, "spam_share": 1},
     ]
-    png = plots.reliability_diagram(bins, [0.1, 0.9] * 10, ece={"value": 0.1, "low": 0.05, "high": 0.2})
+    png = train_plots.reliability_diagram(bins, [0.1, 0.9] * 10, ece={"value": 0.1, "low": 0.05, "high": 0.2})
     assert title(png) == "Predicted and observed spam shares differ by 0.1000 on average"
 
 
 def test_confusion_matrix_says_what_is_caught_and_what_is_flagged():
-    assert title(plots.confusion_matrix(COUNTS)) == "97.54 % of spam is caught; 0.13 % of the rest is flagged"
+    assert title(train_plots.confusion_matrix(COUNTS)) == "97.54 % of spam is caught; 0.13 % of the rest is flagged"
     nothing = dict.fromkeys(COUNTS, 0)
-    assert title(plots.confusion_matrix(nothing)) == "0.00 % of spam is caught; 0.00 % of the rest is flagged"
+    assert title(train_plots.confusion_matrix(nothing)) == "0.00 % of spam is caught; 0.00 % of the rest is flagged"
 
 
 @pytest.mark.parametrize(("budget", "kept"), [(0.02, "within"), (0.001, "over"), (0.0, "over")])
 def test_operating_curve_says_whether_the_budget_is_kept(budget, kept):
     scores = marks({"false_positive_rate": 0.01, "recall": 0.95})
-    png = plots.operating_curve(CURVE, scores=scores, budget=budget, rows=(100, 20))
+    png = train_plots.operating_curve(CURVE, scores=scores, budget=budget, rows=(100, 20))
     assert title(png) == f"At 1.00 % false positives ({kept} budget) 95.00 % of spam is caught"
 
 
 def test_no_false_positive_has_a_place_on_a_log_axis():
     scores = {name: {"value": 0.0, "low": 0.0, "high": 0.03} for name in ("false_positive_rate", "recall")}
-    assert title(plots.operating_curve(CURVE, scores=scores, budget=0.005, rows=(100, 20))).startswith("At 0.00 %")
+    assert title(train_plots.operating_curve(CURVE, scores=scores, budget=0.005, rows=(100, 20))).startswith(
+        "At 0.00 %"
+    )
 
 
 def test_histogram_counts_the_wrong_side_as_the_verdict_does():
-    png = plots.score_histogram([0.1, 0.5, 0.4, 0.9], [False, False, True, True], threshold=0.5)
+    png = train_plots.score_histogram([0.1, 0.5, 0.4, 0.9], [False, False, True, True], threshold=0.5)
     assert title(png) == "The threshold 0.5000 puts 2 of 4 messages on the wrong side"
 
 
@@ -102,20 +106,22 @@ def test_histogram_counts_the_wrong_side_as_the_verdict_does():
 )
 def test_model_and_baseline_says_who_is_more_accurate(accuracy, finding):
     baseline = {"accuracy": 0.95, "recall": 0.9, "false_positive_rate": 0.01, "ece": 0.02}
-    png = plots.model_and_baseline(marks(baseline, accuracy=accuracy), marks(baseline), rows=100)
+    png = train_plots.model_and_baseline(marks(baseline, accuracy=accuracy), marks(baseline), rows=100)
     assert title(png) == finding
 
 
 def test_an_undefined_score_is_left_out_of_the_picture():
     ours = marks({"accuracy": 0.9, "mcc": 0.8, "brier": 0.1})
     ours["mcc"] = {"value": None, "low": None, "high": math.nan}
-    assert title(plots.model_and_baseline(ours, marks({"accuracy": 0.9, "mcc": 0.7, "brier": 0.1}), rows=9))
+    assert title(train_plots.model_and_baseline(ours, marks({"accuracy": 0.9, "mcc": 0.7, "brier": 0.1}), rows=9))
 
 
 def test_every_picture_of_an_evaluation_is_drawn(rows):
     probabilities, is_spam = rows
     measured = score(is_spam, probabilities, 0.6, resamples=50).as_dict()
-    drawn = plots.evaluation_plots(probabilities, is_spam, score=measured, baseline=measured["metrics"], budget=0.005)
+    drawn = train_plots.evaluation_plots(
+        probabilities, is_spam, score=measured, baseline=measured["metrics"], budget=0.005
+    )
     wrong = sum((p >= 0.6) != spam for p, spam in zip(probabilities, is_spam, strict=True))
     assert {name: title(png).partition(" ")[0] for name, png in drawn.items()} == {
         "model_and_baseline": "Accuracy",
@@ -128,4 +134,4 @@ def test_every_picture_of_an_evaluation_is_drawn(rows):
 
 
 def test_the_same_values_make_the_same_bytes():
-    assert plots.confusion_matrix(COUNTS) == plots.confusion_matrix(COUNTS)
+    assert train_plots.confusion_matrix(COUNTS) == train_plots.confusion_matrix(COUNTS)

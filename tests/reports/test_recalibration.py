@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from spamctl.reports import feedback, recalibration
+from spamctl.reports import recalibration, train
 from tests.reports.conftest import SCORES
 from tests.reports.test_feedback import COMPARISON, TOLD
 
@@ -88,6 +88,6 @@ def test_lines_of_suites_that_fail_are_counted_and_the_card_names_them():
 
 
 def test_notes_of_answers_say_what_is_fitted_to():
-    added = list(feedback.notes(FITTED))[1]
+    added = list(train.feedback_notes(FITTED))[1]
     assert added.startswith("feedback from spam.db: 374 to fit to (92 spam), 187 held out as recent (66 spam)")
-    assert list(feedback.warnings(FITTED)) == []
+    assert list(train.feedback_warnings(FITTED)) == []

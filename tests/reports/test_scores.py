@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from spamctl.model.score import METRICS
+from spamctl.metrics.scores import METRICS
 from spamctl.reports.scores import MEASURES, baseline_wins, comparison, interval, number, percent, winner
 
 

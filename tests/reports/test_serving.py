@@ -6,7 +6,7 @@ import shlex
 import pytest
 from rich.console import Console
 
-from spamctl.reports.serving import Greeting, curl, greet
+from spamctl.reports.console import Greeting, curl, greet
 
 PLAIN = Greeting(
     address="http://127.0.0.1:8080",

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from spamctl.reports import story
-from spamctl.reports.story import Act
+from spamctl.reports import demo
+from spamctl.reports.demo import Act
 from tests.hostile import PAYLOADS
 from tests.reports.test_cards import calm_title
 
@@ -32,7 +32,7 @@ def acts():
 
 
 def test_the_sentence_has_three_rates_at_each_watch(acts):
-    assert story.sentence(acts) == (
+    assert demo.sentence(acts) == (
         "Accuracy: 0.985 before drift, 0.810 under drift, 0.970 after retraining "
         "(recall 0.885 → 0.710 → 0.870, false-positive rate 0.015 → 0.190 → 0.030)"
     )
@@ -49,15 +49,15 @@ def test_the_sentence_has_three_rates_at_each_watch(acts):
 )
 def test_a_rate_that_fell_is_no_good_end_though_accuracy_rose(acts, rate, value, good):
     acts[-1].result["quality"][rate] = None if value is None else {"value": value}
-    assert story.is_good(acts) is good
-    assert ('class="verdict good"' in story.page(acts, [])) is good
-    assert value is not None or "→ n/a" in story.sentence(acts)
+    assert demo.is_good(acts) is good
+    assert ('class="verdict good"' in demo.page(acts, [])) is good
+    assert value is not None or "→ n/a" in demo.sentence(acts)
 
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_table_has_every_act_and_the_page(acts, width):
     out = io.StringIO()
-    story.show(acts, 301.7, "demo/reports/index.html", Console(file=out, width=width, force_terminal=False))
+    demo.show(acts, 301.7, "demo/reports/index.html", Console(file=out, width=width, force_terminal=False))
     told = out.getvalue()
     assert all(act.title.split()[0] in told for act in acts)
     assert "302 s in all; nothing is left running" in told
@@ -67,13 +67,13 @@ def test_the_table_has_every_act_and_the_page(acts, width):
 
 def test_an_act_is_announced_with_what_one_would_type(acts):
     out = io.StringIO()
-    story.announce(2, acts[1].title, acts[1].command, Console(file=out, width=80))
+    demo.announce(2, acts[1].title, acts[1].command, Console(file=out, width=80))
     assert out.getvalue().split("\n")[1:3] == ["━━ 2. Monitor: clean messages", "   $ spamctl monitor"]
 
 
 def test_the_page_links_every_card_and_runs_no_payload(acts):
     hostile = [Act(payload, payload, payload, 1.0, {}) for payload in PAYLOADS]
-    html = story.page([*hostile, *acts], [Path("reports/cards/train-1-evaluation.html")])
+    html = demo.page([*hostile, *acts], [Path("reports/cards/train-1-evaluation.html")])
     assert 'href="cards/train-1-evaluation.html"' in html
     assert "<script" not in html.lower()
     assert "<img src=x" not in html
@@ -82,7 +82,7 @@ def test_the_page_links_every_card_and_runs_no_payload(acts):
 
 @pytest.mark.parametrize("name", ["my notes.html", "a&b.html", ".hidden.html", "été.html"])
 def test_a_file_that_another_program_left_among_the_cards_is_passed_over(acts, name):
-    html = story.page(acts, [Path("reports", name), Path("reports/cards/train-1-evaluation.html")])
+    html = demo.page(acts, [Path("reports", name), Path("reports/cards/train-1-evaluation.html")])
     assert html.count("<a href=") == 1
 
 
@@ -96,5 +96,5 @@ def test_hostile_words_in_every_act_run_nothing_and_ask_for_nothing(visit, acts,
     watches = [  # whose titles are the demonstration's own, and are drawn
         replace(act, command=everything, figure=everything, result=act.result | {"checks": checks}) for act in acts[1:]
     ]
-    html = story.page([*hostile, *watches], [Path("reports/cards/train-1-evaluation.html")])
+    html = demo.page([*hostile, *watches], [Path("reports/cards/train-1-evaluation.html")])
     assert calm_title(visit, tmp_path / "index.html", html) == "The life of a spam filter"

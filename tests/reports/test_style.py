@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from spamctl.reports import style
+from spamctl.reports import figures
 
 WHITE = (1.0, 1.0, 1.0)
 
@@ -22,23 +22,23 @@ def contrast(one, other):
 def test_words_and_marks_stand_out_on_white():
     from matplotlib.colors import to_rgb
 
-    assert contrast(to_rgb(style.INK), WHITE) > 7
-    assert contrast(to_rgb(style.GREY), WHITE) > 4.5
-    assert min(contrast(to_rgb(colour), WHITE) for colour in (style.BLUE, style.ORANGE)) > 3
+    assert contrast(to_rgb(figures.INK), WHITE) > 7
+    assert contrast(to_rgb(figures.GREY), WHITE) > 4.5
+    assert min(contrast(to_rgb(colour), WHITE) for colour in (figures.BLUE, figures.ORANGE)) > 3
 
 
 def test_a_long_title_is_wrapped_and_kept_whole_in_the_file():
     title = "A finding that takes more than one line to tell, and is told to its very end all the same"
-    figure, panels = style.canvas(title, "n = 3", panels=2)
+    figure, panels = figures.canvas(title, "n = 3", panels=2)
     assert len(panels) == 2
     assert figure.get_suptitle().count("\n") == 1
-    assert title.encode() in style.png(figure)
+    assert title.encode() in figures.png(figure)
 
 
 def test_drawing_touches_no_global_state():
     code = (
         "import matplotlib, sys; before = dict(matplotlib.rcParams)\n"
-        "from spamctl.reports import style\n"
+        "from spamctl.reports import figures as style\n"
         "style.png(style.canvas('t', 'n')[0])\n"
         "print('matplotlib.pyplot' in sys.modules, dict(matplotlib.rcParams) == before)"
     )
@@ -47,5 +47,5 @@ def test_drawing_touches_no_global_state():
 
 
 def test_importing_the_plots_does_not_import_matplotlib():
-    code = "import sys, spamctl.reports.plots; print('matplotlib' in sys.modules)"
+    code = "import sys, spamctl.reports.train_plots; print('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

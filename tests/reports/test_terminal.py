@@ -8,7 +8,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from spamctl.reports.terminal import show
+from spamctl.reports.train import show
 
 CHAMPION = """
 ✔ Registered as spam version 3, now the champion (accuracy 0.9956, recall
@@ -117,7 +117,7 @@ def test_brackets_in_a_name_are_not_markup(result):
 
 
 def test_the_terminal_needs_neither_metaflow_nor_matplotlib():
-    code = "import sys, spamctl.reports.terminal as t; print(sorted(set(sys.modules) & set(sys.argv)))"
+    code = "import sys, spamctl.reports.train as t; print(sorted(set(sys.modules) & set(sys.argv)))"
     heavy = ["matplotlib", "metaflow", "numpy", "mlflow", "torch"]
     done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -6,9 +6,8 @@ import re
 import pytest
 from rich.console import Console
 
-from spamctl.reports import traffic_card
-from spamctl.reports.sent import following, missing
-from spamctl.reports.traffic import show
+from spamctl.reports import traffic
+from spamctl.reports.traffic import following, missing, show
 from tests.hostile import PAYLOADS
 
 COMPLETE = """
@@ -125,7 +124,7 @@ def words(page):
 
 
 def card(result):
-    return traffic_card.page(result, plots={"accuracy_by_group": b"\x89PNG"})
+    return traffic.page(result, plots={"accuracy_by_group": b"\x89PNG"})
 
 
 def test_traffic_in_a_pipe():
@@ -212,7 +211,7 @@ def test_a_preview_shows_what_cannot_be_seen_and_that_nothing_was_sent():
     assert "1. zero-width, dose 0.5: spam\n  before  free cash\n  after   fr\\u200bee cash\n" in text
     assert "  before  see you\n  after   (the same)\n" in text
     assert text.endswith("Nothing was sent. Leave out --preview to send.\n")
-    page = words(traffic_card.preview_page(PREVIEW["preview"]))
+    page = words(traffic.preview_page(PREVIEW["preview"]))
     assert "fr\\u200bee cash" in page
     assert "nothing was sent" in page
 
@@ -260,7 +259,7 @@ def test_hostile_words_reach_the_terminal_as_harmless_text(colours):
 @pytest.mark.slow
 def test_hostile_words_in_the_card_run_nothing_and_ask_for_nothing(visit, tmp_path):
     everything = "".join(PAYLOADS)
-    pages = (card(hostile(everything)), traffic_card.preview_page(hostile_preview(everything)))
+    pages = (card(hostile(everything)), traffic.preview_page(hostile_preview(everything)))
     for number, page in enumerate(pages):
         path = tmp_path / f"card-{number}.html"
         path.write_text(page, encoding="utf-8")

@@ -1,6 +1,6 @@
 """The picture of a traffic run names the kind of message that a server is surely least right about."""
 
-from spamctl.reports.traffic_plots import traffic_plots
+from spamctl.reports.traffic import traffic_plots
 from tests.reports.test_plots import title
 from tests.reports.test_traffic import PARTS, group, score, scores, sent
 

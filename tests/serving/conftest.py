@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from spamctl.model import registry, tracking
-from spamctl.model.golden import GOLDEN
-from spamctl.model.registry import Record
+from spamctl.engine.engine import GOLDEN
+from spamctl.registry import registration, tracking
+from spamctl.registry.registration import Record
 from tests import tiny_packages
 from tests.made_once import lay_store
 from tests.mlflow_loaded import load_mlflow
@@ -42,7 +42,7 @@ def register(folder, files):
         patch.chdir(folder)
         lay_store(folder)
         with tracking.open_tracking("sqlite:///mlflow.db") as client:
-            run_id = registry.log_run(client, "spam", "sqlite:///mlflow.db", record)
-            model_uri = registry.log_model(run_id, files)
-            registry.register(client, "spam", model_uri, run_id, {})
+            run_id = registration.log_run(client, "spam", "sqlite:///mlflow.db", record)
+            model_uri = registration.log_model(run_id, files)
+            registration.register(client, "spam", model_uri, run_id, {})
             return Registered(folder, Path(mlflow.artifacts.download_artifacts(model_uri)))

@@ -5,9 +5,9 @@ import json
 import pytest
 from starlette.testclient import TestClient
 
+from spamctl.serving.access import Access
 from spamctl.serving.app import create_app
-from spamctl.serving.guard import Access
-from spamctl.serving.service import MIB
+from spamctl.serving.state import MIB
 from spamctl.store import queries
 from tests.serving import bad_bodies
 from tests.serving.spellings import EVERY, JSON, ODD, ODD_CASES, SPELLINGS, spell

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from spamctl.errors import OptionsError, UnavailableError
-from spamctl.serving import captures
-from spamctl.serving.captures import Captures, Target
+from spamctl.serving import mlflow_model
+from spamctl.serving.mlflow_model import Captures, CaptureTarget
 from spamctl.store import queries
 from spamctl.store.capture import Capture
 from spamctl.store.database import open_store
@@ -26,7 +26,7 @@ from spamctl.store.rows import CapturedRow
 CHILD = """
 import os, sys
 from tests.serving.test_captures import TARGET, row
-from spamctl.serving.captures import of_this_process
+from spamctl.serving.mlflow_model import captures_of_process
 assert of_this_process.keep(TARGET, [row()])
 child = os.fork()
 if not child:
@@ -35,8 +35,8 @@ if not child:
 assert os.waitpid(child, 0)[1] == 0
 assert of_this_process.keep(TARGET, [row()])
 """
-TARGET = Target("spam.db", "required")
-BEST_EFFORT = Target("spam.db", "best-effort")
+TARGET = CaptureTarget("spam.db", "required")
+BEST_EFFORT = CaptureTarget("spam.db", "best-effort")
 
 
 def row():
@@ -74,12 +74,12 @@ def writers():
 
 
 def test_without_settings_the_target_is_the_working_folders_store_and_it_is_required(tmp_path):
-    assert Target.of_environment() == Target(str(tmp_path / "spam.db"), "required")
+    assert CaptureTarget.of_environment() == CaptureTarget(str(tmp_path / "spam.db"), "required")
 
 
 def test_a_server_stays_as_it_was_written(monkeypatch):
     monkeypatch.setenv("SPAMCTL_SERVE_DATASTORE_URI", "postgresql://me:secret@host/spam")
-    target = Target.of_environment()
+    target = CaptureTarget.of_environment()
     assert target.address == "postgresql://me:secret@host/spam"
     assert "secret" not in repr(target)
 
@@ -87,14 +87,14 @@ def test_a_server_stays_as_it_was_written(monkeypatch):
 @pytest.mark.parametrize(("value", "mode"), [("required", "required"), ("best-effort", "best-effort"), ("off", None)])
 def test_the_mode_is_read(monkeypatch, value, mode):
     monkeypatch.setenv("SPAMCTL_SERVE_CAPTURE", value)
-    assert Target.of_environment().mode == mode
+    assert CaptureTarget.of_environment().mode == mode
 
 
 def test_all_wrong_settings_are_named_at_once(monkeypatch):
     monkeypatch.setenv("SPAMCTL_SERVE_CAPTURE", "yes")
     monkeypatch.setenv("SPAMCTL_SERVE_DATASTORE_URI", "mysql://host/spam")
     with pytest.raises(OptionsError) as refused:
-        Target.of_environment()
+        CaptureTarget.of_environment()
     assert [fault.partition(":")[0] for fault in refused.value.faults] == [
         "SPAMCTL_SERVE_CAPTURE",
         "SPAMCTL_SERVE_DATASTORE_URI",
@@ -110,7 +110,7 @@ def test_many_threads_open_one_store(ours):
 
 
 def test_what_is_not_kept_opens_nothing(ours, tmp_path):
-    assert ours.keep(Target("spam.db", None), [row()]) is False
+    assert ours.keep(CaptureTarget("spam.db", None), [row()]) is False
     assert ours.keep(TARGET, []) is False
     assert list(tmp_path.iterdir()) == []
 
@@ -138,7 +138,7 @@ def test_a_store_that_could_not_be_opened_is_left_alone_for_a_while(ours, target
     )
     (tmp_path / "spam.db").unlink()
     assert kept() == first
-    monkeypatch.setattr(captures, "AGAIN_S", 0.0)
+    monkeypatch.setattr(mlflow_model, "AGAIN_S", 0.0)
     assert kept() is True
 
 

@@ -13,13 +13,23 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import uvicorn
 
-from spamctl.serving.connection import MOST_BYTES, MOST_LINES, Connection
-from spamctl.serving.door import MADE_ROOM, NO_HTTP, NO_ROOM, OVERDUE, SPARE, Door, Patience
-from spamctl.serving.guard import HEADERS
-from spamctl.serving.telling import Occasions
+from spamctl.serving.access import HEADERS
+from spamctl.serving.limits import (
+    MADE_ROOM,
+    MOST_BYTES,
+    MOST_LINES,
+    NO_HTTP,
+    NO_ROOM,
+    OVERDUE,
+    SPARE,
+    Connection,
+    ConnectionLimiter,
+    Timeouts,
+)
+from spamctl.serving.log import EventCounters
 
 PATIENCE_S = 1
-PATIENCE = Patience(idle_s=PATIENCE_S, request_s=PATIENCE_S, answer_s=PATIENCE_S, last_s=PATIENCE_S)
+PATIENCE = Timeouts(idle_s=PATIENCE_S, request_s=PATIENCE_S, answer_s=PATIENCE_S, last_s=PATIENCE_S)
 START = b"POST /invocations HTTP/1.1\r\nhost: localhost\r\n"
 GET = b"GET %s HTTP/1.1\r\nhost: localhost\r\n\r\n"
 CHUNKED = b"%s %s HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -62,7 +72,7 @@ def listening(door, loop="uvloop"):
 @pytest.fixture(scope="module", params=["asyncio", "uvloop"])
 def port(request):
     """Return the port of a server with a second of patience, on each of the loops that it may run on."""
-    with listening(Door(patience=PATIENCE), request.param) as port:
+    with listening(ConnectionLimiter(patience=PATIENCE), request.param) as port:
         yield port
 
 
@@ -232,7 +242,7 @@ def test_a_connection_that_was_answered_is_not_held_for_ever(port, asked, more):
 
 @pytest.mark.parametrize("times", [1, 50])
 def test_who_does_not_take_an_answer_is_sent_away(times):
-    door = Door(patience=PATIENCE)
+    door = ConnectionLimiter(patience=PATIENCE)
     with listening(door) as port, socket.create_connection(("127.0.0.1", port), timeout=20) as line:
         line.sendall(GET % b"/long" * times)
         until(lambda: door._guests)
@@ -281,7 +291,7 @@ def test_many_requests_on_one_connection_are_answered_in_their_order(port):
 
 
 def test_few_requests_wait_and_the_rest_is_left_unread():
-    door = Door(patience=PATIENCE)
+    door = ConnectionLimiter(patience=PATIENCE)
     with listening(door) as port, socket.create_connection(("127.0.0.1", port), timeout=20) as line:
         line.sendall(GET % b"/late")
         until(lambda: door._guests)
@@ -360,7 +370,7 @@ def test_what_asks_for_no_page_of_ours_is_refused(port, noise, status):
 
 
 def test_a_new_connection_takes_the_place_of_the_one_that_waits_for_longest():
-    door = Door(most=20)
+    door = ConnectionLimiter(most=20)
     with listening(door) as port, contextlib.ExitStack() as stack:
         held = []
         for number in range(100):
@@ -376,7 +386,7 @@ def test_a_new_connection_takes_the_place_of_the_one_that_waits_for_longest():
 
 
 def test_no_answer_that_is_being_made_gives_way_and_there_are_spare_places_for_who_asks_for_life():
-    door = Door(most=20)
+    door = ConnectionLimiter(most=20)
     with listening(door) as port, contextlib.ExitStack() as stack:
         at_work = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)) for _ in range(20)]
         for line in at_work:
@@ -395,7 +405,7 @@ def test_no_answer_that_is_being_made_gives_way_and_there_are_spare_places_for_w
 
 def test_noise_is_counted_and_told_of_once_in_a_while(caplog):
     now = [100.0]
-    door = Door(occasions=Occasions(10, lambda: now[0]))
+    door = ConnectionLimiter(occasions=EventCounters(10, lambda: now[0]))
     with listening(door) as port:
         for number, line in enumerate((f"{NO_HTTP}: 5", "", f"{NO_HTTP}: 10 in 10 s")):
             for _ in range(5):

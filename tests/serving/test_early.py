@@ -8,8 +8,8 @@ import pytest
 
 from spamctl.errors import ArtefactError
 from spamctl.serving.deployment import Release
-from spamctl.serving.early import Early
-from spamctl.serving.settings import Settings
+from spamctl.serving.preloader import Preloader
+from spamctl.serving.state import Settings
 from tests import tiny_packages
 
 
@@ -24,7 +24,7 @@ def scorers():
 
 
 def test_what_was_begun_is_handed_over_once(settings):
-    with Early() as early:
+    with Preloader() as early:
         early.begin(settings)
         first, second = early.take(settings), early.take(settings)
     assert first is not second
@@ -35,23 +35,23 @@ def test_what_was_begun_is_handed_over_once(settings):
 
 def test_what_nobody_took_is_closed(settings):
     before = scorers()
-    with Early() as early:
+    with Preloader() as early:
         early.begin(settings)
     assert scorers() == before
 
 
 def test_a_damaged_release_is_refused_when_it_is_taken_and_only_then(settings):
     Path(settings.release.folder, "model.bin").write_bytes(b"damage")
-    with Early() as early:
+    with Preloader() as early:
         early.begin(settings)
         with pytest.raises(ArtefactError, match=r"model\.bin"):
             early.take(settings)
-    with Early() as early:
+    with Preloader() as early:
         early.begin(settings)
 
 
 def test_workers_load_in_their_own_processes(settings):
     before = scorers()
-    with Early() as early:
+    with Preloader() as early:
         early.begin(replace(settings, workers=2))
     assert scorers() == before

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spamctl.model.engine import Engine
+from spamctl.engine.engine import Engine
 from spamctl.serving.explain import MOST_WORDS, explanation, pushes, variants
 from tests import tiny_models, tiny_packages
 

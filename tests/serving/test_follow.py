@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from spamctl.model import registry_file, tracking
-from spamctl.model.artefact import digest
-from spamctl.serving import follow
-from spamctl.serving.follow import BEAT, LATE_S, Follower, Pulse, Wish, following, read_releases
+from spamctl.engine.manifest import digest
+from spamctl.registry import registry_file, tracking
+from spamctl.serving import registry_watcher
+from spamctl.serving.registry_watcher import BEAT, LATE_S, Follower, FollowRequest, Pulse, following, read_releases
 from tests.faults.processes import AT_LENGTH
 from tests.mlflow_loaded import load_mlflow
 from tests.registered import URI, point, register
@@ -46,7 +46,7 @@ def here(store, tmp_path, monkeypatch):
 
 
 def wish(shadow="none"):
-    return Wish("spam", "champion", shadow, "cache", 1.0)
+    return FollowRequest("spam", "champion", shadow, "cache", 1.0)
 
 
 def versions(releases):
@@ -75,7 +75,7 @@ def test_a_registry_that_changed_in_something_else_makes_it_ask_and_no_more(here
     follower.look()  # asked for the first time: until now nobody knew what was meant
     here.unlink()
     point("challenger", "2")
-    monkeypatch.setattr(follow, "find", lambda _: pytest.fail("nothing to fetch"))
+    monkeypatch.setattr(registry_watcher, "find_releases", lambda _: pytest.fail("nothing to fetch"))
     follower.look()
     assert not here.exists()
 
@@ -83,7 +83,7 @@ def test_a_registry_that_changed_in_something_else_makes_it_ask_and_no_more(here
 QUIET = """
 import json, sys
 from pathlib import Path
-from spamctl.serving.follow import Follower, Wish
+from spamctl.serving.registry_watcher import Follower, FollowRequest
 follower = Follower(Wish(**json.loads(sys.argv[1])), Path("releases.json"))
 for _ in range(3):
     follower.look()
@@ -92,7 +92,7 @@ print(sorted({"mlflow", "sqlalchemy", "pandas", "torch"} & set(sys.modules)))
 
 
 def test_while_the_registry_stays_the_same_mlflow_is_not_imported(here):
-    follow.find(wish("challenger"))  # as the server does before it starts
+    registry_watcher.find_releases(wish("challenger"))  # as the server does before it starts
     words = json.dumps(
         {"name": "spam", "version": "champion", "shadow": "challenger", "cache": "cache", "seconds": 1.0}
     )
@@ -110,7 +110,7 @@ def test_a_number_that_is_given_to_another_package_is_followed(here, shadow):
     before, _ = read_releases(here)
     with tracking.open_tracking(URI) as client:
         client.delete_registered_model("spam")
-    with pytest.raises(follow.UsageError, match="no model of this name"):
+    with pytest.raises(registry_watcher.UsageError, match="no model of this name"):
         follower.look()
     assert register(0.7, "champion") == "1"
     follower.look()
@@ -142,7 +142,7 @@ def busy(processes):
 
 
 def test_the_first_move_is_followed_in_bounded_time_on_a_busy_machine(here):
-    follow.find(wish())  # as the server does before it starts
+    registry_watcher.find_releases(wish())  # as the server does before it starts
     told = []
     with busy(5 * len(os.sched_getaffinity(0))), following(wish(), os.environ, told.append) as releases:
         until(lambda: read_releases(releases) is not None)
@@ -171,13 +171,15 @@ def children():
     listed = Path(f"/proc/{os.getpid()}/task").glob("*/children")
     every = [number for part in listed for number in part.read_text().split()]
     return [
-        int(number) for number in every if b"spamctl.serving.follow" in Path(f"/proc/{number}/cmdline").read_bytes()
+        int(number)
+        for number in every
+        if b"spamctl.serving.registry_watcher" in Path(f"/proc/{number}/cmdline").read_bytes()
     ]
 
 
 def test_a_follower_that_does_not_stir_is_told_of_once_and_so_is_its_return(tmp_path, monkeypatch):
     pulse, words = Pulse(tmp_path / "releases.json"), []
-    monkeypatch.setattr(follow, "LATE_S", 0.2)
+    monkeypatch.setattr(registry_watcher, "LATE_S", 0.2)
 
     def told_within(seconds):
         words.clear()

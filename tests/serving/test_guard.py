@@ -11,10 +11,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from spamctl.serving import guard
+from spamctl.serving import access as guard
+from spamctl.serving.access import CHALLENGE, ELSEWHERE, HEADERS, OPEN, Access, Guard
 from spamctl.serving.app import create_app
-from spamctl.serving.guard import CHALLENGE, ELSEWHERE, HEADERS, OPEN, Access, Guard
-from spamctl.serving.refusal import Refusal
+from spamctl.serving.errors import Refusal
 from tests.serving.tiny_service import open_service
 
 TOKEN = "s3cret-tok\u00e9n"

@@ -16,9 +16,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from spamctl.serving.guard import Access, Guard
-from spamctl.serving.intake import FREE_BYTES, MIB, Intake
-from spamctl.serving.refusal import Refusal
+from spamctl.serving.access import Access, Guard
+from spamctl.serving.errors import Refusal
+from spamctl.serving.protocol import FREE_BYTES, MIB, Intake
 from tests.serving.tiny_service import listening
 
 PATIENCE_S = 3

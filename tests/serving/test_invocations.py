@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from spamctl.model.artefact import digest
+from spamctl.engine.manifest import digest
+from spamctl.serving.access import Access
 from spamctl.serving.deployment import Deployment, Release
-from spamctl.serving.guard import Access
-from spamctl.serving.service import Limits
-from spamctl.store import forgotten, queries
+from spamctl.serving.state import Limits
+from spamctl.store import deletion, queries
 from tests import tiny_models, tiny_packages
 from tests.served import served
 
@@ -265,7 +265,7 @@ def test_what_was_removed_from_the_store_is_shown_and_held_no_more(server):
         "a canary sings", QUESTION,
     ]  # fmt: skip
     assert "canary" not in server.service.recent.activity().to_json()  # what siblings tell each other
-    forgotten.forget(server.service.archive.store, gone["uuid"])
+    deletion.forget(server.service.archive.store, gone["uuid"])
     after = httpx.get(f"{server.address}/recent").json()["verdicts"]
     assert kept["uuid"] in [verdict["uuid"] for verdict in after]
     assert gone["uuid"] not in [verdict["uuid"] for verdict in after]

@@ -10,10 +10,10 @@ from schemathesis.checks import CHECKS
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from spamctl import __version__
+from spamctl.serving.access import OPEN, Access
 from spamctl.serving.app import create_app
-from spamctl.serving.guard import OPEN, Access
+from spamctl.serving.errors import CODES
 from spamctl.serving.openapi import REASONS, document
-from spamctl.serving.refusal import CODES
 from tests.serving.tiny_service import listening, open_service
 
 EXAMPLES = int(os.environ.get("SPAMCTL_TESTS_EXAMPLES", "25"))

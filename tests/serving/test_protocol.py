@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from spamctl.serving import refusal
-from spamctl.serving.protocol import KEYS, Ask, read, read_object
-from spamctl.serving.refusal import Refusal
+from spamctl.serving import errors
+from spamctl.serving.errors import Refusal
+from spamctl.serving.protocol import KEYS, ScoringRequest, read, read_object
 from tests.mlflow_loaded import load_mlflow
 from tests.serving import bad_bodies
 from tests.serving.spellings import CSV, EVERY, JSON, ODD, ODD_CASES, SPELLINGS, as_mlflow_reads, spell
@@ -41,7 +41,7 @@ def mlflow():
 @pytest.mark.parametrize("texts", [["a"], ["FREE entry, now", "ok", "ok"]], ids=len)
 def test_every_spelling_holds_the_texts_that_mlflow_reads(mlflow, name, texts):
     kind, body = spell(name, texts)
-    assert read(kind, body, most_rows=1000) == Ask(texts)
+    assert read(kind, body, most_rows=1000) == ScoringRequest(texts)
     assert as_mlflow_reads(kind, body) == texts
 
 
@@ -121,12 +121,12 @@ def test_a_media_type_may_be_written_in_several_ways(kind):
 @pytest.mark.parametrize(
     ("params", "ask"),
     [
-        (None, Ask(["a"])),
-        ({}, Ask(["a"])),
-        ({"data_capture": True}, Ask(["a"], data_capture=True)),
-        ({"data_capture": False}, Ask(["a"], data_capture=False)),
-        ({"explain": True}, Ask(["a"], explain=True)),
-        ({"explain": False, "data_capture": False}, Ask(["a"], data_capture=False)),
+        (None, ScoringRequest(["a"])),
+        ({}, ScoringRequest(["a"])),
+        ({"data_capture": True}, ScoringRequest(["a"], data_capture=True)),
+        ({"data_capture": False}, ScoringRequest(["a"], data_capture=False)),
+        ({"explain": True}, ScoringRequest(["a"], explain=True)),
+        ({"explain": False, "data_capture": False}, ScoringRequest(["a"], data_capture=False)),
     ],
     ids=str,
 )
@@ -227,7 +227,7 @@ EVERY_BAD = [
 @pytest.mark.parametrize(("kind", "body"), EVERY_BAD)
 def test_a_refusal_is_short_ascii_and_shows_no_message(kind, body):
     told = refused(kind, body)
-    answer = refusal.body(told, "x" * 128)
+    answer = errors.error_body(told, "x" * 128)
     assert len(answer) <= 1024
     assert answer.isascii()
     assert "secret" not in told.message

@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from spamctl.engine import manifest
+from spamctl.engine.engine import GOLDEN
 from spamctl.errors import ArtefactError, DataError, OptionsError, UnavailableError
-from spamctl.model import artefact, seals
-from spamctl.model.golden import GOLDEN
+from spamctl.registry import seals
 from spamctl.store import queries
 from spamctl.store.database import open_store
 from tests import tiny_models, tiny_packages
@@ -247,7 +248,7 @@ def test_a_golden_message_with_another_verdict_is_refused_at_load(pyfunc, tmp_pa
     altered = replace(told, golden=(replace(told.golden[0], probability=0.499),))
     folder = tmp_path / "package"
     folder.mkdir()
-    artefact.write(artefact.seal(tiny_packages.parts(), altered), folder)
+    manifest.write(manifest.seal(tiny_packages.parts(), altered), folder)
     with pytest.raises(ArtefactError, match="another verdict"):
         load(pyfunc, folder)
 
@@ -275,20 +276,20 @@ def downloaded(pyfunc, monkeypatch):
 
 def seal_anew(folder, *, note=False):
     """Move a package's threshold and seal it anew; `note` also writes that into the MLmodel file beside it."""
-    files = {name: content for name, content in artefact.read(folder).items() if name != artefact.MANIFEST}
-    changed = artefact.seal(files, replace(artefact.verify(folder), threshold=0.99))
-    artefact.write(changed, folder)
+    files = {name: content for name, content in manifest.read(folder).items() if name != manifest.MANIFEST}
+    changed = manifest.seal(files, replace(manifest.verify(folder), threshold=0.99))
+    manifest.write(changed, folder)
     if note:
         model = folder.parents[1] / "MLmodel"
         told = yaml.safe_load(model.read_text())
-        told["metadata"][seals.TAG] = artefact.digest_of(changed)
+        told["metadata"][seals.TAG] = manifest.digest_of(changed)
         model.write_text(yaml.safe_dump(told))
 
 
 def test_a_registered_model_is_held_to_the_registrys_digest_and_keeps_it_with_its_rows(pyfunc, downloaded):
     model = load(pyfunc, downloaded)
     model.predict(None, frame(OFFER))
-    assert [(row.model_name, row.package_sha256) for row in kept()] == [("sealed", artefact.digest(downloaded))]
+    assert [(row.model_name, row.package_sha256) for row in kept()] == [("sealed", manifest.digest(downloaded))]
     seal_anew(downloaded)
     with pytest.raises(ArtefactError, match="is not the one that was registered"):
         load(pyfunc, downloaded)

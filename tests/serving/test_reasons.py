@@ -4,10 +4,9 @@ import re
 
 import pytest
 
-from spamctl.model.artefact import digest
-from spamctl.model.reference import beside
-from spamctl.model.versions import Found
-from spamctl.serving.reasons import MOST_WORDS, Reasons
+from spamctl.engine.manifest import digest
+from spamctl.registry.versions import Found, beside
+from spamctl.serving.explain import SHOWN_WORDS, Reasons
 from tests import tiny_packages
 
 
@@ -39,7 +38,7 @@ def test_what_a_monitor_left_beside_a_copy_is_none(cache):
 
 def test_a_few_words_are_enough(cache):
     told = Reasons(cache).words("spam", "1", " ".join([*known(1), *known(-1)] * 9))
-    assert 1 <= len(told.split(", ")) <= MOST_WORDS
+    assert 1 <= len(told.split(", ")) <= SHOWN_WORDS
     assert re.fullmatch(r"\S.* [+-]\d+\.\d\d", told)
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from spamctl.serving import recent
-from spamctl.serving.recent import MOST_VERDICTS, Activity, Figures, Recent, Shown, newest, shown
+from spamctl.serving import activity as recent
+from spamctl.serving.activity import MOST_VERDICTS, Activity, Figures, RecentAnswers, Shown, newest, shown
 
 
 @pytest.fixture
@@ -22,13 +22,13 @@ def verdict(number):
 
 
 def test_nothing_has_no_share_and_no_latency(clock):
-    figures = Figures.of([Recent().activity()])
+    figures = Figures.of([RecentAnswers().activity()])
     assert (figures.rows, figures.rows_per_second) == (0, 0)
     assert (figures.spam_share, figures.p50_ms, figures.p99_ms) == (None, None, None)
 
 
 def test_a_window_counts_what_came_in_it(clock):
-    memory = Recent()
+    memory = RecentAnswers()
     memory.add([], spam=4, rows=4, latency_ms=1)
     clock.now += 50
     for latency in range(1, 101):
@@ -42,7 +42,7 @@ def test_a_window_counts_what_came_in_it(clock):
 
 
 def test_a_young_server_divides_by_its_age(clock):
-    memory = Recent()
+    memory = RecentAnswers()
     clock.now += 4
     memory.add([], spam=0, rows=8, latency_ms=1)
     assert Figures.of([memory.activity(60.0)]).rows_per_second == 2
@@ -50,7 +50,7 @@ def test_a_young_server_divides_by_its_age(clock):
 
 def test_when_too_much_came_the_rate_is_that_of_what_is_remembered(clock, monkeypatch):
     monkeypatch.setattr(recent, "_MOST_REQUESTS", 10)
-    memory = Recent()
+    memory = RecentAnswers()
     for _ in range(30):
         clock.now += 0.1
         memory.add([], spam=0, rows=1, latency_ms=1)
@@ -58,7 +58,7 @@ def test_when_too_much_came_the_rate_is_that_of_what_is_remembered(clock, monkey
 
 
 def test_the_last_verdicts_are_kept_the_newest_first(clock):
-    memory = Recent()
+    memory = RecentAnswers()
     for number in range(MOST_VERDICTS + 5):
         memory.add([verdict(number)], spam=1, rows=1, latency_ms=1)
     told = newest([memory.activity()])
@@ -73,7 +73,7 @@ def test_a_long_message_is_cut():
 
 
 def test_what_several_processes_did_is_added_up(clock):
-    memories = Recent(), Recent()
+    memories = RecentAnswers(), RecentAnswers()
     clock.now += 2
     for latency in (1, 2, 3):
         memories[0].add([], spam=1, rows=1, latency_ms=latency)
@@ -84,7 +84,7 @@ def test_what_several_processes_did_is_added_up(clock):
 
 
 def test_the_newest_of_all_processes_come_first_and_no_more_than_fit():
-    early, late = Recent(), Recent()
+    early, late = RecentAnswers(), RecentAnswers()
     for number in range(MOST_VERDICTS):
         for memory, second in ((early, 10), (late, 11)):
             date = f"2026-01-01T00:{number:02}:{second}+00:00"
@@ -95,7 +95,7 @@ def test_the_newest_of_all_processes_come_first_and_no_more_than_fit():
 
 
 def test_what_a_process_did_goes_to_another_and_half_a_character_with_it():
-    memory = Recent()
+    memory = RecentAnswers()
     memory.add([Shown("", "half \ud83d", "spam", 0.9, "", "1")], spam=1, rows=1, latency_ms=1.5)
     activity = memory.activity()
     assert Activity.from_json(activity.to_json()) == activity

@@ -7,9 +7,9 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import pytest
 
+from spamctl.engine.engine import TOKENS_PER_BATCH, Engine
 from spamctl.errors import ArtefactError, SpamctlError
-from spamctl.model.engine import TOKENS_PER_BATCH, Engine
-from spamctl.serving.scorer import PRESSED, Scorer
+from spamctl.serving.batcher import PRESSED, Scorer
 from tests import tiny_models, tiny_packages
 from tests.faults.processes import until
 

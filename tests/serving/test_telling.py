@@ -8,12 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from spamctl.serving.telling import EVERY_S, MOST_KINDS, OTHERS, Occasions, SparingLog, heard_or_not, sparing_log
+from spamctl.serving.log import (
+    EVERY_S,
+    MOST_KINDS,
+    OTHERS,
+    EventCounters,
+    RateLimitedLog,
+    rate_limited_log,
+    unfailing,
+)
 
 PROGRAM = """
 import sys
 from rich.console import Console
-from spamctl.serving.telling import EVERY_S, MOST_KINDS, OTHERS, Occasions, SparingLog, heard_or_not, sparing_log
+from spamctl.serving.log import EVERY_S, MOST_KINDS, OTHERS, EventCounters, RateLimitedLog, unfailing, rate_limited_log
 tell = heard_or_not(Console(stderr=True).print) if sys.argv[1] == "on" else Console(stderr=True).print
 tell("now serving")
 tell("again")
@@ -33,16 +41,16 @@ def test_a_pipe_that_nobody_reads_ends_nothing(way, code):
 
 
 def test_what_can_be_heard_is_told(capsys):
-    heard_or_not(print)("now serving")
+    unfailing(print)("now serving")
     assert capsys.readouterr().out == "now serving\n"
 
 
 def test_a_full_disk_and_a_closed_file_end_nothing(tmp_path):
     with pytest.raises(OSError, match="No space left"), Path("/dev/full").open("w", buffering=1) as full:
-        heard_or_not(lambda text: print(text, file=full))("now serving")
+        unfailing(lambda text: print(text, file=full))("now serving")
     with (tmp_path / "log").open("w") as closed:
         pass
-    heard_or_not(lambda text: print(text, file=closed))("now serving")
+    unfailing(lambda text: print(text, file=closed))("now serving")
 
 
 def test_other_faults_are_not_hidden():
@@ -50,7 +58,7 @@ def test_other_faults_are_not_hidden():
         raise KeyError("a mistake of ours")
 
     with pytest.raises(KeyError):
-        heard_or_not(wrong)("now serving")
+        unfailing(wrong)("now serving")
 
 
 class Clock:
@@ -64,7 +72,7 @@ class Clock:
 
 def test_what_happens_often_is_told_once_in_a_while_with_its_count():
     clock = Clock()
-    occasions = Occasions(10, clock)
+    occasions = EventCounters(10, clock)
     assert [*occasions.lines()] == []
     for seconds, often, lines in (
         (0, 8439, ["noise: 8,439"]),
@@ -84,9 +92,9 @@ def test_what_happens_often_is_told_once_in_a_while_with_its_count():
 
 def test_of_the_records_of_one_kind_the_first_is_written_and_the_rest_is_counted(capsys):
     clock = Clock()
-    occasions = Occasions(10, clock)
+    occasions = EventCounters(10, clock)
     logger = logging.Logger("one")  # noqa: LOG001 - not to be known to others
-    logger.addHandler(SparingLog(occasions, clock))
+    logger.addHandler(RateLimitedLog(occasions, clock))
     for number in range(1000):
         logger.warning("request %s: fault\ntrace", number)
         logger.error("request %s", number, extra={"kind": f"a trace {number % 2}"})
@@ -103,9 +111,9 @@ def test_of_the_records_of_one_kind_the_first_is_written_and_the_rest_is_counted
 
 
 def test_records_of_too_many_kinds_are_counted_together(capsys):
-    occasions = Occasions()
+    occasions = EventCounters()
     logger = logging.Logger("one")  # noqa: LOG001 - not to be known to others
-    logger.addHandler(SparingLog(occasions))
+    logger.addHandler(RateLimitedLog(occasions))
     for number in range(2 * MOST_KINDS):
         logger.warning("a fault of its own", extra={"kind": number})
     assert len(capsys.readouterr().err.splitlines()) == MOST_KINDS
@@ -114,8 +122,8 @@ def test_records_of_too_many_kinds_are_counted_together(capsys):
 
 def test_the_log_is_sparing_while_a_block_lasts(capsys):
     before = logging.root.handlers[:]
-    occasions = Occasions()
-    with sparing_log(occasions):
+    occasions = EventCounters()
+    with rate_limited_log(occasions):
         for _ in range(3):
             logging.getLogger("asyncio").warning("a connection broke")
     assert logging.root.handlers == before

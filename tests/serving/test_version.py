@@ -2,7 +2,7 @@
 
 import pytest
 
-from spamctl.serving.version import UNREGISTERED, registered_as
+from spamctl.serving.mlflow_model import UNREGISTERED, registered_as
 
 
 @pytest.fixture

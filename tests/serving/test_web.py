@@ -8,11 +8,11 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from spamctl.serving import web
+from spamctl.serving import app
 
 FILES = {
     entry.name: entry.read_text(encoding="utf-8")
-    for entry in (resources.files("spamctl.serving") / web.FOLDER).iterdir()
+    for entry in (resources.files("spamctl.serving") / app.FOLDER).iterdir()
 }
 SCRIPTS = {name: text for name, text in FILES.items() if name.endswith(".js")}
 PLACES = {"/": "index.html", "/docs": "docs.html"} | {
@@ -25,7 +25,7 @@ SINKS += r"|\beval\b|\bFunction\(|import\(|cssText|insertRule|\.style\.(?!setPro
 
 @pytest.fixture(scope="module")
 def client():
-    return TestClient(Starlette(routes=web.routes()))
+    return TestClient(Starlette(routes=app.page_routes()))
 
 
 class Outline(html.parser.HTMLParser):

@@ -14,9 +14,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from spamctl.reports import escape
-from spamctl.serving.guard import Access
-from spamctl.serving.service import Limits
+from spamctl import display
+from spamctl.serving.access import Access
+from spamctl.serving.state import Limits
 from tests import chromium, tiny_models, tiny_packages
 from tests.hostile import PAYLOADS
 from tests.served import served
@@ -266,7 +266,7 @@ def test_no_hostile_message_is_obeyed_by_its_verdict(tmp_path):
         for payload in PAYLOADS:
             text = ask(browser, payload)
             assert content(browser, ".message") == "".join(
-                escape.visible(character) + "\n" * (character == "\n") for character in text
+                display.visible(character) + "\n" * (character == "\n") for character in text
             )
             assert browser.title == "spamctl"
 
@@ -280,7 +280,7 @@ def test_no_hostile_message_is_obeyed_by_the_list(tmp_path, first):
         script = "[...document.querySelectorAll('#verdicts .text')].map((text) => text.textContent)"
         seen = json.loads(browser.execute_script(f"return JSON.stringify({script})"))
         cut = [payload if len(payload) <= 500 else f"{payload[:500]}…" for payload in payloads]
-        assert seen == [escape.visible(payload) for payload in reversed(cut)]
+        assert seen == [display.visible(payload) for payload in reversed(cut)]
 
 
 def test_the_browser_would_have_obeyed(tmp_path):

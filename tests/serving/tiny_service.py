@@ -7,9 +7,9 @@ import time
 
 import uvicorn
 
-from spamctl.model.golden import GOLDEN
+from spamctl.engine.engine import GOLDEN
 from spamctl.serving.deployment import Deployments, Release
-from spamctl.serving.service import Archive, Service
+from spamctl.serving.state import Archive, Service
 from spamctl.store.capture import Capture
 from spamctl.store.database import open_store
 from tests import tiny_packages

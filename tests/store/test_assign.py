@@ -5,9 +5,9 @@ from dataclasses import asdict
 import pytest
 from sqlalchemy import insert
 
-from spamctl.message import NOT_SPAM, SPAM
-from spamctl.store import assign, labels, queries, tables
-from spamctl.store.assign import Assignment, Conflict
+from spamctl.schema.message import NOT_SPAM, SPAM
+from spamctl.store import labels, queries, tables
+from spamctl.store.labels import Assignment, Conflict
 from spamctl.store.queries import Window
 from spamctl.store.rows import row_uuid
 from tests.store.made_rows import row
@@ -50,7 +50,7 @@ def given(made):
 
 
 def test_rows_are_labelled_by_uuid_and_conflicts_reported(store, made):
-    outcome, ticks = done(assign.by_uuid(store, Window(), given(made), Assignment(100, overwrite=False), 5))
+    outcome, ticks = done(labels.assign_by_uuid(store, Window(), given(made), Assignment(100, overwrite=False), 5))
     assert counts(outcome) == (2, 0, 1, 1, 1)
     assert outcome.first_conflicts == [Conflict(made[1].uuid, NOT_SPAM, "oracle", SPAM)]
     assert outcome.first_unknown == [NOWHERE]
@@ -61,28 +61,30 @@ def test_rows_are_labelled_by_uuid_and_conflicts_reported(store, made):
 
 
 def test_the_file_wins_when_it_was_told_to(store, made):
-    outcome, _ = done(assign.by_uuid(store, Window(), given(made), Assignment(100, overwrite=True), 5))
+    outcome, _ = done(labels.assign_by_uuid(store, Window(), given(made), Assignment(100, overwrite=True), 5))
     assert counts(outcome) == (2, 2, 0, 0, 1)
     assert [found(store, one) for one in made[:2]] == [(SPAM, "file"), (SPAM, "file")]
-    again, _ = done(assign.by_uuid(store, Window(), given(made), Assignment(100, overwrite=True), 5))
+    again, _ = done(labels.assign_by_uuid(store, Window(), given(made), Assignment(100, overwrite=True), 5))
     assert counts(again) == (0, 0, 4, 0, 1)
 
 
 def test_rows_outside_the_window_are_unknown(store, made):
     window = Window(model_version="2")
-    outcome, _ = done(assign.by_uuid(store, window, given(made), Assignment(100, overwrite=False), 5))
+    outcome, _ = done(labels.assign_by_uuid(store, window, given(made), Assignment(100, overwrite=False), 5))
     assert counts(outcome) == (1, 0, 0, 1, 3)
 
 
 def test_no_more_than_asked_for(store, made):
-    outcome, _ = done(assign.by_uuid(store, Window(), given(made), Assignment(1, overwrite=True), 5))
+    outcome, _ = done(labels.assign_by_uuid(store, Window(), given(made), Assignment(1, overwrite=True), 5))
     assert outcome.written == 1
 
 
 def test_every_row_of_a_text_gets_its_label(store, made):
     known = {"message 0": SPAM, "message 1": SPAM, "message 2": NOT_SPAM}
     outcome, ticks = done(
-        assign.by_text(store, Window(), lambda texts: [known.get(text) for text in texts], Assignment(100, False))
+        labels.assign_by_text(
+            store, Window(), lambda texts: [known.get(text) for text in texts], Assignment(100, False)
+        )
     )
     assert counts(outcome) == (4, 0, 1, 1, 0)
     assert [found(store, made[place])[0] for place in (6, 7, 2, 8)] == [SPAM, SPAM, NOT_SPAM, NOT_SPAM]
@@ -93,6 +95,6 @@ def test_every_row_of_a_text_gets_its_label(store, made):
 def test_five_conflicts_are_named_and_all_are_counted(store, made):
     labels.set_labels(store, {one.uuid: NOT_SPAM for one in made}, "oracle")
     outcome, _ = done(
-        assign.by_uuid(store, Window(), [{one.uuid: SPAM for one in made}], Assignment(100, overwrite=False), 12)
+        labels.assign_by_uuid(store, Window(), [{one.uuid: SPAM for one in made}], Assignment(100, overwrite=False), 12)
     )
     assert (outcome.conflicts, len(outcome.first_conflicts)) == (11, 5)

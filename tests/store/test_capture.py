@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from spamctl.errors import UnavailableError, UsageError
-from spamctl.store import labels, queries, sink
+from spamctl.store import labels, queries
+from spamctl.store import writer as sink
 from spamctl.store.address import parse
 from spamctl.store.capture import Capture
 from spamctl.store.database import WAL_LIMIT, open_store

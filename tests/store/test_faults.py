@@ -7,7 +7,7 @@ import pytest
 from psycopg import errors
 from sqlalchemy.exc import OperationalError
 
-from spamctl.store.faults import Fault, fault_behind, fault_of
+from spamctl.store.database import Fault, fault_behind, fault_of
 
 
 def raised(error):

@@ -11,13 +11,13 @@ from sqlalchemy import insert, inspect, select
 
 import spamctl
 from spamctl.errors import UsageError
-from spamctl.store import labels, monitoring, queries, tables
+from spamctl.store import labels, queries, sampling, tables
 from spamctl.store.address import parse
 from spamctl.store.capture import Capture
 from spamctl.store.database import open_store
 from spamctl.store.queries import Window
 from spamctl.store.rows import ShadowVerdict
-from spamctl.store.window import Wish, require_rows, survey
+from spamctl.store.sampling import SampleRequest, require_rows, survey
 from tests.store.made_rows import row, rows
 from tests.store.test_monitoring import FIRST
 from tests.ticks import last
@@ -87,7 +87,7 @@ def test_an_attack_chooses_and_changes_nothing(store):
                 == []
             )
             assert queries.by_version(store, window) == queries.shadow_tally(store, "8", window) == {}
-            assert last(survey(store, window, Wish())).rows == 0
+            assert last(survey(store, window, SampleRequest())).rows == 0
             with pytest.raises(UsageError, match="holds no answer of"):
                 require_rows(store, window)
         assert queries.shadow_tally(store, attack) == {}
@@ -99,19 +99,19 @@ def test_an_attack_chooses_and_changes_nothing(store):
 
 
 def test_an_attack_as_a_model_has_its_own_findings_and_no_others(store):
-    monitoring.append(store, FIRST)
+    sampling.append_monitoring(store, FIRST)
     before = state(store)
     for attack in ATTACKS:
-        assert monitoring.history(store, attack) == []
+        assert sampling.monitoring_history(store, attack) == []
     assert state(store) == before
     made = [
         replace(FIRST, run_id=attack, model_name=attack, model_version=attack, figures={attack: attack})
         for attack in ATTACKS
     ]
     for one in made:
-        assert monitoring.append(store, one)
-    assert [monitoring.history(store, attack) for attack in ATTACKS] == [[one] for one in made]
-    assert monitoring.history(store, FIRST.model_name) == [FIRST]
+        assert sampling.append_monitoring(store, one)
+    assert [sampling.monitoring_history(store, attack) for attack in ATTACKS] == [[one] for one in made]
+    assert sampling.monitoring_history(store, FIRST.model_name) == [FIRST]
     columns, _ = before["monitoring"]
     assert state(store) == before | {"monitoring": (columns, 1 + len(ATTACKS))}
 

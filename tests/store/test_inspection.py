@@ -5,10 +5,9 @@ import os
 import pytest
 
 from spamctl.errors import UnavailableError
-from spamctl.store import inspection
+from spamctl.store import capture as inspection
 from spamctl.store.address import parse
-from spamctl.store.capture import Capture
-from spamctl.store.inspection import LONGEST_S, Inspector
+from spamctl.store.capture import LONGEST_S, Capture, Inspector
 from tests.store.made_rows import eventually, rows
 
 SOON_S = 0.05

@@ -4,10 +4,9 @@ import pytest
 from sqlalchemy import text
 
 from spamctl.errors import UnavailableError
-from spamctl.store import labels, monitoring, queries, truth
+from spamctl.store import labels, queries, sampling, truth
 from spamctl.store.capture import Capture
-from spamctl.store.database import open_store
-from spamctl.store.faults import NotKeptError
+from spamctl.store.database import NotKeptError, open_store
 from spamctl.store.rows import ShadowVerdict
 from tests.store.made_rows import row
 from tests.store.test_monitoring import FIRST
@@ -101,7 +100,7 @@ def test_what_else_is_written_is_looked_for_as_well(address, table):
         write = {
             "labels": lambda: labels.feedback(store, served.uuid, "spam"),
             "truth": lambda: truth.remember(store, [true_row()]),
-            "monitoring": lambda: monitoring.append(store, FIRST),
+            "monitoring": lambda: sampling.append_monitoring(store, FIRST),
         }[table]
         swallow(address, table, "before", "NEW.uuid IS NOT NULL" if table != "monitoring" else "NEW.rows > 0")
         with pytest.raises(NotKeptError, match=f"table {table}: it takes rows and does not keep them"):

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from spamctl.errors import UnavailableError
-from spamctl.store import monitoring
-from spamctl.store.monitoring import Finding
+from spamctl.store import sampling
+from spamctl.store.sampling import Finding
 
 FIRST = Finding(
     run_id="1764000000000000",
@@ -24,18 +24,18 @@ FIRST = Finding(
 
 def test_findings_come_back_the_oldest_first_and_each_once(store):
     later = [replace(FIRST, run_id=f"run {n}", date=FIRST.date + timedelta(hours=n), verdict="failed") for n in (3, 1)]
-    assert [monitoring.append(store, one) for one in (FIRST, *later, FIRST)] == [True, True, True, False]
-    assert monitoring.history(store, "spam") == [FIRST, later[1], later[0]]
-    assert monitoring.history(store, "spam", most=2) == [later[1], later[0]]
-    assert monitoring.history(store, "other") == []
+    assert [sampling.append_monitoring(store, one) for one in (FIRST, *later, FIRST)] == [True, True, True, False]
+    assert sampling.monitoring_history(store, "spam") == [FIRST, later[1], later[0]]
+    assert sampling.monitoring_history(store, "spam", most=2) == [later[1], later[0]]
+    assert sampling.monitoring_history(store, "other") == []
 
 
 def test_a_verdict_of_another_kind_is_refused(store):
     with pytest.raises(UnavailableError, match="it refused the values"):
-        monitoring.append(store, replace(FIRST, verdict="fine"))
-    assert monitoring.history(store, "spam") == []
+        sampling.append_monitoring(store, replace(FIRST, verdict="fine"))
+    assert sampling.monitoring_history(store, "spam") == []
 
 
 def test_a_figure_that_is_no_number_is_no_json(store):
     with pytest.raises(ValueError, match="not JSON compliant"):
-        monitoring.append(store, replace(FIRST, figures={"drift_score": float("nan")}))
+        sampling.append_monitoring(store, replace(FIRST, figures={"drift_score": float("nan")}))

@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import insert
 
 from spamctl.errors import UsageError
-from spamctl.message import NOT_SPAM, SPAM
-from spamctl.store import labels, queries, tables, truth, window
+from spamctl.schema.message import NOT_SPAM, SPAM
+from spamctl.store import labels, queries, sampling, tables, truth
 from spamctl.store.queries import Window
+from spamctl.store.sampling import SampleRequest
 from spamctl.store.truth import TrueRow
-from spamctl.store.window import Wish
 from tests.store.made_rows import row
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -47,7 +47,7 @@ def read(store, chosen=queries.ALL, **wish):
     told = []
 
     def heard():
-        told.append((yield from window.survey(store, chosen, Wish(**wish))))
+        told.append((yield from sampling.survey(store, chosen, SampleRequest(**wish))))
 
     ticks = list(heard())
     return ticks, told[0]
@@ -100,16 +100,16 @@ def test_a_sample_depends_on_the_seed_and_on_nothing_else(filled, monkeypatch):
 
 def test_every_row_is_as_likely_to_be_drawn():
     rows = [
-        window.WindowRow(
+        sampling.WindowRow(
             str(uuid.UUID(int=n)), START + timedelta(seconds=n), "", SPAM, 0.5, None, None, "1", "page", None
         )
         for n in range(1000)
     ]
     drawn = [0] * 10
     for seed in range(200):
-        draw = window.Draw(100)
+        draw = sampling.Draw(100)
         for start in range(0, 1000, 90):
-            draw.offer([(window._digest(one.uuid, seed), one) for one in rows[start : start + 90]])
+            draw.offer([(sampling._digest(one.uuid, seed), one) for one in rows[start : start + 90]])
         for one in draw.rows():
             drawn[uuid.UUID(one.uuid).int // 100] += 1
     assert sum(drawn) == 20_000
@@ -129,8 +129,8 @@ def test_two_packages_of_one_number_are_never_mixed(store):
     chosen = Window(model_name="spam", model_version="1", package="a" * 64)
     _, found = read(store, chosen)
     assert {one.text for one in found.sample} == {"0", "1", "2", "5"}  # 5 is of before packages were told apart
-    assert window.count_others(store, chosen) == window.Others(of_another=2, of_unknown=1)
-    assert window.require_rows(store, chosen) == 4
+    assert sampling.count_others(store, chosen) == sampling.Others(of_another=2, of_unknown=1)
+    assert sampling.require_rows(store, chosen) == 4
 
 
 def test_a_window_that_holds_nothing_but_another_packages_rows_says_so(store):
@@ -138,4 +138,4 @@ def test_a_window_that_holds_nothing_but_another_packages_rows_says_so(store):
         connection.execute(insert(tables.data), [asdict(row(date=START, package_sha256="b" * 64))])
     chosen = Window(since=START, model_name="spam", model_version="1", package="a" * 64)
     with pytest.raises(UsageError, match="as it is registered now, but 1 of another package that had its number"):
-        window.require_rows(store, chosen)
+        sampling.require_rows(store, chosen)

@@ -1,6 +1,6 @@
 // Show hostile text as the characters that it is: never as markup, and with what a reader would not see spelled out.
 
-// What spamctl.reports.escape spells out: characters that draw nothing, draw a blank, or steer what is drawn.
+// What spamctl.display spells out: characters that draw nothing, draw a blank, or steer what is drawn.
 const HIDDEN =
   /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\u{e0100}-\u{e01ef}]/u;
 const SHORT = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };

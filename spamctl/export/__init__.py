@@ -1,0 +1,1 @@
+"""Turn a trained classifier into a sealed package for a fast runtime."""

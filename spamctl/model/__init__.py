@@ -1,1 +1,0 @@
-"""Build, measure and package the classifier: backbone, training, scores, threshold, engine, registry."""

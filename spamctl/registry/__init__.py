@@ -1,0 +1,1 @@
+"""Register versions in MLflow: tracking, runs, promotion, succession and recalibration."""

@@ -1,0 +1,249 @@
+"""Authenticate requests, give each an id, and answer every failure as JSON that reveals nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hmac
+import ipaddress
+import logging
+import re
+import traceback
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from spamctl.serving import errors
+from spamctl.serving.errors import CLOSE, Refusal, of_status, quoted
+
+OPEN = frozenset({"/ping", "/health"})  # they need no token
+ANY_HOST = "*"
+OLD_HOST = "localhost"
+ELSEWHERE = "other"  # the route of a request that no route answers
+CHALLENGE = {"www-authenticate": 'Basic realm="spamctl", Bearer realm="spamctl"'}
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+    "cross-origin-resource-policy": "same-origin",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+_ALL_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
+_REQUEST_ID = re.compile(r"[!-~]{1,128}")
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{1,5})?")
+_SHORT_BODY = 2**16
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_HEADERS = [(name.encode("ascii"), value.encode("ascii")) for name, value in HEADERS.items()]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may use the server: holders of the token, if there is one, under the allowed names of its host.
+
+    `hosts` may hold names, addresses, `*.example.com`, and `*` for any; loopback names are always allowed.
+    """
+
+    token: str = field(default="", repr=False)
+    hosts: tuple[str, ...] = ()
+
+    def allows_host(self, host: str) -> bool:
+        """Return whether a Host header names this server, which protects against DNS rebinding."""
+        if ANY_HOST in self.hosts:
+            return True
+        found = _HOST.fullmatch(host.lower())
+        if found is None:
+            return False
+        name = (found[1] or found[2]).rstrip(".")
+        address = _address(name)
+        if _is_loopback(name, address):
+            return True
+        if address is not None and address.is_unspecified and any(map(_is_loopback_name, self.hosts)):
+            return True  # http://0.0.0.0:8080 leads here, too
+        return any(_matches(name, address, allowed.lower()) for allowed in self.hosts)
+
+    def allows_credentials(self, authorization: str) -> bool:
+        """Return whether an Authorization header holds the token: as Bearer, or as the password of Basic."""
+        scheme, _, credentials = authorization.partition(" ")
+        given = credentials.strip().encode("latin-1")
+        if scheme.lower() == "basic":
+            try:
+                given = base64.b64decode(given, validate=True).partition(b":")[2]
+            except binascii.Error:
+                return False
+        elif scheme.lower() != "bearer":
+            return False
+        return hmac.compare_digest(given, self.token.encode())
+
+
+class Guard:
+    """ASGI middleware that authenticates, assigns request ids, answers faults and sets security headers."""
+
+    def __init__(self, app: ASGIApp, access: Access, on_answer: Callable[[str, int], None]) -> None:
+        """Guard an application; `on_answer` gets the route and the status of each answer."""
+        self._app = app
+        self._access = access
+        self._on_answer = on_answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, _Answer(scope, send, self._on_answer))
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        try:
+            _name(scope)
+            self._admit(scope)
+            await self._app(scope, receive, answer.send)
+            await answer.replace_bare_error()
+        except Refusal as refused:
+            await answer.refuse(refused)
+        except asyncio.CancelledError:  # the drain time is over; uvicorn would answer 500 and log a trace
+            await answer.refuse(of_status(503, "the server is stopping: try again soon", {"retry-after": "1"} | CLOSE))
+        except ClientDisconnect:
+            logger.debug("request %s: the client has gone", scope["state"]["request_id"])
+        except Exception as error:
+            _log(scope, error)
+            await answer.refuse(of_status(500, "internal error: look for the request id in the server's log"))
+
+    def _admit(self, scope: Scope) -> None:
+        """Raise Refusal if the request is not for this server, or not from one who may use it."""
+        hosts = list(_values(scope, b"host"))
+        if not hosts and scope.get("http_version") == "1.0":
+            hosts = [OLD_HOST]  # it had none, and no browser speaks it
+        if len(hosts) != 1 or not self._access.allows_host(hosts[0]):
+            told = f"the Host {quoted(hosts[0])} is not allowed" if hosts else "the request has no Host"
+            raise of_status(403, f"{told}: use the server's own name, or start it with --allowed-hosts", _close(scope))
+        if not self._access.token or scope["path"] in OPEN:
+            return
+        given = list(_values(scope, b"authorization"))
+        if len(given) != 1 or not self._access.allows_credentials(given[0]):
+            told = "the token is wrong" if given else "a token is needed"
+            raise of_status(401, f"{told}: send Authorization: Bearer TOKEN", CHALLENGE | _close(scope))
+
+
+class _Answer:
+    """Sender of one response with our headers; replaces Starlette's plain-text errors by JSON."""
+
+    def __init__(self, scope: Scope, send: Send, on_answer: Callable[[str, int], None]) -> None:
+        self._scope = scope
+        self._send = send
+        self._on_answer = on_answer
+        self._began = False
+        self._withheld: Message | None = None
+
+    async def send(self, message: Message) -> None:
+        """Pass on what the application answers."""
+        if message["type"] == "http.response.start":
+            headers = dict(message["headers"])
+            if message["status"] >= 400 and headers.get(b"content-type", b"").startswith(b"text/plain"):  # noqa: PLR2004
+                self._withheld = message
+                return
+            await self._begin(message)
+        elif self._withheld is None:
+            await self._send(message)
+
+    async def replace_bare_error(self) -> None:
+        """Answer a route or a method that is not there."""
+        if self._withheld is None:
+            return
+        status, headers = self._withheld["status"], dict(self._withheld["headers"])
+        allow = {"allow": headers[b"allow"].decode("ascii")} if b"allow" in headers else {}
+        method, path = quoted(self._scope["method"]), quoted(self._scope["path"])
+        told = {
+            404: f"there is nothing at {path}: see /docs",
+            405: f"{path} does not answer {method}: use {allow.get('allow', 'another method')}",
+        }
+        await self.refuse(
+            of_status(status, told.get(status, "the request cannot be answered"), allow | _close(self._scope))
+        )
+
+    async def refuse(self, refused: Refusal) -> None:
+        """Answer with a refusal, unless an answer has begun."""
+        if self._began:
+            return
+        state = self._scope["state"]
+        body = errors.error_body(refused, state["request_id"])
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode("ascii"))]
+        headers += [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in refused.headers.items()]
+        await self._begin({"type": "http.response.start", "status": refused.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def _begin(self, start: Message) -> None:
+        self._began = True
+        headers = [*start["headers"], (b"x-request-id", self._scope["state"]["request_id"].encode("ascii"))]
+        set_already = {name.lower() for name, _ in headers}
+        headers += [header for header in _HEADERS if header[0] not in set_already]
+        self._on_answer(getattr(self._scope.get("route"), "path", ELSEWHERE), start["status"])
+        await self._send({**start, "headers": headers})
+
+
+def _name(scope: Scope) -> None:
+    """Put the request's id into its state: the one that it was given, else a new one."""
+    state = scope.setdefault("state", {})
+    given = list(_values(scope, b"x-request-id"))
+    state["request_id"], state["request_id_given"] = str(uuid.uuid4()), False
+    if not given:
+        return
+    if len(given) != 1 or not _REQUEST_ID.fullmatch(given[0]):
+        raise of_status(400, "X-Request-Id is not 1 to 128 visible ASCII characters: change it, or leave it out")
+    state["request_id"], state["request_id_given"] = given[0], True
+
+
+def _values(scope: Scope, name: bytes) -> Iterator[str]:
+    """Yield the values of a header."""
+    return (value.decode("latin-1") for key, value in scope["headers"] if key == name)
+
+
+def _close(scope: Scope) -> dict[str, str]:
+    """Close the connection if a long body comes on it, which nobody will read."""
+    length = next(_values(scope, b"content-length"), "0")
+    endless = next(_values(scope, b"transfer-encoding"), None) is not None
+    return CLOSE if endless or not length.isdecimal() or int(length[:20]) > _SHORT_BODY else {}
+
+
+def _address(name: str) -> Address | None:
+    """Read an IP address."""
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None
+
+
+def _is_loopback(name: str, address: Address | None) -> bool:
+    return name == "localhost" or (address is not None and address.is_loopback)
+
+
+def _is_loopback_name(host: str) -> bool:
+    return _is_loopback(host.lower(), _address(host))
+
+
+def _matches(name: str, address: Address | None, allowed: str) -> bool:
+    """Return whether an allowed host matches; a server on all addresses matches each of them."""
+    if allowed.startswith("*."):
+        return name.endswith(allowed[1:])
+    if address is not None:
+        return allowed in _ALL_ADDRESSES or address == _address(allowed)
+    return name == allowed
+
+
+def _log(scope: Scope, error: BaseException) -> None:
+    """Log where an exception came from, but not its text, which may contain a message."""
+    told = []
+    chain: BaseException | None = error
+    while chain is not None:
+        told += [f"{type(chain).__module__}.{type(chain).__qualname__} at", *traceback.format_tb(chain.__traceback__)]
+        chain = chain.__cause__ or (None if chain.__suppress_context__ else chain.__context__)
+    trace = "\n".join(line.rstrip() for line in told)
+    logger.error("request %s: %s", scope["state"]["request_id"], trace, extra={"kind": trace})

@@ -1,0 +1,74 @@
+"""Refuse a request in a few words that reveal nothing, as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from spamctl.display import visible
+from spamctl.errors import SpamctlError
+
+# MLflow's names where it has one; a client of its scoring server knows them.
+CODES: Final = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "ENDPOINT_NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    408: "REQUEST_TIMEOUT",
+    413: "REQUEST_TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    429: "REQUEST_LIMIT_EXCEEDED",
+    500: "INTERNAL_ERROR",
+    503: "TEMPORARILY_UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+WRONG_VALUE: Final = "INVALID_PARAMETER_VALUE"  # status 400: it could be read, and is not what was asked for
+UNKNOWN: Final = "RESOURCE_DOES_NOT_EXIST"  # status 404: the route is there, what it was asked for is not
+CLOSE: Final = {"connection": "close"}  # what is left of the body will not be read
+MOST_BYTES = 1024
+_LONGEST_SHOWN = 40  # no message shows more than two pieces of the input
+
+
+class Refusal(SpamctlError):  # noqa: N818 - an answer like any other, not a fault of the server
+    """Error response with a status of 400 or above; its message may be shown to anyone."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = dict(headers or {})
+
+
+def of_status(status: int, message: str, headers: Mapping[str, str] | None = None) -> Refusal:
+    """Return a refusal with the code that goes with its status."""
+    return Refusal(status, CODES.get(status, CODES[400 if status < 500 else 500]), message, headers)  # noqa: PLR2004
+
+
+def error_body(refusal: Refusal, request_id: str) -> bytes:
+    """Return the answer's body: an ASCII JSON object of error_code, message and request_id, at most 1 KiB."""
+    message = visible(refusal.message)
+    while len(written := _written(refusal.code, message, request_id)) > MOST_BYTES:
+        message = message[: len(message) * 3 // 4] + "..."
+    return written
+
+
+def answer(refusal: Refusal, request_id: str, headers: Mapping[str, str]) -> bytes:
+    """Return a whole answer as HTTP spells it, after which the connection ends, for a request that no route sees."""
+    text = error_body(refusal, request_id)
+    lines = [f"HTTP/1.1 {refusal.status} {refusal.code.replace('_', ' ').title()}"]
+    every = {**headers, **refusal.headers, **CLOSE, "x-request-id": request_id}
+    every |= {"content-type": "application/json", "content-length": str(len(text))}
+    lines += [f"{name}: {value}" for name, value in every.items()]
+    return "\r\n".join((*lines, "", "")).encode("ascii") + text
+
+
+def quoted(text: str) -> str:
+    """Repeat a piece of the input: escaped, in quotes, and cut to 40 characters."""
+    return f"'{visible(text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + '...')}'"
+
+
+def _written(code: str, message: str, request_id: str) -> bytes:
+    return json.dumps({"error_code": code, "message": message, "request_id": request_id}).encode("ascii")

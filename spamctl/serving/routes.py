@@ -1,0 +1,297 @@
+"""Answer POST /invocations and POST /feedback: read, score, capture, label."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from spamctl.errors import SpamctlError, UnavailableError
+from spamctl.schema.message import NOT_SPAM, SPAM, Label, canonical_uuid
+from spamctl.serving import explain
+from spamctl.serving.activity import MOST_VERDICTS, Shown, shown
+from spamctl.serving.batcher import Scored
+from spamctl.serving.deployment import Deployment
+from spamctl.serving.errors import UNKNOWN, WRONG_VALUE, Refusal, of_status
+from spamctl.serving.protocol import Intake, ScoringRequest, read, read_object
+from spamctl.serving.state import Service
+from spamctl.store import labels
+from spamctl.store.rows import CapturedRow, Earlier, Kept, ShadowVerdict, row_uuid
+
+SERVER = "serve"
+RETRY_SOON = {"Retry-After": "1"}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Texts of one request with their scores, and the version that gave them."""
+
+    texts: Sequence[str]
+    scores: Sequence[Scored]
+    deployment: Deployment
+    request_id: str
+    came: datetime
+    latency_ms: float
+
+    def uuids(self) -> list[str]:
+        """Return a row's uuid for each text: the same when the request is sent again."""
+        return [row_uuid(self.request_id, index, text) for index, text in enumerate(self.texts)]
+
+    def told(self, uuids: Sequence[str], earlier: Earlier) -> list[Kept]:
+        """Return what is answered: of a row that was there already, what the store keeps, whatever is served by now."""
+        version = self.deployment.release.version
+        return [
+            earlier.get(row) or Kept(row, verdict.classification, verdict.probability, version, verdict.in_reach)
+            for row, verdict in zip(uuids, (scored.verdict for scored in self.scores), strict=True)
+        ]
+
+    def rows(self, uuids: Sequence[str]) -> list[CapturedRow]:
+        """Return what is stored."""
+        release, threshold = self.deployment.release, self.deployment.threshold
+        return [
+            CapturedRow(
+                uuid=row,
+                date=self.came,
+                text=text,
+                classification=scored.verdict.classification,
+                probability=scored.verdict.probability,
+                model_name=release.name,
+                model_version=release.version,
+                threshold=threshold,
+                request_id=self.request_id,
+                latency_ms=self.latency_ms,
+                source=SERVER,
+                package_sha256=self.deployment.digest,
+                in_reach=scored.verdict.in_reach,
+            )
+            for row, text, scored in zip(uuids, self.texts, self.scores, strict=True)
+        ]
+
+
+class Invocations:
+    """Route that classifies messages."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        limits = service.limits
+        self._intake = Intake(
+            body_bytes=limits.body_bytes, total_bytes=limits.buffered_bytes, patience_s=limits.timeout_s
+        )
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer one request; raise Refusal if it cannot be."""
+        came, began = datetime.now(UTC), time.perf_counter()
+        self._refuse_overload()
+        async with self._intake.body(request) as body:
+            with self._slot():
+                ask = read(request.headers.get("content-type"), body, most_rows=self._service.limits.rows)
+                return await self._answer(ask, request.state.request_id, came, began)
+
+    async def _answer(self, ask: ScoringRequest, request_id: str, came: datetime, began: float) -> Response:
+        """Score, capture and answer; the version that is served now does all of it."""
+        limits = self._service.limits
+        with self._service.deployments.hold() as deployment:
+            try:
+                async with asyncio.timeout(limits.timeout_s):
+                    scores = await self._score(deployment, ask.texts)
+                    explanations = await self._explain(deployment, ask, scores)
+            except TimeoutError:
+                raise of_status(504, f"not answered within {limits.timeout_s:g} s") from None
+        latency_ms = (time.perf_counter() - began) * 1000
+        answered = Answered(ask.texts, scores, deployment, request_id, came, latency_ms)
+        uuids, earlier = answered.uuids(), Earlier()
+        captured = await self._capture(answered, uuids, ask, earlier)
+        told = answered.told(uuids, earlier)
+        self._note(answered, told, time.perf_counter() - began, captured=captured)
+        self._shadow(answered, uuids, captured=captured)
+        return _response(answered, told, captured=captured, explanations=explanations)
+
+    def _refuse_overload(self) -> None:
+        """Refuse before reading when the maximum of concurrent requests is reached."""
+        if self._service.in_flight >= self._service.limits.in_flight:
+            raise of_status(429, "too many requests are being answered; try again soon", RETRY_SOON)
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        """Take one of the places for concurrent requests; a slow sender has held none so far."""
+        self._refuse_overload()
+        service = self._service
+        service.in_flight += 1
+        service.metrics.in_flight.inc()
+        try:
+            yield
+        finally:
+            service.in_flight -= 1
+            service.metrics.in_flight.dec()
+
+    async def _score(self, deployment: Deployment, texts: Sequence[str]) -> list[Scored]:
+        self._service.metrics.waiting.set(deployment.waiting + len(texts))
+        return await asyncio.wrap_future(deployment.submit(texts))
+
+    async def _explain(
+        self, deployment: Deployment, ask: ScoringRequest, scores: Sequence[Scored]
+    ) -> list[list[dict[str, Any]]]:
+        """Score each message without each of its words, all in one batch; nothing if not requested."""
+        if not ask.explain:
+            return []
+        limits = self._service.limits
+        if len(ask.texts) > limits.explained_rows:
+            raise Refusal(
+                400,
+                WRONG_VALUE,
+                f"params.explain: takes at most {limits.explained_rows} rows, got {len(ask.texts)}; send them in parts",
+            )
+        every = [explain.variants(text, most_words=limits.explained_words) for text in ask.texts]
+        without = iter(await self._score(deployment, [text for variants in every for text in variants.texts]))
+        return [
+            explain.explanation(variants, scored.logit, [next(without).logit for _ in variants.texts])
+            for variants, scored in zip(every, scores, strict=True)
+        ]
+
+    async def _capture(self, answered: Answered, uuids: Sequence[str], ask: ScoringRequest, earlier: Earlier) -> bool:
+        """Store the answer if it is wanted; True means that it, or the `earlier` one of the request, is on the disk."""
+        archive, metrics = self._service.archive, self._service.metrics
+        if archive is None or ask.data_capture is False or not uuids:
+            return False
+        try:
+            captured = await asyncio.wrap_future(archive.capture.submit(answered.rows(uuids), earlier=earlier))
+        except UnavailableError as error:
+            metrics.capture_failures.inc(len(uuids))
+            raise of_status(503, str(error), RETRY_SOON) from error
+        (metrics.captured if captured else metrics.capture_failures).inc(len(uuids))
+        return captured
+
+    def _note(self, answered: Answered, told: Sequence[Kept], seconds: float, *, captured: bool) -> None:
+        """Count the answer, and remember the last rows of it for the page."""
+        service = self._service
+        service.metrics.count_verdicts(told)
+        service.metrics.seconds.observe(seconds)
+        last = slice(-MOST_VERDICTS, None)
+        date = answered.came.isoformat(timespec="milliseconds")
+        service.recent.add(
+            [
+                Shown(
+                    date,
+                    "" if captured else shown(text),
+                    one.classification,
+                    one.probability,
+                    one.uuid,
+                    one.model_version,
+                    captured,
+                )
+                for text, one in zip(answered.texts[last], told[last], strict=True)
+            ],
+            spam=sum(one.classification == SPAM for one in told),
+            rows=len(told),
+            latency_ms=seconds * 1000,
+        )
+
+    def _shadow(self, answered: Answered, uuids: Sequence[str], *, captured: bool) -> None:
+        """Score the stored rows with the shadow version, unless it has fallen behind."""
+        service = self._service
+        shadow = service.deployments.shadow
+        if shadow is None or not captured:
+            return
+        if shadow.waiting + len(uuids) > service.limits.shadow_rows:
+            service.metrics.shadowed.labels("left out").inc(len(uuids))
+            return
+        service.in_background(self._store_shadow(shadow, answered.texts, uuids))
+
+    async def _store_shadow(self, shadow: Deployment, texts: Sequence[str], uuids: Sequence[str]) -> None:
+        service, archive = self._service, self._service.archive
+        assert archive  # noqa: S101 - for the type checker: only what was captured is shadowed
+        outcome = "stored"
+        try:
+            with service.deployments.hold(shadow):
+                scores = await asyncio.wrap_future(shadow.submit(texts))
+            version, digest, verdicts = shadow.release.version, shadow.digest, [scored.verdict for scored in scores]
+            beside = [
+                ShadowVerdict(row, version, verdict.classification, verdict.probability, digest)
+                for row, verdict in zip(uuids, verdicts, strict=True)
+            ]
+            if not await asyncio.wrap_future(archive.capture.submit((), beside)):
+                outcome = "failed"
+        except SpamctlError as error:
+            outcome = "failed"
+            logger.warning("shadow version %s: %s", shadow.release.version, type(error).__name__)
+        service.metrics.shadowed.labels(outcome).inc(len(uuids))
+
+
+def _response(
+    answered: Answered, told: Sequence[Kept], *, captured: bool, explanations: Sequence[Sequence[dict[str, Any]]]
+) -> Response:
+    """Write the answer as MLflow's scoring protocol spells it; one that was given before is not explained anew."""
+    predictions: list[dict[str, Any]] = [
+        {
+            "classification": one.classification,
+            "probability": one.probability,
+            "uuid": one.uuid,
+            "model_version": one.model_version,
+            "captured": captured,
+            "truncated": scored.verdict.truncated,
+            "in_reach": one.in_reach is not False,
+        }
+        for scored, one in zip(answered.scores, told, strict=True)
+    ]
+    for scored, prediction, words in zip(answered.scores, predictions, explanations, strict=False):
+        if prediction["probability"] == scored.verdict.probability:  # else these words are not behind it
+            prediction["explanation"] = words
+    return Response(json.dumps({"predictions": predictions}), media_type="application/json")
+
+
+# Record a person's label of a message: POST /feedback.
+
+MOST_BYTES = 4096
+USER = "user"
+EXAMPLE = '{"uuid": "...", "label": "spam" or "not spam"}'
+
+
+class Feedback:
+    """Route that labels one captured answer; repeating a label changes nothing, another label corrects it."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._intake = Intake(body_bytes=MOST_BYTES, total_bytes=64 * MOST_BYTES, patience_s=service.limits.timeout_s)
+
+    async def __call__(self, request: Request) -> Response:
+        """Label one row; raise Refusal if there is no such row, or nothing is captured here."""
+        archive = self._service.archive
+        if archive is None:
+            raise Refusal(404, UNKNOWN, "nothing is captured here (--capture off): there is no row to label")
+        uuid, label = _read(request.headers.get("content-type"), await self._intake.read(request))
+        try:
+            outcome = await asyncio.to_thread(labels.feedback, archive.store, uuid, label, source=USER)
+        except UnavailableError as error:
+            raise of_status(503, str(error), {"Retry-After": "1"}) from error
+        if outcome == "unknown":
+            raise Refusal(404, UNKNOWN, "uuid: no captured answer has it; use one that /invocations gave")
+        return JSONResponse({"uuid": uuid, "label": label, "outcome": outcome})
+
+
+def _read(content_type: str | None, body: bytes) -> tuple[str, Label]:
+    """Return the uuid and the label of a body, whose every other shape is refused."""
+    given = read_object(content_type, body)
+    if given.keys() != {"uuid", "label"}:
+        raise _bad(f"the body must hold uuid and label and nothing else; send {EXAMPLE}")
+    uuid = canonical_uuid(given["uuid"]) if isinstance(given["uuid"], str) else None
+    if uuid is None:
+        raise _bad("uuid: is none; use one that /invocations gave")
+    label = given["label"]
+    if label not in (SPAM, NOT_SPAM):
+        raise _bad("label: must be spam or not spam")
+    return uuid, label
+
+
+def _bad(message: str) -> Refusal:
+    return Refusal(400, WRONG_VALUE, message)

@@ -1,1 +1,0 @@
-"""Simulate production: synthetic messages, drift and labels (the stage)."""

@@ -1,0 +1,1 @@
+"""Simulate production: synthetic messages, drift, the client that sends them, and simulated labels."""

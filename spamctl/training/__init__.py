@@ -1,0 +1,1 @@
+"""Train the classifier: base model, features, probe, loop and the linear expert."""

@@ -1,0 +1,73 @@
+"""The second expert counts the same everywhere, learns, and comes back from its bytes."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spamctl.engine import ngrams
+from spamctl.engine.ngrams import BUCKETS, NgramExpert, count
+from spamctl.errors import ArtefactError, NothingLearntError
+from spamctl.training.linear_expert import counts_of, expert_margins, fit_expert
+
+SPAM = [f"win a free {thing} now, call {n}" for n, thing in enumerate(("phone", "car", "prize", "trip") * 5)]
+GOOD = [f"see you at {n}, bring the {thing}" for n, thing in enumerate(("kids", "dog", "book", "keys") * 5)]
+TRUTH = np.array([True] * len(SPAM) + [False] * len(GOOD))
+
+
+@pytest.fixture(scope="module")
+def expert():
+    return fit_expert(counts_of(SPAM + GOOD), TRUTH)
+
+
+@given(st.text())
+def test_any_text_is_counted_within_bounds(text):
+    buckets, counts = count(text)
+    assert len(buckets) == len(counts)
+    assert (counts >= 1).all()
+    assert not len(buckets) or 0 <= buckets.min() <= buckets.max() < BUCKETS
+    assert (np.diff(buckets) > 0).all()
+
+
+def test_what_a_person_does_not_see_makes_no_difference():
+    for twin in ("WIN a free car", "win\u200b a fr\u00adee car", "\uff57in a free car"):
+        assert [part.tolist() for part in count(twin)] == [part.tolist() for part in count("win a free car")]
+
+
+def test_buckets_stay_where_they_are():
+    """A package that was made before is counted into by whoever serves it."""
+    buckets, counts = count("Win £5")
+    assert (int(buckets.sum()), len(buckets), int(counts.sum())) == (11_779_964, 26, 29)
+
+
+def test_it_learns_and_comes_back_the_same(expert):
+    again = NgramExpert.from_bytes(expert.to_bytes())
+    scores = expert_margins(expert, SPAM + GOOD)
+    assert ((scores > 0) == TRUTH).all()
+    assert np.allclose(expert_margins(again, SPAM + GOOD), scores, atol=1e-6)
+    assert expert.margin("") == pytest.approx(expert.bias)
+    assert expert.margin("\U0001f600\U0001f680") == pytest.approx(expert.bias, abs=1)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda content: content[:-1], lambda content: b"\xff" * len(content), lambda _: b""]
+)
+def test_bytes_that_hold_no_expert_are_refused(expert, damage):
+    with pytest.raises(ArtefactError):
+        NgramExpert.from_bytes(damage(expert.to_bytes()))
+
+
+def test_the_fused_score_is_what_the_scaled_expert_adds(expert):
+    chance = np.random.default_rng(0)
+    logits = np.where(TRUTH, 2.0, -2.0) + chance.normal(size=len(TRUTH))
+    said = expert_margins(expert, SPAM + GOOD)
+    scaled, fused = ngrams.fuse(TRUTH, logits, said, expert)
+    assert np.allclose(fused, logits + expert_margins(scaled, SPAM + GOOD), atol=1e-3)
+    assert (fused[TRUTH].min() > fused[~TRUTH].max()) or (fused - logits)[TRUTH].mean() > (fused - logits)[
+        ~TRUTH
+    ].mean()
+
+
+def test_an_expert_that_ranks_the_wrong_way_round_is_refused(expert):
+    with pytest.raises(NothingLearntError):
+        ngrams.fuse(TRUTH, np.where(TRUTH, -1.0, 1.0), expert_margins(expert, SPAM + GOOD), expert)

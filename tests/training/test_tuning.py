@@ -1,0 +1,159 @@
+"""Hold fine-tuning, from token rows to learnt bytes, to learning, to its seed, and to coming back."""
+
+from itertools import groupby
+
+import pytest
+import torch
+from safetensors.torch import load
+from torch.testing import assert_close
+
+from spamctl.training import features, fine_tune
+from spamctl.training.base_model import load_trunk
+from spamctl.training.features import TokenIds, supports_bfloat16
+from spamctl.training.fine_tune import Recipe, Training, TrainingSet, restore, tune
+from spamctl.training.loop import Checkpoints, TrainingConfig, logits_of
+from spamctl.training.model import SpamClassifier
+from tests import tiny_models
+
+PLAN = TrainingConfig(epochs=2, batch_size=16, learning_rate=1e-3, patience=2)
+HOW = ["head", "last-block", "lora", "full"]
+
+
+def rows_of(messages):
+    return [tiny_models.tokenizer().encode(message.text) for message in messages], [m.is_spam for m in messages]
+
+
+LESSON = TrainingSet(*rows_of(tiny_models.messages()[:96]), *rows_of(tiny_models.messages()[96:128]))
+TEST, TEST_IS_SPAM = rows_of(tiny_models.messages()[128:])
+
+
+def recipe(how, dtype=torch.float32, plan=PLAN):
+    return Recipe(how, lora_rank=2, plan=plan, frozen_dtype=dtype)
+
+
+def classifier(folder):
+    """Return a fresh classifier of 3 blocks; chance decides its head, which training must not notice."""
+    trunk = load_trunk(folder)
+    trunk.cut(3)
+    return SpamClassifier(trunk)
+
+
+def run(model, recipe, folder):
+    """Tune a classifier to the end; return every tick, the learnt bytes and the history."""
+    ticks, ticking = [], tune(model, LESSON, recipe, Checkpoints(folder))
+    while True:
+        try:
+            ticks.append(next(ticking))
+        except StopIteration as stop:
+            return ticks, *stop.value
+
+
+@pytest.fixture(params=["tiny_gpt2", "tiny_llama"])
+def model_folder(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.mark.parametrize(
+    ("model", "how"),
+    [("tiny_gpt2", how) for how in HOW] + [pytest.param("tiny_llama", how, marks=pytest.mark.slow) for how in HOW],
+)
+def test_what_was_learnt_comes_back_in_a_fresh_classifier(model, how, tmp_path, request):
+    model_folder = request.getfixturevalue(model)
+    trained = classifier(model_folder)
+    _, learnt, history = run(trained, recipe(how), tmp_path)
+    fresh = classifier(model_folder)
+    restore(fresh, how, 2, learnt)
+    trained.trunk.window(0, 3)
+    assert not any("lora" in name for name, _ in fresh.named_modules())
+    logits = logits_of(fresh, TokenIds(TEST))
+    assert_close(logits, logits_of(trained, TokenIds(TEST)), atol=1e-4, rtol=1e-4)
+    accuracy = ((logits > 0) == torch.tensor(TEST_IS_SPAM)).float().mean()
+    assert accuracy > 0.8
+    assert [step for step, _ in history.training] == [*range(1, history.steps + 1)]
+    assert [step for step, _ in history.validation] == [6, 12]
+    assert min(loss for _, loss in history.validation) < 0.4
+
+
+@pytest.mark.parametrize("how", ["head", "last-block", "lora", pytest.param("full", marks=pytest.mark.slow)])
+def test_a_seed_decides_every_weight(tiny_gpt2, tmp_path, how):
+    """GPT-2 drops out, adapters start at random: chance is everywhere."""
+    first, again = (run(classifier(tiny_gpt2), recipe(how), tmp_path / name)[1] for name in "ab")
+    assert first == again
+    if how != "head":  # its frozen features leave only the order of the batches to chance
+        other = TrainingConfig(epochs=2, batch_size=16, learning_rate=1e-3, patience=2, seed=1)
+        assert run(classifier(tiny_gpt2), recipe(how, plan=other), tmp_path / "c")[1] != first
+
+
+def test_the_cache_may_live_in_a_file(tiny_llama, tmp_path, monkeypatch):
+    in_memory = run(classifier(tiny_llama), recipe("last-block"), tmp_path / "memory")[1]
+    monkeypatch.setattr(features, "MEMORY_LIMIT", 0)
+    assert run(classifier(tiny_llama), recipe("last-block"), tmp_path / "file")[1] == in_memory
+
+
+@pytest.mark.parametrize(
+    ("how", "most", "attention"), [("last-block", 2**21, "eager"), ("last-block", 0, "sdpa"), ("full", 2**21, "sdpa")]
+)
+def test_attention_at_once_learns_the_same_where_it_fits(tiny_llama, tmp_path, monkeypatch, how, most, attention):
+    monkeypatch.setattr(fine_tune, "MOST_SCORES", most)
+    model, fused = classifier(tiny_llama), classifier(tiny_llama)
+    learnt = load(run(model, recipe(how), tmp_path / "this")[1])
+    assert model.trunk.model.config._attn_implementation == attention
+    monkeypatch.setattr(fine_tune, "MOST_SCORES", 0)
+    assert_close(learnt, load(run(fused, recipe(how), tmp_path / "fused")[1]), atol=1e-3, rtol=1e-2)
+
+
+@pytest.mark.skipif(not supports_bfloat16(torch.device("cpu")), reason="this CPU has no bfloat16")
+def test_a_frozen_pass_in_sixteen_bits_learns_as_well(model_folder, tmp_path):
+    losses = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        history = run(classifier(model_folder), recipe("last-block", dtype), tmp_path / str(dtype))[2]
+        losses[dtype] = [loss for _, loss in history.validation]
+    assert losses[torch.bfloat16] == pytest.approx(losses[torch.float32], abs=0.02)
+    assert losses[torch.bfloat16] != losses[torch.float32]
+
+
+@pytest.mark.parametrize(
+    ("how", "tasks"),
+    [
+        (
+            "last-block",
+            ["frozen blocks, training", "frozen blocks, validation", "features of the probe", "head", "fine-tuning"],
+        ),
+        ("full", ["features of the probe", "head", "fine-tuning"]),
+    ],
+)
+def test_every_task_tells_its_progress_to_the_end(tiny_llama, tmp_path, how, tasks):
+    ticks, _, history = run(classifier(tiny_llama), recipe(how), tmp_path)
+    assert [task for task, _ in groupby(ticks, key=lambda tick: tick.task)] == tasks
+    for _, group in groupby(ticks, key=lambda tick: tick.task):
+        done = [(tick.done, tick.total) for tick in group]
+        assert done == sorted(done)
+        assert done[-1][0] == done[-1][1]
+    losses = [tick.progress.validation_loss for tick in ticks if isinstance(tick, Training)]
+    assert [loss for loss in losses if loss is not None] == [loss for _, loss in history.validation]
+
+
+def test_training_starts_from_the_probe(tiny_llama, tmp_path):
+    still = TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-12, patience=1)
+    trained = classifier(tiny_llama)
+    run(trained, recipe("last-block", plan=still), tmp_path)
+    trained.trunk.window(0, 3)
+    logits = logits_of(trained, TokenIds(LESSON.train))
+    assert ((logits > 0) == torch.tensor(LESSON.train_is_spam)).float().mean() > 0.95
+
+
+def test_a_broken_checkpoint_is_told(tiny_llama, tmp_path):
+    (tmp_path / "step-00000003.safetensors").write_bytes(b"")
+    ticks, _, history = run(classifier(tiny_llama), recipe("head"), tmp_path)
+    warnings = [tick.progress.warning for tick in ticks if isinstance(tick, Training) and tick.progress.warning]
+    assert [warning.split()[1] for warning in warnings] == ["step-00000003.safetensors"]
+    assert len(history.training) == history.steps
+
+
+def test_finished_training_is_not_done_again(tiny_llama, tmp_path):
+    _, learnt, first = run(classifier(tiny_llama), recipe("last-block"), tmp_path)
+    _, again, history = run(classifier(tiny_llama), recipe("last-block"), tmp_path)
+    assert again == learnt
+    assert history.training == []
+    assert history.validation == first.validation  # what was found out before is told again
+    assert len(history.validation) == 2
