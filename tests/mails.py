@@ -148,6 +148,6 @@ def mbox(*found):
 
 def sent(number, subject, text, *, day=0, **fields):
     """Return a plain mail with an identifier of its own, sent so many days into 2024."""
-    date = f"{1 + day % 28:02} {['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'][day // 28]} 2024 10:00:00 +0000"
-    fields.setdefault("Date", date)
+    month = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")[day // 28]
+    fields.setdefault("Date", f"{1 + day % 28:02} {month} 2024 10:00:00 +0000")
     return mail(text, subject=subject, Message_ID=f"<{number}@x.example>", **fields)

@@ -1,3 +1,5 @@
+"""A mail becomes the text that the model reads, whoever sent it and whatever they tried."""
+
 import json
 import re
 import subprocess
