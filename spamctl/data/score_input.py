@@ -74,7 +74,7 @@ class Survey:
     sha256: str = ""
     meanings: dict[str, Label] = field(default_factory=dict)  # by the word of the label column; none: no labels
     faults: dict[str, list[str]] = field(default_factory=dict)  # the first places by what is wrong there
-    counts: Counter[str] = field(default_factory=Counter)  # of the faults
+    counts: dict[str, int] = field(default_factory=dict)  # of the faults
     notes: list[str] = field(default_factory=list)
 
     def add(self, one: Incoming) -> None:
@@ -83,7 +83,7 @@ class Survey:
         self.mails += bool(one.raw)
         if one.fault:
             self.unreadable += 1
-            self.counts[one.fault] += 1
+            self.counts[one.fault] = self.counts.get(one.fault, 0) + 1
             places = self.faults.setdefault(one.fault, [])
             if len(places) < _MOST_PLACES:
                 places.append(f"{one.source} {one.place}" if not one.raw else one.source)
