@@ -16,6 +16,7 @@ from metaflow import card, current, step
 
 from spamctl.config.models import COPIES
 from spamctl.config.score import ScoreOptions
+from spamctl.errors import UsageError
 from spamctl.flows import base
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class ScoreFlow(base.VerbFlow):
                 base.warning(f"{found.name} version {found.version}: {UNSEALED}")
             self.release = follow.plain(found)
             surveyed = score_input.survey(_request(options))
+            if options.into_maildir != NONE and surveyed.mails < surveyed.rows:
+                raise UsageError(
+                    f"--into-maildir {options.into_maildir}: {options.messages} holds no mails: use --output for rows"
+                )
             base.tell(surveyed.notes)
             base.note(f"{surveyed.rows:,} {'message' if surveyed.rows == 1 else 'messages'}")
             self.survey = asdict(surveyed)
