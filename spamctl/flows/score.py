@@ -102,6 +102,7 @@ class ScoreFlow(base.VerbFlow):
         from spamctl.serving.deployment import Release
         from spamctl.serving.score_job import ScoreJob
         from spamctl.serving.score_tally import ScoreTally
+        from spamctl.store import places
 
         scorer = BulkScorer(Release(**self.release), threads=options.threads, out_of_reach=options.out_of_reach)
         tally = ScoreTally(options.order, options.show)
@@ -112,6 +113,8 @@ class ScoreFlow(base.VerbFlow):
             before = base.follow(job.run())
             if options.output != NONE:
                 job.write(Path(options.output), overwrite=options.overwrite)
+            if options.with_text:
+                places.remember(places.EXPORT, Path(options.output))
             if job.parts:
                 job.parts.remove()
         return {

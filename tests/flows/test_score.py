@@ -205,3 +205,23 @@ def test_a_killed_run_continues_with_nothing_lost_and_nothing_twice(desk, many):
     code, _, last = score(desk, *words)
     assert code == 2
     assert last.startswith("spamctl: --output many-out.jsonl: is there already")
+
+
+def test_what_an_interrupted_run_has_left_is_forgotten_with_its_message(desk):
+    text = f"Claim it before midnight {CANARY}-again"
+    desk.path("one.jsonl").write_text(json.dumps({"text": text}) + "\n" + json.dumps({"text": "Hey"}) + "\n")
+    words = ("one.jsonl", "--output", "one-out.jsonl", "--with-text", "--capture", "one.db", "--overwrite")
+    code, _, last = score(desk, *words)
+    assert code == 0, last
+    uuid = rows_of(desk.path("one-out.jsonl"))[0]["uuid"]
+    parts = desk.path(".spamctl/score/0123456789abcdef")
+    parts.mkdir()
+    (parts / "part-000000.jsonl").write_bytes(desk.path("one-out.jsonl").read_bytes())
+    (parts / "part-000000.json").write_text(json.dumps({"shown": [{"text": text}]}))
+    for name in ("stdin-1.txt", "score-1.json"):
+        desk.path(f".spamctl/{name}").write_text(json.dumps({"shown": [{"text": text}]}) if "json" in name else text)
+    desk.path("one.jsonl").unlink()
+    code = desk.ended(desk.start("-m", "spamctl", "forget", uuid, "--datastore-uri", "one.db"))
+    assert code in {0, 1}, desk.err
+    assert set(leaks(desk.folder, f"{CANARY}-again")) <= {"out", "err"}
+    assert [row["text"] for row in rows_of(desk.path("one-out.jsonl"))] == ["Hey"]
