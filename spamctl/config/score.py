@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Le
 
 from spamctl.config.encodings import encoding_faults
+from spamctl.config.mail import mail_faults
 from spamctl.config.models import name_faults, version_faults
 from spamctl.config.options import Fault, Options, option, same
 from spamctl.config.serve import ServeOptions
@@ -43,6 +44,7 @@ class ScoreOptions(Options):
         advanced=True,
     )
     spam_label: str = same(TrafficOptions, "spam_label")
+    spam_folder: str = same(TrafficOptions, "spam_folder")
     header: bool = same(TrafficOptions, "header")
     encoding: str = same(TrafficOptions, "encoding")
 
@@ -82,6 +84,7 @@ class ScoreOptions(Options):
     def faults(self) -> Iterator[Fault]:
         """Yield what a type and a range cannot say."""
         yield from encoding_faults("encoding", self.encoding)
+        yield from mail_faults(self.spam_folder)
         yield from name_faults("model_name", self.model_name)
         yield from version_faults("model_version", self.model_version)
         yield from thread_faults(self.threads)

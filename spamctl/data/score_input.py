@@ -10,15 +10,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from spamctl.data.encodings import open_bytes
-from spamctl.data.files import KINDS, Reading, is_known, open_rows
+from spamctl.data.files import EXTENSIONS, Reading, open_rows
 from spamctl.data.label_words import NOT_SPAM_WORDS, listed, spam_words
-from spamctl.data.rows import LABEL, TEXT, ColumnError, Columns, Row, shown
+from spamctl.data.mail import parse_mail
+from spamctl.data.mail_corpus import label_of_folder
+from spamctl.data.mailboxes import MAIL_FILES, StoredMail, is_mailbox, read_mails
+from spamctl.data.rows import LABEL, SPAM_FOLDER, TEXT, ColumnError, Columns, Row, shown
 from spamctl.errors import DataError
 from spamctl.message import NOT_SPAM, SPAM, Label
 
 SPOOLED = "stdin-"  # how the file is called that keeps standard input for a run
 STDIN = "-"
 _PLAIN = (".txt", ".text")  # one message
+_MAILDIR = ("cur", "new")
+_FIELD = re.compile(rb"[A-Za-z][!-9;-~]{0,75}:[ \t]")  # as a mail begins, also one whose name has no ending
 _MOST_WORDS = 100  # of a label column; a column with more holds something else
 _MOST_PLACES = 5
 _READ_FOR_HOSTS = 65_536  # characters
@@ -40,6 +45,7 @@ class InputRequest:
     spam_label: str = "spam"
     header: bool = True
     encoding: str = "auto"
+    spam_folder: str = SPAM_FOLDER
 
     @property
     def wants_labels(self) -> bool:
@@ -51,8 +57,8 @@ class InputRequest:
 class Incoming:
     """A message to score, or the fault that makes it unreadable, and where it came from.
 
-    `source` is the file, and for a mail its place in it; `place` is the line, row or item, counted from 1. Of a mail
-    `raw` holds the bytes, and `hosts` those that its links lead to.
+    `source` is the file, and of a mail in a folder also where it lies there; `place` is the line, row or item, counted
+    from 1. `raw` holds the bytes of a mail, and `hosts` those that its links lead to.
     """
 
     source: str
@@ -60,6 +66,7 @@ class Incoming:
     text: str = ""
     label: str | None = None
     fault: str = ""
+    is_mail: bool = False
     raw: bytes = field(default=b"", repr=False)
     hosts: tuple[str, ...] = ()
 
@@ -80,20 +87,20 @@ class Survey:
     def add(self, one: Incoming) -> None:
         """Count a message, or name the place of a fault."""
         self.rows += 1
-        self.mails += bool(one.raw)
+        self.mails += one.is_mail
         if one.fault:
             self.unreadable += 1
             self.counts[one.fault] = self.counts.get(one.fault, 0) + 1
             places = self.faults.setdefault(one.fault, [])
             if len(places) < _MOST_PLACES:
-                places.append(f"{one.source} {one.place}" if not one.raw else one.source)
+                places.append(f"{one.source} {one.place}")
 
 
 def survey(request: InputRequest) -> Survey:
     """Read all of the input once, and return what is in it; raise DataError where it cannot be used as asked."""
     found, words, digest = Survey(), Counter[str](), hashlib.sha256()
     for path in _files(request):
-        for one in _of_file(path, request, found.notes):
+        for one in _of_file(path, request, found.notes, parsed=False):
             found.add(one)
             digest.update(hashlib.sha256(one.raw).digest())
             if one.label is not None and len(words) <= _MOST_WORDS:
@@ -104,14 +111,17 @@ def survey(request: InputRequest) -> Survey:
     if not found.rows:
         raise DataError(f"{_shown(request)}: holds no message: name a file or a folder with at least one")
     found.sha256 = digest.hexdigest()
-    found.meanings = _meanings(words, request, found.notes)
+    if found.mails:  # whose labels are their folders, if one of them is for spam
+        found.meanings = {SPAM: SPAM, NOT_SPAM: NOT_SPAM} if words[SPAM] else {}
+    else:
+        found.meanings = _meanings(words, request, found.notes)
     return found
 
 
 def read(request: InputRequest) -> Iterator[Incoming]:
     """Yield every message of the input in order, readable or not; what was noted of the files is not said again."""
     for path in _files(request):
-        yield from _of_file(path, request, [])
+        yield from _of_file(path, request, [], parsed=True)
 
 
 def hosts_of(one: Incoming) -> tuple[str, ...]:
@@ -135,20 +145,53 @@ def _files(request: InputRequest) -> list[Path]:
         raise DataError(f"{path} does not exist: name a file, a folder, or - for standard input")
     if not path.is_dir():
         return [path]
-    known = sorted(one for one in path.iterdir() if one.is_file() and is_known(one) and not one.name.startswith("."))
-    return known or [path]
+    beside = sorted(one for one in path.iterdir() if not one.name.startswith("."))
+    rows = [one for one in beside if one.is_file() and _ends_in(one, EXTENSIONS)]
+    mails = [one for one in beside if _ends_in(one, MAIL_FILES) or (one.is_dir() and one.name in _MAILDIR)]
+    if rows and mails:
+        raise DataError(f"{path} holds mails and files of rows ({rows[0].name}): score one after the other")
+    return rows or [path]
 
 
-def _of_file(path: Path, request: InputRequest, notes: list[str]) -> Iterator[Incoming]:
-    """Yield the messages of one file of rows, of a file that is one message, or of mails."""
+def _ends_in(path: Path, endings: tuple[str, ...]) -> bool:
+    """Return whether a file's name, without that of gzip, has one of some endings."""
+    return path.name.lower().removesuffix(".gz").endswith(endings)
+
+
+def _of_file(path: Path, request: InputRequest, notes: list[str], *, parsed: bool) -> Iterator[Incoming]:
+    """Yield the messages of one file of rows, of a file that is one message, or of mails, which may stay unparsed."""
     source = STDIN if path.name.startswith(SPOOLED) else str(path)
-    if is_known(path):
+    if _ends_in(path, EXTENSIONS):
         yield from _of_rows(path, source, request, notes)
-    elif path.suffix.lower() in _PLAIN or path.name.lower().endswith(tuple(f"{suffix}.gz" for suffix in _PLAIN)):
+    elif _ends_in(path, _PLAIN):
         yield _plain(path, source, request)
+    elif is_mailbox(path) or _begins_as_mail(path):
+        for place, stored in enumerate(read_mails(path), 1):
+            where = f"{source} {stored.location}" if path.is_dir() else source
+            label = label_of_folder(stored.folder, request.spam_folder) if path.is_dir() else None
+            yield _of_mail(stored, Incoming(where, place, label=label, is_mail=True, raw=stored.raw), parsed=parsed)
     else:
-        what = "holds no file of messages" if path.is_dir() else "is not of a known kind"
-        raise DataError(f"{path}: {what}: give it {KINDS}, or .txt for one message")
+        kinds = ", ".join(EXTENSIONS)
+        raise DataError(
+            f"{source}: is not of a known kind: give it mail (.eml, mbox, Maildir), {kinds}, or .txt for one message"
+        )
+
+
+def _begins_as_mail(path: Path) -> bool:
+    """Return whether a file begins with a field of a mail."""
+    try:
+        with open_bytes(path) as file:
+            return _FIELD.match(file.read(80)) is not None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}): mend the file or its permissions") from error
+
+
+def _of_mail(stored: StoredMail, one: Incoming, *, parsed: bool) -> Incoming:
+    """Return a mail with the text that the model reads, or only what counts for a survey."""
+    if stored.fault or not parsed:
+        return replace(one, fault=stored.fault)
+    mail = parse_mail(stored.raw)
+    return replace(one, text=mail.text, hosts=mail.hosts)
 
 
 def _of_rows(path: Path, source: str, request: InputRequest, notes: list[str]) -> Iterator[Incoming]:
@@ -161,7 +204,7 @@ def _of_rows(path: Path, source: str, request: InputRequest, notes: list[str]) -
     notes += reading.notes
     for row in _without_late_refusal(reading, request):
         fault = row.fault or ("no text" if row.text is None else "")
-        yield Incoming(source, row.place, row.text or "", row.label if labelled else None, fault)
+        yield Incoming(source, int(row.place), row.text or "", row.label if labelled else None, fault)
 
 
 def _has_labels(path: Path, columns: Columns) -> bool:

@@ -29,7 +29,7 @@ STEPS = {
     "end": ("score", "Score the messages"),
 }
 NONE = "none"
-_ROWS = ("text_column", "label_column", "spam_label", "header", "encoding", "with_text", "out_of_reach")
+_ROWS = ("text_column", "label_column", "spam_label", "spam_folder", "header", "encoding", "with_text", "out_of_reach")
 
 
 class ScoreFlow(base.VerbFlow):

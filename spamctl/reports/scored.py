@@ -65,7 +65,7 @@ def facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if result["output"] != _NONE:
         yield "output", f"{_messages(result['messages'])} in {result['output']}"
     if result["maildir"] != _NONE:
-        yield "maildir", f"{result['messages']:,} mails in {result['maildir']}"
+        yield "maildir", f"{_scored(result):,} mails in {result['maildir']}"
     if result["captured"]:
         yield "captured", f"{_messages(_scored(result))} in {result['captured']}"
     yield "pace", f"{_scored(result) / max(result['seconds'], 0.001):,.0f} messages/s, {result['seconds']:.1f} s"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spamctl.data import score_input, score_output
-from spamctl.data.marked_mail import Maildir, marked, unmarked
+from spamctl.data.marked_mail import Maildir, marked
 from spamctl.data.score_input import Incoming, InputRequest, Survey
 from spamctl.data.score_output import ScoredRow
 from spamctl.data.score_parts import Parts
@@ -76,16 +76,14 @@ class ScoreJob:
         return row | {"text": one.text} if self.with_text else row
 
     def _deliver(self, maildir: Maildir, chunk: Chunk) -> None:
-        """Copy the mails of a chunk into a Maildir; one that could not be read has neither header."""
+        """Copy the mails of a chunk into a Maildir; one that could not be read is left out."""
         for number, (one, scored) in enumerate(zip(chunk.messages, chunk.scores, strict=True), chunk.first):
-            if scored is None:
-                content = unmarked(one.raw)
-            else:
-                content = marked(one.raw, scored.verdict, self.scorer.threshold, self.scorer.release.version)
-            maildir.deliver(number, content)
+            if scored is not None:
+                version = self.scorer.release.version
+                maildir.deliver(number, marked(one.raw, scored.verdict, self.scorer.threshold, version))
 
     def _explain(self, chunk: Chunk) -> None:
-        """Say what is behind the verdict on a single message."""
+        """Keep what is behind the verdict on a single message."""
         (one,), (scored,) = chunk.messages, chunk.scores
         if scored is not None:
             self.explained = {

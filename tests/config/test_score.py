@@ -38,7 +38,7 @@ def test_a_model_is_named_as_for_a_server_and_a_file_described_as_for_traffic():
     ours = {option.name: option for option in ScoreOptions.declared()}
     for verb, names in {
         ServeOptions: ("model_name", "model_version", "out_of_reach"),
-        TrafficOptions: ("text_column", "label_column", "spam_label", "header", "encoding"),
+        TrafficOptions: ("text_column", "label_column", "spam_label", "spam_folder", "header", "encoding"),
     }.items():
         theirs = {option.name: option for option in verb.declared()}
         for name in names:

@@ -10,6 +10,7 @@ from pyarrow import parquet
 from spamctl.data.score_input import InputRequest, described, hosts_of, read, survey
 from spamctl.errors import DataError
 from spamctl.message import NOT_SPAM, SPAM
+from tests.mails import mail
 
 ROWS = [("win gold", "spam"), ("see you", "ham"), ("=1+1, \u200b\u00e9", "spam")]
 LINES = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in ROWS)
@@ -139,8 +140,79 @@ def test_what_cannot_be_scored_is_refused_in_one_line(tmp_path, name, content, w
 def test_what_is_not_there_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"gone\.csv does not exist"):
         survey(InputRequest(str(tmp_path / "gone.csv")))
-    with pytest.raises(DataError, match="holds no file of messages"):
+    with pytest.raises(DataError, match="holds no message: name"):
         survey(InputRequest(str(tmp_path)))
+
+
+MAIL = mail("Call now https://evil.example/x", subject="You won")
+READ = "Subject: You won\n\nCall now https://evil.example/x"
+
+
+def maildir(folder):
+    for name, content in (
+        ("Maildir/cur/1.a:2,S", mail("See you")),
+        ("Maildir/new/2.b", gzip.compress(mail("Soup?"))),
+        ("Maildir/.Junk/cur/3.c", MAIL),
+        ("Maildir/.Sent/cur/4.d", mail("Yes")),
+        ("Maildir/tmp/5.e", b"half a ma"),
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return str(folder / "Maildir")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.eml", MAIL),
+        ("a.eml.gz", gzip.compress(MAIL)),
+        ("1701.M1P2.host:2,S", MAIL),
+        ("a.mbox", b"From a@b.example Mon Nov 30 09:00:00 2026\n" + MAIL),
+        ("inbox", b"From a@b.example Mon Nov 30 09:00:00 2026\n" + MAIL),
+        ("folder/a.eml", MAIL),
+    ],
+)
+def test_a_mail_is_read_wherever_it_lies_as_the_model_reads_it(tmp_path, name, content):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(content)
+    request = InputRequest(str(tmp_path / ("folder" if "folder" in name else name)))
+    assert (survey(request).rows, survey(request).mails) == (1, 1)
+    (one,) = read(request)
+    assert (one.text, one.is_mail) == (READ, True)
+    assert one.raw.rstrip() == MAIL.rstrip()
+    assert hosts_of(one) == ("evil.example",)
+
+
+def test_the_folders_of_a_maildir_are_its_labels(tmp_path):
+    request = InputRequest(maildir(tmp_path))
+    found = survey(request)
+    assert (found.rows, found.mails, found.meanings) == (4, 4, {SPAM: SPAM, NOT_SPAM: NOT_SPAM})
+    labels = {one.source.rpartition(" ")[2]: one.label for one in read(request)}
+    assert labels == {
+        "INBOX:1.a:2,S": NOT_SPAM,
+        "INBOX:2.b": NOT_SPAM,
+        ".Junk:3.c": SPAM,
+        ".Sent:4.d": None,
+    }
+    without = InputRequest(request.messages, spam_folder="Elsewhere")
+    assert survey(without).meanings == {}
+
+
+def test_mails_and_files_of_rows_are_not_mixed(tmp_path):
+    maildir(tmp_path)
+    lay(tmp_path / "Maildir", "a.csv", TABLE.encode())
+    with pytest.raises(DataError, match=r"holds mails and files of rows \(a\.csv\): score one after the other"):
+        survey(InputRequest(str(tmp_path / "Maildir")))
+
+
+def test_a_mail_that_cannot_be_unpacked_is_named_and_the_others_are_read(tmp_path):
+    maildir(tmp_path)
+    (tmp_path / "Maildir/new/2.b").write_bytes(b"\x1f\x8bbroken")
+    request = InputRequest(str(tmp_path / "Maildir"))
+    found = survey(request)
+    assert (found.rows, found.mails, found.unreadable) == (4, 4, 1)
+    assert "1 with damaged gzip file (" in described(found.counts, found.faults)
+    assert sum(bool(one.text) for one in read(request)) == 3
 
 
 def test_another_content_has_another_digest(tmp_path):

@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from email import message_from_bytes
 
 import httpx
 import pytest
@@ -18,6 +19,7 @@ from tests.faults.processes import until
 from tests.flows.conftest import Desk, kill_family
 from tests.flows.test_serve import serving
 from tests.hostile import PAYLOADS
+from tests.mails import mail
 from tests.mlflow_loaded import load_mlflow
 from tests.registered import register
 
@@ -103,7 +105,7 @@ def test_nothing_is_captured_and_no_text_is_logged_unless_asked(desk):
     assert [row["text"] for row in table][-1] == texts[-1]
     assert len(table) == len(texts)
     places = leaks(desk.folder, CANARY)
-    assert set(places) <= {"hostile.jsonl", "hostile.parquet", "bad.jsonl", "out"}
+    assert set(places) <= {"hostile.jsonl", "hostile.parquet", "bad.jsonl", "out", "Maildir/.Junk/cur/3.c"}
     assert not desk.path("spam.db").exists()
 
 
@@ -119,6 +121,33 @@ def test_what_could_not_be_read_is_named_and_is_exit_code_1(desk):
     assert [row["classification"] for row in rows] == ["spam", "", ""]
     assert [row["fault"] for row in rows] == ["", "a text that is not a string", "no valid JSON"]
     assert "CANARY" not in desk.log
+
+
+def test_mails_are_copied_into_a_maildir_with_their_verdicts(desk):
+    mails = {
+        "cur/1.a:2,S": mail("Hey, shall we eat soup after work?", X_Spam_Flag="YES"),
+        "new/2.b": b"\xff\xfe no mail at all",
+        ".Junk/cur/3.c": mail(f"Call now {CANARY}", X_Spam_Status="No, score=-9\n\ttests=none"),
+    }
+    for name, content in mails.items():
+        desk.path(f"Maildir/{name}").parent.mkdir(parents=True, exist_ok=True)
+        desk.path(f"Maildir/{name}").write_bytes(content)
+    code, out, last = score(desk, "Maildir", "--into-maildir", "Checked", "--output", "mails.csv", "--order", "input")
+    assert code == 0, last
+    assert "3 mails in Checked" in out
+    assert "1 labelled spam" in out
+    found = [message_from_bytes(path.read_bytes()) for path in sorted(desk.path("Checked/new").iterdir())]
+    with desk.path("mails.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["source"] for row in rows] == ["Maildir .Junk:3.c", "Maildir INBOX:1.a:2,S", "Maildir INBOX:2.b"]
+    for one, row in zip(found, rows, strict=True):
+        assert one.get_all("X-Spam-Flag") == ["YES" if row["classification"] == "spam" else "NO"]
+        (status,) = one.get_all("X-Spam-Status")
+        assert status.startswith("Yes, prob" if row["classification"] == "spam" else "No, prob")
+        assert f"probability={float(row['probability']):.4f} threshold=0.5000" in status
+    assert [one.get_payload() for one in found[:2]] == [f"Call now {CANARY}\n", "Hey, shall we eat soup after work?\n"]
+    assert {path: desk.path(f"Maildir/{path}").read_bytes() for path in mails} == mails
+    assert CANARY not in desk.log
 
 
 def test_one_message_of_standard_input_is_explained_in_five_lines(desk):
