@@ -20,7 +20,7 @@ from spamctl.errors import SpamctlError, UsageError
 
 STDIN = "-"
 
-Messages = Annotated[str, typer.Argument(metavar="[FILE]", help="File or folder of messages; - reads standard input.")]
+Messages = Annotated[str, typer.Argument(metavar="FILE", help="File or folder of messages; - reads standard input.")]
 
 
 def score(flags: Flags, *, file: Messages = "", config: Config = None, debug: Debug = False) -> int:
