@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from spamctl.data.disjoint import DisjointSets
-from spamctl.data.mail import Mail, parse_mail
-from spamctl.data.mailboxes import StoredMail, read_mails
+from spamctl.data.mail import Mail, StoredMail, parse_mail, read_mails
 from spamctl.data.rows import Row, shown
 from spamctl.errors import DataError
 from spamctl.message import NOT_SPAM, SPAM, Label, Traits

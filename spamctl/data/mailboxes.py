@@ -77,7 +77,7 @@ def read_mails(path: Path) -> Iterator[StoredMail]:
         for name in sorted(files):
             if is_maildir:
                 yield _of_maildir(here / name, folder)
-            elif not _BESIDE.match(name):
+            elif _suffix(name) in MAIL_FILES or not _BESIDE.match(name):
                 yield from _of_folder(here / name, folder)
 
 
