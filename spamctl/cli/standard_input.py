@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import sys
 import zlib
@@ -36,7 +37,8 @@ def spool(folder: Path, stated: str, text_column: str) -> Path:
 
     `stated` is the format, or auto. Raises UsageError if nothing comes.
     """
-    draft = folder / f"stdin-{os.getpid()}"
+    _sweep(folder)
+    draft = folder / f"stdin-{os.getpid()}-{secrets.token_hex(4)}"
     try:
         with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
@@ -44,6 +46,20 @@ def spool(folder: Path, stated: str, text_column: str) -> Path:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what commands have left that were killed."""
+    for left in folder.glob("stdin-*"):
+        owner = left.name.split("-")[1].partition(".")[0]
+        try:
+            os.kill(int(owner), 0)
+        except ValueError:
+            continue
+        except ProcessLookupError:
+            left.unlink(missing_ok=True)
+        except PermissionError:  # another user's process has that number now
+            continue
 
 
 def _suffix(path: Path, stated: str, text_column: str) -> str:

@@ -82,20 +82,20 @@ class Parts:
 
     def _begin(self, fingerprint: Fingerprint, *, resume: bool, overwrite: bool) -> None:
         begun = self.folder / _BEGUN
-        told = json.loads(begun.read_bytes()) if begun.is_file() else None
+        told = json.loads(begun.read_bytes()) if begun.is_file() and not overwrite else None
+        others = fingerprint.differences(Fingerprint(**told["fingerprint"])) if told else []
         self.summaries: list[dict[str, Any]] = []
-        if told is not None and not resume and not overwrite:
-            raise UsageError("an interrupted run has left parts of it: add --resume, or discard them by --overwrite")
-        if told is not None and resume:
-            if others := fingerprint.differences(Fingerprint(**told["fingerprint"])):
+        if told and self._data(0).with_suffix(".json").is_file():
+            if not resume:
+                raise UsageError("an interrupted run has left parts: add --resume, or discard them by --overwrite")
+            if others:
                 raise UsageError(
                     f"--resume: {' and '.join(others)} changed since it was begun: give the same again, or start over "
                     "with --overwrite instead"
                 )
-            self.run = str(told["run"])
             self.summaries = list(self._whole())
-        else:
-            self.run = secrets.token_hex(8)
+        # Under the same id, what was captured or delivered before the first part was whole is not so again.
+        self.run = str(told["run"]) if told and not others else secrets.token_hex(8)
         for stale in self.folder.iterdir():
             if stale != begun and not self._is_kept(stale):
                 stale.unlink()

@@ -2,6 +2,8 @@
 
 import gzip
 import io
+import os
+import subprocess
 import sys
 
 import pytest
@@ -57,6 +59,17 @@ def test_it_is_kept_byte_for_byte_for_its_owner_alone(monkeypatch, tmp_path, con
     assert path.name.endswith(suffix)
     assert path.stat().st_mode & 0o77 == 0
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_command_has_left_is_removed_and_nothing_else(monkeypatch, tmp_path):
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    names = [f"stdin-{ended.pid}-ab.csv", f"stdin-{os.getpid()}-ab.csv", "stdin-x.csv", "other"]
+    for name in names:
+        (tmp_path / name).touch()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"hey")))
+    path = spool(tmp_path, "auto", "text")
+    assert {one.name for one in tmp_path.iterdir()} == {path.name, *names[1:]}
 
 
 def test_nothing_is_refused_and_leaves_nothing(monkeypatch, tmp_path):

@@ -81,6 +81,15 @@ def test_what_becomes_of_an_interrupted_run_must_be_said(tmp_path):
         assert [path.name for path in parts.folder.iterdir()] == ["begun.json"]
 
 
+def test_a_run_that_finished_no_part_begins_anew_under_its_own_id(tmp_path):
+    with begin(tmp_path / "parts") as parts:
+        run = parts.run
+    with begin(tmp_path / "parts") as parts:
+        assert (parts.run, parts.rows) == (run, 0)
+    with begin(tmp_path / "parts", replace(MADE_OF, input="x"), resume=True) as parts:
+        assert parts.run != run
+
+
 def test_two_runs_do_not_write_the_same_output(tmp_path):
     with (
         begin(tmp_path / "parts"),

@@ -209,7 +209,7 @@ def test_a_killed_run_continues_with_nothing_lost_and_nothing_twice(desk, many):
 
     code, _, last = score(desk, *words)
     assert code == 2
-    assert last == "spamctl: an interrupted run has left parts of it: add --resume, or discard them by --overwrite"
+    assert last == "spamctl: an interrupted run has left parts: add --resume, or discard them by --overwrite"
 
     process = start(desk, *words, "--resume")
     begun(desk, process, 4)
