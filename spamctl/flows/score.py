@@ -111,10 +111,10 @@ class ScoreFlow(base.VerbFlow):
             stack.callback(scorer.close)
             self._open_targets(job, options, stack)
             before = base.follow(job.run())
+            if options.with_text:  # before the file is there: spamctl forget looks for it from now on
+                places.remember(places.EXPORT, Path(options.output))
             if options.output != NONE:
                 job.write(Path(options.output), overwrite=options.overwrite)
-            if options.with_text:
-                places.remember(places.EXPORT, Path(options.output))
             if job.parts:
                 job.parts.remove()
         return {
