@@ -58,8 +58,8 @@ def read_rows(path: Path, columns: Columns) -> Iterator[Row]:
 def open_rows(path: Path, columns: Columns) -> Reading:
     """Look at a file, and return its rows with what was found of its form; raise DataError where it cannot be used."""
     if is_mail(path) and path.exists():
-        found = read_mailboxes([Source(path)], columns.spam_folder)
-        return Reading(iter(found.rows), found.notes)
+        mail = read_mailboxes([Source(path)], columns.spam_folder)
+        return Reading(iter(mail.rows), mail.notes)
     if not is_known(path):
         raise DataError(f"--dataset {path} is neither sms-spam nor a file of a known kind: convert it to {KINDS}")
     if not path.is_file():

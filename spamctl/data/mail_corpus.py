@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from spamctl.data.disjoint import DisjointSets
+from spamctl.data.duplicates import key_hash, seen_key
 from spamctl.data.mail import Mail, StoredMail, parse_mail, read_mails
 from spamctl.data.rows import Row, shown
 from spamctl.errors import DataError
@@ -28,6 +29,7 @@ LEFT_OUT: Final = frozenset(
     )
 )
 _MOST_FOLDERS = 12
+_LEAST_BODY = 40  # characters: "Thanks!" makes no thread
 _DISCARDED = "marked as deleted or draft"
 _NO_TEXT = "without text"
 _UNREADABLE = "unreadable"
@@ -142,7 +144,8 @@ class _Reading:
 def find_threads(mails: Sequence[Mail]) -> list[str]:
     """Return what each mail shares with the others of its thread or mailing list; nothing where it has none.
 
-    Mails belong together if one names the other, if both name a third, or if one list sent them.
+    Mails belong together if one names the other, if both name a third, if one list sent them, or if they say the same
+    under different subjects, as spam does.
     """
     joined = DisjointSets()
     names = [_names(mail) for mail in mails]
@@ -154,9 +157,12 @@ def find_threads(mails: Sequence[Mail]) -> list[str]:
 
 
 def _names(mail: Mail) -> tuple[str, ...]:
-    """Return the names of a mail, of those that it answers, and of its list."""
+    """Return the names of a mail, of those that it answers, of its list, and of what it says."""
     ids = (f"<{one}>" for one in (mail.message_id, *mail.references) if one)
-    return (*ids, f"list {mail.list_id}") if mail.list_id else tuple(ids)
+    lists = (f"list {mail.list_id}",) if mail.list_id else ()
+    body = seen_key(mail.text.partition("\n\n")[2])
+    bodies = (f"body {key_hash(body).hex()}",) if len(body) >= _LEAST_BODY else ()
+    return (*ids, *lists, *bodies)
 
 
 def _seconds(mail: Mail) -> str:

@@ -7,10 +7,9 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, cast
 
 from spamctl.data.mime import MOST_BYTES
 
@@ -171,11 +170,11 @@ def _suffix(name: str) -> str:
     return Path(name.lower().removesuffix(".gz")).suffix
 
 
-def _opened(path: Path) -> AbstractContextManager[IO[bytes]]:
+def _opened(path: Path) -> IO[bytes]:
     """Open a file for its bytes, unpacked if it is packed."""
     with path.open("rb") as file:
         packed = file.read(len(_GZIP)) == _GZIP
-    return gzip.open(path, "rb") if packed else path.open("rb")
+    return cast("IO[bytes]", gzip.open(path, "rb") if packed else path.open("rb"))
 
 
 def _head(path: Path) -> bytes:

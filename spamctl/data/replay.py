@@ -91,7 +91,8 @@ def _read_mail(path: Path, request: ReplayRequest) -> Replay:
         raise DataError(f"{where} has no mail that can be read: give it an mbox, a Maildir, or a folder of .eml files")
     labels: dict[str, Label] = {SPAM: SPAM, NOT_SPAM: NOT_SPAM}
     rows = tuple((row.text or "", labels[row.label or ""] if request.truth else None) for row in usable)
-    return Replay(rows, (*found.notes, *left_out.settle(where, Counter(row.label for row in usable), labels.get)))
+    kept = Counter(labels[row.label or ""] for row in usable)
+    return Replay(rows, (*found.notes, *left_out.settle(where, kept, labels.get)))
 
 
 def _refuse_no_file(path: Path) -> None:

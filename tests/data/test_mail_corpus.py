@@ -142,8 +142,8 @@ def test_copies_and_mails_with_both_labels_are_left_out(mailbox):
 
 
 def test_threads_are_found_by_identifiers_and_lists():
-    def known(number, **fields):
-        return parse_mail(mails.mail(Message_ID=f"<{number}@x>", **fields))
+    def known(number, text="Thanks!", **fields):
+        return parse_mail(mails.mail(text, Message_ID=f"<{number}@x>", **fields))
 
     found = find_threads(
         [
@@ -155,13 +155,16 @@ def test_threads_are_found_by_identifiers_and_lists():
             known(6, List_Id="Choir <choir.x.example>"),
             known(7),
             parse_mail(mails.mail()),
+            known(18, text="Your parcel 4711 is waiting. Pay the fee of 1.99 today.", subject="Parcel"),
+            known(19, text="Your parcel 0815 is waiting.  PAY the fee of 1.99 today.", subject="Delivery failed"),
         ]
     )
     assert found[0] == found[1] != found[2]
     assert found[2] == found[3]
     assert found[4] == found[5]
-    assert found[6:] == ["", ""]
-    assert len({*found}) == 4
+    assert found[6:8] == ["", ""]
+    assert found[8] == found[9]
+    assert len({*found}) == 5
 
 
 def test_a_thread_or_list_never_sits_on_both_sides_of_the_split(tmp_path):
