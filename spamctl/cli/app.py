@@ -21,6 +21,7 @@ from spamctl.cli.label import label
 from spamctl.cli.launch import train
 from spamctl.cli.monitor import monitor
 from spamctl.cli.recalibrate import recalibrate
+from spamctl.cli.score import score
 from spamctl.cli.serve import serve
 from spamctl.cli.stopping import tell
 from spamctl.cli.topics import show_help
@@ -31,6 +32,7 @@ from spamctl.config.errands import ForgetOptions, RollbackOptions, TraceOptions
 from spamctl.config.label import LabelOptions
 from spamctl.config.monitor import MonitorOptions
 from spamctl.config.recalibrate import RecalibrateOptions
+from spamctl.config.score import ScoreOptions
 from spamctl.config.serve import ServeOptions
 from spamctl.config.traffic import TrafficOptions
 from spamctl.config.train import TrainOptions
@@ -52,6 +54,7 @@ add_verb(app, TrafficOptions, traffic)
 add_verb(app, LabelOptions, label)
 add_verb(app, MonitorOptions, monitor)
 add_verb(app, RecalibrateOptions, recalibrate)
+add_verb(app, ScoreOptions, score)
 add_verb(app, RollbackOptions, rollback)
 add_verb(app, ForgetOptions, forget)
 add_verb(app, TraceOptions, trace)

@@ -17,7 +17,7 @@ WORDS = {"none", "sms-spam", "everyday"}  # which are no paths
 FILES = ("dataset", "good", "spam", "replay", "labels", "token_file", "must_deliver", "must_catch")
 # Verbs that read a store which another has made, by the option that names it.
 STORES = {"label": "target_uri", "monitor": "datastore_uri", "train": "feedback", "recalibrate": "feedback"}
-VERSIONED = ("serve", "monitor", "recalibrate")
+VERSIONED = ("serve", "monitor", "recalibrate", "score")
 
 
 def look(options: Options, variables: Mapping[str, str], console: Console) -> None:

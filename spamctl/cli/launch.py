@@ -46,12 +46,13 @@ Hear = Callable[[Event], None]
 
 _LONGEST_SHOWN = 40
 RESUMABLE = {"train", "traffic"}  # the others start over: their steps are short, or have an effect outside
-COUNTED = {"traffic", "label"}  # whose effects outside a stop leaves half done
+COUNTED = {"traffic", "label", "score"}  # whose effects outside a stop leaves half done
 # What a run leaves that is stopped and cannot go on.
 STOPPED = {
     "label": "labels written so far are kept; spamctl label continues with the rest",
     "monitor": "nothing was judged, and the store is as it was; spamctl monitor starts over",
     "recalibrate": "no version was changed; spamctl recalibrate starts over",
+    "score": "what was scored for an output is kept; the same command with --resume continues",
     "serve": "nothing was served; spamctl serve starts over",
 }
 

@@ -30,7 +30,7 @@ SECONDS_TO_START = 120.0
 DEFAULT_STORE = "sqlite:///mlflow.db"
 HTTP_PORT = 80
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-FLOWS = ("train", "traffic", "label", "monitor", "recalibrate")
+FLOWS = ("train", "traffic", "label", "monitor", "recalibrate", "score")
 
 Verb = Annotated[
     str,

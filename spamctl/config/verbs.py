@@ -8,6 +8,7 @@ from spamctl.config.label import LabelOptions
 from spamctl.config.monitor import MonitorOptions
 from spamctl.config.options import Options
 from spamctl.config.recalibrate import RecalibrateOptions
+from spamctl.config.score import ScoreOptions
 from spamctl.config.serve import ServeOptions
 from spamctl.config.traffic import TrafficOptions
 from spamctl.config.train import TrainOptions
@@ -16,7 +17,7 @@ from spamctl.config.viewers import CardsOptions, HelpOptions, UiOptions
 VERBS: Final[dict[str, type[Options]]] = {
     options.verb: options
     for options in (
-        *(TrainOptions, ServeOptions, TrafficOptions, LabelOptions, MonitorOptions, RecalibrateOptions),
+        *(TrainOptions, ServeOptions, TrafficOptions, LabelOptions, MonitorOptions, RecalibrateOptions, ScoreOptions),
         *(RollbackOptions, ForgetOptions, TraceOptions, DemoOptions, CardsOptions, UiOptions, HelpOptions),
     )
 }

@@ -79,6 +79,14 @@ def read_mailboxes(sources: Sequence[Source], spam_folder: str) -> MailRows:
     return reading.rows()
 
 
+def label_of_folder(folder: str, spam_folder: str) -> Label | None:
+    """Return what the name of a folder says of its mails; None where nobody has received them."""
+    steps = frozenset(_plain(one) for one in _STEPS.split(folder))
+    if steps & frozenset(_plain(one) for one in spam_folder.split(",")):
+        return SPAM
+    return None if steps & LEFT_OUT else NOT_SPAM
+
+
 def require_spam_folder(found: MailRows, where: str, spam_folder: str) -> None:
     """Refuse mailboxes none of whose folders holds spam; raise DataError, which names the folders."""
     if not any(row.label == SPAM for row in found.rows):

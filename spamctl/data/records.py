@@ -58,7 +58,7 @@ def read_json(path: Path, columns: Columns, writing: Writing) -> Iterator[Row]:
             yield _json_row(value, columns, seen)
     if seen.records:
         for asked, found in zip(columns.asked(), (seen.text, seen.label), strict=True):
-            if not found and seen.records == 1 and seen.lists:
+            if not (found or seen.text) and seen.records == 1 and seen.lists:
                 raise DataError(f"{path} is one JSON object, not one for each message: write one a line, or an array")
             if not found:
                 raise refuse_column(path, list(seen.names), columns, asked)

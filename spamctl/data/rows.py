@@ -94,7 +94,15 @@ def label_word(label: object) -> str | None:
     return (whole[1] if whole else word) or None
 
 
-def refuse_column(path: Path, header: Sequence[str], columns: Columns, asked: tuple[str, str]) -> DataError:
+class ColumnError(DataError):
+    """Column that a file does not have; `option` is the flag that named it."""
+
+    def __init__(self, words: str, option: str) -> None:
+        super().__init__(words)
+        self.option = option
+
+
+def refuse_column(path: Path, header: Sequence[str], columns: Columns, asked: tuple[str, str]) -> ColumnError:
     """Return the refusal of a column that is not there, which names those there are and the nearest."""
     option, column = asked
     names = {name.rpartition(".")[2].casefold(): name for name in reversed(header)}  # what is inside others, too
@@ -103,9 +111,10 @@ def refuse_column(path: Path, header: Sequence[str], columns: Columns, asked: tu
     names = {known: name for known, name in names.items() if name not in others}
     nearest = [names[match] for match in get_close_matches(column.casefold(), names, n=1)]
     found = ", ".join(map(shown, header[:_MOST_COLUMNS_SHOWN])) + (", …" if len(header) > _MOST_COLUMNS_SHOWN else "")
-    return DataError(
+    return ColumnError(
         f"{path} has no column {shown(column)} ({option}), but {found or 'none'}: "
-        f"{f'try {option} {shown(nearest[0])}' if nearest else f'name one of them with {option}'}"
+        f"{f'try {option} {shown(nearest[0])}' if nearest else f'name one of them with {option}'}",
+        option,
     )
 
 

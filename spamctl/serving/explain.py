@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 MOST_WORDS = 64
+MOST_TOLD = 6
+_LEAST_PUSH = 0.05  # log-odds, below which a word is not behind anything
 # A window of 512 tokens ends long before these characters; a text of 10 MB costs no more than a page.
 _READ_FOR_WORDS = 8_192
 _KEPT_OF_THE_TEXT = 65_536
@@ -60,6 +62,13 @@ def explanation(variants: Variants, logit: float, without: Sequence[float]) -> l
         {"word": word.text, "start": word.start, "end": word.end, "push": push}
         for word, push in zip(variants.words, pushes(logit, without), strict=True)
     ]
+
+
+def told(variants: Variants, logit: float, without: Sequence[float]) -> str:
+    """Return the words that push a message most, each with its push in log-odds of spam, the strongest first."""
+    found = zip((word.text for word in variants.words), pushes(logit, without), strict=True)
+    strongest = sorted(found, key=lambda pair: -abs(pair[1]))[:MOST_TOLD]
+    return ", ".join(f"{word} {push:+.2f}" for word, push in strongest if abs(push) >= _LEAST_PUSH)
 
 
 def _runs(text: str, most: int) -> tuple[Word, ...]:

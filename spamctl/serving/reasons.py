@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 from spamctl.errors import ArtefactError
 from spamctl.model.artefact import MANIFEST, digest
 from spamctl.model.succession import NAME
-from spamctl.serving.explain import explanation, variants
+from spamctl.serving.explain import told, variants
 
 if TYPE_CHECKING:
     from spamctl.model.engine import Engine
 
-MOST_WORDS = 6
 _VERSION = re.compile(r"[0-9]{1,9}")
-_LEAST_PUSH = 0.05  # log-odds, below which a word is not behind anything
 
 
 class Reasons:
@@ -40,9 +38,7 @@ class Reasons:
             return engine
         without = variants(text)
         logit, *logits = engine.logits(engine.tokenize([text, *without.texts])).tolist()
-        pushes = [(str(row["word"]), float(row["push"])) for row in explanation(without, logit, logits)]
-        strongest = sorted(pushes, key=lambda pair: -abs(pair[1]))[:MOST_WORDS]
-        return ", ".join(f"{word} {push:+.2f}" for word, push in strongest if abs(push) >= _LEAST_PUSH)
+        return told(without, logit, logits)
 
     def _engine(self, name: str, version: str, package: str) -> Engine | str:
         """Load a version; what the store calls it must be a name before it may be part of a path."""

@@ -12,7 +12,9 @@ them, in the folder that a command is typed in and in that of the store:
     mlruns, mlartifacts                      test_part.json: the test rows         the row is taken out
                                              (older: pages and pictures of words)  blanked, pictures deleted
     .spamctl/models/*.test_part.json         a copy of the test rows               the row is taken out
-    .spamctl/monitor-RUN.json, preview-*     left by a command that was killed     blanked
+    .spamctl/monitor-RUN.json, preview-*,    left by a command that was killed     blanked
+    .spamctl/score                           rows of an interrupted scoring        blanked, and scored again
+    .spamctl/stdin-*                         left by a command that was killed     blanked
     .spamctl/logs                            nothing, by law 6                     blanked all the same
     exports (label --export)                 whole rows                            the row is taken out
     manifest.json of a package               golden rows                           named: a package is sealed
@@ -49,7 +51,7 @@ _KEPT = STATE / "kept.jsonl"
 _UNFIT = STATE / "forgotten"  # a file for each run that cannot be resumed any more; the command looks for it
 _BINARY = {".bin", ".gz", ".npz", ".onnx", ".parquet", ".png", ".pyc", ".safetensors", ".xml", ".ckpt", ".pt", ".sock"}
 _TEST_PART = "test_part.json"
-_LEFT_BEHIND = re.compile(r"(?:monitor|preview)-\w+\.json")  # by a command that was killed
+_LEFT_BEHIND = re.compile(r"(?:monitor|preview|score)-\w+\.json")  # by a command that was killed
 _SEAL = "manifest.json"  # beside which every byte is under a digest
 _CODE = "code"  # of ours, beside a package
 _OF_WORDS = ("result", "plots", "evidently", "monitor_html")  # of a monitoring run: pictures of words, too

@@ -118,7 +118,7 @@ def test_nobody_reads():
         ("spamctl ", [*VERBS]),
         ("spamctl train --ep", ["--epochs"]),
         ("spamctl train --tune l", ["last-block", "lora"]),
-        ("spamctl cards ", ["train", "traffic", "label", "monitor", "recalibrate"]),
+        ("spamctl cards ", ["train", "traffic", "label", "monitor", "recalibrate", "score"]),
     ],
 )
 def test_a_shell_completes(words, offered):

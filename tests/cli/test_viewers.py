@@ -72,7 +72,7 @@ def test_cards_of_what_has_none(capsys):
     assert main(["cards", "serve"]) == 2
     assert (
         capsys.readouterr().err
-        == "spamctl: serve: has no cards; there are those of train, traffic, label, monitor, recalibrate\n"
+        == "spamctl: serve: has no cards; there are those of train, traffic, label, monitor, recalibrate, score\n"
     )
 
 

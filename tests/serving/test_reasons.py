@@ -7,7 +7,8 @@ import pytest
 from spamctl.model.artefact import digest
 from spamctl.model.reference import beside
 from spamctl.model.versions import Found
-from spamctl.serving.reasons import MOST_WORDS, Reasons
+from spamctl.serving.explain import MOST_TOLD
+from spamctl.serving.reasons import Reasons
 from tests import tiny_packages
 
 
@@ -39,7 +40,7 @@ def test_what_a_monitor_left_beside_a_copy_is_none(cache):
 
 def test_a_few_words_are_enough(cache):
     told = Reasons(cache).words("spam", "1", " ".join([*known(1), *known(-1)] * 9))
-    assert 1 <= len(told.split(", ")) <= MOST_WORDS
+    assert 1 <= len(told.split(", ")) <= MOST_TOLD
     assert re.fullmatch(r"\S.* [+-]\d+\.\d\d", told)
 
 
