@@ -9,9 +9,12 @@ import pytest
 from hypothesis import settings
 
 from spamctl.model.telemetry import silence_openvino
+from tests.examples import EXAMPLES
 
 SLOW_FOLDERS = ("flows", "serving", "faults")
 ALONE = ("faults",)
+FIRST = ("flows", "serving", "model", "cli")  # whose files take longest: what ends last should be short
+MORE = ("alone", "browser", "postgres", "mail", "small_disk", "long")  # what `make test` leaves to `make test-more`
 OUR_VARIABLES = ("SPAMCTL_", "METAFLOW_", "MLFLOW_", "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "XDG_")
 REQUIRED = os.environ.get("SPAMCTL_TESTS_REQUIRE", "").split()
 COLOUR_VARIABLES = ("FORCE_COLOR", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
@@ -23,8 +26,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["MPLBACKEND"] = "agg"
 silence_openvino()
 
-# Derandomised, a property is tried on the same examples each time; `make test-reliability` tries many more.
-EXAMPLES = int(os.environ.get("SPAMCTL_TESTS_EXAMPLES", "40"))
+# Derandomised, a property is tried on the same examples each time; `make test-more` tries more of them.
 settings.register_profile("spamctl", deadline=None, derandomize=True, database=None, max_examples=EXAMPLES)
 settings.load_profile("spamctl")
 
@@ -48,14 +50,18 @@ def pytest_ignore_collect(collection_path, config):
 
 
 def pytest_collection_modifyitems(items):
-    """Mark by its folder what starts flows, servers or faults as slow, and what bears no company."""
+    """Put the longest files first, and mark what is slow, what runs alone and what is left to `make test-more`."""
     tests = Path(__file__).parent
+    rooms = {item: item.path.relative_to(tests).parts[0] for item in items}
+    items.sort(key=lambda item: FIRST.index(rooms[item]) if rooms[item] in FIRST else len(FIRST))
     for item in items:
-        folder = item.path.relative_to(tests).parts[0]
+        folder = rooms[item]
         if folder in SLOW_FOLDERS:
             item.add_marker(pytest.mark.slow)
         if folder in ALONE:
             item.add_marker(pytest.mark.alone)
+        if any(map(item.get_closest_marker, MORE)):
+            item.add_marker(pytest.mark.more)
 
 
 @pytest.hookimpl(wrapper=True)

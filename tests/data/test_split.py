@@ -7,7 +7,7 @@ import sys
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.data.corpus import CorpusRequest, read_corpus
@@ -16,6 +16,7 @@ from spamctl.data.parts import digest
 from spamctl.data.split import split
 from spamctl.errors import DataError
 from spamctl.message import NOT_SPAM, SPAM, Message
+from tests.examples import examples
 
 PARTS = ("train", "validation", "test")
 
@@ -52,7 +53,6 @@ def corpora_with_twins(draw):
     ]
 
 
-@settings(max_examples=40)
 @given(corpora_with_twins())
 def test_twins_stay_on_one_side_and_no_message_is_lost(messages):
     try:
@@ -66,7 +66,7 @@ def test_twins_stay_on_one_side_and_no_message_is_lost(messages):
     assert leakage(parts) == {"exact": 0, "masked": 0}
 
 
-@settings(max_examples=20)
+@examples(0.5)
 @given(st.randoms(use_true_random=False), st.sampled_from(["none", "undersample"]))
 def test_the_order_of_rows_changes_nothing(chance, balance):
     messages = corpus(30, 90)
@@ -74,7 +74,6 @@ def test_the_order_of_rows_changes_nothing(chance, balance):
     assert split(shuffled, balance) == split(messages, balance)
 
 
-@settings(max_examples=40)
 @given(st.integers(10, 400), st.integers(10, 400))
 def test_each_label_is_divided_70_10_20(spam, not_spam):
     parts = split(corpus(spam, not_spam))

@@ -1,6 +1,5 @@
 """The document describes the live routes, and whatever it allows or forbids, the server answers as it says."""
 
-import os
 import re
 
 import pytest
@@ -14,9 +13,9 @@ from spamctl.serving.app import create_app
 from spamctl.serving.guard import OPEN, Access
 from spamctl.serving.openapi import REASONS, document
 from spamctl.serving.refusal import CODES
+from tests.examples import EXAMPLES
 from tests.serving.tiny_service import listening, open_service
 
-EXAMPLES = int(os.environ.get("SPAMCTL_TESTS_EXAMPLES", "25"))
 TOLD = document(__version__)
 OPERATIONS = {(method.upper(), path): told for path, every in TOLD["paths"].items() for method, told in every.items()}
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
@@ -32,6 +32,7 @@ from spamctl.simulate.drift import (
     stream_of_new_kinds,
 )
 from spamctl.simulate.families import families
+from tests.examples import examples
 
 SPAM_TEXT = "WINNER! Claim your free prize at www.prize.com or call 09061743386 now. Hurry, offer ends today."
 REST_TEXT = "Hi, are you free for lunch today? I think the bus is late, call me now. Photos at www.pics.com ok"
@@ -60,7 +61,6 @@ def share(rows):
 
 @kinds
 @given(messages, st.integers(0, 99), st.integers(0, 99))
-@settings(max_examples=40)
 def test_strength_0_is_the_identity_and_no_strength_moves_a_label(kind, message, seed, index):
     assert drift(message, kind, 0.0, seed=seed, index=index) == message
     for strength in (0.5, 1.0):
@@ -70,7 +70,7 @@ def test_strength_0_is_the_identity_and_no_strength_moves_a_label(kind, message,
 
 
 @given(messages)
-@settings(max_examples=20)
+@examples(0.5)
 def test_none_is_the_identity_at_any_strength(message):
     assert drift(message, "none", 1.0, seed=1, index=1) == message
 
@@ -115,7 +115,7 @@ def test_a_higher_strength_moves_a_text_further_on_average(kind):
 
 @drift_types
 @given(samples=st.integers(0, 60), strength=st.floats(0, 1), proportion=st.floats(0, 1), seed=st.integers(0, 9))
-@settings(max_examples=15)
+@examples(0.5)
 def test_samples_and_share_are_exact(drift_type, samples, strength, proportion, seed):
     rows = stream(PAIRS, samples=samples, drift_type=drift_type, strength=strength, proportion=proportion, seed=seed)
     assert len(rows) == samples

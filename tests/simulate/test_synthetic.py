@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.data.cleaning import clean
@@ -16,6 +16,7 @@ from spamctl.data.duplicates import twin_key
 from spamctl.message import NOT_SPAM, SPAM
 from spamctl.simulate.families import families
 from spamctl.simulate.synthetic import messages, write
+from tests.examples import examples
 
 ELSEWHERE = (
     "import hashlib, json, sys; from spamctl.simulate.synthetic import messages; "
@@ -29,7 +30,7 @@ def distinct(made):
 
 
 @given(st.integers(0, 40), st.integers(), st.sampled_from(["2003", "modern", "both"]), st.floats(0, 1))
-@settings(max_examples=15)
+@examples(0.5)
 def test_counts_are_exact(count, seed, era, spam_share):
     made = messages(count, seed=seed, era=era, spam_share=spam_share)
     assert len(made) == count

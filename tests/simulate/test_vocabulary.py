@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.message import NOT_SPAM, SPAM
@@ -92,7 +92,6 @@ def test_a_sentence_goes_on_in_small_letters_behind_slang():
 
 
 @given(st.text(), st.sampled_from([SPAM, NOT_SPAM]), st.integers())
-@settings(max_examples=50)
 def test_any_text_is_taken_and_none_changes_at_strength_0(text, label, seed):
     assert vocabulary(text, label, Dice(seed), 0.0) == text
     changed = vocabulary(text, label, Dice(seed), 1.0)
