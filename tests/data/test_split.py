@@ -16,6 +16,7 @@ from spamctl.data.parts import digest
 from spamctl.data.split import split
 from spamctl.errors import DataError
 from spamctl.message import NOT_SPAM, SPAM, Message
+from tests.each import each
 from tests.examples import examples
 
 PARTS = ("train", "validation", "test")
@@ -146,8 +147,8 @@ def test_parts_are_not_sorted_by_label():
     assert 100 < sum(one != other for one, other in pairwise(labels)) < 180
 
 
-@pytest.mark.parametrize(("spam", "not_spam"), [(9, 100), (100, 9), (0, 100), (0, 0)])
-@pytest.mark.parametrize("balance", ["none", "undersample"])
+@each(("spam", "not_spam"), [(9, 100), (100, 9), (0, 100), (0, 0)])
+@each("balance", ["none", "undersample"])
 def test_too_few_messages_are_refused_by_their_count(spam, not_spam, balance):
     with pytest.raises(DataError, match=r"at least 10 different messages of each label"):
         split(corpus(spam, not_spam), balance)

@@ -12,6 +12,7 @@ from spamctl.model.artefact import SUFFIXES
 from spamctl.model.attention import EAGER
 from spamctl.model.export import Distance, distance
 from tests import trained
+from tests.each import each
 
 TRUTH = np.array([False, False, True, True])
 EXACT = np.array([-2.0, -1.0, 1.0, 2.0])
@@ -36,7 +37,7 @@ def test_an_engine_that_ranks_better_has_not_fallen():
     assert distance(TRUTH, EXACT[::-1].copy(), EXACT).auc_fall == -1.0
 
 
-@pytest.mark.parametrize(
+@each(
     ("fall", "changed", "tolerance", "within"),
     [
         (0.02, 0.02, 0.02, True),
@@ -127,8 +128,8 @@ def test_a_trace_that_holds_for_the_example_alone_is_no_export(made, wrong, monk
     assert export.traced(made.classifier, EAGER) is None
 
 
-@pytest.mark.parametrize("n", [1, 2])
-@pytest.mark.parametrize("dim", [-1, 0])
+@each("n", [1, 2])
+@each("dim", [-1, 0])
 def test_the_difference_that_a_trace_takes_is_that_of_torch(n, dim):
     import torch
 

@@ -32,6 +32,7 @@ from spamctl.simulate.drift import (
     stream_of_new_kinds,
 )
 from spamctl.simulate.families import families
+from tests.each import each
 from tests.examples import examples
 
 SPAM_TEXT = "WINNER! Claim your free prize at www.prize.com or call 09061743386 now. Hurry, offer ends today."
@@ -101,7 +102,7 @@ def test_a_higher_strength_changes_no_fewer_messages(kind, real):
     assert changed[0] == 0 < changed[-1]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TEXT_DRIFTS if kind != "url-rotation"])
+@each("kind", [kind for kind in TEXT_DRIFTS if kind != "url-rotation"])
 def test_a_higher_strength_moves_a_text_further_on_average(kind):
     def moved(dose):
         texts = (drift(Message(SPAM_TEXT, SPAM), kind, dose, seed=2, index=index).text for index in range(60))

@@ -16,6 +16,7 @@ from spamctl.data.duplicates import twin_key
 from spamctl.message import NOT_SPAM, SPAM
 from spamctl.simulate.families import families
 from spamctl.simulate.synthetic import messages, write
+from tests.each import each
 from tests.examples import examples
 
 ELSEWHERE = (
@@ -60,14 +61,14 @@ def test_a_thousand_messages_hardly_repeat(era):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("spam_share", [0.0, 0.13, 0.5, 1.0])
-@pytest.mark.parametrize("era", ["2003", "modern", "both"])
+@each("spam_share", [0.0, 0.13, 0.5, 1.0])
+@each("era", ["2003", "modern", "both"])
 def test_ten_thousand_messages_are_distinct_after_masking_digits(era, spam_share):
     assert distinct(messages(10_000, seed=1, era=era, spam_share=spam_share)) >= 0.95
 
 
-@pytest.mark.parametrize("era", ["2003", "modern"])
-@pytest.mark.parametrize("label", [SPAM, NOT_SPAM])
+@each("era", ["2003", "modern"])
+@each("label", [SPAM, NOT_SPAM])
 def test_every_family_comes_and_carries_its_label(era, label):
     made = [write(era, label, seed=3, index=index) for index in range(600)]
     counts = Counter(one.family for one in made)
