@@ -60,7 +60,7 @@ def test_a_thousand_messages_hardly_repeat(era):
     assert distinct(messages(1000, seed=1, era=era, spam_share=0.3)) >= 0.98
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @each("spam_share", [0.0, 0.13, 0.5, 1.0])
 @each("era", ["2003", "modern", "both"])
 def test_ten_thousand_messages_are_distinct_after_masking_digits(era, spam_share):
