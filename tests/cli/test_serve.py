@@ -14,6 +14,7 @@ from spamctl.errors import UsageError
 from spamctl.serving.deployment import Release
 from spamctl.serving.service import MIB, Limits
 from spamctl.serving.settings import Settings
+from tests.each import each
 from tests.hosts import ELSEWHERE, LOOPBACK
 from tests.ports import closed_port
 
@@ -76,12 +77,12 @@ def test_every_option_is_tried():
     assert tried == {option.flag for option in ServeOptions.declared() if option.name not in NOT_TOLD}
 
 
-@pytest.mark.parametrize(("word", "changes"), SETTINGS.items(), ids=SETTINGS)
+@each(("word", "changes"), SETTINGS.items())
 def test_an_option_reaches_the_server(word, changes):
     assert told(word) == usual(**changes)
 
 
-@pytest.mark.parametrize(("word", "changes"), LIMITS.items(), ids=LIMITS)
+@each(("word", "changes"), LIMITS.items())
 def test_a_limit_reaches_the_server(word, changes):
     assert told(word) == usual(limits=replace(Limits(), **changes))
 

@@ -16,6 +16,7 @@ import pytest
 
 from spamctl.cli.app import main
 from spamctl.flows import viewer
+from tests.each import each
 
 
 @pytest.fixture
@@ -163,7 +164,7 @@ def test_cards_are_shown_to_this_machine_only(run, page, port):
     assert listening(port) == set()
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "opened"),
     [
         (["evaluation", "loss", "depth"], "evaluation"),  # the last step first, as Metaflow gives them

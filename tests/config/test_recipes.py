@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import pytest
-
 from spamctl.config.sources import from_yaml
 from spamctl.config.validate import validate
 from spamctl.config.verbs import VERBS
+from tests.each import each
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RECIPES = sorted(CONFIGS.glob("*/*.*"))
@@ -18,7 +17,7 @@ def test_there_are_recipes_and_nothing_else():
     assert [path.name for path in CONFIGS.rglob("*.*") if path not in RECIPES] == ["README.md"]
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: f"{recipe.parent.name}/{recipe.name}")
+@each("recipe", RECIPES)
 def test_a_recipe(recipe):
     options = VERBS[recipe.parent.name]
     first, second, reason, *_ = recipe.read_text().splitlines()

@@ -6,15 +6,16 @@ from spamctl.config.options import Given
 from spamctl.config.serve import ServeOptions
 from spamctl.config.validate import validate
 from spamctl.errors import OptionsError
+from tests.each import each
 from tests.hosts import ELSEWHERE, LOOPBACK
 
 
-@pytest.mark.parametrize("host", LOOPBACK)
+@each("host", LOOPBACK)
 def test_a_loopback_address_is_local(host):
     assert ServeOptions(host=host).is_local
 
 
-@pytest.mark.parametrize("host", ELSEWHERE)
+@each("host", ELSEWHERE)
 def test_any_other_address_or_name_is_not(host):
     assert not ServeOptions(host=host).is_local
 
@@ -24,7 +25,7 @@ def test_a_bare_call_stays_on_this_machine():
     assert not ServeOptions().insecure
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "fault"),
     [
         ({"model_version": "newest"}, "must be champion, challenger, latest or a number, got 'newest'"),
@@ -44,7 +45,6 @@ def test_a_bare_call_stays_on_this_machine():
         ({"timeout_seconds": "nan"}, "must be a finite number, got nan"),
         ({"drain_seconds": "-1"}, "must be at least 0, got -1"),
     ],
-    ids=str,
 )
 def test_what_cannot_be_meant_is_refused(given, fault):
     ((name, value),) = given.items()

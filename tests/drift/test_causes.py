@@ -1,11 +1,11 @@
 """What has changed is named: the word, the messages, the version."""
 
 import numpy as np
-import pytest
 
 from spamctl.drift import alarm, causes
 from spamctl.drift.causes import risen, terms
 from tests.drift.made_samples import bare, messages, sample
+from tests.each import each
 
 
 def pooled(reference, current):
@@ -54,7 +54,7 @@ def test_a_campaign_of_many_words_leaves_room_for_the_next_cause():
     assert found[1]["beside"] == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("reference", "current"),
     [([], []), ([], ["win cash", "win"]), (["win"], []), (["win"], ["", ""]), (["a"], ["a", "a"])],
 )

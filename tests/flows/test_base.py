@@ -9,6 +9,7 @@ import pytest
 from spamctl.cli.events import read_event
 from spamctl.config.verbs import VERBS
 from spamctl.errors import GateRefusedError
+from tests.each import each
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def events(capsys):
     return [(event.kind, event.fields) for event in read]
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@each("verb", VERBS)
 def test_every_option_is_a_parameter_spelled_as_its_flag(base, verb):
     made = base.parameters(VERBS[verb])
     for option in VERBS[verb].declared():

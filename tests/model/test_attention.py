@@ -9,6 +9,7 @@ from spamctl.model.attention import EAGER, FOLDED, folded, register
 from spamctl.model.classifier import SpamClassifier
 from spamctl.model.trunk import Trunk
 from tests import tiny_models
+from tests.each import each
 
 
 def by_hand(query, key, value, *, scaling, window, softcap):
@@ -31,8 +32,8 @@ def by_hand(query, key, value, *, scaling, window, softcap):
     return out
 
 
-@pytest.mark.parametrize("shared", [1, 2, 4])
-@pytest.mark.parametrize(("window", "softcap", "scaling"), [(None, None, None), (3, None, 0.3), (None, 2.0, 1.0)])
+@each("shared", [1, 2, 4])
+@each(("window", "softcap", "scaling"), [(None, None, None), (3, None, 0.3), (None, 2.0, 1.0)])
 def test_it_is_what_arithmetic_says(shared, window, softcap, scaling):
     import torch
 
@@ -60,7 +61,7 @@ def gemma():
     return Gemma2Config(**tiny_models.llama_config().to_diff_dict() | own)
 
 
-@pytest.mark.parametrize("config", [tiny_models.gpt2_config, tiny_models.llama_config, mistral, gemma])
+@each("config", [tiny_models.gpt2_config, tiny_models.llama_config, mistral, gemma])
 def test_a_model_computes_the_same_with_it(config):
     import torch
 
@@ -76,7 +77,7 @@ def test_a_model_computes_the_same_with_it(config):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", [tiny_models.gpt2_config, tiny_models.llama_config, mistral, gemma])
+@each("config", [tiny_models.gpt2_config, tiny_models.llama_config, mistral, gemma])
 def test_it_is_what_is_exported(config):
     assert export.traced(SpamClassifier(Trunk(tiny_models.causal_model(config()).base_model)), FOLDED) is not None
 

@@ -13,6 +13,7 @@ from spamctl.errors import DataError
 from spamctl.message import Message
 from spamctl.model import baseline, calibration, threshold
 from spamctl.model.score import METRICS, Score, score
+from tests.each import each
 
 SPAM = [Message(f"win a prize of {number} pounds now!", "spam") for number in range(12)]
 REST = [Message(f"see you at {number} by the old oak", "not spam") for number in range(12)]
@@ -100,7 +101,7 @@ def test_tuning_takes_a_fair_sample_of_many_rows():
     assert all((int(text) % 10 == 0) == spam for text, spam in zip(texts, kept, strict=True))
 
 
-@pytest.mark.parametrize("text", ["\u200b", "!", "\ud800", "好", "x" * 2000])
+@each("text", ["\u200b", "!", "\ud800", "好", "x" * 2000])
 def test_odd_texts_are_measured_too(text):
     part = [*SPAM, *REST, Message(text, "not spam")]
     found = baseline.measure(part, part, part, 0.1)
@@ -108,7 +109,7 @@ def test_odd_texts_are_measured_too(text):
     assert found["score"]["metrics"]["recall"]["value"] == 1
 
 
-@pytest.mark.parametrize(
+@each(
     ("train", "validation", "test"),
     [
         (SPAM, SPAM + REST, SPAM + REST),

@@ -11,6 +11,7 @@ from spamctl.model import depth
 from spamctl.model.backbone import load_trunk
 from spamctl.model.depth import draw_sample, find_depth, fixed_depth
 from tests import tiny_models
+from tests.each import each
 
 
 def exhaust(ticking):
@@ -54,7 +55,7 @@ def test_every_block_is_scored_once_on_a_sample(tiny_llama, messages, monkeypatc
     assert np.allclose([s.log_loss for s in again.scores], [s.log_loss for s in choice.scores])
 
 
-@pytest.mark.parametrize(("asked", "found"), [("full", 30), ("1", 1), ("9", 9), ("30", 30)])
+@each(("asked", "found"), [("full", 30), ("1", 1), ("9", 9), ("30", 30)])
 def test_a_depth_may_be_asked_for(asked, found):
     assert fixed_depth(asked, 30) == found
 

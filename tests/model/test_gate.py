@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from spamctl.model.gate import judge
 from spamctl.model.score import score as scored
+from tests.each import each
 
 MEASURED = {"value": 0.95, "low": 0.90, "high": 0.97}
 SHARE = st.floats(0, 1)
@@ -23,7 +24,7 @@ def score(accuracy=MEASURED, area=(0.9, 0.99), hits=10, right=95, spam=12, rows=
     return {"rows": rows, "confusion": counts, "metrics": {"accuracy": accuracy, "roc_auc": areas}}
 
 
-@pytest.mark.parametrize(
+@each(
     ("threshold", "mode", "passed"),
     [
         (0.95, "point", True),
@@ -79,7 +80,7 @@ def test_a_miss_by_a_hair_is_not_rounded_away():
     assert reason == "test accuracy 0.99999 is below --accuracy-threshold 1"
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "told"),
     [
         ({"hits": 0, "right": 88}, "it catches none of 12 spam test messages (recall 0)"),
@@ -90,7 +91,7 @@ def test_a_miss_by_a_hair_is_not_rounded_away():
         ({"area": (0.3, 0.4)}, "no better than chance"),
     ],
 )
-@pytest.mark.parametrize("mode", ["point", "lower-bound"])
+@each("mode", ["point", "lower-bound"])
 def test_what_is_no_filter_does_not_pass_whatever_the_threshold(given, told, mode):
     gate = judge(score(**given), 0.0, mode)
     assert not gate.passed

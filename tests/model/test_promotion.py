@@ -8,6 +8,7 @@ from spamctl.data.looks import FOREIGN, Side
 from spamctl.message import SPAM
 from spamctl.model import registry
 from spamctl.model.promotion import Evidence, Part, judge, scores, unmeasured
+from tests.each import each
 from tests.model.test_champion import verdicts
 
 RECENT = registry.TestRows(["text"] * 100, [True] * 100, [True] * 100)
@@ -42,7 +43,7 @@ def test_better_on_what_is_new_and_no_worse_on_the_old_leads():
     assert "on the frozen test part right on as many of 900 test messages" in reason
 
 
-@pytest.mark.parametrize(("lost", "promoted"), [(0, True), (5, True), (10, False), (90, False)])
+@each(("lost", "promoted"), [(0, True), (5, True), (10, False), (90, False)])
 def test_a_point_may_be_lost_on_the_frozen_part_and_not_more(lost, promoted):
     found, reason = leads(part(0, lost, 800))
     assert found is promoted
@@ -108,7 +109,7 @@ def held(count, text, spam=False):
     return registry.TestRows([text] * count, [spam] * count, [False] * count)
 
 
-@pytest.mark.parametrize(
+@each(
     ("test", "recent", "told"),
     [
         (held(300, "see you at noon"), held(30, "WIN", spam=True), "hold 0 such messages labelled not spam"),

@@ -11,6 +11,7 @@ from spamctl.model.engine import Engine
 from spamctl.model.golden import GOLDEN
 from spamctl.model.recalibration import Setting
 from tests import tiny_models, tiny_packages
+from tests.each import each
 from tests.ticks import last
 
 ANSWERS = [
@@ -107,7 +108,7 @@ def test_answers_that_say_the_contrary_teach_nothing():
         recalibrated(package(), contrary)
 
 
-@pytest.mark.parametrize(
+@each(
     ("spam", "good", "fault"),
     [
         (20, 20, ""),

@@ -12,6 +12,7 @@ from sklearn import metrics as sklearn_metrics
 from spamctl.errors import DataError
 from spamctl.model import score as scoring
 from spamctl.model.score import METRICS, Confusion, Interval, Score, proportion, score
+from tests.each import each
 
 ROWS = st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.9, 1.0])), max_size=30)
 BOTH = [(True, 0.5), (True, 0.9), (False, 0.1), (False, 0.5)]
@@ -24,7 +25,7 @@ def sample(rows=1000, seed=0):
     return truth, np.round(np.clip(rng.normal(np.where(truth, 0.7, 0.2), 0.2), 0, 1), 2)
 
 
-@pytest.mark.parametrize(
+@each(
     ("hits", "rows", "method", "low", "high"),
     [
         (81, 263, "wilson", 0.2553, 0.3662),  # Newcombe (1998), table I, method 3
@@ -166,7 +167,7 @@ def test_an_interval_without_width_is_said():
     assert [note.split(":")[0] for note in late.notes] == ["no message was called spam", "spam outranks all the rest"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("truth", "p", "words"),
     [
         ([True] * 4, [0.5] * 4, "4 spam and 0 not spam"),

@@ -8,6 +8,7 @@ import pytest
 from spamctl.errors import DataError
 from spamctl.model.score import proportion
 from spamctl.model.slices import LONG, SHORT, SLICES, by_slice, worst
+from tests.each import each
 
 
 def names(text):
@@ -15,7 +16,7 @@ def names(text):
     return {name for name, holds in SLICES.items() if holds(text)}
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "inside", "outside"),
     [
         ("short", "x" * (SHORT - 1), "x" * SHORT),
@@ -42,7 +43,7 @@ def test_a_slice_holds_what_it_names(name, inside, outside):
     assert not any(name in each for each in names(outside))
 
 
-@pytest.mark.parametrize("text", ["", "\u200b", "\ud800", "١٢٣٤٥٦٧", "x" * 500])
+@each("text", ["", "\u200b", "\ud800", "١٢٣٤٥٦٧", "x" * 500])
 def test_every_text_has_one_length_and_either_digits_or_none(text):
     found = names(text)
     assert len([name for name in found if name.startswith(("short", "medium", "long"))]) == 1
@@ -50,7 +51,7 @@ def test_every_text_has_one_length_and_either_digits_or_none(text):
     assert "every message" in found
 
 
-@pytest.mark.parametrize("hostile", ["a-" * 200_000, "1 " * 200_000, "+" * 200_000, "w" * 400_000])
+@each("hostile", ["a-" * 200_000, "1 " * 200_000, "+" * 200_000, "w" * 400_000])
 def test_a_hostile_text_takes_no_time(hostile):
     start = time.process_time()
     names(hostile)

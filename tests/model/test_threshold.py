@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from spamctl.errors import DataError, NothingLearntError
 from spamctl.model.calibration import logit
 from spamctl.model.threshold import choose, curve, upper_bound
+from tests.each import each
 
 PROBABILITIES = st.lists(st.floats(0.001, 0.999), min_size=1, max_size=40)
 BUDGETS = st.floats(0, 1, exclude_max=True)
@@ -70,16 +71,14 @@ def test_what_it_reports_is_what_the_rule_does(spam, rest, budget):
     assert alarms <= found.false_positive_rate_upper <= found.false_positive_rate.high
 
 
-@pytest.mark.parametrize(
-    ("budget", "rows", "allowed"), [(0.29, 100, 29), (0.005, 400, 2), (0.005, 399, 1), (0.1, 30, 3), (0.0, 50, 0)]
-)
+@each(("budget", "rows", "allowed"), [(0.29, 100, 29), (0.005, 400, 2), (0.005, 399, 1), (0.1, 30, 3), (0.0, 50, 0)])
 def test_the_budget_counts_whole_messages_without_rounding_faults(budget, rows, allowed):
     rest = np.linspace(0.5, 0.6, rows)
     spam = np.append(rest + 1e-6, 0.99)  # a spam row just above each of the rest: all of the budget is worth spending
     assert choose(*parts(spam, rest), budget).false_positives == allowed
 
 
-@pytest.mark.parametrize(
+@each(
     ("hits", "rows", "bound"),
     [(0, 100, 1 - 0.05 ** (1 / 100)), (0, 20, 0.1391), (1, 10, 0.3942), (5, 5, 1.0)],  # Clopper & Pearson's tables
 )
@@ -105,7 +104,7 @@ def test_a_model_that_catches_nothing_within_the_budget_is_said():
     assert "nothing will be called spam" in found.notes[-1]
 
 
-@pytest.mark.parametrize(
+@each(
     ("truth", "p", "budget", "words"),
     [
         ([True, True], [0.1, 0.2], 0.1, "2 spam and 0 not spam"),

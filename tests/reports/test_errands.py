@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from spamctl.reports.errands import forgotten, rolled_back, show
+from tests.each import each
 from tests.hostile import PAYLOADS
 
 REMOVED = {
@@ -71,7 +72,7 @@ def test_retention_promises_nothing_of_later_trainings():
     assert first == "forgotten: 7 rows older than 90d and 3 labels, truths and shadow verdicts, in spam.db"
 
 
-@pytest.mark.parametrize("text", PAYLOADS)
+@each("text", PAYLOADS)
 def test_a_text_is_shown_harmlessly_and_only_if_asked_for(text):
     page = shown("trace", {"chain": {"row": "a", "git commit": "c0ffee"}, "text": text})
     assert "c0ffee" in page

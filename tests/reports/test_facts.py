@@ -1,8 +1,7 @@
 """The verdict and the facts of a run are told in words, without secrets."""
 
-import pytest
-
 from spamctl.reports.facts import facts, fallback, verdict, without_password
+from tests.each import each
 
 
 def test_a_champion_a_challenger_and_a_refusal_read_differently(result):
@@ -74,7 +73,7 @@ def test_notes_stand_under_the_facts(result):
     assert list(facts(result(notes=notes)))[-2:] == [("note", notes[0]), ("note", notes[1])]
 
 
-@pytest.mark.parametrize(
+@each(
     ("uri", "shown"),
     [
         ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from spamctl.reports import labelling
+from tests.each import each
 from tests.hostile import PAYLOADS
 from tests.reports.test_cards import calm_title
 
@@ -71,14 +72,14 @@ def shown(told, width=100):
     return paper.getvalue()
 
 
-@pytest.mark.parametrize("sentence", CASES)
+@each("sentence", CASES)
 def test_every_outcome_has_a_sentence_in_the_terminal_and_on_the_card(sentence):
     assert labelling.sentence(CASES[sentence]) == sentence
     assert sentence in shown(CASES[sentence])
     assert f'<h1 class="verdict good">{sentence}</h1>' in labelling.page(CASES[sentence])
 
 
-@pytest.mark.parametrize("told", CASES.values(), ids=CASES)
+@each("told", CASES.values())
 def test_a_simulated_label_never_passes_for_accuracy(told):
     loud = "SIMULATED: 900 of "
     is_there = SIMULATED in told["sources"]
@@ -125,7 +126,7 @@ def test_agreement_of_annotators_is_told():
     assert "kappa undefined" in shown(result(action="review", review={}, agreements=[PAIR | {"kappa": None}]))
 
 
-@pytest.mark.parametrize(
+@each(
     ("told", "command"),
     [
         (result(), "spamctl label --export labelled.csv"),

@@ -9,6 +9,7 @@ from rich.console import Console
 from spamctl.reports.monitored import facts, following, headline, probability, times
 from spamctl.reports.monitoring import show
 from spamctl.reports.monitoring_page import page
+from tests.each import each
 from tests.hostile import PAYLOADS
 from tests.monitored import CALM, DRIFTED, EVERY, TOO_FEW, check, hostile, outcome
 
@@ -150,7 +151,7 @@ def test_a_statistic_without_a_threshold_is_no_multiple_of_it():
     assert [probability(p) for p in (None, 0.0005, 0.25)] == ["n/a", "< 0.001", "0.250"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("result", "command"),
     [
         (DRIFTED, "spamctl label --export labelled.csv"),

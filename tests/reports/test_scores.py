@@ -2,10 +2,9 @@
 
 import math
 
-import pytest
-
 from spamctl.model.score import METRICS
 from spamctl.reports.scores import MEASURES, baseline_wins, comparison, interval, number, percent, winner
+from tests.each import each
 
 
 def score(value):
@@ -24,7 +23,7 @@ def test_numbers_have_four_decimals_and_say_when_they_are_undefined():
     assert interval({"value": 0.5, "low": None, "high": 0.6}) == ""
 
 
-@pytest.mark.parametrize(
+@each(
     ("key", "ours", "theirs", "better"),
     [
         ("accuracy", 0.99, 0.98, "model"),

@@ -3,10 +3,10 @@
 import io
 import shlex
 
-import pytest
 from rich.console import Console
 
 from spamctl.reports.serving import Greeting, curl, greet
+from tests.each import each
 
 PLAIN = Greeting(
     address="http://127.0.0.1:8080",
@@ -53,7 +53,7 @@ def test_it_is_never_broken_into_lines():
     assert curl(PLAIN) in printed(PLAIN, width=40).splitlines()
 
 
-@pytest.mark.parametrize(
+@each(
     ("changes", "words"),
     [
         ({"capture": "off"}, "not stored"),

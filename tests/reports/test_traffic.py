@@ -9,6 +9,7 @@ from rich.console import Console
 from spamctl.reports import traffic_card
 from spamctl.reports.sent import following, missing
 from spamctl.reports.traffic import show
+from tests.each import each
 from tests.hostile import PAYLOADS
 
 COMPLETE = """
@@ -181,7 +182,7 @@ def test_the_line_that_ends_a_failed_run_names_causes_and_cure():
     assert missing(sent()) == missing(PREVIEW) == ""
 
 
-@pytest.mark.parametrize(
+@each(
     ("fates", "cure"),
     [
         ({"refused": {"401 UNAUTHENTICATED": 200}}, "--token-file"),
@@ -190,7 +191,6 @@ def test_the_line_that_ends_a_failed_run_names_causes_and_cure():
         ({"unanswered": {"no connection": 200}}, "spamctl serve still runs"),
         ({"garbled": {"the answer is no JSON": 200}}, "--target-uri is a server of spamctl"),
     ],
-    ids=str,
 )
 def test_each_cause_has_its_cure(fates, cure):
     assert cure in missing(sent(answered=0, **fates)).rpartition("; ")[2]
@@ -273,7 +273,7 @@ def test_hostile_words_in_the_card_run_nothing_and_ask_for_nothing(visit, tmp_pa
 NOTHING = {"answered": 0, "captured": 0, "judged": 0, "latency_ms": {}, "versions": {}}
 
 
-@pytest.mark.parametrize(
+@each(
     ("changes", "command"),
     [
         ({}, "spamctl label --source truth"),

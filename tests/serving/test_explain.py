@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from spamctl.model.engine import Engine
 from spamctl.serving.explain import MOST_WORDS, explanation, pushes, variants
 from tests import tiny_models, tiny_packages
+from tests.each import each
 
 
 def test_each_word_is_left_out_in_turn_and_no_space_is_doubled():
@@ -42,7 +43,7 @@ def test_a_message_without_words_has_no_explanation(text):
     assert explanation(made, 1.0, []) == []
 
 
-@pytest.mark.parametrize("count", [1, 4, 5, 8, 9, 130])
+@each("count", [1, 4, 5, 8, 9, 130])
 def test_many_words_go_together_in_runs_that_cover_the_message(count):
     words = [f"w{index}" for index in range(count)]
     made = variants(" ".join(words), most_words=4)
@@ -51,7 +52,7 @@ def test_many_words_go_together_in_runs_that_cover_the_message(count):
     assert len({len(run.text.split()) for run in made.words[:-1]}) <= 1
 
 
-@pytest.mark.parametrize("text", ["a " * 5_000_000, "a" * 10_000_000, " " * 10_000_000, "\U0001f4b0 " * 3_000_000])
+@each("text", ["a " * 5_000_000, "a" * 10_000_000, " " * 10_000_000, "\U0001f4b0 " * 3_000_000])
 def test_a_text_of_megabytes_costs_no_more_than_a_page(text):
     made = variants(text)
     assert len(made.words) <= MOST_WORDS

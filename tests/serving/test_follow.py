@@ -141,6 +141,7 @@ def busy(processes):
             loop.wait()
 
 
+@pytest.mark.long
 def test_the_first_move_is_followed_in_bounded_time_on_a_busy_machine(here):
     follow.find(wish())  # as the server does before it starts
     told = []

@@ -1,6 +1,5 @@
 """The document describes the live routes, and whatever it allows or forbids, the server answers as it says."""
 
-import os
 import re
 
 import pytest
@@ -14,9 +13,10 @@ from spamctl.serving.app import create_app
 from spamctl.serving.guard import OPEN, Access
 from spamctl.serving.openapi import REASONS, document
 from spamctl.serving.refusal import CODES
+from tests.each import each
+from tests.examples import EXAMPLES
 from tests.serving.tiny_service import listening, open_service
 
-EXAMPLES = int(os.environ.get("SPAMCTL_TESTS_EXAMPLES", "25"))
 TOLD = document(__version__)
 OPERATIONS = {(method.upper(), path): told for path, every in TOLD["paths"].items() for method, told in every.items()}
 
@@ -49,7 +49,7 @@ def test_every_live_route_is_described_but_the_files_of_the_page(app):
     assert live == OPERATIONS.keys()
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=" ".join)
+@each("operation", OPERATIONS)
 def test_every_operation_tells_the_errors_that_any_route_may_give(operation):
     told = OPERATIONS[operation]["responses"]
     assert {"200", "400", "401", "403", "500"} <= told.keys()

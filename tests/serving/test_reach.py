@@ -6,6 +6,7 @@ import pytest
 
 from spamctl.errors import UnavailableError, UsageError
 from spamctl.serving import reach
+from tests.each import each
 from tests.ports import closed_port, silent_port
 
 
@@ -49,7 +50,7 @@ def test_a_token_file_that_is_not_there_is_refused():
         reach.read_token("nowhere")
 
 
-@pytest.mark.parametrize(
+@each(
     ("uri", "command"),
     [
         ("http://127.0.0.1:8080/invocations", "spamctl serve"),

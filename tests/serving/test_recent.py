@@ -4,6 +4,7 @@ import pytest
 
 from spamctl.serving import recent
 from spamctl.serving.recent import MOST_VERDICTS, Activity, Figures, Recent, Shown, newest, shown
+from tests.each import each
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def test_what_a_process_did_goes_to_another_and_half_a_character_with_it():
     assert Activity.from_json(activity.to_json()) == activity
 
 
-@pytest.mark.parametrize("told", ["", "{", "[]", "1", '{"rows": 1}', '{"rows_ever": 1, "more": 2}'])
+@each("told", ["", "{", "[]", "1", '{"rows": 1}', '{"rows_ever": 1, "more": 2}'])
 def test_half_a_word_is_refused(told):
     with pytest.raises((ValueError, TypeError)):
         Activity.from_json(told)

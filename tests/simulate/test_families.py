@@ -9,6 +9,7 @@ from spamctl.simulate.cast import VALUES, Cast
 from spamctl.simulate.dice import Dice
 from spamctl.simulate.families import FILES, Family, families, text_of
 from spamctl.simulate.links import ENDINGS
+from tests.each import each
 
 
 def made(*messages, hand="tidy", seeds=40, **phrases):
@@ -65,7 +66,7 @@ def test_the_later_time_is_later_and_written_alike():
         assert re.sub(r"\d+", "", first).strip("apm") == re.sub(r"\d+", "", later).strip("apm")
 
 
-@pytest.mark.parametrize(("era", "label"), list(FILES))
+@each(("era", "label"), list(FILES))
 def test_no_link_and_no_number_is_anybodys(era, label):
     for family in families(era, label):
         for seed in range(60):

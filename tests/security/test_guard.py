@@ -15,6 +15,7 @@ from spamctl.serving import guard
 from spamctl.serving.app import create_app
 from spamctl.serving.guard import CHALLENGE, ELSEWHERE, HEADERS, OPEN, Access, Guard
 from spamctl.serving.refusal import Refusal
+from tests.each import each
 from tests.serving.tiny_service import open_service
 
 TOKEN = "s3cret-tok\u00e9n"
@@ -96,7 +97,7 @@ RIGHT_TOKENS = {
 }
 
 
-@pytest.mark.parametrize("headers", WRONG_TOKENS.values(), ids=WRONG_TOKENS)
+@each("headers", WRONG_TOKENS.values())
 def test_every_route_but_two_needs_the_token(guarded, routes, headers):
     for method, path in routes:
         answer = guarded.request(method, path, headers=headers)
@@ -108,12 +109,12 @@ def test_every_route_but_two_needs_the_token(guarded, routes, headers):
             assert "s3cret" not in str(told)
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/ping/", "//ping", "/ping/../recent", "/PING", "/web/", "/%70ing/x"])
+@each("path", ["/nothing", "/ping/", "//ping", "/ping/../recent", "/PING", "/web/", "/%70ing/x"])
 def test_what_is_not_there_needs_the_token_too(guarded, path):
     is_refused(guarded.get(path), 401, "UNAUTHENTICATED")
 
 
-@pytest.mark.parametrize("given", RIGHT_TOKENS.values(), ids=RIGHT_TOKENS)
+@each("given", RIGHT_TOKENS.values())
 def test_the_token_opens_every_route(guarded, routes, given):
     for method, path in routes:
         assert guarded.request(method, path, headers={"authorization": given}).status_code not in {401, 403, 500}
@@ -165,29 +166,29 @@ OTHER_SPELLINGS = ["0.0.0.0", "0.0.0.0:8080", "[::]:8080"]
 OWN = ["localhost", "LOCALHOST", "localhost.", "localhost:8080", "127.0.0.1", "127.0.0.1:8080", "127.1.2.3", "[::1]:80"]
 
 
-@pytest.mark.parametrize("host", FOREIGN, ids=ascii)
+@each("host", FOREIGN)
 def test_a_foreign_host_is_refused_on_every_route(service, routes, host):
     for method, path in routes:
         told = is_refused(client(service).request(method, path, headers={"host": host}), 403, "PERMISSION_DENIED")
         assert "--allowed-hosts" in told["message"]
 
 
-@pytest.mark.parametrize("host", OWN)
+@each("host", OWN)
 def test_a_loopback_host_is_our_own_on_every_route(service, routes, host):
     for method, path in routes:
         answer = client(service, hosts=("filter.example",)).request(method, path, headers={"host": host})
         assert answer.status_code not in {403, 500}
 
 
-@pytest.mark.parametrize("bound", ["127.0.0.1", "localhost", "::1"])
-@pytest.mark.parametrize("host", OTHER_SPELLINGS)
+@each("bound", ["127.0.0.1", "localhost", "::1"])
+@each("host", OTHER_SPELLINGS)
 def test_on_a_loopback_address_the_spelling_of_all_addresses_is_our_own(service, routes, host, bound):
     for method, path in routes:
         answer = client(service, hosts=(bound,)).request(method, path, headers={"host": host})
         assert answer.status_code not in {403, 500}
 
 
-@pytest.mark.parametrize(
+@each(
     ("hosts", "host", "allowed"),
     [
         (("10.0.0.1",), "0.0.0.0:8080", False),
@@ -256,14 +257,14 @@ def ask(app, sent, *, headers=((b"host", b"localhost"),), kind="http", path="/",
     asyncio.run(app(scope, receive, send))
 
 
-@pytest.mark.parametrize("given", ["a", "~" * 128, "00-0af7651916cd43dd8448eb211c80319c-01", '"<&\\'])
+@each("given", ["a", "~" * 128, "00-0af7651916cd43dd8448eb211c80319c-01", '"<&\\'])
 def test_a_request_keeps_the_id_that_it_was_given(guarded, given):
     answer = guarded.get("/ping", headers={"x-request-id": given})
     assert (answer.status_code, answer.headers["x-request-id"]) == (200, given)
     assert is_refused(guarded.get("/version", headers={"x-request-id": given}), 401, "UNAUTHENTICATED")
 
 
-@pytest.mark.parametrize("given", ["", "a b", "x" * 129, "\t", "a\x7f", "é".encode(), [("x-request-id", "a")] * 2])
+@each("given", ["", "a b", "x" * 129, "\t", "a\x7f", "é".encode(), [("x-request-id", "a")] * 2])
 def test_an_id_that_is_none_is_refused_and_not_repeated(guarded, routes, given):
     headers = given if isinstance(given, list) else {"x-request-id": given}
     for method, path in routes:
@@ -405,7 +406,7 @@ def test_a_wrong_method_is_told_the_right_one_on_every_route(service, routes):
             assert method in told["message"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("said", "closes"),
     [
         ({"content-length": "5"}, False),
