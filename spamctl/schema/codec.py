@@ -22,11 +22,12 @@ def from_json(kind: type[Noun], values: object) -> Noun:
     What an older version did not write yet gets the default of its field. Raises ValueError if a value is missing or
     of another type.
     """
-    return _adapter(kind).validate_python(values)
+    noun: Noun = _adapter(kind).validate_python(values)
+    return noun
 
 
 @functools.cache
-def _adapter(kind: type[Noun]) -> TypeAdapter[Noun]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     """Return the converter of a kind, made once; pydantic loads only where something is converted."""
     from pydantic import TypeAdapter
 

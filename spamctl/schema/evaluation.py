@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from spamctl.errors import ArtefactError
 from spamctl.message import Label
 from spamctl.schema.rates import Interval, Score
+
+TOLERANCE = 1e-4  # of probability, against single rows with no more padding than fills a vector lane
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,19 @@ class Parity:
     rows: int
     max_delta: float
     changed: int
+
+    @property
+    def holds(self) -> bool:
+        """Return whether no verdict changed and no probability moved by the tolerance."""
+        return not self.changed and self.max_delta < TOLERANCE
+
+    def require(self) -> None:
+        """Raise ArtefactError if the package is not what was measured."""
+        if not self.holds:
+            raise ArtefactError(
+                f"the packaged model is not registered: batching changes {self.changed} of {self.rows} verdicts "
+                f"and moves a probability by {self.max_delta:.2g} (allowed: {TOLERANCE:g}); padding is read somewhere"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from spamctl.message import NOT_SPAM, SPAM, Label
 
 @dataclass(frozen=True, slots=True)
 class ClassCounts:
-    """Count of labelled messages, and of those of them that are labelled spam."""
+    """Numbers of labelled messages, and of those of them that are labelled spam."""
 
     rows: int
     spam: int
@@ -72,7 +72,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearntAnswers(Answers):
-    """Labelled answers that a training learnt from, chose by or held out; `forgotten` counts messages of the dataset."""
+    """Labelled answers that a training took; `forgotten` counts the messages of the dataset that were left out."""
 
     forgotten: int = 0
     train: ClassCounts

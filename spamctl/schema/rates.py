@@ -41,6 +41,15 @@ class ErrorRates:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelledRates:
+    """The same three shares as far as labelled rows tell them; None where none does."""
+
+    accuracy: Interval | None
+    recall: Interval | None
+    false_positive_rate: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
 class Rates:
     """Every metric of a filter on one part.
 

@@ -16,7 +16,7 @@ LabelledRows = list[list[str]]  # [text, label] of each message
 
 
 @dataclass(frozen=True, slots=True)
-class BaseModel:
+class ChosenModel:
     """The base model that was used, the one that was asked for, and where it was found."""
 
     name: str
@@ -50,7 +50,7 @@ class PartRows:
 
 @dataclass(frozen=True, slots=True)
 class Leakage:
-    """Count of messages of a later part whose text (exact) or digit-masked text an earlier part holds too."""
+    """Numbers of messages of a later part whose text (exact) or digit-masked text an earlier part holds too."""
 
     exact: int
     masked: int
@@ -161,7 +161,7 @@ class TrainStart:
     run_id: str
     origin_run_id: str = ""
     began: float = 0.0
-    base_model: BaseModel
+    base_model: ChosenModel
     corpus: CorpusSource
     parts: PartRows
     leakage: Leakage
