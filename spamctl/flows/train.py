@@ -218,8 +218,7 @@ class TrainFlow(base.VerbFlow):
                 train, validation, test, options.max_false_positive_rate, seed=options.seed, weights=self.weights
             )
             self.evaluation, self.baseline = to_json(found), to_json(linear)
-            groups = [kinds.by_kind(test, one.probabilities, one.score.threshold) for one in (found, linear)]
-            self.kinds = to_json(evaluated.GroupScores(*groups))
+            self.kinds = to_json(kinds.side_by_side(test, found, linear))
             if self.unseen_logits:
                 self.unseen = to_json(unseen.measure(train, self.unseen_logits, seed=options.seed))
             base.tell([*found.score.notes, *linear.notes])

@@ -13,7 +13,8 @@ from spamctl.message import Message
 from spamctl.model.calibration import Bools, Floats
 from spamctl.model.engine import Engine
 from spamctl.model.score import proportion, roc_auc
-from spamctl.schema.evaluation import GroupScore
+from spamctl.schema.evaluation import Evaluation, GroupScore, GroupScores
+from spamctl.schema.train import Baseline
 
 VIEWS: Final[Mapping[str, Callable[[Message], str]]] = MappingProxyType(
     {
@@ -39,6 +40,12 @@ def by_kind(messages: Sequence[Message], probabilities: ArrayLike, threshold: fl
         ordered = sorted(sizes, key=lambda one: (-sizes[one], one))
         found += [group_score(view, name, truth[names == name], p[names == name], threshold) for name in ordered]
     return tuple(found)
+
+
+def side_by_side(messages: Sequence[Message], model: Evaluation, baseline: Baseline) -> GroupScores:
+    """Return `by_kind` of the model and of the baseline, from their probabilities (N,) and their thresholds."""
+    groups = (by_kind(messages, found.probabilities, found.score.threshold) for found in (model, baseline))
+    return GroupScores(*groups)
 
 
 def held_out(messages: Sequence[Message], engine: Engine) -> tuple[GroupScore, ...]:

@@ -168,7 +168,7 @@ class TrainStart:
     feedback: FeedbackSummary = field(default_factory=NoAnswers)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class RecentRows:
     """The newest labelled answers as [text, label] rows, held out, and the model's probabilities (rows,)."""
 
