@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from spamctl.schema.codec import to_json
 from tests.faults.processes import is_alive
 from tests.reports.conftest import summary
 from tests.reports.test_feedback import TOLD
@@ -44,7 +45,7 @@ def test_a_run_tells_its_steps_and_ends_in_its_result_whatever_the_environment_s
 
 def test_the_answer_no_is_exit_code_3_with_its_reason(run, tmp_path):
     reason = "accuracy 0.9956 is under --accuracy-threshold 0.9999"
-    (tmp_path / "result.json").write_text(json.dumps(summary(registered=False, reason=reason)))
+    (tmp_path / "result.json").write_text(json.dumps(to_json(summary(registered=False, reason=reason))))
     code, _, err = run("train")
     assert code == 3
     assert err.splitlines()[-1] == f"spamctl: {reason}"
@@ -53,7 +54,7 @@ def test_the_answer_no_is_exit_code_3_with_its_reason(run, tmp_path):
 @pytest.mark.parametrize(("feedback", "expected"), [({"forgotten": 0}, 0), ({"forgotten": 0, "store": "spam.db"}, 3)])
 def test_a_challenger_after_feedback_is_the_answer_no(run, tmp_path, feedback, expected):
     told = summary(alias="challenger", reason="not better on what is new", feedback=feedback | COUNTS)
-    (tmp_path / "result.json").write_text(json.dumps(told))
+    (tmp_path / "result.json").write_text(json.dumps(to_json(told)))
     code, out, err = run("train")
     assert code == expected
     said = " ".join(out.split())
