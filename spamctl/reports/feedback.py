@@ -19,9 +19,8 @@ COLUMNS = ("part", "messages", "score", "new version", "95 % interval", "champio
 
 def notes(told: Answers | NoAnswers) -> Iterator[str]:
     """Yield what was added, left out and set aside."""
-    forgotten = 0 if isinstance(told, FittedAnswers) else told.forgotten
-    if forgotten:
-        yield f"left out: {_rows(forgotten, 'forgotten message')} of the dataset (spamctl forget)"
+    if told.forgotten:
+        yield f"left out: {_rows(told.forgotten, 'forgotten message')} of the dataset (spamctl forget)"
     if isinstance(told, NoAnswers):
         return
     yield f"feedback from {told.store}: {summary(told)}"

@@ -53,9 +53,10 @@ class Answers:
 
     `rows` counts all labelled answers of the accepted sources; `left_out` and `passed_over` count those that were not
     taken, by reason. `doubt` is the share, 0 to 1, of labels that were set aside as `doubtful`. Moments are ISO 8601;
-    `sha256` is that of all that was taken.
+    `sha256` is that of all that was taken. `forgotten` counts the messages of the dataset that were left out.
     """
 
+    forgotten: int = 0
     store: str
     sources: dict[str, int]
     rows: int = 0
@@ -72,9 +73,8 @@ class Answers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearntAnswers(Answers):
-    """Labelled answers that a training took; `forgotten` counts the messages of the dataset that were left out."""
+    """Labelled answers that a training took, to learn from, to choose by and to be held out."""
 
-    forgotten: int = 0
     train: ClassCounts
     validation: ClassCounts
     one_sided: tuple[Side, ...] = ()

@@ -12,8 +12,9 @@ import pytest
 from spamctl.model import artefact, promotion, registry, seals, tracking
 from spamctl.model.artefact import PACKAGE
 from spamctl.model.golden import GOLDEN
-from spamctl.model.registry import CHALLENGER, CHAMPION, Record
+from spamctl.model.registry import Record
 from spamctl.model.runtime import ONNX
+from spamctl.model.succession import CHALLENGER, CHAMPION
 from tests import tiny_models, tiny_packages
 from tests.made_once import lay_store
 from tests.mlflow_loaded import load_mlflow
