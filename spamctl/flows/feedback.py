@@ -15,7 +15,7 @@ from spamctl.config.recalibrate import RecalibrateOptions
 from spamctl.config.train import TrainOptions
 from spamctl.errors import DataError, UsageError
 from spamctl.schema.codec import from_json, to_json
-from spamctl.schema.feedback import LearntAnswers, NoAnswers
+from spamctl.schema.feedback import FeedbackSummary, LearntAnswers, NoAnswers
 
 if TYPE_CHECKING:
     from spamctl.data.feedback import Answer, Feedback
@@ -47,14 +47,19 @@ class Lesson:
         """Describe what was added and what was left out."""
         from spamctl.reports import feedback
 
-        yield from feedback.notes(from_json(LearntAnswers if "store" in self.told else NoAnswers, self.told))
+        yield from feedback.notes(self._summary())
 
     @property
     def warnings(self) -> Iterator[str]:
         """Describe what may mislead."""
         from spamctl.reports import feedback
 
-        yield from feedback.warnings(from_json(LearntAnswers if "store" in self.told else NoAnswers, self.told))
+        yield from feedback.warnings(self._summary())
+
+    def _summary(self) -> FeedbackSummary:
+        if "store" in self.told:
+            return from_json(LearntAnswers, self.told)
+        return from_json(NoAnswers, self.told)
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,10 @@ def by_kind(messages: Sequence[Message], probabilities: ArrayLike, threshold: fl
 
 def side_by_side(messages: Sequence[Message], model: Evaluation, baseline: Baseline) -> GroupScores:
     """Return `by_kind` of the model and of the baseline, from their probabilities (N,) and their thresholds."""
-    groups = (by_kind(messages, found.probabilities, found.score.threshold) for found in (model, baseline))
-    return GroupScores(*groups)
+    return GroupScores(
+        model=by_kind(messages, model.probabilities, model.score.threshold),
+        baseline=by_kind(messages, baseline.probabilities, baseline.score.threshold),
+    )
 
 
 def held_out(messages: Sequence[Message], engine: Engine) -> tuple[GroupScore, ...]:
