@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 TOLERANCE = 0.01  # of accuracy on the frozen test part
 LEAST_RECENT = 20  # rows; on fewer, being better is luck
 MOST_DOUBT = 0.1  # share of labels: above it nothing can be concluded from the others either
-WHAT = {"test": "test messages", "recent": "recent messages"}
+TEST, RECENT = "test", "recent"  # parts on which versions are compared
+WHAT = {TEST: "test messages", RECENT: "recent messages"}
 
 Result = TypeVar("Result", TrainResult, RecalibrateResult)
 
@@ -172,7 +173,7 @@ def _on_test_part(theirs: Sequence[bool], test: TestRows, budget: float) -> Prom
 
     Not worse is who is right on as many rows, and credibly worse neither in recall nor in false-positive rate.
     """
-    part = Part.of(test, theirs, WHAT["test"])
+    part = Part.of(test, theirs, WHAT[TEST])
     if not part.decision.not_worse:
         return Promotion(CHALLENGER, part.words)
     if faults := "; ".join(worse(part.rates, budget)):
@@ -202,7 +203,7 @@ def judge(parts: Mapping[str, Part], evidence: Evidence, unknown: str = "") -> t
 
 def _fault(parts: Mapping[str, Part], evidence: Evidence, unknown: str) -> str:
     """Return why a challenger does not lead, or nothing."""
-    test, recent, rows = parts["test"], parts.get("recent"), len(evidence.recent.texts) if evidence.recent else 0
+    test, recent, rows = parts[TEST], parts.get(RECENT), len(evidence.recent.texts) if evidence.recent else 0
     fault = ""
     if test.decision.accuracy_difference.value < -TOLERANCE - 1e-9:  # else 9 fewer of 900 would be more than a point
         fault = f"worse by more than a point on the frozen test part: {test.words}"
@@ -251,7 +252,7 @@ def _counterparts(evidence: Evidence, side: Side) -> TestRows:
 
 def _compared(champion: str, engine: Engine, evidence: Evidence) -> Promotion:
     """Score the champion on both parts and on the counterparts of one-sided feedback, and decide."""
-    given = {"test": (evidence.test, WHAT["test"]), "recent": (evidence.recent, WHAT["recent"])}
+    given = {TEST: (evidence.test, WHAT[TEST]), RECENT: (evidence.recent, WHAT[RECENT])}
     for side in evidence.sides:
         what = f"messages {side.look}, of which only {side.label} was learnt"
         given[side.look] = (_counterparts(evidence, side), what)
