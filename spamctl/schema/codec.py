@@ -13,7 +13,8 @@ Noun = TypeVar("Noun")
 
 def to_json(noun: object) -> Any:
     """Return a noun as plain JSON values: dicts keyed by field, lists, strings and numbers; NaN stays a float."""
-    return _adapter(type(noun)).dump_python(noun, mode="json")
+    kind: Any = type(noun)
+    return _adapter(kind).dump_python(noun, mode="json")
 
 
 def from_json(kind: type[Noun], values: object) -> Noun:
@@ -22,7 +23,8 @@ def from_json(kind: type[Noun], values: object) -> Noun:
     What an older version did not write yet gets the default of its field. Raises ValueError if a value is missing or
     of another type.
     """
-    noun: Noun = _adapter(kind).validate_python(values)
+    described: Any = kind
+    noun: Noun = _adapter(described).validate_python(values)
     return noun
 
 
