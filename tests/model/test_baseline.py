@@ -79,14 +79,14 @@ def test_it_is_the_same_each_time():
 def test_the_test_part_chooses_nothing(split, measured):
     train, validation, _ = split
     other = baseline.measure(train, validation, validation, 0.005)
-    assert other["chosen"] == measured["chosen"]
-    assert other["operating_point"] == measured["operating_point"]
+    assert other.chosen == measured.chosen
+    assert other.operating_point == measured.operating_point
 
 
 def test_each_view_and_cost_is_tried():
     texts = [message.text for message in SPAM + REST]
     found = baseline.tune(texts, np.array([True] * 12 + [False] * 12), seed=0)
-    assert found == {
+    assert to_json(found) == {
         "view": "words",
         "cost": baseline.COSTS[0],
         "folds": 5,
@@ -106,8 +106,8 @@ def test_tuning_takes_a_fair_sample_of_many_rows():
 def test_odd_texts_are_measured_too(text):
     part = [*SPAM, *REST, Message(text, "not spam")]
     found = baseline.measure(part, part, part, 0.1)
-    assert len(found["probabilities"]) == 25
-    assert found["score"]["metrics"]["recall"]["value"] == 1
+    assert len(found.probabilities) == 25
+    assert found.score.metrics.recall.value == 1
 
 
 @pytest.mark.parametrize(
@@ -138,5 +138,5 @@ def test_rows_that_count_more_are_heeded_more(split, measured):
     train, validation, test = split
     weights = [20.0 if message.is_spam else 1.0 for message in train]
     weighed = baseline.measure(train, validation, test, 0.02, weights=weights)
-    assert weighed["probabilities"] != measured.probabilities
-    assert weighed["chosen"] == measured["chosen"]
+    assert weighed.probabilities != measured.probabilities
+    assert weighed.chosen == measured.chosen
