@@ -238,13 +238,14 @@ class TrainFlow(base.VerbFlow):
             score = run.evaluation.score
             answer = gate.judge(score, options.accuracy_threshold, options.gate)
             result = record.summary(settings, run, answer)
-            pictures = self.more_pictures | plots.evaluation_plots(
+            pictures = plots.evaluation_plots(
                 run.evaluation.probabilities,
                 self._truth("test"),
                 score=score,
                 baseline=run.baseline.score.metrics,
                 budget=options.max_false_positive_rate,
             )
+            pictures |= self.more_pictures
             uri, run_id = tracking.tracking_uri(), self.mlflow_run
             with tracking.open_tracking(uri) as client:
                 noted = record.record(settings, run, result, pictures)
