@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from metaflow import card, current, step
 
@@ -37,7 +37,6 @@ STEPS = {
     "end": ("register", "Log and register"),
 }
 PARTS = {"recent": "recent messages", "test": "test messages"}
-_OF_DATASETS = {"dataset", "text_column", "label_column", "spam_label", "header", "encoding", "bad_rows"}
 
 
 class RecalibrateFlow(base.VerbFlow):
@@ -219,14 +218,23 @@ def _known(origin: Origin, test: set[str]) -> Iterator[Message]:
     """Yield the messages of the training's datasets but those of the test part: what is like them was learnt."""
     from spamctl.data import corpus, datasets
 
-    asked: dict[str, Any] = {name: value for name, value in origin.params.items() if name in _OF_DATASETS}
+    asked, usual = origin.params, corpus.CorpusRequest()
     unsure = "answers that it learnt from it may be fitted to"
     if "dataset" not in asked:
         base.warning(f"nobody wrote down which dataset the version was trained on: {unsure}")
         return
     try:
         found = datasets.read_datasets(
-            corpus.CorpusRequest(**asked | {"header": asked.get("header") != "False"}), may_ask=False
+            corpus.CorpusRequest(
+                dataset=asked.get("dataset", usual.dataset),
+                text_column=asked.get("text_column", usual.text_column),
+                label_column=asked.get("label_column", usual.label_column),
+                spam_label=asked.get("spam_label", usual.spam_label),
+                header=asked.get("header") != "False",  # MLflow keeps parameters as text
+                encoding=asked.get("encoding", usual.encoding),
+                bad_rows="skip" if asked.get("bad_rows") == "skip" else "refuse",
+            ),
+            may_ask=False,
         )
     except UsageError as error:
         base.warning(f"the dataset that the version was trained on cannot be read here ({error}): {unsure}")

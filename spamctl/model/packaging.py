@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -87,7 +87,7 @@ def package(
     train: Sequence[Sequence[int]],
     validation: Validation,
     wish: Wish,
-    about: dict[str, Any],
+    about: dict[str, object],
 ) -> Ticking[Package]:
     """Return the package that will be measured, registered and served; yield progress.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spamctl import __version__
 from spamctl.data import datasets
@@ -71,7 +71,7 @@ def origin(client: MlflowClient, name: str, version: str) -> Origin:
     return Origin(run_id, params, {key: value for key, value in found.tags.items() if key.startswith(_KEPT)})
 
 
-def about(start: RecalibrateStart) -> dict[str, Any]:
+def about(start: RecalibrateStart) -> dict[str, object]:
     """Return what a recalibrated package says of itself beside what it said before: counts, never whose messages."""
     fitted = start.feedback.fitted
     counts = {"answers": fitted.rows, "spam": fitted.spam, "newest": start.feedback.newest}

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -71,7 +70,7 @@ def require_enough(answers: Sequence[Message], store: str, because: str = "") ->
 
 
 def recalibrate(
-    files: Files, answers: Sequence[Message], budget: float, about: Mapping[str, Any]
+    files: Files, answers: Sequence[Message], budget: float, about: Mapping[str, object]
 ) -> Ticking[Recalibrated]:
     """Return a package that differs from another in calibration, threshold and golden messages alone; yield progress.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from spamctl import __version__
 from spamctl.model.journal import Opening
@@ -33,7 +32,7 @@ _DATASETS = {"sms-spam": "sms", "everyday": "everyday"}  # what a file of one's 
 SHOWN = ("dataset", "medium", "language")  # of a table by kind, in a terminal; all views are among the files of a run
 
 
-def about(settings: TrainSettings, base_model: ChosenModel, corpus: CorpusSource, depth: Depth) -> dict[str, Any]:
+def about(settings: TrainSettings, base_model: ChosenModel, corpus: CorpusSource, depth: Depth) -> dict[str, object]:
     """Return what a package says of itself to people, as JSON: where it comes from, never whose messages."""
     return {
         "spamctl": __version__,
@@ -127,7 +126,7 @@ def record(settings: TrainSettings, run: TrainFindings, result: TrainResult, pic
 
 def _files(run: TrainFindings, result: TrainResult) -> dict[str, bytes]:
     """Return the files of a run that say how it was measured, by path."""
-    told: dict[str, Any] = {
+    told: dict[str, object] = {
         "score": run.evaluation.score,
         "baseline": {key: value for key, value in to_json(run.baseline).items() if key != "probabilities"},
         "test_part": test_part(run.start.parts.test, run.evaluation.probabilities, run.recent),
