@@ -47,7 +47,7 @@ def fallback(result: TrainResult) -> str:
 
 
 def fallback_warning(wanted: str, used: str, verb: Literal["is", "was"]) -> str:
-    """Say loudly that a base model `is` or `was` used in place of the one that was wanted."""
+    """Return the warning that a base model `is` or `was` used in place of the one that was wanted."""
     return f"FALLBACK: {wanted} was not available, {used} {verb} used instead"
 
 

@@ -33,15 +33,15 @@ class MeasuredRates(Protocol):
 
     @property
     def accuracy(self) -> Interval | None:
-        """Share of all messages that are called what they are."""
+        """Return the share of all messages that are called what they are."""
 
     @property
     def recall(self) -> Interval | None:
-        """Share of the spam that is called spam."""
+        """Return the share of the spam that is called spam."""
 
     @property
     def false_positive_rate(self) -> Interval | None:
-        """Share of the good messages that are called spam."""
+        """Return the share of the good messages that are called spam."""
 
 
 MEASURES = (
