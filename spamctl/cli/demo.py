@@ -25,6 +25,9 @@ from spamctl.config.options import Options
 from spamctl.config.traffic import TrafficOptions
 from spamctl.config.train import TrainOptions
 from spamctl.errors import GateRefusedError, SpamctlError, UnavailableError, UsageError
+from spamctl.schema.codec import from_json
+from spamctl.schema.rates import LabelledRates
+from spamctl.schema.train import TrainResult
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -162,12 +165,14 @@ def _train(play: Play, chosen: Mapping[str, object]) -> tuple[Result, str, str]:
     from spamctl.reports.scores import three
     from spamctl.reports.terminal import show
 
-    result = play.verb(TrainOptions, **chosen)
+    told = play.verb(TrainOptions, **chosen)
+    result = from_json(TrainResult, told)
     show(result, play.console)
-    if not result["registered"]:
-        raise GateRefusedError(str(result["reason"]))
-    figure = f"version {result['model_version']}, on its test part {three(result['scores'])}"
-    return result, figure, "" if result["alias"] == "champion" else str(result["reason"])
+    if not result.registered:
+        raise GateRefusedError(result.reason)
+    scores = three(result.scores) if result.scores else ""
+    figure = f"version {result.model_version}, on its test part {scores}"
+    return told, figure, "" if result.alias == "champion" else result.reason
 
 
 def _retrain(play: Play, chosen: Mapping[str, object], address: str) -> tuple[Result, str, str]:
@@ -202,7 +207,8 @@ def _watch(play: Play, samples: int, *, failing: bool | None) -> tuple[Result, s
 
     result = with_causes(play.verb(MonitorOptions, samples=samples))
     show(result, play.console)
-    figure = f"{result['verdict']}; {three(result['quality'])} of {result['quality']['rows']:,} labelled"
+    rates = from_json(LabelledRates, result["quality"])
+    figure = f"{result['verdict']}; {three(rates)} of {result['quality']['rows']:,} labelled"
     wrong = failing is not None and (result["verdict"] == "failed") != failing
     return result, figure, f"the verdict is {result['verdict']}" if wrong else ""
 

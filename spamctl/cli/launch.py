@@ -21,6 +21,9 @@ from spamctl.cli.stopping import mark
 from spamctl.config.options import Options
 from spamctl.config.train import TrainOptions
 from spamctl.errors import GateRefusedError, SpamctlError, UnavailableError, UsageError
+from spamctl.schema.codec import from_json
+from spamctl.schema.feedback import LearntAnswers
+from spamctl.schema.train import TrainResult
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -95,17 +98,18 @@ def train(
     from spamctl.reports.terminal import show
 
     origin = run_id if run_id is not None else "" if resume else None
-    _, result = run_verb(TrainOptions, flags, Start(config, origin, debug))
+    _, told = run_verb(TrainOptions, flags, Start(config, origin, debug))
+    result = from_json(TrainResult, told)
     show(result, Console(highlight=False))
-    if not result["registered"] or _stays_behind(result):
-        raise GateRefusedError(str(result["reason"]))
+    if not result.registered or _stays_behind(result):
+        raise GateRefusedError(result.reason)
     return 0
 
 
-def _stays_behind(result: Mapping[str, Any]) -> bool:
+def _stays_behind(result: TrainResult) -> bool:
     """Return whether a version was registered but not promoted, because of suites or feedback."""
-    failed = bool(result.get("suites", {}).get("deciding"))
-    return result["alias"] != "champion" and (failed or "store" in result.get("feedback", {}))
+    learnt = isinstance(result.feedback, LearntAnswers)
+    return result.alias != "champion" and (bool(result.suites.deciding) or learnt)
 
 
 def run_verb(

@@ -6,6 +6,8 @@ from spamctl.cli.flags import Flags
 from spamctl.cli.launch import Config, Debug, Start, run_verb
 from spamctl.config.recalibrate import RecalibrateOptions
 from spamctl.errors import GateRefusedError
+from spamctl.schema.codec import from_json
+from spamctl.schema.recalibrate import RecalibrateResult
 
 
 def recalibrate(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
@@ -14,8 +16,9 @@ def recalibrate(flags: Flags, *, config: Config = None, debug: Debug = False) ->
 
     from spamctl.reports.recalibration import show
 
-    _, result = run_verb(RecalibrateOptions, flags, Start(config, None, debug))
+    _, told = run_verb(RecalibrateOptions, flags, Start(config, None, debug))
+    result = from_json(RecalibrateResult, told)
     show(result, Console(highlight=False))
-    if result["alias"] != "champion":
-        raise GateRefusedError(str(result["reason"]))
+    if result.alias != "champion":
+        raise GateRefusedError(result.reason)
     return 0

@@ -12,6 +12,7 @@ from spamctl.data.disjoint import DisjointSets
 from spamctl.data.lookalikes import fold, table
 from spamctl.data.parts import Split
 from spamctl.message import Message
+from spamctl.schema.train import Leakage
 
 _DIGIT = re.compile(r"\d")
 
@@ -83,15 +84,15 @@ def keep_distinct(messages: Sequence[Message]) -> Distinct:
     return Distinct(kept, len(messages) - disputed - len(kept), disputed, len(disputes))
 
 
-def leakage(split: Split) -> dict[str, int]:
+def leakage(split: Split) -> Leakage:
     """Count messages of a later part whose text ("exact") or seen key ("masked") an earlier part holds too."""
-    leaks = {"exact": 0, "masked": 0}
+    exact, masked = 0, 0
     texts: set[str] = set()
     keys: set[str] = set()
     for part in (split.train, split.validation, split.test):
         part_keys = [seen_key(message.text) for message in part]
-        leaks["exact"] += sum(message.text in texts for message in part)
-        leaks["masked"] += sum(key in keys for key in part_keys)
+        exact += sum(message.text in texts for message in part)
+        masked += sum(key in keys for key in part_keys)
         texts.update(message.text for message in part)
         keys.update(part_keys)
-    return leaks
+    return Leakage(exact, masked)

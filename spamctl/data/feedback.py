@@ -7,10 +7,11 @@ from datetime import datetime
 
 from spamctl.data.cleaning import clean
 from spamctl.data.duplicates import key_hash, seen_key
-from spamctl.data.looks import Side, evened
+from spamctl.data.looks import evened
 from spamctl.data.parts import Split
 from spamctl.data.split import in_hash_order, position
 from spamctl.message import SPAM, Label, Message
+from spamctl.schema.feedback import Side
 
 _VALIDATION_FROM = 7 / 8  # training to validation is 70 to 10 here too; nothing of it is tested with the frozen part
 

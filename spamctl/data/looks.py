@@ -9,12 +9,12 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from spamctl.data.cleaning import UNSEEN
 from spamctl.message import NOT_SPAM, SPAM, Label, Message
+from spamctl.schema.feedback import Side
 
 PLAIN: Final = "in plain letters"
 ACCENTED: Final = "in accented letters"
@@ -27,32 +27,6 @@ _LINK = re.compile(
 )
 _LEAST = 5  # answers of a look: fewer teach little
 _ONE_SIDED = 0.05  # of a look's answers: fewer of the other class are none
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """A surface pattern whose answers are nearly all of one class: how many, what balances them, and the weights.
-
-    `answers` are learnt with `answer_weight` each, and `counterparts` of the dataset, of the other class and the same
-    look, with `counterpart_weight`. The look is `new` if its answers outweigh what the dataset held of this class.
-    """
-
-    look: str
-    label: Label
-    answers: int
-    counterparts: int
-    answer_weight: float
-    counterpart_weight: float
-    new: bool
-
-    @property
-    def other(self) -> Label:
-        """Return the class of which this look has no answers."""
-        return NOT_SPAM if self.label == SPAM else SPAM
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the side as plain JSON."""
-        return asdict(self)
 
 
 def looks(text: str) -> frozenset[str]:

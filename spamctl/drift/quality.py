@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from spamctl.drift import permutation
 from spamctl.drift.sample import SIMULATED, Sample
 from spamctl.model.calibration import bin_edges, expected_calibration_error
-from spamctl.model.score import CONFIDENCE, Interval, confusion, proportion
+from spamctl.model.score import CONFIDENCE, confusion, proportion
+from spamctl.schema.rates import Interval
 
 # N rows with a trusted label
 

@@ -14,6 +14,8 @@ from spamctl.config.moments import duration
 from spamctl.config.recalibrate import RecalibrateOptions
 from spamctl.config.train import TrainOptions
 from spamctl.errors import DataError, UsageError
+from spamctl.schema.codec import from_json, to_json
+from spamctl.schema.feedback import FeedbackSummary, LearntAnswers, NoAnswers
 
 if TYPE_CHECKING:
     from spamctl.data.feedback import Answer, Feedback
@@ -45,14 +47,19 @@ class Lesson:
         """Describe what was added and what was left out."""
         from spamctl.reports import feedback
 
-        yield from feedback.notes(self.told)
+        yield from feedback.notes(self._summary())
 
     @property
     def warnings(self) -> Iterator[str]:
         """Describe what may mislead."""
         from spamctl.reports import feedback
 
-        yield from feedback.warnings(self.told)
+        yield from feedback.warnings(self._summary())
+
+    def _summary(self) -> FeedbackSummary:
+        if "store" in self.told:
+            return from_json(LearntAnswers, self.told)
+        return from_json(NoAnswers, self.told)
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ def prepare(options: TrainOptions, divided: Split) -> Lesson:
             f"from{answers.because}: label more with spamctl label, or leave out --feedback"
         )
     found = looks.sides([answer.message for answer in carved.train], frozen.train, options.feedback_weight)
-    told |= answers.told | {"one_sided": [side.as_dict() for side in found]}
+    told |= answers.told | {"one_sided": [to_json(side) for side in found]}
     recent = parts.to_rows(answer.message for answer in carved.recent)
     merged = feedback.merge(frozen, carved)
     answered = feedback.weights(merged, carved, options.feedback_weight, found)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from spamctl.errors import DataError
-from spamctl.model.score import CONFIDENCE, Interval
+from spamctl.model.score import CONFIDENCE
+from spamctl.schema.rates import Interval
 
 _LEAST_TOLD = 0.001  # of a p-value with three decimals
 
@@ -24,10 +24,6 @@ class Decision:
     only_champion_right: int
     accuracy_difference: Interval
     p_value: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the decision as plain JSON."""
-        return asdict(self)
 
 
 def compare(is_spam: ArrayLike, challenger: ArrayLike, champion: ArrayLike, what: str = "test messages") -> Decision:

@@ -9,9 +9,10 @@ import torch
 
 from spamctl.errors import DataError
 from spamctl.model.features import pooled_by_block
-from spamctl.model.probe import BlockScore, DepthChoice, choose_depth, score_blocks
+from spamctl.model.probe import DepthChoice, choose_depth, score_blocks
 from spamctl.model.tick import Tick, Ticking, ticks
 from spamctl.model.trunk import Trunk
+from spamctl.schema.train import BlockScore
 
 SAMPLE = 400  # training rows: enough to rank blocks, and a forward pass through all of them costs seconds
 SAMPLE_OF_KINDS = 900  # where families of kinds are held out whole: a fold must hold many of them

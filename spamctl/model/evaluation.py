@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from spamctl.message import Message
 from spamctl.model import novelty, parity, score, slices
 from spamctl.model.engine import Engine
-from spamctl.model.parity import Parity
 from spamctl.model.tick import Tick, Ticking
+from spamctl.schema.evaluation import Evaluation, Reach
 
 MOST_ALONE = 800  # test messages that are scored one by one, and again in every other way
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Test probabilities (rows,) of rows scored one by one, their scores, and the check that batching changes nothing.
-
-    The scores are of probabilities alone; `reach` counts what a server that delivers messages out of reach would call
-    otherwise. It is empty where every message is in reach.
-    """
-
-    probabilities: list[float]
-    score: dict[str, Any]
-    parity: Parity
-    slices: list[dict[str, Any]]
-    mistakes: list[dict[str, Any]]
-    truncated: int
-    reach: dict[str, Any]
 
 
 def evaluate(engine: Engine, test: Sequence[Message], *, seed: int) -> Ticking[Evaluation]:
@@ -54,12 +35,12 @@ def evaluate(engine: Engine, test: Sequence[Message], *, seed: int) -> Ticking[E
     limit, novelties, called = engine.manifest.reach, [row.novelty for row in rows], probabilities >= engine.threshold
     return Evaluation(
         probabilities=probabilities.tolist(),
-        score=score.score(truth, probabilities, engine.threshold, seed=seed).as_dict(),
+        score=score.score(truth, probabilities, engine.threshold, seed=seed),
         parity=proof,
-        slices=[part.as_dict() for part in slices.by_slice(texts, truth, probabilities, engine.threshold)],
-        mistakes=[error.as_dict() for error in slices.worst(texts, truth, probabilities, engine.threshold)],
+        slices=slices.by_slice(texts, truth, probabilities, engine.threshold),
+        mistakes=slices.worst(texts, truth, probabilities, engine.threshold),
         truncated=sum(row.truncated for row in rows),
-        reach={} if limit is None else novelty.measure(truth, called, novelties, limit).as_dict(),
+        reach=Reach() if limit is None else novelty.measure(truth, called, novelties, limit),
     )
 
 

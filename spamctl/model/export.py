@@ -9,7 +9,6 @@ import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
@@ -27,6 +26,7 @@ from spamctl.model.calibration import sigmoid
 from spamctl.model.classifier import SpamClassifier
 from spamctl.model.runtime import XML, Inputs
 from spamctl.model.telemetry import silence_openvino
+from spamctl.schema.train import Distance
 
 if TYPE_CHECKING:
     import openvino
@@ -37,19 +37,6 @@ SMOOTH_QUANT_ALPHA = 0.85  # (Xiao et al. 2023) the best of .5, .7 and .85 in RO
 INT8, INT8_WEIGHTS, FLOAT32 = "int8", "int8-weights", "float32"
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Distance:
-    """Distance of validation scores from float32's: the fall in ROC-AUC, and the share of verdicts that change."""
-
-    auc_fall: float
-    changed: float
-    largest: float
-
-    def within(self, tolerance: float) -> bool:
-        """Return whether both the fall in ROC-AUC and the share of changed verdicts are at most `tolerance`."""
-        return self.auc_fall <= tolerance and self.changed <= tolerance
 
 
 def to_openvino(classifier: SpamClassifier) -> openvino.Model:

@@ -15,7 +15,7 @@ from spamctl.model.artefact import Files, Golden, Manifest
 from spamctl.model.calibration import Calibration
 from spamctl.model.engine import Engine, Logits
 from spamctl.model.golden import GOLDEN
-from spamctl.model.threshold import OperatingPoint
+from spamctl.schema.rates import OperatingPoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,7 +12,9 @@ from numpy.typing import ArrayLike
 from spamctl.message import Message
 from spamctl.model.calibration import Bools, Floats
 from spamctl.model.engine import Engine
-from spamctl.model.score import Interval, proportion, roc_auc
+from spamctl.model.score import proportion, roc_auc
+from spamctl.schema.evaluation import Evaluation, GroupScore, GroupScores
+from spamctl.schema.train import Baseline
 
 VIEWS: Final[Mapping[str, Callable[[Message], str]]] = MappingProxyType(
     {
@@ -24,23 +25,6 @@ VIEWS: Final[Mapping[str, Callable[[Message], str]]] = MappingProxyType(
         "family": lambda message: message.traits.family,
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class GroupScore:
-    """Error rates of a filter on one group of messages; None where no row shows one. Intervals are Wilson's, 95 %."""
-
-    view: str
-    name: str
-    rows: int
-    spam: int
-    recall: Interval | None
-    false_positive_rate: Interval | None
-    roc_auc: float | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the score as plain JSON."""
-        return asdict(self)
 
 
 def by_kind(messages: Sequence[Message], probabilities: ArrayLike, threshold: float) -> tuple[GroupScore, ...]:
@@ -58,24 +42,22 @@ def by_kind(messages: Sequence[Message], probabilities: ArrayLike, threshold: fl
     return tuple(found)
 
 
-def side_by_side(
-    messages: Sequence[Message], measured: Mapping[str, Mapping[str, Any]]
-) -> dict[str, list[dict[str, Any]]]:
-    """Return `by_kind` of each filter as plain JSON, from its `probabilities` (N,) and the threshold of its `score`."""
-    return {
-        name: [one.as_dict() for one in by_kind(messages, found["probabilities"], found["score"]["threshold"])]
-        for name, found in measured.items()
-    }
+def side_by_side(messages: Sequence[Message], model: Evaluation, baseline: Baseline) -> GroupScores:
+    """Return `by_kind` of the model and of the baseline, from their probabilities (N,) and their thresholds."""
+    return GroupScores(
+        model=by_kind(messages, model.probabilities, model.score.threshold),
+        baseline=by_kind(messages, baseline.probabilities, baseline.score.threshold),
+    )
 
 
-def held_out(messages: Sequence[Message], engine: Engine) -> list[dict[str, Any]]:
-    """Return `by_kind` of messages of families that were held out whole, as plain JSON; nothing if none were."""
+def held_out(messages: Sequence[Message], engine: Engine) -> tuple[GroupScore, ...]:
+    """Return `by_kind` of messages of families that were held out whole; nothing if none were."""
     if not messages:
-        return []
+        return ()
     p = engine.probabilities(engine.logits(engine.tokenize([message.text for message in messages])))
     truth = np.array([message.is_spam for message in messages], bool)
     whole = group_score("held out", "kinds never seen", truth, p, engine.threshold)
-    return [one.as_dict() for one in (whole, *by_kind(messages, p, engine.threshold))]
+    return (whole, *by_kind(messages, p, engine.threshold))
 
 
 def group_score(view: str, name: str, truth: Bools, probabilities: Floats, threshold: float) -> GroupScore:

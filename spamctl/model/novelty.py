@@ -12,14 +12,14 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spamctl.errors import ArtefactError
 from spamctl.model.ngrams import as_read
+from spamctl.schema.evaluation import Reach
 
 BITS = 20  # of a word's hash: 40,000 words fill 4 % of the places, so of 100 new words 4 pass for known
 PRIOR = 3  # known words that stand beside those of the message
@@ -58,27 +58,6 @@ class Vocabulary:
         if len(content) != 2**BITS // 8:
             raise ArtefactError("the vocabulary is not of the known size; use the spamctl that packaged it")
         return cls(content)
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """Counts of the rows of a part that are out of reach, and of what delivering them costs.
-
-    `limit` is the novelty beyond which a message is out of reach. `caught` is the spam called spam by its probability,
-    `lost` those of them that are delivered because they are out of reach.
-    """
-
-    limit: float
-    good: int
-    good_out: int
-    spam: int
-    spam_out: int
-    caught: int
-    lost: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the counts as plain JSON."""
-        return asdict(self)
 
 
 def words(text: str) -> Iterator[str]:

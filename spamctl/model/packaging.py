@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,15 +12,16 @@ from spamctl.model import artefact, finishing, fusion, novelty, parity, scratch
 from spamctl.model.artefact import Files, Golden, Manifest
 from spamctl.model.calibration import Bools
 from spamctl.model.engine import Engine, Logits
-from spamctl.model.export import FLOAT32, INT8, INT8_WEIGHTS, Distance, distance
+from spamctl.model.export import FLOAT32, INT8, INT8_WEIGHTS, distance
 from spamctl.model.exporters import exporter
 from spamctl.model.finishing import Fitting
 from spamctl.model.ngrams import NgramExpert
-from spamctl.model.novelty import Reach
-from spamctl.model.parity import Parity
-from spamctl.model.threshold import OperatingPoint
 from spamctl.model.tick import Tick, Ticking
 from spamctl.model.tokens import NGRAMS, MessageTokenizer, TokenRow
+from spamctl.schema.codec import to_json
+from spamctl.schema.evaluation import Parity, Reach
+from spamctl.schema.rates import OperatingPoint
+from spamctl.schema.train import Distance, Packaging
 
 if TYPE_CHECKING:
     from spamctl.model.classifier import SpamClassifier
@@ -74,6 +75,11 @@ class Package:
     distances: dict[str, Distance]
     warnings: tuple[str, ...]
 
+    @property
+    def summary(self) -> Packaging:
+        """Return all but the files and the warnings."""
+        return Packaging(self.engine, self.point, self.reach or Reach(), self.distances)
+
 
 def package(
     classifier: SpamClassifier,
@@ -81,7 +87,7 @@ def package(
     train: Sequence[Sequence[int]],
     validation: Validation,
     wish: Wish,
-    about: dict[str, Any],
+    about: dict[str, object],
 ) -> Ticking[Package]:
     """Return the package that will be measured, registered and served; yield progress.
 
@@ -117,7 +123,7 @@ def package(
     manifest = replace(draft, engine=taken.kind)
     reach = _reach(validation, scale.apply(logits) >= point.threshold) if tokenizer.vocabulary else None
     if reach:
-        manifest = replace(manifest, reach=reach.limit, about=about | {"out_of_reach": reach.as_dict()})
+        manifest = replace(manifest, reach=reach.limit, about=about | {"out_of_reach": to_json(reach)})
     files = finishing.seal(files, manifest, scale, point.threshold)
     yield Tick("export", 4, 4, "parts")
     return Package(files, taken.kind, point, reach, distances, tuple(warnings))

@@ -9,22 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spamctl.errors import DataError
+from spamctl.schema.train import BlockScore
 
 STRENGTH = 0.1  # inverse of the L2 penalty on standardised features
 FOLDS = 5
 FLOOR_SHARE = (
     0.25  # shallower blocks do as well on the messages at hand, and fall behind on those of another place or year
 )
-
-
-@dataclass(frozen=True, slots=True)
-class BlockScore:
-    """Cross-validated log loss of a block in nats, its standard error, and its accuracy."""
-
-    block: int
-    log_loss: float
-    standard_error: float
-    accuracy: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,34 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from spamctl.errors import DataError
 from spamctl.message import Message
-from spamctl.model import artefact, finishing, novelty, promotion, scratch
+from spamctl.model import artefact, finishing, novelty, scratch
 from spamctl.model.artefact import MANIFEST, Files, Manifest
 from spamctl.model.calibration import Bools, Calibration, logit, sigmoid
 from spamctl.model.engine import Engine, Logits
 from spamctl.model.finishing import Fitting
-from spamctl.model.rates import ENOUGH
+from spamctl.model.rates import ENOUGH, error_rates
 from spamctl.model.score import CONFIDENCE
-from spamctl.model.threshold import OperatingPoint
 from spamctl.model.tick import Tick, Ticking
+from spamctl.schema.comparison import RecalibratedPart
+from spamctl.schema.evaluation import Reach
+from spamctl.schema.rates import OperatingPoint
+from spamctl.schema.recalibrate import VerdictRule
 
 AT_A_TIME = 64  # rows between two ticks
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """What turns a package's raw logits into verdicts: its calibration and its threshold, a probability."""
-
-    slope: float
-    intercept: float
-    threshold: float
+class Setting(VerdictRule):
+    """Rule that turns a package's raw logits into verdicts, and that can be applied to them."""
 
     @classmethod
     def of(cls, manifest: Manifest) -> Setting:
@@ -47,10 +45,6 @@ class Setting:
         """Return this threshold as a probability of another calibration; the two scales cannot be compared else."""
         raw = (logit(self.threshold) - self.intercept) / self.slope
         return float(sigmoid(other.slope * raw + other.intercept))
-
-    def as_dict(self) -> dict[str, float]:
-        """Return the three numbers as plain JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +70,7 @@ def require_enough(answers: Sequence[Message], store: str, because: str = "") ->
 
 
 def recalibrate(
-    files: Files, answers: Sequence[Message], budget: float, about: Mapping[str, Any]
+    files: Files, answers: Sequence[Message], budget: float, about: Mapping[str, object]
 ) -> Ticking[Recalibrated]:
     """Return a package that differs from another in calibration, threshold and golden messages alone; yield progress.
 
@@ -123,34 +117,32 @@ def unproven(point: OperatingPoint, answers: Sequence[Message]) -> str:
     )
 
 
-def beside(is_spam: Sequence[bool], raw: Logits, before: Setting, after: Setting) -> dict[str, Any]:
-    """Return how a package did on rows, whose truth and raw logits (N,) are given, before and after, as plain JSON.
+def beside(is_spam: Sequence[bool], raw: Logits, before: Setting, after: Setting) -> RecalibratedPart:
+    """Return how a package did on rows, whose truth and raw logits (N,) are given, before and after.
 
-    It has the form of a part of a comparison with the champion: accuracy, recall and false-positive rate of the
-    `challenger` (after) and of the `champion` (before), each with its 95 % interval. `roc_auc` is what no threshold
-    changes: the share of pairs of spam and good rows that the package ranks rightly; None if a class is missing.
+    `roc_auc` is the share of pairs of spam and good rows that the package ranks rightly.
     """
     from sklearn.metrics import roc_auc_score
 
     both = len(set(is_spam)) > 1
-    return {
-        "roc_auc": float(roc_auc_score(is_spam, raw)) if both else None,
-        "rows": len(is_spam),
-        "spam": sum(is_spam),
-        "challenger": promotion.scores(is_spam, after.calls_spam(raw)),
-        "champion": promotion.scores(is_spam, before.calls_spam(raw)),
-    }
+    return RecalibratedPart(
+        roc_auc=float(roc_auc_score(is_spam, raw)) if both else None,
+        rows=len(is_spam),
+        spam=sum(is_spam),
+        challenger=error_rates(is_spam, after.calls_spam(raw)),
+        champion=error_rates(is_spam, before.calls_spam(raw)),
+    )
 
 
-def out_of_reach(engine: Engine, messages: Sequence[Message], raw: Logits) -> dict[str, Any]:
+def out_of_reach(engine: Engine, messages: Sequence[Message], raw: Logits) -> Reach:
     """Count the rows that are unlike all that was trained on, which a server may deliver whatever their score.
 
     Takes messages and their raw logits (N,). From where on a message is out of reach belongs to what was trained on,
     and stays. Empty where every message is in reach.
     """
     if engine.manifest.reach is None:
-        return {}
+        return Reach()
     called = Setting.of(engine.manifest).calls_spam(raw)
     novelties = [row.novelty for row in engine.tokenize([message.text for message in messages])]
     truth = [message.is_spam for message in messages]
-    return novelty.measure(truth, called, novelties, engine.manifest.reach).as_dict()
+    return novelty.measure(truth, called, novelties, engine.manifest.reach)

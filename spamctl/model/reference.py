@@ -16,7 +16,7 @@ from spamctl.errors import UnavailableError, UsageError
 from spamctl.message import SPAM
 from spamctl.model import scratch
 from spamctl.model.tracking import open_tracking, require_reachable, tracking_uri
-from spamctl.model.versions import Found
+from spamctl.schema.version import ModelVersion
 
 if TYPE_CHECKING:
     from pydantic import ConfigDict
@@ -54,7 +54,7 @@ class Reference:
         return dict(Counter(row.part for row in self.rows))
 
 
-def fetch(found: Found) -> Reference:
+def fetch(found: ModelVersion) -> Reference:
     """Return the reference of a version that `versions.fetch` found, copied beside its package.
 
     A copy that is there and sound is used; the registry is not asked then. Raises UsageError if the version left no
@@ -79,13 +79,13 @@ def fetch(found: Found) -> Reference:
     return reference
 
 
-def beside(found: Found, name: str) -> Path:
+def beside(found: ModelVersion, name: str) -> Path:
     """Return where a file that belongs to a version lies: beside its package, in which nothing else may lie."""
     folder = Path(found.folder)
     return folder.with_name(f"{folder.name}.{name}")
 
 
-def _download(found: Found) -> bytes:
+def _download(found: ModelVersion) -> bytes:
     """Return the file that the version's training left in its MLflow run."""
     uri = tracking_uri()
     require_reachable(uri)
@@ -108,7 +108,7 @@ def _download(found: Found) -> bytes:
     )
 
 
-def _read(content: bytes, found: Found) -> Reference:
+def _read(content: bytes, found: ModelVersion) -> Reference:
     """Read the file, and refuse one that is not a reference."""
     name = f"the test part of {found.name} version {found.version}"
     try:

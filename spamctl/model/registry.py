@@ -1,4 +1,4 @@
-"""Log a training to MLflow, register its package, and decide which version is the champion."""
+"""Log a training to MLflow, register its package, and give a version its alias."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import spamctl
-from spamctl.errors import ArtefactError, SpamctlError
+from spamctl.errors import ArtefactError
 from spamctl.message import SPAM
-from spamctl.model import artefact, rates, scratch, seals
+from spamctl.model import artefact, scratch, seals
 from spamctl.model.artefact import MANIFEST, PACKAGE, Files
-from spamctl.model.champion import compare
 from spamctl.model.engine import Engine
 from spamctl.model.registry_file import require_there
 from spamctl.model.runtime import ONNX
-from spamctl.model.score import proportion
-from spamctl.model.succession import CHALLENGER, CHAMPION, crown
+from spamctl.model.succession import CHAMPION, crown
 from spamctl.model.tracking import experiment_id
 
 if TYPE_CHECKING:
@@ -210,59 +208,12 @@ def engine_of(client: MlflowClient, name: str, version: str, folder: Path) -> En
     return Engine(folder, registered=seals.registered(client, client.get_model_version(name, version)))
 
 
-def promote(client: MlflowClient, name: str, version: str, test: TestRows, budget: float) -> tuple[str, str]:
-    """Make a version champion if it is the first, or not worse than the champion on the same rows; else challenger.
-
-    Not worse is who is right on as many rows, and credibly worse neither in recall nor in false-positive rate, for
-    which `budget` was given. Returns the alias and the reason in one line. A champion that cannot be scored keeps its
-    place, and so does one that learnt from labelled answers: this version did not, and the frozen test rows say nothing
-    of what is new.
-    """
-    alias, reason = CHAMPION, f"the first version of {name}{over_budget(test, budget)}"
-    if found := champion_files(client, name):
-        champion = found[0]
-        try:
-            alias, reason = _beside(called_spam(engine_of(client, name, *found), test.texts), test, budget)
-        except SpamctlError as error:
-            alias, reason = CHALLENGER, f"the champion, version {champion}, cannot be scored: {error}"
-        if client.get_model_version(name, champion).tags.get(FEEDBACK_TAG):
-            alias = CHALLENGER
-            reason = f"the champion, version {champion}, learnt from labelled answers and this one did not: --feedback"
-    enter(client, name, alias, version)
-    return alias, reason
-
-
-def over_budget(test: TestRows, budget: float) -> str:
-    """Return a warning, if test rows show credibly more false positives than the budget allows; else nothing."""
-    good = [called for is_spam, called in zip(test.is_spam, test.called_spam, strict=True) if not is_spam]
-    rate = proportion(sum(good), len(good))
-    return f"; its false-positive rate {rates.above(rate, budget)}" if rate.low > budget else ""
-
-
 def enter(client: MlflowClient, name: str, alias: str, version: str) -> None:
     """Give a version its alias."""
     if alias == CHAMPION:
         crown(client, name, version)
     else:
         client.set_registered_model_alias(name, alias, version)
-
-
-def _beside(theirs: Sequence[bool], test: TestRows, budget: float) -> tuple[str, str]:
-    """Compare a version with the champion's verdicts on the same test rows."""
-    what = "test messages"
-    decision = compare(test.is_spam, test.called_spam, theirs, what)
-    apart = rates.rates(test.is_spam, test.called_spam, theirs, what)
-    if not decision.not_worse:
-        return CHALLENGER, f"{decision.reason}; {rates.sentence(apart)}"
-    if faults := "; ".join(rates.worse(apart, budget)):
-        return CHALLENGER, f"worse where accuracy does not show it: {faults}"
-    return CHAMPION, "; ".join([decision.reason, rates.sentence(apart), *rates.doubts(apart, budget)])
-
-
-def called_spam(engine: Engine, texts: Sequence[str]) -> list[bool]:
-    """Return which texts a package calls spam."""
-    called: list[bool] = (engine.probabilities(engine.logits(engine.tokenize(texts))) >= engine.threshold).tolist()
-    return called
 
 
 def git_commit() -> str:

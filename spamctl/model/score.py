@@ -2,83 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from spamctl.errors import DataError
 from spamctl.model.calibration import Floats, bin_edges, both_classes, brier, expected_calibration_error, logit, sigmoid
+from spamctl.schema.rates import Confusion, Interval, Rates, Score
 
 # Shapes: S spam rows, H not spam rows, N = S + H; `...` stands for the resamples of a bootstrap.
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
-METRICS = (
-    "accuracy",
-    "precision",
-    "recall",
-    "f1",
-    "mcc",
-    "roc_auc",
-    "pr_auc",
-    "false_positive_rate",
-    "brier",
-    "ece",
-)
+METRICS = tuple(metric.name for metric in fields(Rates))
 RESAMPLED = ("mcc", "roc_auc", "pr_auc", "brier", "ece")  # the order of the rows of `_statistic`
 AREAS = ("roc_auc", "pr_auc")
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A measured value and the ends of its 95 % confidence interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def as_dict(self) -> dict[str, float]:
-        """Return the three numbers as plain JSON."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Confusion:
-    """Confusion matrix; spam is the positive class."""
-
-    true_positives: int
-    false_positives: int
-    false_negatives: int
-    true_negatives: int
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Scores of a model on one part: every metric, the confusion matrix, and notes for the reader."""
-
-    rows: int
-    threshold: float
-    confusion: Confusion
-    metrics: dict[str, Interval]
-    notes: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the whole score as plain JSON."""
-        return asdict(self) | {"notes": list(self.notes)}
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Score:
-        """Read what `as_dict` wrote; raise KeyError or TypeError if it is something else."""
-        return cls(
-            rows=fields["rows"],
-            threshold=fields["threshold"],
-            confusion=Confusion(**fields["confusion"]),
-            metrics={name: Interval(**fields["metrics"][name]) for name in METRICS},
-            notes=tuple(fields["notes"]),
-        )
 
 
 def score(
@@ -109,7 +50,7 @@ def score(
         rows=p.size,
         threshold=float(threshold),
         confusion=counts,
-        metrics={name: metrics[name] for name in METRICS},
+        metrics=Rates(**metrics),
         notes=_notes(counts, metrics["roc_auc"]),
     )
 

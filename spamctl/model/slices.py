@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from spamctl.errors import DataError
-from spamctl.message import NOT_SPAM, SPAM, Label
+from spamctl.message import NOT_SPAM, SPAM
 from spamctl.model.calibration import Bools, both_classes
-from spamctl.model.score import Interval, proportion
+from spamctl.model.score import proportion
+from spamctl.schema.evaluation import Mistake, Slice
 
 SHORT: Final = 50  # characters: half of all ordinary SMS are shorter
 LONG: Final = 140  # characters: most SMS spam fills the 160 it pays for
@@ -45,34 +45,6 @@ SLICES: Final[Mapping[str, Callable[[str], bool]]] = MappingProxyType(
         "with non-ASCII characters": lambda text: not text.isascii(),
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """Error rates of a model on one kind of message; None where no row shows one."""
-
-    name: str
-    rows: int
-    spam: int
-    recall: Interval | None
-    false_positive_rate: Interval | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the slice as plain JSON."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """A message with the wrong verdict; `text` is hostile until it is escaped."""
-
-    text: str
-    label: Label
-    probability: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the mistake as plain JSON."""
-        return asdict(self)
 
 
 def by_slice(texts: Sequence[str], is_spam: ArrayLike, probabilities: ArrayLike, threshold: float) -> tuple[Slice, ...]:

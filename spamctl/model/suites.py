@@ -9,13 +9,13 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from spamctl.data.suites import OWN_LINE
 from spamctl.message import Message
-from spamctl.model.score import Interval, proportion
+from spamctl.model.score import proportion
+from spamctl.schema.evaluation import Invariance, SuiteLine, SuiteReport
 
 MOST_FLAGGED: Final = (
     0.02  # of a line of must-deliver: more, at the lower end of the interval, and a filter cannot lead
@@ -27,52 +27,15 @@ MOST_CHANGED: Final = 240  # messages, drawn at random, that each harmless chang
 CallsSpam = Callable[[Sequence[str]], Sequence[bool]]
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a suite: how many of its rows were called spam, with Wilson's 95 % interval of that share."""
-
-    suite: str
-    name: str
-    rows: int
-    called_spam: Interval
-    fault: str  # why a filter with this result cannot lead, or nothing
-
-
-@dataclass(frozen=True, slots=True)
-class Invariance:
-    """One harmless change: the share of messages whose verdict it does not change, with Wilson's 95 % interval."""
-
-    change: str
-    rows: int
-    unchanged: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class SuiteReport:
-    """Results of all suites; a version may become champion only if no line has a fault."""
-
-    lines: tuple[Line, ...]
-    invariances: tuple[Invariance, ...]
-
-    @property
-    def faults(self) -> tuple[str, ...]:
-        """Return why the filter cannot lead, a sentence each."""
-        return tuple(line.fault for line in self.lines if line.fault)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the report as plain JSON."""
-        return asdict(self) | {"faults": list(self.faults)}
-
-
 def check(suites: Mapping[str, Sequence[Message]], calls_spam: CallsSpam, *, seed: int = 0) -> SuiteReport:
     """Score every message of the suites, by name, and changed forms of some, with the function that serves."""
     every = [message for messages in suites.values() for message in messages]
     verdicts = dict(zip(every, calls_spam([message.text for message in every]), strict=True))
-    lines = [
+    lines = tuple(
         _line(suite, name, [message for message in messages if message.traits.kind == name], verdicts)
         for suite, messages in suites.items()
         for name in dict.fromkeys(message.traits.kind for message in messages)
-    ]
+    )
     chance = random.Random(seed)
     drawn = chance.sample(every, min(MOST_CHANGED, len(every)))
     invariances = []
@@ -83,7 +46,7 @@ def check(suites: Mapping[str, Sequence[Message]], calls_spam: CallsSpam, *, see
         now = calls_spam([changed for _, changed in pairs])
         same = sum(verdicts[message] == flagged for (message, _), flagged in zip(pairs, now, strict=True))
         invariances.append(Invariance(change, len(pairs), proportion(same, len(pairs))))
-    return SuiteReport(tuple(lines), tuple(invariances))
+    return SuiteReport(lines, tuple(invariances), tuple(line.fault for line in lines if line.fault))
 
 
 def deciding(report: SuiteReport, wanted: str, *, knows_today: bool) -> tuple[str, ...]:
@@ -99,7 +62,7 @@ def deciding(report: SuiteReport, wanted: str, *, knows_today: bool) -> tuple[st
     )
 
 
-def _line(suite: str, name: str, messages: Sequence[Message], verdicts: Mapping[Message, bool]) -> Line:
+def _line(suite: str, name: str, messages: Sequence[Message], verdicts: Mapping[Message, bool]) -> SuiteLine:
     """Summarise one line of a suite, with a fault if it rules out promotion."""
     share = proportion(sum(verdicts[message] for message in messages), len(messages))
     fault = ""
@@ -109,7 +72,7 @@ def _line(suite: str, name: str, messages: Sequence[Message], verdicts: Mapping[
         )
     if messages[0].is_spam and share.high < LEAST_CAUGHT:
         fault = f"{share.value:.0%} of {suite}, {name}, is caught (at most {share.high:.1%}, not {LEAST_CAUGHT:.0%})"
-    return Line(suite, name, len(messages), share, fault)
+    return SuiteLine(suite, name, len(messages), share, fault)
 
 
 def _typos(text: str, chance: random.Random) -> str:

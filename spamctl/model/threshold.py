@@ -3,42 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from spamctl.errors import DataError, NothingLearntError
 from spamctl.model.calibration import Bools, Floats, both_classes, logit, sigmoid
-from spamctl.model.score import CONFIDENCE, Interval, proportion
-
-
-@dataclass(frozen=True, slots=True)
-class MediumRate:
-    """False-positive rate on the good validation rows of one medium, and its 95 % upper bound."""
-
-    false_positives: int
-    rows: int
-    upper: float
-
-
-@dataclass(frozen=True, slots=True)
-class OperatingPoint:
-    """A threshold and its rates on the validation rows; `p >= threshold` is called spam."""
-
-    threshold: float
-    max_false_positive_rate: float
-    false_positives: int
-    false_positive_rate: Interval
-    false_positive_rate_upper: float
-    recall: Interval
-    notes: tuple[str, ...]
-    by_medium: dict[str, MediumRate] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the point as plain JSON."""
-        return asdict(self) | {"notes": list(self.notes)}
+from spamctl.model.score import CONFIDENCE, proportion
+from spamctl.schema.rates import MediumRate, OperatingPoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +21,6 @@ class Curve:
     thresholds: tuple[float, ...]
     false_positive_rates: tuple[float, ...]
     recalls: tuple[float, ...]
-
-    def as_dict(self) -> dict[str, list[float]]:
-        """Return the curve as plain JSON."""
-        return {name: list(values) for name, values in asdict(self).items()}
 
 
 def choose(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -14,26 +13,11 @@ from spamctl.model import calibration, linear_expert
 from spamctl.model.calibration import Bools, Floats
 from spamctl.model.probe import folds
 from spamctl.model.score import roc_auc
+from spamctl.schema.evaluation import UnseenScore
 
 EXPERTS: Final = ("language model", "n-grams", "both")
 FLAGGED: Final = 0.01  # of good messages, where recall is read off
 EVERY_MEDIUM: Final = "every medium"
-
-
-@dataclass(frozen=True, slots=True)
-class UnseenScore:
-    """Ranking of natural messages of unseen kinds: the area, and recall at a false-positive rate of 1 %."""
-
-    expert: str
-    medium: str
-    rows: int
-    spam: int
-    roc_auc: float
-    recall: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the score as plain JSON."""
-        return asdict(self)
 
 
 def measure(messages: Sequence[Message], probe_logits: Sequence[float], *, seed: int) -> tuple[UnseenScore, ...]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal
 
 from spamctl.reports import feedback
 from spamctl.reports.scores import number, percent, three
+from spamctl.schema.evaluation import Reach
+from spamctl.schema.recalibrate import RecalibrateResult
+from spamctl.schema.train import TrainResult
+from spamctl.schema.version import MlflowRun
 
 Outcome = Literal["champion", "challenger", "refused"]
 
@@ -23,40 +27,34 @@ _TUNING = {
 }
 
 
-def verdict(result: Mapping[str, Any]) -> tuple[Outcome, str]:
+def verdict(result: TrainResult | RecalibrateResult) -> tuple[Outcome, str]:
     """Return the outcome of a run and the sentence that tells it."""
-    reason = result.get("reason", "")
-    if not result["registered"]:
-        return "refused", f"Not registered: {reason or _gate(result)}{_scores(result)}"
-    name = f"Registered as {result['model_name']} version {result['model_version']}"
-    if result["alias"] == "champion":
-        return "champion", f"{name}, now the champion{_scores(result)}" + (f": {reason}" if reason else "")
-    return "challenger", f"{name}, as a challenger{_scores(result)}: " + (
-        reason or "the champion is better on the same test part"
+    scores = f" ({three(result.scores)})" if result.scores else ""  # accuracy alone means little where spam is rare
+    if not result.registered:
+        return "refused", f"Not registered: {result.reason or _gate(result)}{scores}"
+    name = f"Registered as {result.model_name} version {result.model_version}"
+    if result.alias == "champion":
+        return "champion", f"{name}, now the champion{scores}" + (f": {result.reason}" if result.reason else "")
+    return "challenger", f"{name}, as a challenger{scores}: " + (
+        result.reason or "the champion is better on the same test part"
     )
 
 
-def _scores(result: Mapping[str, Any]) -> str:
-    """Describe in brackets how good the model is: accuracy alone means little where few messages are spam."""
-    told = three(result.get("scores", {}))
-    return f" ({told})" if told else ""
-
-
-def fallback(result: Mapping[str, Any]) -> str:
+def fallback(result: TrainResult) -> str:
     """Return the sentence that says loudly that another base model was used, or nothing."""
-    if not result.get("fallback"):
-        return ""
-    wanted = result.get("wanted_base_model", "the base model asked for")
-    return f"FALLBACK: {wanted} was not available, {result['base_model']} was used instead"
+    wanted = result.wanted_base_model or "the base model asked for"
+    return fallback_warning(wanted, result.base_model, "was") if result.fallback else ""
 
 
-def facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def fallback_warning(wanted: str, used: str, verb: Literal["is", "was"]) -> str:
+    """Return the warning that a base model `is` or `was` used in place of the one that was wanted."""
+    return f"FALLBACK: {wanted} was not available, {used} {verb} used instead"
+
+
+def facts(result: TrainResult) -> Iterator[tuple[str, str]]:
     """Yield each fact of a run as its name and its words; what the run did not reach is left out."""
-    for name, key, words in _FACTS:
-        if result.get(key):
-            yield name, words(result)
-    for note in [*feedback.notes(result.get("feedback", {})), *result.get("notes", ())]:
-        yield "note", note
+    yield from ((name, told) for name, words in _FACTS if (told := words(result)))
+    yield from (("note", note) for note in (*feedback.notes(result.feedback), *result.notes))
 
 
 def without_password(uri: str) -> str:
@@ -64,72 +62,75 @@ def without_password(uri: str) -> str:
     return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", uri)
 
 
-def _gate(result: Mapping[str, Any]) -> str:
-    """Describe how the model missed the accuracy threshold."""
-    gate = result["gate"]
-    low = gate["mode"] == "lower-bound"
-    measured = f"the lower bound of accuracy, {number(gate['low'])}," if low else f"accuracy {number(gate['accuracy'])}"
-    return f"{measured} is below --accuracy-threshold {gate['threshold']:g}"
+def mlflow_run(run: MlflowRun | None) -> str:
+    """Describe where a run is tracked."""
+    return f"{run.run_id} in experiment {run.experiment}, {without_password(run.tracking_uri)}" if run else ""
 
 
-def _model(result: Mapping[str, Any]) -> str:
-    """Describe what was trained."""
-    depth = f", block {result['depth']} of {result['blocks']}" if result.get("depth") else ""
-    return f"{result['base_model']}{depth}, {_TUNING.get(result['tune'], result['tune'])}"
-
-
-def _messages(result: Mapping[str, Any]) -> str:
-    """Describe how the messages were split."""
-    data = result["data"]
-    chosen_on = f"{data['train']:,} training, {data['validation']:,} validation"
-    return f"{chosen_on}, {data['test']:,} test ({data['test_spam']:,} spam)"
-
-
-def _threshold(result: Mapping[str, Any]) -> str:
-    """Describe the threshold, and how many good messages it flags."""
-    rate = result.get("scores", {}).get("false_positive_rate")
-    cost = f": flags {percent(rate['value'])} of good messages (at most {percent(rate['high'])})" if rate else ""
-    return f"{number(result['threshold'])}{cost}"
-
-
-def reach(result: Mapping[str, Any]) -> str:
+def reach(parts: Mapping[str, Reach]) -> str:
     """Describe how many messages are unlike the training data, and what delivering them costs in recall."""
-    return "; ".join(f"{_out_of_reach(counts)} ({part})" for part, counts in result["reach"].items() if counts)
+    return "; ".join(f"{_out_of_reach(counts)} ({part})" for part, counts in parts.items() if counts.is_measured)
 
 
-def _out_of_reach(counts: Mapping[str, Any]) -> str:
+def _out_of_reach(counts: Reach) -> str:
     """Describe the share of a part that is out of reach, and how much of the caught spam is lost with it."""
     good, spam, lost = (
-        percent(counts[out] / max(1, counts[of]))
-        for out, of in (("good_out", "good"), ("spam_out", "spam"), ("lost", "spam"))
+        percent(out / max(1, of))
+        for out, of in ((counts.good_out, counts.good), (counts.spam_out, counts.spam), (counts.lost, counts.spam))
     )
-    caught = f"{counts['lost']:,} of {counts['caught']:,} caught"
+    caught = f"{counts.lost:,} of {counts.caught:,} caught"
     return f"{good} of good messages and {spam} of spam out of reach; delivering them costs {lost} of recall, {caught}"
 
 
-def _parity(result: Mapping[str, Any]) -> str:
+def _gate(result: TrainResult | RecalibrateResult) -> str:
+    """Describe how the model missed the accuracy threshold."""
+    gate = result.gate
+    low = gate.mode == "lower-bound"
+    measured = f"the lower bound of accuracy, {number(gate.low)}," if low else f"accuracy {number(gate.accuracy)}"
+    return f"{measured} is below --accuracy-threshold {gate.threshold:g}"
+
+
+def _model(result: TrainResult) -> str:
+    """Describe what was trained."""
+    depth = f", block {result.depth} of {result.blocks}" if result.depth else ""
+    return f"{result.base_model}{depth}, {_TUNING.get(result.tune, result.tune)}"
+
+
+def _messages(result: TrainResult) -> str:
+    """Describe how the messages were split."""
+    data = result.data
+    chosen_on = f"{data.train:,} training, {data.validation:,} validation"
+    return f"{chosen_on}, {data.test:,} test ({data.test_spam:,} spam)"
+
+
+def _threshold(result: TrainResult) -> str:
+    """Describe the threshold, and how many good messages it flags."""
+    rate = result.scores and result.scores.false_positive_rate
+    cost = f": flags {percent(rate.value)} of good messages (at most {percent(rate.high)})" if rate else ""
+    return f"{number(result.threshold)}{cost}"
+
+
+def _parity(result: TrainResult) -> str:
     """Describe how far the packaged model's answers move with batch size, padding and row order."""
-    parity = result["parity"]
-    return f"{parity['rows']:,} test messages, probabilities move by {parity['max_delta']:.1e} at most"
+    parity = result.parity
+    return f"{parity.rows:,} test messages, probabilities move by {parity.max_delta:.1e} at most" if parity else ""
 
 
-def _leakage(result: Mapping[str, Any]) -> str:
+def _leakage(result: TrainResult) -> str:
     """Describe how many test messages have a twin in another part of the split."""
-    leakage = result["leakage"]
-    return f"{leakage['exact']} exact, {leakage['masked']} digit-masked twins across the split"
+    leakage = result.leakage
+    return f"{leakage.exact} exact, {leakage.masked} digit-masked twins across the split" if leakage else ""
 
 
-def _seconds(result: Mapping[str, Any]) -> str:
+def _seconds(result: TrainResult) -> str:
     """Describe the duration of each part."""
-    seconds = result["seconds"]
-    parts = ", ".join(f"{name} {_duration(spent)}" for name, spent in seconds.items())
-    return f"{_duration(sum(seconds.values()))} ({parts})"
+    parts = ", ".join(f"{name} {_duration(spent)}" for name, spent in result.seconds.items())
+    return f"{_duration(sum(result.seconds.values()))} ({parts})" if parts else ""
 
 
-def _mlflow(result: Mapping[str, Any]) -> str:
-    """Describe where the run is tracked."""
-    run = result["mlflow"]
-    return f"{run['run_id']} in experiment {run['experiment']}, {without_password(run['tracking_uri'])}"
+def _memory(result: TrainResult) -> str:
+    """Describe the most memory that a step has held."""
+    return f"{result.peak_memory / GIB:.1f} GiB peak in one step" if result.peak_memory else ""
 
 
 def _duration(seconds: float) -> str:
@@ -137,17 +138,17 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < _SMALL else f"{seconds:.0f} s"
 
 
-_FACTS = (
-    ("model", "base_model", _model),
-    ("engine", "engine", lambda result: str(result["engine"])),
-    ("data", "data", lambda result: str(result["data"]["origin"])),
-    ("messages", "data", _messages),
-    ("leakage", "leakage", _leakage),
-    ("threshold", "threshold", _threshold),
-    ("reach", "reach", reach),
-    ("parity", "parity", _parity),
-    ("time", "seconds", _seconds),
-    ("memory", "peak_memory", lambda result: f"{result['peak_memory'] / GIB:.1f} GiB peak in one step"),
-    ("MLflow run", "mlflow", _mlflow),
-    ("Metaflow run", "metaflow", lambda result: str(result["metaflow"]["run_id"])),
+_FACTS: tuple[tuple[str, Callable[[TrainResult], str]], ...] = (
+    ("model", _model),
+    ("engine", lambda result: result.engine),
+    ("data", lambda result: result.data.origin),
+    ("messages", _messages),
+    ("leakage", _leakage),
+    ("threshold", _threshold),
+    ("reach", lambda result: reach(result.reach)),
+    ("parity", _parity),
+    ("time", _seconds),
+    ("memory", _memory),
+    ("MLflow run", lambda result: mlflow_run(result.mlflow)),
+    ("Metaflow run", lambda result: result.metaflow.run_id),
 )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from spamctl.reports.facts import without_password
-from spamctl.reports.scores import UNDEFINED, Score, interval, number, percent
+from spamctl.reports.scores import UNDEFINED, from_keys, interval, number, percent
 
 SIDES = {"spam": "spam side", "not spam": "not-spam side"}
 BREAKDOWNS = ("version", "source", "family")
@@ -104,9 +104,9 @@ def quality_rows(result: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             yield (
                 name,
                 value(measured),
-                interval(measured) if measured else "",
+                interval(from_keys(measured)) if measured else "",
                 value(guessed) if guessed else "",
-                interval(guessed) if guessed else "",
+                interval(from_keys(guessed)) if guessed else "",
             )
 
 
@@ -224,7 +224,7 @@ def plain(name: str) -> str:
     return name.replace("_", " ")
 
 
-def value(score: Score | None) -> str:
+def value(score: Mapping[str, float | None] | None) -> str:
     """Write the value of a score, which may be undefined."""
     return number(score["value"]) if score else UNDEFINED
 

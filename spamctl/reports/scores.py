@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-# A score as it crosses from step to step: {"value": 0.99, "low": 0.98, "high": 0.995}; low and high bound 95 %.
-Score = Mapping[str, float | None]
+from spamctl.schema.rates import ErrorRates, Interval, Rates
 
 UNDEFINED = "n/a"
 _DECIMALS = 4
@@ -21,6 +21,27 @@ class Measure:
     key: str
     name: str
     lower_is_better: bool = False
+
+    def of(self, rates: Rates | ErrorRates) -> Interval:
+        """Return this metric of all that were measured."""
+        found: Interval = getattr(rates, self.key)
+        return found
+
+
+class MeasuredRates(Protocol):
+    """What tells the three rates that are read together; None where no row tells one."""
+
+    @property
+    def accuracy(self) -> Interval | None:
+        """Return the share of all messages that are called what they are."""
+
+    @property
+    def recall(self) -> Interval | None:
+        """Return the share of the spam that is called spam."""
+
+    @property
+    def false_positive_rate(self) -> Interval | None:
+        """Return the share of the good messages that are called spam."""
 
 
 MEASURES = (
@@ -49,42 +70,51 @@ def percent(value: float | None) -> str:
     return UNDEFINED if value is None or math.isnan(value) else f"{100 * value:.2f} %"
 
 
-def three(scores: Mapping[str, Score | None]) -> str:
+def three(rates: MeasuredRates) -> str:
     """Write accuracy, recall and false-positive rate, those that are known, in one line."""
-    known = ((measure, scores.get(measure.key)) for measure in MEASURES if measure.key in THREE)
-    return ", ".join(f"{measure.name} {number(score['value'])}" for measure, score in known if score)
+    named = (
+        ("accuracy", rates.accuracy),
+        ("recall", rates.recall),
+        ("false-positive rate", rates.false_positive_rate),
+    )
+    return ", ".join(f"{name} {number(rate.value)}" for name, rate in named if rate)
 
 
-def interval(score: Score) -> str:
+def interval(score: Interval) -> str:
     """Write the two ends of a score's interval, or nothing where there is none."""
-    ends = (score.get("low"), score.get("high"))
+    ends = (score.low, score.high)
     return "" if any(_is_undefined(end) for end in ends) else _TO.join(number(end) for end in ends)
 
 
-def winner(measure: Measure, ours: Score, theirs: Score) -> str:
+def from_keys(score: Mapping[str, float | None]) -> Interval:
+    """Return a score from plain JSON, in which null stands for what is undefined."""
+    value, low, high = (score.get(key) for key in ("value", "low", "high"))
+    return Interval(*(math.nan if end is None else end for end in (value, low, high)))
+
+
+def winner(measure: Measure, ours: Interval, theirs: Interval) -> str:
     """Return "model", "baseline" or "neither": whose score is better, as far as four decimals tell."""
-    mine, other = ours.get("value"), theirs.get("value")
-    if mine is None or other is None or number(mine) == number(other) or UNDEFINED in {number(mine), number(other)}:
+    mine, other = ours.value, theirs.value
+    if number(mine) == number(other) or UNDEFINED in {number(mine), number(other)}:
         return "neither"
     return "model" if (mine < other) == measure.lower_is_better else "baseline"
 
 
-def comparison(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> str:
+def comparison(scores: Rates, baseline: Rates | None) -> str:
     """Describe in one sentence on which scores the baseline is better than the model."""
-    shared = [measure for measure in MEASURES if measure.key in scores and measure.key in baseline]
-    lost = [m for m in shared if winner(m, scores[m.key], baseline[m.key]) == "baseline"]
-    if not shared:
+    if baseline is None:
         return ""
+    lost = [m for m in MEASURES if winner(m, m.of(scores), m.of(baseline)) == "baseline"]
     if not lost:
-        return f"The linear baseline is better on none of the {len(shared)} scores."
-    if len(lost) == len(shared):
+        return f"The linear baseline is better on none of the {len(MEASURES)} scores."
+    if len(lost) == len(MEASURES):
         return "The linear baseline is better on every score."
     return f"The linear baseline is better on {_listed([measure.name for measure in lost])}."
 
 
-def baseline_wins(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> bool:
+def baseline_wins(scores: Rates, baseline: Rates | None) -> bool:
     """Return whether the baseline is more accurate than the model."""
-    return "accuracy" in baseline and winner(MEASURES[0], scores["accuracy"], baseline["accuracy"]) == "baseline"
+    return baseline is not None and winner(MEASURES[0], scores.accuracy, baseline.accuracy) == "baseline"
 
 
 def _listed(names: list[str]) -> str:

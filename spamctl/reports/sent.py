@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from spamctl.reports.scores import UNDEFINED, interval, number, percent
+from spamctl.reports.scores import UNDEFINED, from_keys, interval, number, percent
 
 EVERYTHING = "all"
 DEFAULT_STORE = "spam.db"
@@ -122,9 +122,9 @@ def judged_rows(result: Mapping[str, Any]) -> Iterator[Sequence[str]]:
             f"{group['rows']:,}",
             f"{group['spam']:,}",
             number(accuracy["value"]) if accuracy else UNDEFINED,
-            interval(accuracy) if accuracy else "",
+            interval(from_keys(accuracy)) if accuracy else "",
             number(recall["value"]) if recall else UNDEFINED,
-            interval(recall) if recall else "",
+            interval(from_keys(recall)) if recall else "",
             number(false_alarms["value"]) if false_alarms else UNDEFINED,
-            interval(false_alarms) if false_alarms else "",
+            interval(from_keys(false_alarms)) if false_alarms else "",
         )

@@ -16,6 +16,7 @@ from spamctl.data.parts import digest
 from spamctl.data.split import split
 from spamctl.errors import DataError
 from spamctl.message import NOT_SPAM, SPAM, Message
+from spamctl.schema.train import Leakage
 from tests.each import each
 from tests.examples import examples
 
@@ -64,7 +65,7 @@ def test_twins_stay_on_one_side_and_no_message_is_lost(messages):
     sides = {}
     for message, place in place_of(parts).items():
         assert sides.setdefault(twin_key(message.text), place) == place
-    assert leakage(parts) == {"exact": 0, "masked": 0}
+    assert leakage(parts) == Leakage(exact=0, masked=0)
 
 
 @examples(0.5)
@@ -171,4 +172,4 @@ def test_the_bundled_collection_is_split_as_it_always_was(monkeypatch):
         "test": 115,
     }
     assert digest(parts.test).startswith("ba90915bb5d11ec7")
-    assert leakage(parts) == {"exact": 0, "masked": 0}
+    assert leakage(parts) == Leakage(exact=0, masked=0)

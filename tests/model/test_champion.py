@@ -1,6 +1,7 @@
 """Hold the champion's rule to ties, to antisymmetry, and to McNemar's textbook p-value."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_the_reason_reads_as_a_sentence(gained, lost, words):
     found = compare(*verdicts(100, gained, lost, 0))
     assert words in found.reason
     assert "\n" not in found.reason
-    assert json.loads(json.dumps(found.as_dict()))["reason"] == found.reason
+    assert json.loads(json.dumps(asdict(found)))["reason"] == found.reason
 
 
 @pytest.mark.parametrize(("gained", "words"), [(0, "p = 1.000)"), (10, "p = 0.002)"), (44, "p < 0.001)")])

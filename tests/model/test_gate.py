@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.model.gate import judge
+from spamctl.model.score import METRICS
 from spamctl.model.score import score as scored
+from spamctl.schema.codec import from_json, to_json
+from spamctl.schema.rates import Score
 from tests.each import each
 
 MEASURED = {"value": 0.95, "low": 0.90, "high": 0.97}
@@ -16,12 +19,14 @@ SHARE = st.floats(0, 1)
 
 
 def score(accuracy=MEASURED, area=(0.9, 0.99), hits=10, right=95, spam=12, rows=100):
-    """Return a test score of `rows` rows, as a dict."""
+    """Return a test score of `rows` rows, whose other metrics nobody looks at."""
     low, high = area
     counts = {"true_positives": hits, "false_negatives": spam - hits, "true_negatives": right - hits}
     counts["false_positives"] = rows - spam - counts["true_negatives"]
     areas = {"value": (low + high) / 2, "low": low, "high": high}
-    return {"rows": rows, "confusion": counts, "metrics": {"accuracy": accuracy, "roc_auc": areas}}
+    metrics = dict.fromkeys(METRICS, MEASURED) | {"accuracy": accuracy, "roc_auc": areas}
+    told = {"rows": rows, "threshold": 0.5, "confusion": counts, "metrics": metrics, "notes": []}
+    return from_json(Score, told)
 
 
 @each(
@@ -64,7 +69,7 @@ def test_the_lower_bound_is_never_the_easier_gate(a, b, threshold):
 
 
 def test_a_gate_is_told_as_plain_values():
-    assert judge(score(), 0.7, "point").as_dict() == {
+    assert to_json(judge(score(), 0.7, "point")) == {
         "threshold": 0.7,
         "mode": "point",
         "accuracy": 0.95,
@@ -107,7 +112,7 @@ def test_a_filter_that_is_barely_one_passes(given):
 def test_never_spam_is_refused_as_it_was_once_crowned():
     truth = np.arange(925) < 115
     probabilities = np.random.default_rng(0).uniform(0, 0.3, truth.size)
-    gate = judge(scored(truth, probabilities, 0.5).as_dict(), 0.7, "point")
+    gate = judge(scored(truth, probabilities, 0.5), 0.7, "point")
     assert gate.accuracy == gate.majority > 0.87
     for told in ("catches none of 115", "no better than chance", "calling every message not spam is right on 810"):
         assert told in gate.reason

@@ -9,7 +9,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
 from spamctl.errors import DataError
-from spamctl.model.probe import FOLDS, STRENGTH, BlockScore, choose_depth, fit_probe, score_blocks
+from spamctl.model.probe import FOLDS, STRENGTH, choose_depth, fit_probe, score_blocks
+from spamctl.schema.train import BlockScore
 from tests.each import each
 
 LOSSES = st.lists(st.tuples(st.floats(0, 5), st.floats(0, 1)), min_size=1, max_size=40)

@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from spamctl.data.looks import FOREIGN, Side
+from spamctl.data.looks import FOREIGN
 from spamctl.message import SPAM
 from spamctl.model import registry
-from spamctl.model.promotion import Evidence, Part, judge, scores, unmeasured
+from spamctl.model.promotion import Evidence, Part, judge, unmeasured
+from spamctl.model.rates import error_rates
+from spamctl.schema.codec import to_json
+from spamctl.schema.feedback import Side
 from tests.each import each
 from tests.model.test_champion import verdicts
 
@@ -128,7 +131,7 @@ def test_what_was_learnt_of_one_class_leads_only_if_the_other_can_be_measured(te
 
 
 def test_scores_are_shares_of_all_of_spam_and_of_the_rest():
-    found = scores([True, True, False, False, False], [True, False, True, False, False])
+    found = to_json(error_rates([True, True, False, False, False], [True, False, True, False, False]))
     values = {name: score["value"] for name, score in found.items()}
     assert values == {"accuracy": 0.6, "recall": 0.5, "false_positive_rate": pytest.approx(1 / 3)}
     assert all(score["low"] <= score["value"] <= score["high"] for score in found.values())

@@ -8,6 +8,7 @@ import pytest
 from spamctl.errors import DataError
 from spamctl.model.score import proportion
 from spamctl.model.slices import LONG, SHORT, SLICES, by_slice, worst
+from spamctl.schema.codec import to_json
 from tests.each import each
 
 
@@ -72,7 +73,7 @@ def test_a_rate_that_no_row_can_tell_is_none():
     assert found["without digits"].recall is None
     assert found["with a URL"].recall is found["with a URL"].false_positive_rate is None
     assert found["with a URL"].rows == 0
-    assert json.loads(json.dumps([each.as_dict() for each in found.values()]))[0]["rows"] == 2
+    assert json.loads(json.dumps(to_json(tuple(found.values()))))[0]["rows"] == 2
 
 
 def test_the_worst_errors_come_first_and_only_errors():
@@ -80,7 +81,7 @@ def test_the_worst_errors_come_first_and_only_errors():
     found = worst(texts, [1, 1, 1, 0, 0, 0], [0.01, 0.4, 0.9, 0.95, 0.7, 0.1], 0.5)
     assert [each.text for each in found] == ["sure miss", "sure alarm", "near alarm", "near miss"]
     assert [each.label for each in found] == ["spam", "not spam", "not spam", "spam"]
-    assert found[0].as_dict() == {"text": "sure miss", "label": "spam", "probability": 0.01}
+    assert to_json(found[0]) == {"text": "sure miss", "label": "spam", "probability": 0.01}
     assert worst(texts, [1, 1, 1, 0, 0, 0], [0.01, 0.4, 0.9, 0.95, 0.7, 0.1], 0.5, limit=2) == found[:2]
 
 

@@ -1,6 +1,7 @@
 """Hold the threshold to its budget, its place between two scores, and the honesty of its notes."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from spamctl.errors import DataError, NothingLearntError
 from spamctl.model.calibration import logit
 from spamctl.model.threshold import choose, curve, upper_bound
+from spamctl.schema.codec import to_json
 from tests.each import each
 
 PROBABILITIES = st.lists(st.floats(0.001, 0.999), min_size=1, max_size=40)
@@ -125,7 +127,7 @@ def test_a_model_that_no_threshold_parts_is_the_answer_no():
 
 
 def test_the_point_is_plain_json():
-    told = json.loads(json.dumps(choose(*parts([0.9], [0.1]), 0.005).as_dict(), allow_nan=False))
+    told = json.loads(json.dumps(to_json(choose(*parts([0.9], [0.1]), 0.005)), allow_nan=False))
     assert told["threshold"] == pytest.approx(0.5)
     assert told["recall"]["value"] == 1
     assert len(told["notes"]) == 1
@@ -136,12 +138,12 @@ def test_the_curve_of_a_case_done_by_hand():
     assert found.thresholds[1:] == (0.9, 0.6, 0.4, 0.1)
     assert found.false_positive_rates == (0, 0, 0.5, 0.5, 1)
     assert found.recalls == (0, 0.5, 0.5, 1, 1)
-    json.dumps(found.as_dict(), allow_nan=False)
+    json.dumps(asdict(found), allow_nan=False)
 
 
 @given(PROBABILITIES, PROBABILITIES)
 def test_each_point_of_the_curve_is_what_its_threshold_does(spam, rest):
     found = curve(*parts(spam, rest))
-    for threshold, rate, recall in zip(*found.as_dict().values(), strict=True):
+    for threshold, rate, recall in zip(*asdict(found).values(), strict=True):
         assert np.mean(np.array(rest) >= threshold) == rate
         assert np.mean(np.array(spam) >= threshold) == recall

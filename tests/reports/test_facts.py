@@ -2,12 +2,13 @@
 
 from spamctl.reports.facts import facts, fallback, verdict, without_password
 from tests.each import each
+from tests.reports.conftest import GATE
 
 
 def test_a_champion_a_challenger_and_a_refusal_read_differently(result):
-    refused = {"registered": False, "alias": "", "gate": {"threshold": 0.9999, "mode": "point", "accuracy": 0.9956}}
+    refused = {"registered": False, "alias": "", "gate": GATE | {"threshold": 0.9999}}
     three = "(accuracy 0.9956, recall 0.9754, false-positive rate 0.0013)"
-    low = {"threshold": 0.99, "mode": "lower-bound", "accuracy": 0.9956, "low": 0.9887}
+    low = GATE | {"threshold": 0.99, "mode": "lower-bound"}
     assert verdict(result()) == ("champion", f"Registered as spam version 3, now the champion {three}")
     assert verdict(result(alias="challenger", reason="version 2 is better")) == (
         "challenger",
@@ -25,7 +26,7 @@ def test_a_champion_a_challenger_and_a_refusal_read_differently(result):
         "refused",
         f"Not registered: parity failed {three}",
     )
-    assert verdict(result(registered=False, reason="parity failed", scores={})) == (
+    assert verdict(result(registered=False, reason="parity failed", scores=None)) == (
         "refused",
         "Not registered: parity failed",
     )
@@ -64,7 +65,7 @@ def test_a_run_says_what_is_out_of_reach_and_what_delivering_it_costs(result):
 
 
 def test_what_a_run_did_not_reach_is_left_out(result):
-    named = dict(facts(result(parity=None, mlflow={}, seconds={})))
+    named = dict(facts(result(parity=None, mlflow=None, seconds={})))
     assert {"parity", "MLflow run", "time"}.isdisjoint(named)
 
 
