@@ -53,6 +53,7 @@ def test_mails_of_the_corpus_come_back_as_they_stand_there():
 def test_fields_that_are_missing_have_no_line():
     assert parse_mail(mails.mail("Hello", subject=None)).text == f"{FROM}\nHello"
     assert parse_mail(mails.mail("Hello", subject=None, From=None)).text == "Hello"
+    assert parse_mail(mails.mail("", subject=None)).text == ""
     assert parse_mail(mails.mail("Hello", From="bob@x.example")).text == "From: x.example\nSubject: Lunch\n\nHello"
     assert parse_mail(mails.mail("Hello", From="Bob <>")).text == "From: Bob\nSubject: Lunch\n\nHello"
 
