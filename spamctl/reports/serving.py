@@ -34,6 +34,7 @@ class Greeting:
     follows: str
     with_token: bool
     workers: int
+    spamd: str = ""
 
 
 def greet(greeting: Greeting, console: Console) -> None:
@@ -70,6 +71,8 @@ def _facts(greeting: Greeting) -> Iterator[tuple[str, str]]:
         yield "shadow", f"version {greeting.shadow} scores every stored message in shadow mode"
     if greeting.workers > 1:
         yield "workers", f"{greeting.workers} processes"
+    if greeting.spamd:
+        yield "mail", f"spamd protocol on {greeting.spamd}  (try: spamc -d HOST -p PORT -R < message.eml)"
     yield "access", "clients must send the token" if greeting.with_token else "no token is required"
     yield "page", f"{greeting.address}/  (also /docs, /metrics, /ready, /version)"
 
