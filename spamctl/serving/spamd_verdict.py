@@ -159,7 +159,8 @@ def marked(mail: bytes, headers: Sequence[str]) -> tuple[bytes, bytes]:
 
 def _head(mail: bytes) -> tuple[list[bytes], bytes]:
     """Return the lines of a mail's headers with their ends, and the rest; what is no header ends them, too."""
-    lines, start = [], 0
+    lines: list[bytes] = []
+    start = 0
     while start < len(mail):
         end = mail.find(b"\n", start) + 1 or len(mail)
         line = mail[start:end]

@@ -1,0 +1,267 @@
+"""Start the programs of a mail server, each with configs/mail's own files, on ports and in folders of a test."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+RECIPES = Path(__file__).parents[1] / "configs" / "mail"
+OURS = "127.0.0.1:783"  # where the recipes say that spamctl is
+PATIENCE_S = 60
+USER = "nobody"
+PLACES = "/usr/sbin:/usr/bin:/usr/local/bin"
+PACKAGES = {
+    "spamc": "spamc",
+    "exim4": "exim4-daemon-heavy",
+    "rspamd": "rspamd",
+    "dovecot": "dovecot-imapd dovecot-sieve",
+    "sievec": "dovecot-imapd dovecot-sieve",
+}
+
+
+def program(name):
+    """Return the path of a program, or skip the test with the cure."""
+    found = shutil.which(name, path=f"{os.environ['PATH']}:{PLACES}")
+    if found is None:
+        pytest.skip(f"no {name} on PATH: apt-get install -y --no-install-recommends {PACKAGES[name]}")
+    return found
+
+
+def need_root():
+    """Skip the test where mail servers cannot change to the user whose mail they deliver."""
+    if os.geteuid():
+        pytest.skip("a mail server changes users: run this test as root, such as in a container")
+
+
+@contextlib.contextmanager
+def a_folder():
+    """Lend a folder that other users may enter, with a path that is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="spamctl-mail-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        if not os.geteuid():
+            shutil.chown(folder, USER)
+        yield folder
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def recipe(name, folder, changes):
+    """Write a recipe into a folder with other ports and paths, each of which must be in it, and return its path."""
+    text = (RECIPES / name).read_text(encoding="utf-8")
+    for ours, theirs in changes.items():
+        assert ours in text, f"{name} has no {ours}"
+        text = text.replace(ours, theirs)
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    path.chmod((RECIPES / name).stat().st_mode)
+    return path
+
+
+def until(true, what):
+    """Wait until something is true, and return it."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := true()):
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        time.sleep(0.05)
+    return found
+
+
+def answers(port):
+    """Return whether somebody listens at a port."""
+    with socket.socket() as one:
+        one.settimeout(1)
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextlib.contextmanager
+def running(words, port, log):
+    """Run a program in the foreground until the block ends, once it listens; it and all that it started are ended."""
+    with log.open("wb") as file:
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
+    try:
+        until(lambda: answers(port) or process.poll() is not None, words[0])
+        assert process.poll() is None, log.read_text(encoding="utf-8", errors="replace")[-3000:]
+        yield process
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@dataclass(frozen=True)
+class Exim:
+    """Hold a running Exim: its port, and the folder where it delivers."""
+
+    port: int
+    folder: Path
+
+    def delivered(self, count=1):
+        """Return the mails that were delivered, once there are so many."""
+        new = self.folder / "Maildir" / "new"
+        until(lambda: new.is_dir() and len(list(new.iterdir())) >= count, self.log())
+        return [path.read_bytes() for path in sorted(new.iterdir(), key=lambda path: path.stat().st_mtime_ns)]
+
+    def log(self):
+        return "".join(path.read_text(encoding="utf-8") for path in (self.folder / "log").glob("*"))
+
+
+@contextlib.contextmanager
+def exim(folder, spamd_port):
+    """Run an Exim that asks spamctl and delivers everything into one Maildir."""
+    binary, port = program("exim4"), free_port()
+    need_root()
+    main = recipe("exim-main.conf", folder, {"127.0.0.1 783": f"127.0.0.1 {spamd_port}"})
+    acl = recipe("exim-data-acl.conf", folder, {})
+    for name in ("spool", "log"):
+        (folder / name).mkdir()
+        shutil.chown(folder / name, "Debian-exim", "Debian-exim")
+    config = folder / "exim.conf"
+    config.write_text(
+        f"""
+primary_hostname = mail.example
+spool_directory = {folder}/spool
+log_file_path = {folder}/log/%s
+pid_file_path = {folder}/exim.pid
+local_interfaces = 127.0.0.1
+daemon_smtp_ports = {port}
+tls_advertise_hosts =
+host_lookup =
+rfc1413_query_timeout = 0s
+keep_environment =
+deliver_drop_privilege = true
+.include {main}
+acl_smtp_rcpt = accept_all
+acl_smtp_data = check_data
+
+begin acl
+accept_all:
+  accept
+check_data:
+.include {acl}
+  accept
+
+begin routers
+everyone:
+  driver = accept
+  transport = maildir
+
+begin transports
+maildir:
+  driver = appendfile
+  maildir_format
+  directory = {folder}/Maildir
+  create_directory
+  user = Debian-exim
+  group = Debian-exim
+""",
+        encoding="utf-8",
+    )
+    with running([binary, "-C", str(config), "-bdf", "-q1h"], port, folder / "exim.out"):
+        yield Exim(port, folder)
+
+
+@contextlib.contextmanager
+def rspamd(folder, spamd_port):
+    """Run an rspamd whose only rule asks spamctl, and lend its port for HTTP."""
+    binary, port = program("rspamd"), free_port()
+    services = recipe("rspamd-external_services.conf", folder, {OURS: f"127.0.0.1:{spamd_port}"})
+    group = recipe("rspamd-group.conf", folder, {})
+    domains = folder / "domains.dat"
+    domains.write_text("com\nexample\n", encoding="utf-8")  # to read the list of all takes half a minute
+    config = folder / "rspamd.conf"
+    config.write_text(
+        f"""
+options {{
+  pidfile = "{folder}/rspamd.pid"; rundir = "{folder}"; tempdir = "{folder}"; hs_cache_dir = "{folder}";
+  url_tld = "{domains}"; filters = "";
+  dns {{ nameserver = ["127.0.0.1:{free_port()}"]; timeout = 0.1s; retransmits = 1; }}
+}}
+logging {{ type = "console"; level = "info"; }}
+worker "normal" {{ bind_socket = "127.0.0.1:{port}"; count = 1; }}
+modules {{ path = "/usr/share/rspamd/plugins/external_services.lua"; }}
+lua = "/usr/share/rspamd/rules/rspamd.lua";
+actions {{ reject = 15; add_header = 6; }}
+external_services {{ .include "{services}" }}
+group "external_services" {{ .include "{group}" }}
+""",
+        encoding="utf-8",
+    )
+    user = [] if os.geteuid() else ["-u", USER, "-g", "nogroup"]
+    with running([binary, "-f", "-c", str(config), *user], port, folder / "rspamd.log"):
+        yield port
+
+
+@contextlib.contextmanager
+def dovecot(folder, spamd_port):
+    """Run a Dovecot that teaches spamctl, with a mailbox for every name and any password; lend its port for IMAP."""
+    binary, port = program("dovecot"), free_port()
+    program("spamc")
+    need_root()
+    place = folder / "spamctl"
+    place.mkdir()
+    teach = recipe("dovecot-teach.conf", folder, {"/etc/dovecot/spamctl": str(place)})
+    recipe("teach.sh", place, {"--port=783": f"--port={spamd_port}"})
+    config = folder / "dovecot.conf"
+    config.write_text(
+        f"""
+base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {folder}/dovecot.log
+protocols = imap
+listen = 127.0.0.1
+ssl = no
+disable_plaintext_auth = no
+first_valid_uid = 1
+mail_location = maildir:{folder}/mail/%u
+passdb {{
+  driver = static
+  args = nopassword=y
+}}
+userdb {{
+  driver = static
+  args = uid={USER} gid=nogroup home={folder}/mail/%u
+}}
+namespace inbox {{
+  inbox = yes
+  mailbox Junk {{
+    auto = create
+  }}
+  mailbox Trash {{
+    auto = create
+  }}
+}}
+service imap-login {{
+  inet_listener imap {{
+    port = {port}
+  }}
+  inet_listener imaps {{
+    port = 0
+  }}
+}}
+!include {teach}
+""",
+        encoding="utf-8",
+    )
+    (folder / "mail").mkdir()
+    shutil.chown(folder / "mail", USER)
+    for name in ("teach-spam.sieve", "teach-ham.sieve"):
+        script = recipe(name, place, {})
+        subprocess.run([program("sievec"), "-c", str(config), str(script)], check=True, capture_output=True)
+    with running([binary, "-F", "-c", str(config)], port, folder / "dovecot.out"):
+        yield port
