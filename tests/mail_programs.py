@@ -15,8 +15,9 @@ import pytest
 
 RECIPES = Path(__file__).parents[1] / "configs" / "mail"
 OURS = "127.0.0.1:783"  # where the recipes say that spamctl is
-PATIENCE_S = 60
+PATIENCE_S = 30
 USER = "nobody"
+EXIM_USER = "Debian-exim"  # it has no right to become another one with a configuration of ours
 PLACES = "/usr/sbin:/usr/bin:/usr/local/bin"
 PACKAGES = {
     "spamc": "spamc",
@@ -71,10 +72,10 @@ def recipe(name, folder, changes):
 
 
 def until(true, what):
-    """Wait until something is true, and return it."""
+    """Wait until something is true, and return it; `what` says it if it never is."""
     deadline = time.monotonic() + PATIENCE_S
     while not (found := true()):
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        assert time.monotonic() < deadline, f"waited in vain: {what()}"
         time.sleep(0.05)
     return found
 
@@ -92,7 +93,7 @@ def running(words, port, log):
     with log.open("wb") as file:
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
     try:
-        until(lambda: answers(port) or process.poll() is not None, words[0])
+        until(lambda: answers(port) or process.poll() is not None, lambda: words[0])
         assert process.poll() is None, log.read_text(encoding="utf-8", errors="replace")[-3000:]
         yield process
     finally:
@@ -114,7 +115,7 @@ class Exim:
     def delivered(self, count=1):
         """Return the mails that were delivered, once there are so many."""
         new = self.folder / "Maildir" / "new"
-        until(lambda: new.is_dir() and len(list(new.iterdir())) >= count, self.log())
+        until(lambda: new.is_dir() and len(list(new.iterdir())) >= count, self.log)
         return [path.read_bytes() for path in sorted(new.iterdir(), key=lambda path: path.stat().st_mtime_ns)]
 
     def log(self):
@@ -128,9 +129,10 @@ def exim(folder, spamd_port):
     need_root()
     main = recipe("exim-main.conf", folder, {"127.0.0.1 783": f"127.0.0.1 {spamd_port}"})
     acl = recipe("exim-data-acl.conf", folder, {})
+    shutil.chown(folder, EXIM_USER, EXIM_USER)
     for name in ("spool", "log"):
         (folder / name).mkdir()
-        shutil.chown(folder / name, "Debian-exim", "Debian-exim")
+        shutil.chown(folder / name, EXIM_USER, EXIM_USER)
     config = folder / "exim.conf"
     config.write_text(
         f"""
@@ -167,8 +169,8 @@ maildir:
   maildir_format
   directory = {folder}/Maildir
   create_directory
-  user = Debian-exim
-  group = Debian-exim
+  user = {EXIM_USER}
+  group = {EXIM_USER}
 """,
         encoding="utf-8",
     )

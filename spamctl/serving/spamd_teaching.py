@@ -17,17 +17,17 @@ SOURCE = "user"
 def mail_id(mail: Mail, version: str) -> str:
     """Return the id under which a version's answer to a mail is stored: the same whenever that mail comes again.
 
-    A mail is known by its Message-ID, its date and its text as the model reads it. What mail servers and filters add on
-    its way into a folder changes none of them.
+    A mail is known by its Message-ID and its text as the model reads it. What mail servers and filters add on its way
+    into a folder changes neither.
     """
-    known = "\0".join((mail.message_id, str(mail.date), mail.text))
-    return f"mail-{hashlib.sha256(known.encode('utf-8', 'surrogatepass')).hexdigest()[:40]}-{version}"
+    return _id(mail.message_id, mail.text, version)
 
 
 def find(store: Store, mail: Mail, served: str) -> str | None:
     """Return the uuid of the newest answer to a mail, by whichever version; `served` is the one of today.
 
-    Raises UnavailableError if the database fails, as all functions here do.
+    A mail that came without a Message-ID may have got one on its way. Raises UnavailableError if the database fails, as
+    all functions here do.
     """
     return _newest(store, mail, [served]) or _newest(store, mail, queries.versions(store))
 
@@ -43,5 +43,11 @@ def forget(store: Store, uuid: str, user: str) -> bool:
 
 
 def _newest(store: Store, mail: Mail, versions: Sequence[str]) -> str | None:
-    rows = queries.find(store, [row_uuid(mail_id(mail, version), 0, mail.text) for version in versions])
+    every = [_id(known, mail.text, version) for version in versions for known in {mail.message_id, ""}]
+    rows = queries.find(store, [row_uuid(one, 0, mail.text) for one in every])
     return max(rows.values(), key=lambda row: row.date).uuid if rows else None
+
+
+def _id(message_id: str, text: str, version: str) -> str:
+    digest = hashlib.sha256(f"{message_id}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()
+    return f"mail-{digest[:40]}-{version}"

@@ -1,5 +1,6 @@
 """Clients of SpamAssassin's protocol that nobody here wrote work with spamctl, by the very files of configs/mail."""
 
+import contextlib
 import imaplib
 import json
 import re
@@ -15,7 +16,7 @@ from tests.mail_served import mail_process
 from tests.ports import closed_port
 
 OFFER, QUESTION = [message.text for message in tiny_models.messages(2)]
-STATUS = re.compile(rb"^X-Spam-Status: (Yes|No), score=(-?\d+\.\d) required=5\.0 ", re.MULTILINE)
+STATUS = re.compile(rb"^X-Spam-Status: (Yes|No), score=(-?\d+\.\d) required=5\.0\b", re.MULTILINE)
 
 pytestmark = pytest.mark.mail
 
@@ -143,30 +144,32 @@ def test_exim_delivers_unmarked_without_us(folder):
     assert b"X-Spam-" not in passed
 
 
+@contextlib.contextmanager
+def mailbox(port):
+    """Lend Jo's mailbox."""
+    with imaplib.IMAP4("127.0.0.1", port, timeout=60) as client:
+        client.login("jo", "any")
+        yield client
+
+
 def test_dovecot_teaches_by_moving_a_mail_to_junk_and_back(server, folder):
     spamc(server.port, mail(QUESTION), "-c")  # as the mail server did when it arrived
-    with mail_programs.dovecot(folder, server.port) as port:
-        client = imaplib.IMAP4("127.0.0.1", port, timeout=60)
-        client.login("jo", "any")
-        received = b"Received: from shop.example by home.example; Mon, 30 Nov 2026 10:00:02 +0000\r\n" + mail(QUESTION)
+    received = b"Received: from shop.example by home.example; Mon, 30 Nov 2026 10:00:02 +0000\r\n" + mail(QUESTION)
+    with mail_programs.dovecot(folder, server.port) as port, mailbox(port) as client:
         assert client.append("INBOX", None, None, received)[0] == "OK"
         client.select("INBOX")
         assert client.copy("1", "Junk")[0] == "OK"
-        mail_programs.until(lambda: server.labels() == [("spam", "user", "spamd")], server.labels())
+        mail_programs.until(lambda: server.labels() == [("spam", "user", "spamd")], server.labels)
         client.select("Junk")
         assert client.copy("1", "Trash")[0] == "OK"
         assert server.labels() == [("spam", "user", "spamd")]
         assert client.copy("1", "INBOX")[0] == "OK"
-        mail_programs.until(lambda: server.labels() == [("not spam", "user", "spamd")], server.labels())
-        client.logout()
+        mail_programs.until(lambda: server.labels() == [("not spam", "user", "spamd")], server.labels)
 
 
 def test_dovecot_moves_mail_without_us(folder):
-    with mail_programs.dovecot(folder, closed_port()) as port:
-        client = imaplib.IMAP4("127.0.0.1", port, timeout=60)
-        client.login("jo", "any")
+    with mail_programs.dovecot(folder, closed_port()) as port, mailbox(port) as client:
         client.append("INBOX", None, None, mail(OFFER))
         client.select("INBOX")
         assert client.copy("1", "Junk")[0] == "OK"
         assert client.select("Junk") == ("OK", [b"1"])
-        client.logout()
