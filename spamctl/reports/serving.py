@@ -72,7 +72,8 @@ def _facts(greeting: Greeting) -> Iterator[tuple[str, str]]:
     if greeting.workers > 1:
         yield "workers", f"{greeting.workers} processes"
     if greeting.spamd:
-        yield "mail", f"spamd protocol on {greeting.spamd}  (try: spamc -d HOST -p PORT -R < message.eml)"
+        host, _, port = greeting.spamd.rpartition(":")
+        yield "mail", f"spamd protocol on {greeting.spamd}  (spamc -d {host.strip('[]')} -p {port} -R < message.eml)"
     yield "access", "clients must send the token" if greeting.with_token else "no token is required"
     yield "page", f"{greeting.address}/  (also /docs, /metrics, /ready, /version)"
 

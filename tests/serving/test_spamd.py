@@ -14,8 +14,9 @@ from spamctl.serving.door import Patience
 from spamctl.serving.service import Limits
 from spamctl.store import labels, queries
 from tests import tiny_models, tiny_packages
-from tests.faults.processes import locked
+from tests.faults.processes import a_server, locked
 from tests.mail_served import mail_served
+from tests.ports import closed_port
 
 OFFER, QUESTION = [message.text for message in tiny_models.messages(2)]
 FOREIGN = "bihar arratsaldean elkartuko gara plazan"
@@ -363,3 +364,12 @@ def test_a_stop_answers_what_is_under_way(tmp_path):
     with slow:
         slow.settimeout(10)
         assert slow.recv(1000).startswith(b"SPAMD/1.5 75 EX_TEMPFAIL the server is stopping")
+
+
+def test_several_workers_share_the_port_and_end_in_good_order(tmp_path):
+    package, port = tiny_packages.write(tmp_path / "package"), closed_port()
+    with a_server(package, "tests.faults.several", workers=2, spamd=f"127.0.0.1:{port}"):
+        answers = [ask(port, "CHECK", mail(OFFER, f"worker-{number}"))[0] for number in range(20)]
+    assert answers == [OK] * 20
+    with pytest.raises(ConnectionRefusedError):
+        ask(port, "CHECK", mail(OFFER))
