@@ -1,6 +1,7 @@
 """Start the programs of a mail server, each with configs/mail's own files, on ports and in folders of a test."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -25,6 +26,8 @@ PACKAGES = {
     "rspamd": "rspamd",
     "dovecot": "dovecot-imapd dovecot-sieve",
     "sievec": "dovecot-imapd dovecot-sieve",
+    "spamass-milter": "spamass-milter",
+    "miltertest": "miltertest",
 }
 
 
@@ -88,12 +91,12 @@ def answers(port):
 
 
 @contextlib.contextmanager
-def running(words, port, log):
-    """Run a program in the foreground until the block ends, once it listens; it and all that it started are ended."""
+def running(words, is_up, log):
+    """Run a program in the foreground until the block ends, once it is up; it and all that it started are ended."""
     with log.open("wb") as file:
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
     try:
-        until(lambda: answers(port) or process.poll() is not None, lambda: words[0])
+        until(lambda: is_up() or process.poll() is not None, lambda: words[0])
         assert process.poll() is None, log.read_text(encoding="utf-8", errors="replace")[-3000:]
         yield process
     finally:
@@ -123,14 +126,14 @@ class Exim:
 
 
 @contextlib.contextmanager
-def exim(folder, spamd_port):
+def exim(folder, spamd_port, patience="10s"):
     """Run an Exim that asks spamctl and delivers everything into one Maildir."""
     binary, port = program("exim4"), free_port()
     told = subprocess.run([binary, "-bV"], capture_output=True, text=True, check=True).stdout
     if "Content_Scanning" not in told:
         pytest.skip(f"this Exim asks no scanner: apt-get install -y --no-install-recommends {PACKAGES['exim4']}")
     need_root()
-    main = recipe("exim-main.conf", folder, {"127.0.0.1 783": f"127.0.0.1 {spamd_port}"})
+    main = recipe("exim-main.conf", folder, {"127.0.0.1 783 tmo=10s": f"127.0.0.1 {spamd_port} tmo={patience}"})
     acl = recipe("exim-data-acl.conf", folder, {})
     shutil.chown(folder, EXIM_USER, EXIM_USER)
     for name in ("spool", "log"):
@@ -177,7 +180,7 @@ maildir:
 """,
         encoding="utf-8",
     )
-    with running([binary, "-C", str(config), "-bdf", "-q1h"], port, folder / "exim.out"):
+    with running([binary, "-C", str(config), "-bdf", "-q1h"], lambda: answers(port), folder / "exim.out"):
         yield Exim(port, folder)
 
 
@@ -208,7 +211,7 @@ group "external_services" {{ .include "{group}" }}
         encoding="utf-8",
     )
     user = [] if os.geteuid() else ["-u", USER, "-g", "nogroup"]
-    with running([binary, "-f", "-c", str(config), *user], port, folder / "rspamd.log"):
+    with running([binary, "-f", "-c", str(config), *user], lambda: answers(port), folder / "rspamd.log"):
         yield port
 
 
@@ -268,5 +271,49 @@ service imap-login {{
     for name in ("teach-spam.sieve", "teach-ham.sieve"):
         script = recipe(name, place, {})
         subprocess.run([program("sievec"), "-c", str(config), str(script)], check=True, capture_output=True)
-    with running([binary, "-F", "-c", str(config)], port, folder / "dovecot.out"):
+    with running([binary, "-F", "-c", str(config)], lambda: answers(port), folder / "dovecot.out"):
         yield port
+
+
+@contextlib.contextmanager
+def milter(folder, spamd_port):
+    """Run a spamass-milter that asks spamctl, and lend its socket."""
+    binary, place = program("spamass-milter"), folder / "milter.sock"
+    program("spamc")
+    defaults = recipe("spamass-milter", folder, {"--port=783": f"--port={spamd_port}"})
+    told = subprocess.run(
+        ["sh", "-c", f'. {defaults}; printf %s "$OPTIONS"'], capture_output=True, text=True, check=True
+    )
+    words = [binary, "-p", str(place), *told.stdout.split()]
+    with running(words, place.exists, folder / "milter.log"):
+        yield place
+
+
+def said_by_milter(folder, place, raw):
+    """Send a mail to a milter as a mail server does; return the headers that it adds, and its last reply."""
+    head, _, body = raw.decode().partition("\r\n\r\n")
+    headers = [line.split(": ", 1) for line in head.split("\r\n")]
+    script = folder / "send.lua"
+    lines = [
+        f'conn = mt.connect("unix:{place}", 50, 0.1)',
+        'mt.conninfo(conn, "shop.example", "192.0.2.1")',
+        'mt.helo(conn, "shop.example")',
+        'mt.macro(conn, SMFIC_MAIL, "i", "test-id")',
+        'mt.mailfrom(conn, "<ann@shop.example>")',
+        'mt.rcptto(conn, "<jo@home.example>")',
+        *(f"mt.header(conn, {json.dumps(name)}, {json.dumps(value)})" for name, value in headers),
+        "mt.eoh(conn)",
+        f"mt.bodystring(conn, {json.dumps(body)})",
+        "mt.eom(conn)",
+        'for _, name in ipairs({"X-Spam-Flag", "X-Spam-Status"}) do',
+        '  mt.echo(name .. ": " .. tostring(mt.getheader(conn, name, 0)))',
+        "end",
+        'mt.echo("body changed: " .. tostring(mt.eom_check(conn, MT_BODYCHANGE)))',
+        'mt.echo("reply: " .. string.char(mt.getreply(conn)))',
+    ]
+    script.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    done = subprocess.run(
+        [program("miltertest"), "-s", str(script)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return dict(line.split(": ", 1) for line in done.stdout.splitlines() if line)

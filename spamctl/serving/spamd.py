@@ -86,7 +86,7 @@ class Spamd:
             visit.abort()
 
     async def _answer(self, visit: Visit) -> bytes:
-        """Return the response, whatever happens; raise OSError or EOFError if the client has gone."""
+        """Return the response, whatever happens; raise EOFError if the client has gone."""
         try:
             return await self._respond(visit)
         except SpamdRefusal as refused:
@@ -96,7 +96,7 @@ class Spamd:
             return visit.refuse(SpamdRefusal(_CODES.get(refused.status, code), refused.message))
         except UnavailableError as error:
             return visit.refuse(SpamdRefusal(protocol.TRY_AGAIN, str(error)))
-        except (OSError, EOFError):
+        except EOFError:
             raise
         except asyncio.CancelledError:
             return visit.refuse(SpamdRefusal(protocol.TRY_AGAIN, "the server is stopping: try again soon"))
@@ -169,7 +169,11 @@ class Spamd:
         return await self._classifier.classify(Ask([mail.text]), Arrival(teaching.mail_id(mail, version), source))
 
     async def _in_thread(self, work: Callable[[], Made]) -> Made:
-        return await asyncio.get_running_loop().run_in_executor(self._parsers, work)
+        try:
+            async with asyncio.timeout(self._service.limits.timeout_s):
+                return await asyncio.get_running_loop().run_in_executor(self._parsers, work)
+        except TimeoutError:
+            raise SpamdRefusal(protocol.TIMEOUT, "too many mails are being read; try again soon") from None
 
 
 def _log(command: str, error: Exception) -> None:

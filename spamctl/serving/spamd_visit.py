@@ -61,11 +61,13 @@ class Visit:
                     request = protocol.read_head(request, await self._lines())
         except TimeoutError:
             raise SpamdRefusal(protocol.TIMEOUT, "the request did not come in time") from None
+        except OSError as error:
+            raise EOFError from error
         self._since = None
         return request
 
     async def read_mail(self, length: int | None, most_bytes: int, seconds: float) -> bytes:
-        """Return the mail, up to its announced length or to the end of what is sent; raise SpamdRefusal otherwise."""
+        """Return the mail, up to its announced length or to the end of what is sent; raise as `read_request` does."""
         self._since = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(seconds):
@@ -74,6 +76,8 @@ class Visit:
             raise SpamdRefusal(protocol.PROTOCOL, "Content-length: the mail is shorter than announced") from None
         except TimeoutError:
             raise SpamdRefusal(protocol.TIMEOUT, "the mail did not come in time") from None
+        except OSError as error:
+            raise EOFError from error
         self._since, self._unread = None, False
         return raw
 

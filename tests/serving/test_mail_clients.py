@@ -4,6 +4,7 @@ import contextlib
 import imaplib
 import json
 import re
+import signal
 import smtplib
 import subprocess
 import urllib.request
@@ -13,7 +14,7 @@ import pytest
 from spamctl.model.golden import GOLDEN
 from tests import mail_programs, tiny_models, tiny_packages
 from tests.mail_served import mail_process
-from tests.ports import closed_port
+from tests.ports import closed_port, silent_port
 
 OFFER, QUESTION = [message.text for message in tiny_models.messages(2)]
 STATUS = re.compile(rb"^X-Spam-Status: (Yes|No), score=(-?\d+\.\d) required=5\.0\b", re.MULTILINE)
@@ -142,6 +143,47 @@ def test_exim_delivers_unmarked_without_us(folder):
         (passed,) = exim.delivered()
     assert OFFER.encode() in passed
     assert b"X-Spam-" not in passed
+
+
+def test_exim_delivers_unmarked_where_nobody_says_a_word(folder):
+    with silent_port() as port, mail_programs.exim(folder, port, patience="1s") as exim:
+        send(exim.port, mail(OFFER))
+        (passed,) = exim.delivered()
+    assert b"X-Spam-" not in passed
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL], ids=lambda number: number.name)
+def test_exim_delivers_unmarked_when_we_stop_in_the_middle(server, folder, number):
+    with mail_programs.exim(folder, server.port, patience="2s") as exim:
+        send(exim.port, mail(OFFER))
+        assert STATUS.search(exim.delivered()[0])
+        server.process.send_signal(number)
+        send(exim.port, mail(OFFER, "2"))
+        passed = exim.delivered(2)[1]
+    assert b"<2@shop.example>" in passed
+    assert b"X-Spam-" not in passed
+
+
+def bare(raw):
+    """Return a mail without what its sender claims."""
+    return raw.replace(b"X-Spam-Status: No, score=-99.0 required=5.0\r\n", b"")
+
+
+def test_a_milter_as_of_postfix_adds_our_headers(server, folder):
+    with mail_programs.milter(folder, server.port) as place:
+        spam = mail_programs.said_by_milter(folder, place, bare(mail(OFFER)))
+        rest = mail_programs.said_by_milter(folder, place, bare(mail(QUESTION, "2")))
+    assert spam["X-Spam-Flag"] == "YES"
+    assert re.match(r"Yes, score=\d+\.\d required=5\.0 tests=SPAMCTL_SPAM,", spam["X-Spam-Status"])
+    assert rest["X-Spam-Status"].startswith("No, score=")
+    assert [(said["body changed"], said["reply"]) for said in (spam, rest)] == [("false", "c")] * 2
+    assert [source for _, _, source in server.labels()] == ["spamd", "spamd"]
+
+
+def test_a_milter_lets_mail_pass_without_us(folder):
+    with mail_programs.milter(folder, closed_port()) as place:
+        said = mail_programs.said_by_milter(folder, place, bare(mail(OFFER)))
+    assert said == {"X-Spam-Flag": "nil", "X-Spam-Status": "nil", "body changed": "false", "reply": "c"}
 
 
 @contextlib.contextmanager
