@@ -148,15 +148,17 @@ def served(folder: Path, scratch: Path, threads: int, mails: Sequence[bytes], ef
                 plan = Plan(port, plain=False, clients=clients, seconds=effort.seconds, spamd=way == SPAMD)
                 loads.append(under_load(files[way], plan, effort.warm_up))
     rows = [line(f"{way}, {clients} at a time", loads) for (way, clients), loads in found.items()]
-    ends = [
-        f"{clients:>2} at a time: spamd answers {fmean(ratios):.2f} of {HTTP} (goal: .90; "
-        f"from {min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} rounds)"
-        for clients in (1, MANY)
-        for ratios in [
-            [one.rate / two.rate for one, two in zip(found[SPAMD, clients], found[HTTP, clients], strict=True)]
-        ]
-    ]
+    ends = [compared(clients, found[SPAMD, clients], found[HTTP, clients]) for clients in (1, MANY)]
     return [table(("", "messages/s", "p50 ms", "p99 ms", "timed", "no verdict"), rows), *ends]
+
+
+def compared(clients: int, ours: Sequence[Load], http: Sequence[Load]) -> str:
+    """Return how the two ways in compare, round by round."""
+    ratios = [one.rate / two.rate for one, two in zip(ours, http, strict=True) if two.rate]
+    if not ratios:
+        return f"{clients:>2} at a time: no answer in time to compare"
+    spread = f"from {min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} rounds"
+    return f"{clients:>2} at a time: spamd answers {fmean(ratios):.2f} of {HTTP} (goal: .90; {spread})"
 
 
 def under_load(texts: Path, plan: Plan, warm_up_s: float) -> Load:
@@ -175,7 +177,8 @@ def under_load(texts: Path, plan: Plan, warm_up_s: float) -> Load:
 def line(name: str, loads: Sequence[Load]) -> tuple[str, ...]:
     """Return the figures of one way in by one number of clients."""
     refused = sum(count for load in loads for status, count in load.statuses.items() if status != OK)
-    times = [f"{fmean(load.times[which] for load in loads):.1f}" for which in (50, 99)]
+    found = [[load.times[which] for load in loads if which in load.times] for which in (50, 99)]
+    times = [f"{fmean(each):.1f}" if each else "none" for each in found]
     timed = sum(load.timed for load in loads)
     broken = sum(load.broken for load in loads)
     return (name, f"{fmean(load.rate for load in loads):.0f}", *times, f"{timed:,}", f"{refused + broken}")
