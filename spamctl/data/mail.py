@@ -18,7 +18,10 @@ from typing import Final
 from spamctl.data.cleaning import clean
 from spamctl.data.mail_history import unflowed, without_history
 from spamctl.data.mail_html import HtmlText, host_of, html_text, without_tags
+from spamctl.data.mailboxes import StoredMail, read_mails
 from spamctl.data.mime import MOST_BYTES, MOST_PARTS, Part, content, decoded, decoded_words, parts
+
+__all__ = ["MOST_TEXT", "Mail", "StoredMail", "parse_mail", "read_mails"]
 
 MOST_TEXT: Final = 2**17  # characters: more than the longest window of a model reads
 _TAIL = 2**15  # of them from the end: models read the end of a long message too
@@ -35,10 +38,13 @@ _LEAST_SHARED = 0.5
 _STUB = 4  # times longer than the plain text is an HTML text that it does not stand for
 
 # What filters put before a subject: ***SPAM***, [SPAM], {Spam?}, [Suspected Spam 7.3], SPAM:
+_WORD = (
+    r"(?:spam|junk|bulk|phishing|virus|ucebrief|spamverdacht)(?:[\s_-]{1,2}(?:mail|message|score|warning|detected))?+"
+)
+_SURE = r"(?:(?:possible|probable|suspected|potential|likely|maybe|verdacht)[\s_-]{1,2})?+"
 _TAG = re.compile(
-    r"\s*+(?:[*#!]{1,9}+\s*+|[\[({<]++\s*+)(?:(?:possible|probable|suspected|potential|likely|maybe)[\s_-]*+)?"
-    r"(?:spam|junk|bulk|phishing|ucebrief|spamverdacht|spam-verdacht|virus)\b[^\])}>*#!\n]{0,20}+[\])}>*#!]++:?\s*+"
-    r"|\s*+(?:spam|spam\?)\s*+:\s*+",
+    rf"\s*+(?:[*#!]{{1,9}}+|[\[({{<]{{1,3}}+)\s*+{_SURE}{_WORD}[\s\d.,:/?%+-]{{0,16}}+(?:[\])}}>]{{1,3}}+|[*#!]{{1,9}}+):?\s*+"
+    r"|\s*+spam\?*+\s*+:\s*+",
     re.IGNORECASE,
 )
 _REPLY = re.compile(r"\s*(?:re|aw|sv|vs|antw|odp|rif|res|回复|答复|返信)\s*(?:\[\d+\])?\s*[:\uff1a]", re.IGNORECASE)

@@ -87,7 +87,7 @@ class Sheet:
 
     def look(self, name: str, attributes: Mapping[str, str], around: Look) -> Look:
         """Return how an element looks within what is around it."""
-        if around.hidden or not (attributes or self.rules):
+        if around.hidden or not (attributes or name in self.rules):
             return around
         style = {**self._applied(name, attributes), **_declared(attributes.get("style", ""))}
         if "hidden" in attributes or _is_gone(style) or _is_dot(name, attributes):

@@ -1,3 +1,5 @@
+"""A mail becomes the text that the model reads, whoever sent it and whatever they tried."""
+
 import json
 import re
 import subprocess
@@ -228,16 +230,8 @@ LEAKS = {
     "Received_SPF": "fail LEAKED",
     "Delivered_To": "junk+LEAKED@home.example",
 }
-TAGS = [
-    "***SPAM***",
-    "[SPAM]",
-    "*****SPAM*****",
-    "{Spam?}",
-    "[Suspected Spam 7.3]",
-    "SPAM:",
-    "[spam] ***SPAM***",
-    "[Bulk]",
-]
+TAGS = ["***SPAM***", "[SPAM]", "*****SPAM*****", "{Spam?}", "[Suspected Spam 7.3]", "SPAM:", "[spam] ***SPAM***"]
+TAGS += ["[Bulk]", "*** SPAM ***", "{Possible Spam}", "[PHISHING]", "(spam 12.1/5.0)", "[Spam detected]", "[[SPAM]]:"]
 
 
 @pytest.mark.parametrize("tag", TAGS)
@@ -248,7 +242,15 @@ def test_what_filters_add_never_reaches_the_text(tag):
 
 
 @pytest.mark.parametrize(
-    "subject", ["Spam filter for our list", "[spamassassin-users] rules", "[SUP-12] spam", "*New* spam"]
+    "subject",
+    [
+        "Spam filter for our list",
+        "[spamassassin-users] rules",
+        "[SUP-12] spam",
+        "*New* spam",
+        "[Bulk order] chairs",
+        "[virus-discuss] a",
+    ],
 )
 def test_subjects_that_speak_of_spam_stay(subject):
     assert parse_mail(mails.mail(subject=subject)).subject == subject
