@@ -116,12 +116,18 @@ class Spamd:
         with self._intake.room(limits.body_bytes if request.length is None else request.length):
             raw = await visit.read_mail(request.length, limits.body_bytes, limits.timeout_s)
             with self._classifier.slot():
-                if request.compressed:
-                    raw = await self._in_thread(lambda: protocol.inflate(raw, limits.body_bytes))
-                mail = await self._in_thread(lambda: parse_mail(raw))
-                if request.command == protocol.TELL:
-                    return await self._teach(request, mail)
-                return await self._judge(request, raw, mail)
+                if not request.compressed:
+                    return await self._respond_about(request, raw)
+                plain = await self._in_thread(lambda: protocol.inflate(raw, limits.body_bytes))
+                with self._intake.room(len(plain)):
+                    return await self._respond_about(request, plain)
+
+    async def _respond_about(self, request: SpamcRequest, raw: bytes) -> bytes:
+        """Do with a mail what is asked."""
+        mail = await self._in_thread(lambda: parse_mail(raw))
+        if request.command == protocol.TELL:
+            return await self._teach(request, mail)
+        return await self._judge(request, raw, mail)
 
     async def _judge(self, request: SpamcRequest, raw: bytes, mail: Mail) -> bytes:
         """Score and store a mail, and return what is asked about it."""

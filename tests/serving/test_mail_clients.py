@@ -12,8 +12,9 @@ import urllib.request
 import pytest
 
 from spamctl.model.golden import GOLDEN
+from spamctl.serving.service import Limits
 from tests import mail_programs, tiny_models, tiny_packages
-from tests.mail_served import mail_process
+from tests.mail_served import mail_process, mail_served
 from tests.ports import closed_port, silent_port
 
 OFFER, QUESTION = [message.text for message in tiny_models.messages(2)]
@@ -96,6 +97,16 @@ def test_spamc_lets_mail_pass_where_nobody_answers():
     assert (passed.returncode, passed.stdout) == (0, mail(OFFER))
     assert spamc(closed_port(), mail(OFFER), "-c", "--connect-retries=1").returncode == 0
     assert spamc(closed_port(), mail(OFFER), "-x", "--connect-retries=1").returncode != 0
+
+
+def test_overload_lets_mail_pass(tmp_path, folder):
+    with mail_served(tmp_path, limits=Limits(in_flight=0)) as server:
+        passed = spamc(server.port, mail(OFFER))
+        assert (passed.returncode, passed.stdout) == (0, mail(OFFER))
+        assert spamc(server.port, mail(OFFER), "-x").returncode == 75
+        with mail_programs.exim(folder, server.port) as exim:
+            send(exim.port, mail(OFFER))
+            assert b"X-Spam-" not in exim.delivered()[0]
 
 
 def rspamd_says(port, raw):

@@ -130,6 +130,15 @@ def test_a_bomb_is_refused(server):
     assert first.startswith("SPAMD/1.5 65 EX_DATAERR the mail is too long")
 
 
+def test_a_compressed_mail_counts_by_its_whole_length(tmp_path):
+    packed = zlib.compress(bytes(2**20))
+    with mail_served(tmp_path, limits=Limits(buffered_bytes=2**19)) as server:
+        assert ask(server.port, "CHECK", packed, Compress="zlib")[0].startswith(
+            "SPAMD/1.5 75 EX_TEMPFAIL too many long"
+        )
+        assert ask(server.port, "CHECK", zlib.compress(mail(OFFER)), Compress="zlib")[0] == OK
+
+
 def test_ping_needs_no_headers(server):
     assert exchange(server.port, b"PING SPAMC/1.2\r\n", ends=False) == b"SPAMD/1.5 0 PONG\r\n"
     assert exchange(server.port, b"SKIP SPAMC/1.2\r\n\r\n") == b""
