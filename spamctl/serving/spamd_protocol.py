@@ -142,7 +142,10 @@ def pong() -> bytes:
 
 
 def refusal(refused: SpamdRefusal) -> bytes:
-    """Return the response of a refusal, on one line."""
+    """Return the response of a refusal: one line and no blank one after it.
+
+    With a blank line spamc 4.0 takes a refusal for an answer: it prints no mail at all, or says that it was learnt.
+    """
     told = refused.message if refused.code == PROTOCOL else f"{CODES[refused.code]} {refused.message}"
     return f"SPAMD/{VERSION} {refused.code} {visible(told)[:200]}\r\n".encode("ascii", "replace")
 
