@@ -99,6 +99,7 @@ def _refuse_early(options: ServeOptions, token: str, variables: Mapping[str, str
     from rich.console import Console
 
     from spamctl.serving.beforehand import store
+    from spamctl.serving.run import listen_for_mail
     from spamctl.serving.server import listen
 
     if not options.is_local and not token and not options.insecure:
@@ -106,7 +107,14 @@ def _refuse_early(options: ServeOptions, token: str, variables: Mapping[str, str
             f"--host {options.host}: others can reach it and no token is set; "
             f"give --token-file FILE or {TOKEN}, or --insecure if all may read and write here"
         )
+    if not options.is_spamd_local and not options.insecure:
+        raise UsageError(
+            f"--spamd {options.spamd}: others can reach it, and its protocol knows no token; "
+            "use 127.0.0.1 and a port, or give --insecure if all may ask and teach here"
+        )
     listen(options.host, options.port).close()
+    if options.spamd != "none":
+        listen_for_mail(options.spamd).close()
     beforehand.look(options, variables, Console(stderr=True, highlight=False))
     return "" if options.capture == "off" else store(options.datastore_uri)
 
@@ -123,6 +131,7 @@ def _settings(options: ServeOptions, found: Mapping[str, Any], token: str) -> Se
         shadow=Release(**found["shadow"]) if found["shadow"] else None,
         host=options.host,
         port=options.port,
+        spamd="" if options.spamd == "none" else options.spamd,
         token=token,
         hosts=tuple(host.strip() for host in (options.host, *more) if host.strip()),
         capture=options.capture,
@@ -159,4 +168,5 @@ def _greeting(options: ServeOptions, settings: Settings, result: Mapping[str, An
         follows=f"{options.model_version}, when it moves to another version" if moves else "",
         with_token=bool(settings.token),
         workers=settings.workers,
+        spamd=settings.spamd,
     )

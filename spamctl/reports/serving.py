@@ -34,6 +34,7 @@ class Greeting:
     follows: str
     with_token: bool
     workers: int
+    spamd: str = ""
 
 
 def greet(greeting: Greeting, console: Console) -> None:
@@ -70,6 +71,9 @@ def _facts(greeting: Greeting) -> Iterator[tuple[str, str]]:
         yield "shadow", f"version {greeting.shadow} scores every stored message in shadow mode"
     if greeting.workers > 1:
         yield "workers", f"{greeting.workers} processes"
+    if greeting.spamd:
+        host, _, port = greeting.spamd.rpartition(":")
+        yield "mail", f"spamd protocol on {greeting.spamd}  (spamc -d {host.strip('[]')} -p {port} -R < message.eml)"
     yield "access", "clients must send the token" if greeting.with_token else "no token is required"
     yield "page", f"{greeting.address}/  (also /docs, /metrics, /ready, /version)"
 

@@ -18,6 +18,7 @@ from spamctl.errors import UnavailableError
 from spamctl.serving import openapi, siblings, web
 from spamctl.serving.feedback import Feedback
 from spamctl.serving.guard import Access, Guard
+from spamctl.serving.intake import Intake
 from spamctl.serving.invocations import Invocations
 from spamctl.serving.recent import Activity, Figures, newest, shown
 from spamctl.serving.service import Service
@@ -28,9 +29,10 @@ PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 def create_app(service: Service, access: Access) -> ASGIApp:
     """Return the application that serves a service to those who have access."""
-    views = Views(service)
+    views, limits = Views(service), service.limits
+    intake = Intake(body_bytes=limits.body_bytes, total_bytes=limits.buffered_bytes, patience_s=limits.timeout_s)
     routes = [
-        Route("/invocations", Invocations(service).__call__, methods=["POST"]),
+        Route("/invocations", Invocations(service, intake).__call__, methods=["POST"]),
         Route("/feedback", Feedback(service).__call__, methods=["POST"]),
         Route("/ping", views.alive, methods=["GET"]),
         Route("/health", views.alive, methods=["GET"]),

@@ -238,12 +238,17 @@ def _matches(name: str, address: Address | None, allowed: str) -> bool:
     return name == allowed
 
 
-def _log(scope: Scope, error: BaseException) -> None:
-    """Log where an exception came from, but not its text, which may contain a message."""
+def trace_of(error: BaseException) -> str:
+    """Return where an exception came from, but not its text, which may contain a message."""
     told = []
     chain: BaseException | None = error
     while chain is not None:
         told += [f"{type(chain).__module__}.{type(chain).__qualname__} at", *traceback.format_tb(chain.__traceback__)]
         chain = chain.__cause__ or (None if chain.__suppress_context__ else chain.__context__)
-    trace = "\n".join(line.rstrip() for line in told)
+    return "\n".join(line.rstrip() for line in told)
+
+
+def _log(scope: Scope, error: BaseException) -> None:
+    """Log where an exception came from."""
+    trace = trace_of(error)
     logger.error("request %s: %s", scope["state"]["request_id"], trace, extra={"kind": trace})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
@@ -40,6 +40,16 @@ class Intake:
     def held(self) -> int:
         """Count the bytes, beyond the first 64 KiB of each, of the bodies that have not been given back."""
         return self._held
+
+    @contextlib.contextmanager
+    def room(self, length: int) -> Iterator[None]:
+        """Reserve memory for a body of another protocol while the block lasts; raise Refusal (413, 429) as `body`."""
+        share = _Share()
+        try:
+            self._make_room(share, length)
+            yield
+        finally:
+            self._give_back(share)
 
     async def read(self, request: Request) -> bytes:
         """Return the body of a request, which is not counted from then on; see `body`."""

@@ -35,11 +35,16 @@ _CELL = re.compile(r'(?:"((?:[^"]++|"")*+)"|([^,"\r\n][^,\r\n]*+)?)(,|\r\n|\n|\r
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Parsed request: the texts, whether to capture (None: not given), whether to explain."""
+    """Parsed request: the texts, whether to capture (None: not given), whether to explain, and by how many words.
+
+    `explain_within_s` bounds the time for the explanation alone: a request that can do without it is answered so.
+    """
 
     texts: list[str]
     data_capture: bool | None = None
     explain: bool = False
+    explained_words: int = 0  # 0: as many as the limits allow
+    explain_within_s: float | None = None
 
 
 def read(content_type: str | None, body: bytes, *, most_rows: int) -> Ask:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import socket
 from collections.abc import Callable, Mapping
 
 from spamctl.model import scratch
@@ -28,10 +30,19 @@ def run(
     Raises UsageError if the address or the store is not available, ArtefactError if the model cannot be served.
     """
     scratch.sweep()
-    with listen(settings.host, settings.port) as listener, following(wish, environment, tell) as releases:
-        if releases:
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(listen(settings.host, settings.port))
+        for_mail = stack.enter_context(listen_for_mail(settings.spamd)) if settings.spamd else None
+        if releases := stack.enter_context(following(wish, environment, tell)):
             settings = settings.following(releases)
         if settings.workers == 1:
-            return serve(settings, listener, tell, ready, loading)
-        with scratch.folder("metrics") as shared:
-            return Workers(settings, listener, {**environment, SHARED_FOLDER: str(shared)}, tell).run(ready)
+            return serve(settings, listener, tell, ready, loading, for_mail)
+        shared = stack.enter_context(scratch.folder("metrics"))
+        listeners = [listener, *([for_mail] if for_mail else [])]
+        return Workers(settings, listeners, {**environment, SHARED_FOLDER: str(shared)}, tell).run(ready)
+
+
+def listen_for_mail(address: str) -> socket.socket:
+    """Return a socket that listens at HOST:PORT; raise UsageError if that is not available."""
+    host, _, port = address.rpartition(":")
+    return listen(host.strip("[]"), int(port), f"--spamd {address}")

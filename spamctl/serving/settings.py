@@ -20,6 +20,7 @@ class Settings:
     shadow: Release | None = None
     host: str = "127.0.0.1"
     port: int = 8080
+    spamd: str = ""  # HOST:PORT that answers mail servers, or nothing
     token: str = field(default="", repr=False)
     hosts: tuple[str, ...] = ()
     capture: Literal["required", "best-effort", "off"] = "required"

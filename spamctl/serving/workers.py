@@ -1,4 +1,4 @@
-"""Share one socket among worker processes: start them, replace one that dies, end them all."""
+"""Share the listening sockets among worker processes: start them, replace one that dies, end them all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from prometheus_client.multiprocess import mark_process_dead
 
@@ -25,9 +25,11 @@ AGAIN_S = 1.0
 class Workers:
     """Supervisor of the worker processes: it starts them, replaces one that dies, and ends them all."""
 
-    def __init__(self, settings: Settings, listener: socket.socket, environment: Mapping[str, str], tell: Tell) -> None:
-        """Prepare; `environment` is that of the workers."""
-        self._settings, self._listener, self._environment, self._tell = settings, listener, environment, tell
+    def __init__(
+        self, settings: Settings, listeners: Sequence[socket.socket], environment: Mapping[str, str], tell: Tell
+    ) -> None:
+        """Prepare; `listeners` are for HTTP and, where it is wanted, spamd, `environment` is that of the workers."""
+        self._settings, self._listeners, self._environment, self._tell = settings, listeners, environment, tell
         self._children: list[subprocess.Popen[str]] = []
         self._stopped_by: signal.Signals | None = None
         self._hurried = False
@@ -60,14 +62,14 @@ class Workers:
 
     def _start(self) -> subprocess.Popen[str]:
         """Start one worker; its settings may contain secrets, so they go by a pipe."""
-        number = self._listener.fileno()
+        numbers = [listener.fileno() for listener in self._listeners]
         child = subprocess.Popen(
-            [sys.executable, "-m", "spamctl.serving.worker", str(number)],
+            [sys.executable, "-m", "spamctl.serving.worker", *map(str, numbers)],
             env=self._environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            pass_fds=[number],
+            pass_fds=numbers,
             start_new_session=True,  # Ctrl-C reaches us alone, and we pass it on once
         )
         assert child.stdin  # noqa: S101 - for the type checker
@@ -103,7 +105,8 @@ class Workers:
 
     def _end(self) -> None:
         """Stop the workers gracefully: pending requests are answered first."""
-        self._listener.close()  # who calls now is refused, and not left waiting
+        for listener in self._listeners:
+            listener.close()  # who calls now is refused, and not left waiting
         deadline = time.monotonic() + self._settings.limits.drain_s + 10.0
         for child in self._children:
             child.terminate()

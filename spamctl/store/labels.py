@@ -19,6 +19,8 @@ from spamctl.store.tables import data, labels
 
 Outcome = Literal["recorded", "unchanged", "unknown"]
 
+WITHDRAWN = "withdrawn"  # in the history alone: the label that a person took back
+
 _CHUNK = 5_000  # uuids in one statement: SQLite takes 32,766 values, PostgreSQL's protocol 65,535
 _PAUSE_S = 0.02  # SQLite gives the lock to whoever asks first, and a server that waits for it asks now and then
 
@@ -78,6 +80,27 @@ def feedback(store: Store, uuid: str, label: Label, *, source: str = "user", ann
         if written != 1 or logged != 1:
             raise not_kept(labels if written else data, 1)
     return "recorded"
+
+
+def withdraw(store: Store, uuid: str, *, source: str = "user", annotator: str = "") -> bool:
+    """Remove the label of a row if it is from `source`, and return whether it was; labels of others stay.
+
+    The history keeps the label with the source `withdrawn`. Raises UnavailableError if the database fails.
+    """
+    row = canonical_uuid(uuid)
+    with store.writing() as connection:
+        current = select(data.c.ground_truth, data.c.label_source).where(data.c.uuid == row).with_for_update()
+        found = connection.execute(current).one_or_none() if row else None
+        if found is None or found.ground_truth is None or found.label_source != source:
+            return False
+        nothing = {"ground_truth": None, "label_source": None, "labeled_at": None}
+        written = connection.execute(update(data).where(data.c.uuid == row).values(nothing)).rowcount
+        entry = {"uuid": row, "date": datetime.now(UTC), "label": found.ground_truth}
+        entry |= {"source": WITHDRAWN, "annotator": annotator}
+        logged = connection.execute(insert(labels).execution_options(preserve_rowcount=True), [entry]).rowcount
+        if written != 1 or logged != 1:
+            raise not_kept(labels if written else data, 1)
+    return True
 
 
 def history(store: Store, uuid: str) -> list[GivenLabel]:

@@ -108,6 +108,12 @@ def by_version(store: Store, window: Window = ALL) -> dict[tuple[str, str], int]
         return {(name, version): count for name, version, count in connection.execute(statement)}
 
 
+def versions(store: Store) -> list[str]:
+    """Return the versions that have answered, of whatever model; reads an index alone."""
+    with store.reading() as connection:
+        return list(connection.scalars(select(data.c.model_version).distinct().order_by(data.c.model_version)))
+
+
 def by_source(store: Store, window: Window = ALL) -> list[SourceTally]:
     """Count the labels of a window by their source, in the order of its name."""
     counts: dict[str, list[int]] = {}

@@ -16,7 +16,7 @@ from spamctl.serving.service import MIB, Limits
 from spamctl.serving.settings import Settings
 from tests.each import each
 from tests.hosts import ELSEWHERE, LOOPBACK
-from tests.ports import closed_port
+from tests.ports import closed_port, silent_port
 
 TOKEN = "a-token-of-32-characters-for-this"
 FOUND = {"served": {"name": "spam", "version": "7", "alias": "champion", "folder": "here"}, "shadow": None}
@@ -26,6 +26,7 @@ CORES = 8
 SETTINGS = {
     "--host=::1": {"host": "::1", "hosts": ("::1",)},
     "--port=81": {"port": 81},
+    "--spamd=127.0.0.1:783": {"spamd": "127.0.0.1:783"},
     "--allowed-hosts=a.example, *.b.example,,*": {"hosts": ("127.0.0.1", "a.example", "*.b.example", "*")},
     "--capture=off": {"capture": "off"},
     "--datastore-uri=other.db": {"datastore_uri": "other.db"},
@@ -164,3 +165,20 @@ def test_an_address_that_others_reach_is_bound_with_a_token_or_where_all_may(ref
         monkeypatch.setenv(serve.TOKEN, TOKEN)
     words = {"--insecure": ["--insecure"], "--token-file": ["--token-file", "token"], "a variable": []}[by]
     assert is_let_on(refusal(host, *words))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.0.2.7", "mail.example"])
+def test_an_address_for_mail_servers_that_others_reach_is_refused(refusal, monkeypatch, host):
+    monkeypatch.setenv(serve.TOKEN, TOKEN)  # which the protocol cannot send
+    line = refusal("127.0.0.1", "--spamd", f"{host}:783")
+    assert line.startswith(f"spamctl: --spamd {host}:783: others can reach it, and its protocol knows no token; use")
+    insecure = refusal("127.0.0.1", "--insecure", "--spamd", f"{host}:{closed_port()}")
+    assert "no token" not in insecure
+    assert any(words in insecure for words in LATER)
+
+
+def test_a_port_for_mail_servers_that_is_taken_is_refused(refusal):
+    with silent_port() as port:
+        line = refusal("127.0.0.1", "--spamd", f"127.0.0.1:{port}")
+    assert line.startswith(f"spamctl: --spamd 127.0.0.1:{port}: is not available on 127.0.0.1: ")
+    assert line.endswith("; choose another")
