@@ -176,14 +176,14 @@ def _legacy(path: Path, *, packed: bool) -> tuple[str, str]:
                 sample += line if len(sample) < _LARGEST_SAMPLE else b""
             if good + bad == _MOST_LINES:
                 break
-    codec = _guess(bytes(sample)) if good <= _BY_CHANCE * (good + bad) else ""
+    codec = guess(bytes(sample)) if good <= _BY_CHANCE * (good + bad) else ""
     if not codec:
         return "utf-8-sig", ""
     return codec, f"read as {codec}, for it is not UTF-8: if letters are wrong, name the right one with --encoding"
 
 
-def _guess(sample: bytes) -> str:
-    """Name the encoding of lines that are not UTF-8, or nothing."""
+def guess(sample: bytes) -> str:
+    """Return the encoding of lines that are not UTF-8, or nothing."""
     from charset_normalizer import from_bytes
 
     best = from_bytes(sample, cp_isolation=_LEGACY).best()
