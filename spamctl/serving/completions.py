@@ -12,6 +12,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from spamctl.data.mail import parse_mail
 from spamctl.message import SPAM
 from spamctl.serving.intake import Intake
 from spamctl.serving.invocations import Arrival, Classified, Classifier
@@ -122,14 +123,15 @@ def read(content_type: str | None, body: bytes) -> tuple[str, Ask]:
 
 
 def mail_of(contents: Sequence[str]) -> str:
-    """Join the user's messages as the mail that they describe: subject, blank line, body.
+    """Join the user's messages as a mail is read elsewhere: a line with the subject, a blank line, the body.
 
-    A filter sends the subject, the sender and the hosts of links each as a message before the text, which is the last.
+    A filter sends the subject, the sender and the hosts of links each as a message before the text, which is the last;
+    of a mail, the model reads neither sender nor hosts apart from its text.
     """
     *heads, body = contents
-    subject = next((one[len(_SUBJECT) :] for one in heads if _is_line(one, _SUBJECT)), None)
+    subjects = [_subject(one) for one in heads if _is_line(one, _SUBJECT)]
     others = [one for one in heads if not any(_is_line(one, name) for name in (_SUBJECT, _FROM, _HOSTS))]
-    return "\n\n".join([*([] if subject is None else [subject]), *others, body])
+    return "\n\n".join([*subjects, *others, body])
 
 
 def score(probability: float, threshold: float, *, is_spam: bool) -> float:
@@ -145,6 +147,12 @@ def score(probability: float, threshold: float, *, is_spam: bool) -> float:
 def _log_odds(probability: float) -> float:
     bounded = min(max(probability, _LEAST), _MOST)
     return math.log(bounded / (1 - bounded))
+
+
+def _subject(line: str) -> str:
+    """Return the line of a subject without what another filter wrote before it, as of a whole mail."""
+    subject = parse_mail(line.strip().encode("utf-8", "replace")).subject
+    return f"{_SUBJECT}{subject}" if subject else line
 
 
 def _is_line(content: str, name: str) -> bool:

@@ -1,6 +1,7 @@
 // Draw one verdict: the word, how sure the model is, and which words pushed it there.
 
 import { feedback } from "./feedback.js";
+import { facts } from "./mail.js";
 import { percent, round, signed } from "./numbers.js";
 import { element, show } from "./text.js";
 
@@ -39,14 +40,17 @@ export function bar(probability, threshold, classification) {
   return element("div", { class: `bar ${kind(classification)}`, role: "img", "aria-label": words }, filled, mark, label);
 }
 
-/** Return all that is known of an answer to a text. */
-export function details(text, answer, threshold, store) {
-  const facts = [`version ${answer.model_version}`, answer.captured ? `kept in ${store}` : "not kept", answer.uuid];
-  const parts = [bar(answer.probability, threshold, answer.classification), ...explained(text, answer.explanation ?? [])];
-  if (answer.truncated) parts.push(element("p", { class: "note" }, "Longer than the model reads: its end did not count."));
+/** Return all that is known of an answer to a text, and of the mail that the text was read from. */
+export function details({ text, mail }, answer, threshold, store) {
+  const reach = answer.in_reach === false ? "out of reach" : "in reach";
+  const where = answer.captured ? `kept in ${store}` : "not kept";
+  const parts = [bar(answer.probability, threshold, answer.classification)];
   if (answer.in_reach === false) parts.push(element("p", { class: "note" }, "Out of reach: unlike the training data."));
   if (answer.captured) parts.push(feedback(answer.uuid));
-  parts.push(element("p", { class: "facts" }, show(facts.join(" · "))));
+  parts.push(...facts(text, mail), ...explained(text, answer.explanation ?? []));
+  if (answer.truncated) parts.push(element("p", { class: "note" }, "Longer than the model reads: its end did not count."));
+  const told = [`version ${answer.model_version}`, reach, where, answer.uuid];
+  parts.push(element("p", { class: "facts" }, show(told.join(" · "))));
   return parts;
 }
 
