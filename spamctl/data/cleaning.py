@@ -43,10 +43,14 @@ def clean(text: str) -> str:
     return text
 
 
+def unescape(text: str) -> str:
+    """Replace HTML entities by their characters, one layer of them; any string is accepted."""
+    return html.unescape(_ENDLESS_REFERENCE.sub("\ufffd", text)) if "&" in text else text
+
+
 def _clean_layer(text: str) -> str:
     """Unescape entities once, drop controls and normalise."""
-    text = html.unescape(_ENDLESS_REFERENCE.sub("\ufffd", text)) if "&" in text else text
-    text = text.replace("\r\n", "\n").translate(_CONTROLS)
+    text = unescape(text).replace("\r\n", "\n").translate(_CONTROLS)
     return text if text.isascii() else unicodedata.normalize("NFC", _cut_runs_of_marks(text))
 
 

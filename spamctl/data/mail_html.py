@@ -10,11 +10,11 @@ here is possessive or cannot overlap itself, so that time is linear in the lengt
 
 from __future__ import annotations
 
-import html
 import re
 from dataclasses import dataclass, field
 from typing import Final
 
+from spamctl.data.cleaning import unescape
 from spamctl.data.styles import Look, Sheet
 
 MOST_TAGS: Final = 20_000  # newsletters have 500 to 4,000; behind these, tags are only taken out
@@ -34,16 +34,17 @@ _AROUND_LINE_END = re.compile(r" ?\n ?")
 _BLANK_LINES = re.compile(r"\n{3,}+")
 _HOST = re.compile(r"\s*+(?:https?:)?//(?:[^\s/?#@]{0,200}+@)?([^\s/?#@:<>\"'\\]{1,253}+)", re.IGNORECASE)
 
-_VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
+_VOID = frozenset(
+    ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr")
+)
 _RAW = {name: re.compile(f"</{name}", re.IGNORECASE) for name in ("style", "script", "title", "textarea", "xmp")}
-_UNSHOWN = frozenset("head object svg math select template".split())
+_UNSHOWN = frozenset(("head", "object", "svg", "math", "select", "template"))
 _CELLS = frozenset(("td", "th"))
-_PARAGRAPHS = frozenset("blockquote dl h1 h2 h3 h4 h5 h6 ol p pre table ul".split())
-_BLOCKS = _PARAGRAPHS | frozenset(
-    (
-        "address article aside center dd div dt fieldset figure footer form header hr li main nav section tbody tfoot "
-        "thead tr"
-    ).split()
+_PARAGRAPHS = frozenset(("blockquote", "dl", "h1", "h2", "h3", "h4", "h5", "h6", "ol", "p", "pre", "table", "ul"))
+_BLOCKS = (
+    _PARAGRAPHS
+    | {"address", "article", "aside", "center", "dd", "div", "dt", "fieldset", "figure", "footer", "form", "header"}
+    | {"hr", "li", "main", "nav", "section", "tbody", "tfoot", "thead", "tr"}
 )
 _BARRIERS = _CELLS | {"table"}
 _LISTS = frozenset(("ul", "ol", "dl"))
@@ -75,7 +76,7 @@ def html_text(source: str) -> HtmlText:
     """
     reader = _Reader(source)
     reader.read()
-    return HtmlText(tidy("".join(reader.pieces)), tuple(reader.hosts), reader.hidden)
+    return HtmlText(_tidy("".join(reader.pieces)), tuple(reader.hosts), reader.hidden)
 
 
 def without_tags(source: str) -> str:
@@ -90,7 +91,7 @@ def without_tags(source: str) -> str:
             closing, at = "", mark.end()
     if not closing:
         pieces.append(source[at:])
-    return html.unescape(_ANY_TAG.sub(" ", " ".join(pieces)))
+    return unescape(_ANY_TAG.sub(" ", " ".join(pieces)))
 
 
 def host_of(link: str) -> str:
@@ -99,7 +100,7 @@ def host_of(link: str) -> str:
     return found[1].lower().strip(".") if found else ""
 
 
-def tidy(text: str) -> str:
+def _tidy(text: str) -> str:
     """Bring white space into the form of a plain mail: single spaces, and one blank line between paragraphs."""
     return _BLANK_LINES.sub("\n\n", _AROUND_LINE_END.sub("\n", _SPACES.sub(" ", text))).strip()
 
@@ -162,7 +163,7 @@ class _Reader:
         """Keep a text that is seen, and count one that is not."""
         if not raw:
             return
-        text = html.unescape(raw) if "&" in raw else raw
+        text = unescape(raw)
         if self.look.is_seen:
             self.pieces.append(_WHITE.sub(" ", text))
         else:
@@ -221,7 +222,7 @@ def _attributes(written: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in _ATTRIBUTE.findall(written):
         plain = value[1:-1] if value[:1] in {'"', "'"} and value[:1] else value
-        found.setdefault(name.lower(), html.unescape(plain) if "&" in plain else plain)
+        found.setdefault(name.lower(), unescape(plain))
     return found
 
 

@@ -137,9 +137,8 @@ def decoded(raw: bytes, charset: str) -> tuple[str, bool]:
 
 
 def decoded_words(field: str) -> str:
-    """Return a field of a header with its encoded words decoded, in one line."""
-    raw = field.encode("utf-8", "surrogateescape")
-    text = decoded(raw, "utf-8")[0]
+    """Return a field of a header with its encoded words decoded."""
+    text = decoded(field.encode("utf-8", "surrogateescape"), "utf-8")[0].strip()
     try:
         words = decode_header(text) if "=?" in text else [(text, None)]
     except (HeaderParseError, ValueError, binascii.Error):
@@ -153,7 +152,7 @@ def decoded_words(field: str) -> str:
         else word.decode("raw_unicode_escape", "replace")
         for word, charset in words
     )
-    return " ".join("".join(found).split())
+    return "".join(found).strip() or text
 
 
 def _part(mail: bytes, start: int, end: int, depth: int) -> Part:
@@ -225,7 +224,7 @@ def _codec(charset: str) -> str:
     except (LookupError, ValueError):
         return ""
     known = _SUPERSETS.get(found.name, found.name)
-    return known if found._is_text_encoding and known not in _REFUSED else ""  # type: ignore[attr-defined]  # noqa: SLF001
+    return known if found._is_text_encoding and known not in _REFUSED else ""  # noqa: SLF001 - of the codec registry
 
 
 def _guessed(raw: bytes) -> str:
