@@ -111,15 +111,16 @@ def read(content_type: str | None, body: bytes) -> tuple[str, Ask]:
         raise _wrong(f"model holds {kind(model)}: {EXAMPLE}")
     if model not in MODELS:
         raise Refusal(404, UNKNOWN_MODEL, f"there is no model {quoted(model)}: use {', '.join(MODELS)}")
-    if asked.get("stream") not in (None, False):
+    stream, number, store = (asked.get(name) for name in ("stream", "n", "store"))
+    if not (stream is None or stream is False):
         raise _wrong("stream: a reply comes in one piece here; leave stream out, or send false")
-    if asked.get("n") not in (None, 1):
+    if not (number is None or (number == 1 and not isinstance(number, bool))):
         raise _wrong("n: one reply is made of a request; leave n out, or send 1")
-    if asked.get("store") not in (None, True, False):
+    if not (store is None or isinstance(store, bool)):
         raise _wrong("store: send false to keep nothing of this request, or leave it out")
     text = mail_of(_contents(asked.get("messages")))
     explain = MODELS[model] is not _of_a_hundred
-    return model, Ask([text], asked.get("store"), explain, _REASON_VARIANTS, REASON_S)
+    return model, Ask([text], store, explain, _REASON_VARIANTS, REASON_S)
 
 
 def mail_of(contents: Sequence[str]) -> str:

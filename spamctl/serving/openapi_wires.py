@@ -11,8 +11,8 @@ from spamctl.serving.mail_route import MEDIA_TYPE
 Json = dict[str, Any]
 
 MAIL: Final = (
-    "From: Prize Office <win@prizes.example>\r\nSubject: You have won\r\nContent-Type: text/plain\r\n\r\n"
-    "Claim your $1000 voucher today: http://prizes.example/claim\r\n"
+    "From: Prize Office <win@prizes.example>\nSubject: You have won\nContent-Type: text/plain\n\n"
+    "Claim your $1000 voucher today: http://prizes.example/claim\n"
 )
 ERRORS: Final = (408, 413, 415, 429, 503, 504)
 _TEXT: Final[Json] = {"type": "string"}
@@ -59,7 +59,7 @@ def _mail() -> Json:
         "parameters": [
             {"name": name, "in": "query", "description": words, "schema": {"type": "boolean"}} for name, words in params
         ],
-        "requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": _TEXT, "example": MAIL}}},
+        "requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {}, "example": MAIL}}},
     }
 
 
@@ -71,7 +71,7 @@ def _chat() -> Json:
         "description": f"OpenAI's chat completions, for programs that ask a language model. {_REPLIES} The score is "
         "above one half, and the number above 50, for spam alone. The user's messages are one mail; instructions are "
         "not read. `stream` and more than one reply are refused; `store: false` keeps nothing; `max_tokens` and all "
-        "other settings change nothing. The body may be in gzip.",
+        "other settings change nothing. The body may be in gzip; errors have OpenAI's form.",
         "answer": {"description": "The reply.", "content": {"application/json": {"schema": _ref("Completion")}}},
         "errors": (404, *ERRORS),
         "error": "OpenAiError",
@@ -146,13 +146,10 @@ def _akismet(
 
 
 def _comment() -> Json:
-    return {
-        "type": "object",
-        "description": EXAMPLE,
-        "properties": dict.fromkeys(FIELDS, _TEXT),
-        "additionalProperties": _TEXT,
-        "required": ["comment_content"],
-    }
+    """Describe a form that has at least one of the fields that are read; all others are let pass."""
+    fields = dict.fromkeys(FIELDS, _TEXT)
+    form = {"type": "object", "properties": fields, "additionalProperties": _TEXT}
+    return {"description": EXAMPLE, "anyOf": [form | {"required": [name]} for name in FIELDS]}
 
 
 def _chat_schema() -> Json:
