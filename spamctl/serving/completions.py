@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -26,7 +26,6 @@ EXAMPLE: Final = 'send {"model": "spamctl", "messages": [{"role": "user", "conte
 ROLES: Final = ("system", "developer", "assistant", "tool", "function")  # beside user: instructions, never classified
 MOST_VALUES = 10_000
 
-REASON_S = 0.2  # for the words behind a verdict; without them the reason is plain
 _REASON_VARIANTS = 12  # each is scored as a message is
 _REASON_WORDS = 4
 _LEAST_PUSH = 0.05  # log-odds
@@ -87,6 +86,7 @@ class Completions:
         async with self._intake.body(request, gunzip=True) as body:
             with self._classifier.slot(), self._service.deployments.hold() as deployment:
                 model, ask = read(request.headers.get("content-type"), body)
+                ask = replace(ask, explain_within_s=self._service.limits.reason_s)
                 classified = await self._classifier.classify(ask, arrival)
                 content = MODELS[model](_told(classified, deployment.threshold))
                 answered = deployment.count_tokens(content)
@@ -120,7 +120,7 @@ def read(content_type: str | None, body: bytes) -> tuple[str, Ask]:
         raise _wrong("store: send false to keep nothing of this request, or leave it out")
     text = mail_of(_contents(asked.get("messages")))
     explain = MODELS[model] is not _of_a_hundred
-    return model, Ask([text], store, explain, _REASON_VARIANTS, REASON_S)
+    return model, Ask([text], store, explain, _REASON_VARIANTS)
 
 
 def mail_of(contents: Sequence[str]) -> str:

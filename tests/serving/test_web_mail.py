@@ -76,7 +76,8 @@ def check_told(page, server):
     assert told["Links to"] == "claim.example"
     assert "hidden" in told["Noted"]
     text = parse_mail(MAIL.encode()).text
-    assert content(page, ".message") == "".join(escape.visible(letter) + "\n" * (letter == "\n") for letter in text)
+    shown = "\n".join(map(escape.visible, text.split("\n")))  # a mail has lines by nature: they need no escape
+    assert content(page, ".message") == shown
     assert said(page, "headline").startswith("Spam")
     assert "in reach" in page.find_element(By.CSS_SELECTOR, "#verdict .facts").text
     assert page.find_elements(By.CSS_SELECTOR, "#verdict mark")
