@@ -123,3 +123,31 @@ def pages(size=2**20):
     yield "classes", "<style>.a{color:red}</style>" + f"<p class='{'a ' * 5_000}'>x" * (size // 10_000)
     yield "white space", "<p>" + " \n" * (size // 2) + "</p>x"
     yield "text", "x" * size
+
+
+def maildir(path, **folders):
+    """Write a Maildir; each folder is a list of mails, and `INBOX` is the Maildir's own."""
+    for name, found in folders.items():
+        folder = path if name == "INBOX" else path / f".{name}"
+        for inner in ("cur", "new", "tmp"):
+            (folder / inner).mkdir(parents=True, exist_ok=True)
+        for number, raw in enumerate(found):
+            place = folder / ("new" if number % 3 == 0 else "cur")
+            flags = "" if place.name == "new" else ":2,S"
+            (place / f"17000{number:05}.M{number}P1.host{flags}").write_bytes(raw)
+    return path
+
+
+def mbox(*found):
+    """Return an mbox of mails."""
+    return b"".join(
+        b"From someone@x.example Tue Mar  5 10:00:00 2024\n" + one.replace(b"\nFrom ", b"\n>From ") + b"\n"
+        for one in found
+    )
+
+
+def sent(number, subject, text, *, day=0, **fields):
+    """Return a plain mail with an identifier of its own, sent so many days into 2024."""
+    month = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")[day // 28]
+    fields.setdefault("Date", f"{1 + day % 28:02} {month} 2024 10:00:00 +0000")
+    return mail(text, subject=subject, Message_ID=f"<{number}@x.example>", **fields)

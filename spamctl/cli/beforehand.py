@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WORDS = {"none", "sms-spam", "everyday"}  # which are no paths
-FILES = ("dataset", "replay", "labels", "token_file", "must_deliver", "must_catch")
+FILES = ("dataset", "good", "spam", "replay", "labels", "token_file", "must_deliver", "must_catch")
 # Verbs that read a store which another has made, by the option that names it.
 STORES = {"label": "target_uri", "monitor": "datastore_uri", "train": "feedback", "recalibrate": "feedback"}
 VERSIONED = ("serve", "monitor", "recalibrate")

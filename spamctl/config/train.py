@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Gt, Le, Lt
 
 from spamctl.config.encodings import encoding_faults
+from spamctl.config.mail import mail_faults
 from spamctl.config.models import experiment_faults, name_faults
 from spamctl.config.moments import is_duration
 from spamctl.config.options import Fault, Options, option
@@ -30,7 +31,8 @@ class TrainOptions(Options):
 
     dataset: str = option(
         "sms-spam,everyday",
-        "Training data, separated by commas: sms-spam, everyday, and paths of csv, tsv, json, jsonl or parquet files.",
+        "Training data, separated by commas: sms-spam, everyday, and paths of csv, tsv, json, jsonl or parquet files "
+        "or of mail (.eml, mbox, Maildir); none for --good and --spam alone.",
         group="Data",
     )
     text_column: str = option(
@@ -57,6 +59,13 @@ class TrainOptions(Options):
     bad_rows: Literal["refuse", "skip"] = option(
         "refuse", "Invalid rows of your file: refuse stops with an error, skip drops and counts them.", group="Data"
     )
+    spam_folder: str = option(
+        "Junk,Spam",
+        "Folders of your mail that hold spam, separated by commas; all others are good, without sent and deleted mail.",
+        group="Data",
+    )
+    good: str = option("none", "Mail that is all good, whatever its folder, read beside --dataset.", group="Data")
+    spam: str = option("none", "Mail that is all spam, whatever its folder, read beside --dataset.", group="Data")
     hold_out_kinds: Annotated[int, Ge(0), Le(4)] = option(
         0,
         "Folds, of five, of everyday's kinds of message to hold out, to measure generalization to unseen kinds.",
@@ -226,6 +235,7 @@ class TrainOptions(Options):
     def faults(self) -> Iterator[Fault]:
         """Yield what a type and a range cannot say."""
         yield from encoding_faults("encoding", self.encoding)
+        yield from mail_faults(self.spam_folder, self.good, self.spam)
         yield from self._faults_of_feedback()
         if not re.fullmatch(r"auto|full|[1-9]\d{0,3}", self.depth):
             yield Fault(("depth",), f"must be auto, full or a whole number of at least 1, got {shown(self.depth)}")

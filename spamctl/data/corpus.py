@@ -5,21 +5,27 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from spamctl.data.cleaning import clean
 from spamctl.data.duplicates import keep_distinct
-from spamctl.data.files import open_rows
+from spamctl.data.files import is_mail, open_rows
 from spamctl.data.label_words import NOT_SPAM_WORDS, LeftOut, listed, spam_words
-from spamctl.data.rows import LABEL, TEXT, Columns, Row, shown
+from spamctl.data.mail_corpus import Source, read_mailboxes, require_spam_folder
+from spamctl.data.rows import LABEL, SPAM_FOLDER, TEXT, Columns, Row, shown
 from spamctl.data.sms_spam import SMS_SPAM, find_sms_spam
 from spamctl.errors import DataError
-from spamctl.message import NOT_SPAM, SPAM, Label, Message
+from spamctl.message import NOT_SPAM, SPAM, Label, Message, Traits
+
+NONE: Final = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusRequest:
-    """Which messages to read: `sms-spam`, or a file with the names of its columns and its spam label."""
+    """Which messages to read: `sms-spam`, or a file with the names of its columns and its spam label.
+
+    Of a mailbox `spam_folder` names the folders of spam; `good` and `spam` are mailboxes with one label each, or none.
+    """
 
     dataset: str = SMS_SPAM
     text_column: str = TEXT
@@ -28,6 +34,9 @@ class CorpusRequest:
     header: bool = True
     encoding: str = "auto"
     bad_rows: Literal["refuse", "skip"] = "refuse"
+    spam_folder: str = SPAM_FOLDER
+    good: str = NONE
+    spam: str = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +52,9 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """Usable rows as (clean text, label), and counts of what was left out."""
+    """Usable rows as (clean text, label, traits), and counts of what was left out."""
 
-    rows: list[tuple[str, str]]
+    rows: list[tuple[str, str, Traits]]
     left_out: LeftOut
 
 
@@ -60,7 +69,9 @@ def read_corpus(request: CorpusRequest, *, may_ask: bool = True) -> Corpus:
         corpus = _corpus(copy.rows(), request, copy.origin)
         sha256 = hashlib.sha256(copy.content).hexdigest()
         return replace(corpus, sha256=sha256, notes=copy.notes + corpus.notes, warnings=copy.warnings + corpus.warnings)
-    path = Path(request.dataset)
+    path = Path(request.dataset).expanduser()
+    if is_mail(path) and path.exists():
+        return read_mail_corpus([Source(path)], request.spam_folder)
     if request.text_column == request.label_column:
         raise DataError(f"--text-column and --label-column are both {shown(request.text_column)}: name two columns")
     columns = Columns(request.text_column, request.label_column, request.header, request.encoding)
@@ -71,12 +82,24 @@ def read_corpus(request: CorpusRequest, *, may_ask: bool = True) -> Corpus:
     return replace(corpus, sha256=sha256, notes=reading.notes + corpus.notes)
 
 
+def read_mail_corpus(sources: Sequence[Source], spam_folder: str) -> Corpus:
+    """Read mailboxes into a corpus; raise DataError where they hold no spam, or no good mail.
+
+    What cannot be read is left out and named: unlike a row of a file, a mail is nothing that its owner could mend.
+    """
+    origin = " and ".join(str(source.path) for source in sources)
+    found = read_mailboxes(sources, spam_folder)
+    require_spam_folder(found, origin, spam_folder)
+    corpus = _corpus(found.rows, CorpusRequest(origin, bad_rows="skip"), origin)
+    return replace(corpus, sha256=found.sha256, notes=found.notes + corpus.notes)
+
+
 def refuse_description(request: CorpusRequest) -> None:
     """Refuse what describes a file, since `request.dataset` names none; raise DataError."""
-    if replace(request, dataset=SMS_SPAM, bad_rows="refuse") != CorpusRequest():
+    if replace(request, dataset=SMS_SPAM, bad_rows="refuse", good=NONE, spam=NONE) != CorpusRequest():
         raise DataError(
-            "--text-column, --label-column, --spam-label, --no-header and --encoding describe a file, and "
-            f"--dataset is {request.dataset}: leave them out, or give --dataset a file"
+            "--text-column, --label-column, --spam-label, --no-header, --encoding and --spam-folder describe a file, "
+            f"and --dataset is {request.dataset}: leave them out, or give --dataset a file"
         )
 
 
@@ -85,11 +108,11 @@ def _corpus(rows: Iterable[Row], request: CorpusRequest, origin: str) -> Corpus:
     table = _sorted_out(rows)
     if request.bad_rows == "refuse":
         table.left_out.refuse(origin, usable=len(table.rows))
-    labels = _label_of_words(table.rows, request, origin)
-    kept = Counter(labels[word.casefold()] for _, word in table.rows)
+    labels = _label_of_words([word for _, word, _ in table.rows], request, origin)
+    kept = Counter(labels[word.casefold()] for _, word, _ in table.rows)
     meanings: dict[str, Label] = {**dict.fromkeys(NOT_SPAM_WORDS, NOT_SPAM), **labels}
     notes = table.left_out.settle(origin, kept, meanings.get)
-    distinct = keep_distinct([Message(text, labels[word.casefold()]) for text, word in table.rows])
+    distinct = keep_distinct([Message(text, labels[word.casefold()], about) for text, word, about in table.rows])
     if distinct.repeated:
         notes.append(f"left out: {distinct.repeated:,} exact {'copy' if distinct.repeated == 1 else 'copies'}")
     if distinct.disputed:
@@ -107,13 +130,13 @@ def _sorted_out(rows: Iterable[Row]) -> _Table:
         if fault or row.label is None:
             table.left_out.add(row, fault)
         else:
-            table.rows.append((text, row.label))
+            table.rows.append((text, row.label, row.traits))
     return table
 
 
-def _label_of_words(rows: Sequence[tuple[str, str]], request: CorpusRequest, origin: str) -> dict[str, Label]:
+def _label_of_words(labels: Sequence[str], request: CorpusRequest, origin: str) -> dict[str, Label]:
     """Return the label that each word of the label column means, in any case; refuse to guess."""
-    words = Counter(word.casefold() for _, word in rows)
+    words = Counter(word.casefold() for word in labels)
     spam, spam_shown = spam_words(request.spam_label), shown(request.spam_label)
     others = [word for word, _ in words.most_common() if word not in spam]
     if not words:
@@ -130,8 +153,7 @@ def _label_of_words(rows: Sequence[tuple[str, str]], request: CorpusRequest, ori
             f"such as --spam-label {shown(f'{request.spam_label},{unknown[0]}')}, write 'not spam' where that is "
             f"meant, or name another column with --label-column"
         )
-    labels: dict[str, Label] = dict.fromkeys(others, NOT_SPAM)
-    return labels | dict.fromkeys(spam, SPAM)
+    return {**dict.fromkeys(others, NOT_SPAM), **dict.fromkeys(spam, SPAM)}
 
 
 def _absent(words: Counter[str], request: CorpusRequest) -> str:

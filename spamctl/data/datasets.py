@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from spamctl.data.cleaning import clean
-from spamctl.data.corpus import Corpus, CorpusRequest, read_corpus, refuse_description
+from spamctl.data.corpus import NONE, Corpus, CorpusRequest, read_corpus, read_mail_corpus, refuse_description
 from spamctl.data.duplicates import keep_distinct
 from spamctl.data.everyday import EVERYDAY, read_everyday
+from spamctl.data.files import is_mail
+from spamctl.data.mail_corpus import Source
+from spamctl.data.rows import SPAM_FOLDER
 from spamctl.data.sms_spam import SMS_SPAM
 from spamctl.errors import DataError
-from spamctl.message import Message, Traits
+from spamctl.message import NOT_SPAM, SPAM, Label, Message, Traits
 
 BUNDLED: Final = (SMS_SPAM, EVERYDAY)
 OWN: Final = "own file"
@@ -31,6 +34,8 @@ def names(dataset: str) -> tuple[str, ...]:
 
     Raises DataError if a name is missing or comes twice.
     """
+    if dataset == NONE:
+        return ()
     if "," not in dataset or Path(dataset).exists():
         return (dataset,)
     found = tuple(name.strip() for name in dataset.split(","))
@@ -49,9 +54,16 @@ def read_datasets(request: CorpusRequest, *, may_ask: bool = True) -> Corpus:
     in `read_corpus`.
     """
     wanted = names(request.dataset)
-    if all(name in BUNDLED for name in wanted):
-        refuse_description(request)
-    parts = [_read(name, request, may_ask=may_ask) for name in wanted]
+    mailboxes = [Source(path) for name in wanted if name not in BUNDLED and is_mail(path := Path(name).expanduser())]
+    tables = [name for name in wanted if name in BUNDLED or not is_mail(Path(name).expanduser())]
+    mailboxes += _labelled(request)
+    if wanted and all(name in BUNDLED for name in tables):
+        refuse_description(replace(request, spam_folder=SPAM_FOLDER) if mailboxes else request)
+    parts = [_read(name, request, may_ask=may_ask) for name in tables]
+    if mailboxes:
+        parts.append(_own(read_mail_corpus(mailboxes, request.spam_folder)))
+    if not parts:
+        raise DataError("--dataset none: there is nothing to read: name a dataset, or mail with --good and --spam")
     return parts[0] if len(parts) == 1 else _joined(parts)
 
 
@@ -74,17 +86,31 @@ def training_weights(messages: Sequence[Message], answered: Sequence[float] = ()
     return found if len(set(found)) > 1 else ()
 
 
+def _labelled(request: CorpusRequest) -> list[Source]:
+    """Return the mailboxes that have one label each; raise DataError where one is none."""
+    labels: tuple[tuple[str, str, Label], ...] = (("--good", request.good, NOT_SPAM), ("--spam", request.spam, SPAM))
+    found = [(option, Path(given).expanduser(), label) for option, given, label in labels if given != NONE]
+    for option, path, _ in found:
+        if not path.exists() or not is_mail(path):
+            what = "is no file or folder of mail" if path.exists() else "does not exist"
+            raise DataError(f"{option} {path} {what}: give it an mbox, a Maildir, or a folder of .eml files")
+    return [Source(path, label) for _, path, label in found]
+
+
+def _own(found: Corpus) -> Corpus:
+    """Mark the messages of a user's own files."""
+    messages = (replace(one, traits=replace(one.traits, dataset=OWN)) for one in found.messages)
+    return replace(found, messages=tuple(messages))
+
+
 def _read(name: str, request: CorpusRequest, *, may_ask: bool) -> Corpus:
     """Read one dataset, and write into its messages what is known of them."""
     if name == EVERYDAY:
         return _everyday()
     if name == SMS_SPAM:
         found = read_corpus(CorpusRequest(SMS_SPAM), may_ask=may_ask)
-        about = _SMS_TRAITS
-    else:
-        found = read_corpus(replace(request, dataset=name), may_ask=may_ask)
-        about = Traits(OWN)
-    return replace(found, messages=tuple(replace(message, traits=about) for message in found.messages))
+        return replace(found, messages=tuple(replace(message, traits=_SMS_TRAITS) for message in found.messages))
+    return _own(read_corpus(replace(request, dataset=name), may_ask=may_ask))
 
 
 def _everyday() -> Corpus:

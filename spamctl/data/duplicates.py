@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from spamctl.data.cleaning import UNSEEN
+from spamctl.data.disjoint import DisjointSets
 from spamctl.data.lookalikes import fold, table
 from spamctl.data.parts import Split
 from spamctl.message import Message
@@ -58,6 +59,19 @@ def group_twins(messages: Iterable[Message]) -> dict[str, list[Message]]:
     for message in messages:
         groups[seen_key(message.text)].append(message)
     return {min(twin_key(message.text) for message in group): group for group in groups.values()}
+
+
+def group_related(messages: Iterable[Message]) -> dict[str, list[Message]]:
+    """Group messages that are seen as the same or belong to one thread, each group under the least of its keys."""
+    groups = group_twins(messages)
+    first: dict[str, str] = {}  # the key of the first group of each thread
+    joined = DisjointSets()
+    for key, twins in groups.items():
+        joined.join((key, *(first.setdefault(one.traits.thread, key) for one in twins if one.traits.thread)))
+    related: defaultdict[str, list[Message]] = defaultdict(list)
+    for key, twins in groups.items():
+        related[joined.leader(key)] += twins
+    return dict(related)
 
 
 def keep_distinct(messages: Sequence[Message]) -> Distinct:

@@ -1,4 +1,4 @@
-"""Read rows of text and label from files of all supported formats."""
+"""Read rows of text and label from files of all supported formats, mailboxes among them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 from spamctl.data.columnar import read_parquet
 from spamctl.data.encodings import find_writing
+from spamctl.data.mail_corpus import Source, read_mailboxes
+from spamctl.data.mailboxes import is_mailbox
 from spamctl.data.records import read_json
 from spamctl.data.rows import Columns, Row
 from spamctl.data.tables import find_table
@@ -16,7 +18,7 @@ from spamctl.errors import DataError
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _JSON = (".jsonl", ".ndjson", ".json")
 EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
-KINDS = ", ".join(EXTENSIONS)
+KINDS = ", ".join(EXTENSIONS) + ", or give it mail (.eml, mbox, Maildir)"
 _PACKED = ".gz"
 # What other programs write first, whatever the file's name says.
 _OTHERS = {
@@ -39,8 +41,13 @@ class Reading:
 
 
 def is_known(path: Path) -> bool:
-    """Return whether a file's name has the ending of a file of messages, gzipped or not."""
-    return _kind(path) in EXTENSIONS
+    """Return whether a file's name has the ending of a file of messages, gzipped or not, or it holds mail."""
+    return _kind(path) in EXTENSIONS or is_mail(path)
+
+
+def is_mail(path: Path) -> bool:
+    """Return whether a path is that of a file or folder of mail."""
+    return _kind(path) not in EXTENSIONS and is_mailbox(path)
 
 
 def read_rows(path: Path, columns: Columns) -> Iterator[Row]:
@@ -50,6 +57,9 @@ def read_rows(path: Path, columns: Columns) -> Iterator[Row]:
 
 def open_rows(path: Path, columns: Columns) -> Reading:
     """Look at a file, and return its rows with what was found of its form; raise DataError where it cannot be used."""
+    if is_mail(path) and path.exists():
+        mail = read_mailboxes([Source(path)], columns.spam_folder)
+        return Reading(iter(mail.rows), mail.notes)
     if not is_known(path):
         raise DataError(f"--dataset {path} is neither sms-spam nor a file of a known kind: convert it to {KINDS}")
     if not path.is_file():

@@ -21,7 +21,7 @@ def spam_words(spam_label: str) -> frozenset[str]:
     return frozenset(word.casefold() for word in words if word)
 
 
-def named(fault: str, places: Sequence[int]) -> str:
+def named(fault: str, places: Sequence[int | str]) -> str:
     """Describe how many rows have a fault, and which come first."""
     first = ", ".join(map(str, places[:_MOST_NAMED])) + (", …" if len(places) > _MOST_NAMED else "")
     return f"{len(places):,} {'row' if len(places) == 1 else 'rows'} with {fault} ({first})"
@@ -36,7 +36,7 @@ def listed(words: Sequence[str]) -> str:
 class LeftOut:
     """Places of unusable rows by their fault, and their labels."""
 
-    faults: dict[str, list[int]] = field(default_factory=dict)
+    faults: dict[str, list[int | str]] = field(default_factory=dict)
     words: Counter[str] = field(default_factory=Counter)
 
     def add(self, row: Row, fault: str) -> None:

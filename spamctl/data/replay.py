@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from spamctl.data.files import KINDS, is_known, open_rows
+from spamctl.data.files import KINDS, is_known, is_mail, open_rows
 from spamctl.data.label_words import NOT_SPAM_WORDS, LeftOut, listed, spam_words
-from spamctl.data.rows import LABEL, TEXT, Columns, Row, shown
+from spamctl.data.mail_corpus import Source, read_mailboxes, require_spam_folder
+from spamctl.data.rows import LABEL, SPAM_FOLDER, TEXT, Columns, Row, shown
 from spamctl.errors import DataError
 from spamctl.message import NOT_SPAM, SPAM, Label
 
@@ -33,6 +34,7 @@ class ReplayRequest:
     encoding: str = "auto"
     bad_rows: Literal["refuse", "skip"] = "refuse"
     truth: bool = True
+    spam_folder: str = SPAM_FOLDER
 
 
 def read_replay(request: ReplayRequest) -> Replay:
@@ -46,8 +48,10 @@ def read_replay(request: ReplayRequest) -> Replay:
 
 
 def _read(request: ReplayRequest) -> Replay:
-    path = Path(request.replay)
+    path = Path(request.replay).expanduser()
     _refuse_no_file(path)
+    if is_mail(path):
+        return _read_mail(path, request)
     # Without labels the column of texts is read twice, so that no label column is needed.
     label_column = request.label_column if request.truth else request.text_column
     reading = open_rows(path, Columns(request.text_column, label_column, request.header, request.encoding))
@@ -69,11 +73,33 @@ def _read(request: ReplayRequest) -> Replay:
     return Replay(tuple(rows), (*reading.notes, *notes))
 
 
+def _read_mail(path: Path, request: ReplayRequest) -> Replay:
+    """Read a mailbox; its folders are the truth, if any of them holds spam."""
+    found = read_mailboxes([Source(path)], request.spam_folder)
+    where = f"--replay {path}"
+    if request.truth:
+        try:
+            require_spam_folder(found, where, request.spam_folder)
+        except DataError as error:
+            raise DataError(f"{error}; if nobody has sorted your mail, add --no-truth") from None
+    left_out = LeftOut()
+    for row in found.rows:
+        if row.fault:
+            left_out.add(row, row.fault)
+    usable = [row for row in found.rows if not row.fault]
+    if not usable:
+        raise DataError(f"{where} has no mail that can be read: give it an mbox, a Maildir, or a folder of .eml files")
+    labels: dict[str, Label] = {SPAM: SPAM, NOT_SPAM: NOT_SPAM}
+    rows = tuple((row.text or "", labels[row.label or ""] if request.truth else None) for row in usable)
+    kept = Counter(labels[row.label or ""] for row in usable)
+    return Replay(rows, (*found.notes, *left_out.settle(where, kept, labels.get)))
+
+
 def _refuse_no_file(path: Path) -> None:
     """Refuse what is no file of messages, in the words of this option."""
     if not is_known(path):
         raise DataError(f"--replay {path}: is not of a known kind: convert it to {KINDS}")
-    if not path.is_file():
+    if not path.is_file() and not is_mail(path):
         what = "is no file" if path.exists() else "does not exist"
         raise DataError(f"--replay {path}: {what}: give it a file that ends in {KINDS}")
 

@@ -10,8 +10,10 @@ from numbers import Real
 from pathlib import Path
 
 from spamctl.errors import DataError
+from spamctl.message import UNKNOWN, Traits
 
 TEXT, LABEL = "text", "label"
+SPAM_FOLDER = "Junk,Spam"
 LONGEST_LINE = 8 * 2**20  # characters; as many bytes as the server takes in one request
 UNREADABLE = "unreadable bytes (save the file as UTF-8)"
 _UNDECODED = re.compile("[\udc80-\udcff]")  # what the handler `surrogateescape` makes of bytes of another encoding
@@ -24,13 +26,15 @@ _MOST_COLUMNS_SHOWN = 10
 class Columns:
     """Names of the columns that hold text and label, in the user's spelling, and the other settings of the file.
 
-    Without a header columns are called 1, 2, 3. The encoding is a codec's name, or `auto`.
+    Without a header columns are called 1, 2, 3. The encoding is a codec's name, or `auto`. Of mail, folders take the
+    place of columns: those named by `spam_folder`, separated by commas, hold spam.
     """
 
     text: str = TEXT
     label: str = LABEL
     header: bool = True
     encoding: str = "auto"
+    spam_folder: str = SPAM_FOLDER
 
     def asked(self) -> list[tuple[str, str]]:
         """Return the option and the name of each column that is needed."""
@@ -46,13 +50,15 @@ class Columns:
 class Row:
     """A row as it was read, or the fault that makes it unusable; `place` is its line, or row, counted from 1.
 
-    A row with a fault keeps its label where that can be told.
+    The place of a mail is its folder and the name of its file. A row with a fault keeps its label where that can be
+    told.
     """
 
-    place: int
+    place: int | str
     text: str | None = None
     label: str | None = None
     fault: str = ""
+    traits: Traits = UNKNOWN
 
 
 def shown(value: str) -> str:

@@ -1,4 +1,4 @@
-"""Tell whether a text in HTML can be seen: displayed, of some size, in another colour than its background.
+"""Decide whether a text in HTML can be seen: displayed, of some size, in another colour than its background.
 
 Rules of a style sheet are applied where they name one element, class or id; those for some windows only (`@media`) are
 not. Where a rule that is not understood sets a background, colours are not compared: they would hide what is seen.
@@ -87,7 +87,7 @@ class Sheet:
 
     def look(self, name: str, attributes: Mapping[str, str], around: Look) -> Look:
         """Return how an element looks within what is around it."""
-        if around.hidden or not (attributes or self.rules):
+        if around.hidden or not (attributes or name in self.rules):
             return around
         style = {**self._applied(name, attributes), **_declared(attributes.get("style", ""))}
         if "hidden" in attributes or _is_gone(style) or _is_dot(name, attributes):

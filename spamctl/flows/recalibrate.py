@@ -35,6 +35,7 @@ KEPT += ("before", "after", "operating_point", "evaluation", "measured", "recent
 KEPT += ("reach", "result")
 PARTS = {"recent": "recent messages", "test": "test messages"}
 _OF_DATASETS = {"dataset", "text_column", "label_column", "spam_label", "header", "encoding", "bad_rows"}
+_OF_DATASETS |= {"spam_folder", "good", "spam"}
 
 
 class RecalibrateFlow(base.VerbFlow):
