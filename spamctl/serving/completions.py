@@ -36,6 +36,7 @@ _SURE = 1e-4  # by which a score is above or below a half
 
 # What rspamd's plugin writes before the text of a mail, each as a message of its own.
 _SUBJECT, _FROM, _HOSTS = "Subject: ", "From: ", "Url domains: "
+_NAMELESS, _NOBODY = "From: nil ", "From: nil <nil>"  # as it writes what a mail does not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +125,16 @@ def read(content_type: str | None, body: bytes) -> tuple[str, Ask]:
 
 
 def mail_of(contents: Sequence[str]) -> str:
-    """Join the user's messages as a mail is read elsewhere: a line with the subject, a blank line, the body.
+    """Join the user's messages as a mail is read elsewhere: lines of sender and subject, a blank line, the body.
 
     A filter sends the subject, the sender and the hosts of links each as a message before the text, which is the last;
-    of a mail, the model reads neither sender nor hosts apart from its text.
+    of hosts a mail has no line, as they stand in its text.
     """
     *heads, body = contents
-    subjects = [_subject(one) for one in heads if _is_line(one, _SUBJECT)]
+    fields = [one for one in heads if _is_line(one, _SUBJECT) or (_is_line(one, _FROM) and one != _NOBODY)]
     others = [one for one in heads if not any(_is_line(one, name) for name in (_SUBJECT, _FROM, _HOSTS))]
-    return "\n\n".join([*subjects, *others, body])
+    head = [_head(fields)] if fields else []
+    return "\n\n".join([*head, *others, body])
 
 
 def score(probability: float, threshold: float, *, is_spam: bool) -> float:
@@ -150,10 +152,10 @@ def _log_odds(probability: float) -> float:
     return math.log(bounded / (1 - bounded))
 
 
-def _subject(line: str) -> str:
-    """Return the line of a subject without what another filter wrote before it, as of a whole mail."""
-    subject = parse_mail(line.strip().encode("utf-8", "replace")).subject
-    return f"{_SUBJECT}{subject}" if subject else line
+def _head(fields: Sequence[str]) -> str:
+    """Return the lines of a mail's head as its parser writes them: without what another filter put before a subject."""
+    lines = "\n".join(one.strip().replace(_NAMELESS, _FROM, 1) for one in fields)
+    return parse_mail(f"{lines}\n\n".encode("utf-8", "replace")).text.rstrip("\n")
 
 
 def _is_line(content: str, name: str) -> bool:

@@ -120,7 +120,7 @@ def test_what_rspamd_sends_is_read_as_a_mail_and_kept(server):
     prediction = answer.json()["prediction"]
     assert prediction["captured"] is True
     (row,) = queries.find(server.service.archive.store, [prediction["uuid"]]).values()
-    assert row.text == f"Subject: Gewinn für Sie\n\n{OFFER}"
+    assert row.text == f"From: Prize Office <prizes.example>\nSubject: Gewinn für Sie\n\n{OFFER}"
     assert (row.source, row.probability, row.classification) == ("openai", prediction["probability"], "spam")
     assert read_as_rspamd_does(answer.json()["choices"][0]["message"]["content"])[2] == ["spam"]
 
@@ -132,6 +132,8 @@ def test_what_rspamd_sends_is_read_as_a_mail_and_kept(server):
         (["Subject: hello"], "Subject: hello"),  # it may be all there is of a text
         (["Subject: a", "b"], "Subject: a\n\nb"),
         (["Subject: a", "From: nil <nil>", "Url domains: no urls found", "b"], "Subject: a\n\nb"),
+        (["Subject: a", "From: nil <x@b.example>", "b"], "From: b.example\nSubject: a\n\nb"),
+        (["Subject: a", "From: Ann <x@b.example>", "b"], "From: Ann <b.example>\nSubject: a\n\nb"),
         (["one", "two"], "one\n\ntwo"),
         (["Subject: a\nFrom: b", "c"], "Subject: a\nFrom: b\n\nc"),  # more than a line is a text
         (["Subject: ***SPAM*** a", "b"], "Subject: a\n\nb"),  # the verdict of another filter

@@ -1,5 +1,6 @@
 """In a real browser the page reads a mail, pasted, dropped or opened, shows what is in it, and is taught by it."""
 
+import base64
 import contextlib
 import json
 import sqlite3
@@ -90,9 +91,15 @@ def test_a_pasted_mail_is_read_as_one(page, server):
 
 
 def test_a_dropped_mail_is_read_as_one(page, server):
-    import base64
-
     assert page.execute_script(DROP, base64.b64encode(MAIL.encode()).decode()) == [True, False]
+    check_told(page, server)
+
+
+def test_a_dropped_mail_that_is_asked_about_again_is_the_same_mail(page, server):
+    page.execute_script(DROP, base64.b64encode(MAIL.encode()).decode())
+    check_told(page, server)
+    page.execute_script("document.getElementById('verdict').replaceChildren()")
+    page.find_element(By.ID, "send").click()
     check_told(page, server)
 
 

@@ -15,6 +15,7 @@ const EXAMPLES = {
 const place = (id) => document.getElementById(id);
 const message = place("message");
 let asked = 0;
+let opened = null; // the mail file whose text is in the box
 
 place("ask").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -56,6 +57,7 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
 async function openMail(file) {
   await shown(async () => classifyMail(await file.arrayBuffer(), place("keep").checked), ({ text }) => {
     message.value = text;
+    opened = { file, text: message.value };
   });
 }
 
@@ -63,6 +65,7 @@ async function openMail(file) {
 async function classify(text) {
   const keep = place("keep").checked;
   await shown(async () => {
+    if (text === opened?.text) return classifyMail(await opened.file.arrayBuffer(), keep);
     if (isMail(text)) return classifyMail(text, keep);
     const params = { data_capture: keep, explain: true };
     const { predictions } = await post("/invocations", { inputs: [{ text }], params });
