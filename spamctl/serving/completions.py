@@ -133,8 +133,8 @@ def mail_of(contents: Sequence[str]) -> str:
     *heads, body = contents
     fields = [one for one in heads if _is_line(one, _SUBJECT) or (_is_line(one, _FROM) and one != _NOBODY)]
     others = [one for one in heads if not any(_is_line(one, name) for name in (_SUBJECT, _FROM, _HOSTS))]
-    head = [_head(fields)] if fields else []
-    return "\n\n".join([*head, *others, body])
+    head = _head(fields)
+    return "\n\n".join([*([head] if head else []), *others, body])
 
 
 def score(probability: float, threshold: float, *, is_spam: bool) -> float:
@@ -155,7 +155,8 @@ def _log_odds(probability: float) -> float:
 def _head(fields: Sequence[str]) -> str:
     """Return the lines of a mail's head as its parser writes them: without what another filter put before a subject."""
     lines = "\n".join(one.strip().replace(_NAMELESS, _FROM, 1) for one in fields)
-    return parse_mail(f"{lines}\n\n".encode("utf-8", "replace")).text.rstrip("\n")
+    mail = parse_mail(f"{lines}\n\nbody".encode("utf-8", "replace"))  # one without a body has no head either
+    return mail.text.rpartition("\n\n")[0]
 
 
 def _is_line(content: str, name: str) -> bool:

@@ -134,6 +134,8 @@ def test_what_rspamd_sends_is_read_as_a_mail_and_kept(server):
         (["Subject: a", "From: nil <nil>", "Url domains: no urls found", "b"], "Subject: a\n\nb"),
         (["Subject: a", "From: nil <x@b.example>", "b"], "From: b.example\nSubject: a\n\nb"),
         (["Subject: a", "From: Ann <x@b.example>", "b"], "From: Ann <b.example>\nSubject: a\n\nb"),
+        (["From: Ann <x@b.example>", "b"], "From: Ann <b.example>\n\nb"),
+        (["Subject: ", "From: nil <nil>", "b"], "b"),
         (["one", "two"], "one\n\ntwo"),
         (["Subject: a\nFrom: b", "c"], "Subject: a\nFrom: b\n\nc"),  # more than a line is a text
         (["Subject: ***SPAM*** a", "b"], "Subject: a\n\nb"),  # the verdict of another filter
