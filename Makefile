@@ -21,7 +21,7 @@ SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # The last, where it is set, has each of the hundreds of processes of a test run compile spamctl anew.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test test-more coverage test-fast test-reliability check format docs bench record-train record-tour record-demo record-bench lock clean new-python
+.PHONY: help set-up demo test test-more coverage test-fast node-clients test-reliability check format docs bench record-train record-tour record-demo record-bench lock clean new-python
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ coverage: .venv/.set-up ## run every test but those that run alone, a fifth slow
 
 test-fast: .venv/.set-up ## run the tests that are done within a minute
 	@.venv/bin/pytest $(SIDE_BY_SIDE) -m 'not slow and not more' $(ARGS)
+
+node-clients: ## install the clients of other languages that tests speak with, as tests/clients/package-lock.json says
+	npm ci --prefix tests/clients --ignore-scripts --no-audit --no-fund
 
 test-reliability: .venv/.set-up ## kill, fill, flood and starve the store and the server at length; takes an hour
 	RELIABILITY_CYCLES=30 RELIABILITY_SECONDS=60 SPAMCTL_TESTS_EXAMPLES=500 SPAMCTL_TESTS_REQUIRE="browser postgres" \
@@ -89,7 +92,7 @@ lock: $(filter .uv/%,$(UV)) ## lock the versions that fit pyproject.toml; ARGS=-
 	$(uv_settings) $(PYTHON) .ci/lock.py --make $(ARGS)
 
 clean: ## remove what the targets made
-	rm -rf .venv .uv demo dist .coverage* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .uv demo dist tests/clients/node_modules .coverage* .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.set-up: pyproject.toml uv.lock .ci/lock.py $(filter .uv/%,$(UV)) | new-python

@@ -15,11 +15,14 @@ from starlette.types import ASGIApp
 
 from spamctl import __version__
 from spamctl.errors import UnavailableError
-from spamctl.serving import openapi, siblings, web
+from spamctl.serving import completions, openapi, siblings, web
+from spamctl.serving.akismet import Akismet
+from spamctl.serving.completions import Completions
 from spamctl.serving.feedback import Feedback
 from spamctl.serving.guard import Access, Guard
 from spamctl.serving.intake import Intake
 from spamctl.serving.invocations import Invocations
+from spamctl.serving.mail_route import MailRoute
 from spamctl.serving.recent import Activity, Figures, newest, shown
 from spamctl.serving.service import Service
 from spamctl.store import queries
@@ -33,6 +36,9 @@ def create_app(service: Service, access: Access) -> ASGIApp:
     intake = Intake(body_bytes=limits.body_bytes, total_bytes=limits.buffered_bytes, patience_s=limits.timeout_s)
     routes = [
         Route("/invocations", Invocations(service, intake).__call__, methods=["POST"]),
+        Route("/mail", MailRoute(service, intake).__call__, methods=["POST"]),
+        Route("/v1/chat/completions", Completions(service, intake).__call__, methods=["POST"]),
+        Route("/v1/models", views.models, methods=["GET"]),
         Route("/feedback", Feedback(service).__call__, methods=["POST"]),
         Route("/ping", views.alive, methods=["GET"]),
         Route("/health", views.alive, methods=["GET"]),
@@ -41,6 +47,7 @@ def create_app(service: Service, access: Access) -> ASGIApp:
         Route("/recent", views.recent, methods=["GET"]),
         Route("/metrics", views.metrics, methods=["GET"]),
         Route("/openapi.json", views.openapi, methods=["GET"]),
+        *Akismet(service, access).routes(),
         *web.routes(),
     ]
     return Guard(Starlette(routes=routes), access, on_answer=views.count)
@@ -121,6 +128,10 @@ class Views:
                 if verdict["captured"]:
                     verdict["text"] = shown(rows[verdict["uuid"]].text)
         return verdicts
+
+    async def models(self, _request: Request) -> Response:
+        """Return the models of POST /v1/chat/completions."""
+        return completions.list_models(self._service)
 
     async def metrics(self, _request: Request) -> Response:
         """Return all metrics in Prometheus' text format."""

@@ -81,6 +81,10 @@ class Deployment:
         """Count the rows that have no verdict yet."""
         return self._scorer.waiting
 
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens of a short text; call it while the deployment is held."""
+        return self._scorer.count_tokens(text)
+
     def submit(self, texts: Sequence[str]) -> Future[list[Scored]]:
         """Score the texts of one request; see `Scorer.submit`."""
         return self._scorer.submit(texts)

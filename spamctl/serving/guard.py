@@ -21,6 +21,9 @@ from spamctl.serving import refusal
 from spamctl.serving.refusal import CLOSE, Refusal, of_status, quoted
 
 OPEN = frozenset({"/ping", "/health"})  # they need no token
+# Their clients send the token in the body, where the routes themselves look for it.
+KEYED = frozenset({"/1.1/verify-key", "/1.1/comment-check", "/1.1/submit-spam", "/1.1/submit-ham"})
+OPENAI = "/v1/"  # below it errors have OpenAI's form
 ANY_HOST = "*"
 OLD_HOST = "localhost"
 ELSEWHERE = "other"  # the route of a request that no route answers
@@ -125,7 +128,7 @@ class Guard:
         if len(hosts) != 1 or not self._access.allows_host(hosts[0]):
             told = f"the Host {quoted(hosts[0])} is not allowed" if hosts else "the request has no Host"
             raise of_status(403, f"{told}: use the server's own name, or start it with --allowed-hosts", _close(scope))
-        if not self._access.token or scope["path"] in OPEN:
+        if not self._access.token or scope["path"] in OPEN | KEYED:
             return
         given = list(_values(scope, b"authorization"))
         if len(given) != 1 or not self._access.allows_credentials(given[0]):
@@ -174,7 +177,8 @@ class _Answer:
         if self._began:
             return
         state = self._scope["state"]
-        body = refusal.body(refused, state["request_id"])
+        written = refusal.body_of_openai if self._scope["path"].startswith(OPENAI) else refusal.body
+        body = written(refused, state["request_id"])
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode("ascii"))]
         headers += [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in refused.headers.items()]
         await self._begin({"type": "http.response.start", "status": refused.status, "headers": headers})

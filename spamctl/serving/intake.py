@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+import zlib
+from collections.abc import AsyncIterator
+
+# CHECK from collections.abc import Iterator
 from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
@@ -16,6 +19,8 @@ SOON = {"retry-after": "1"}
 FREE_BYTES = 2**16  # of each body are not counted: slow senders of long bodies must not shut out short ones
 _HEARING_OUT_S = 1.0
 _PLAIN = {"content-encoding": {"", "identity"}, "transfer-encoding": {"", "identity", "chunked"}}
+_GZIP = {"gzip", "x-gzip"}
+_GZIP_BITS = 16 + zlib.MAX_WBITS  # a header of gzip and nothing else
 
 
 @dataclass(slots=True)
@@ -57,18 +62,21 @@ class Intake:
             return body
 
     @contextlib.asynccontextmanager
-    async def body(self, request: Request) -> AsyncIterator[bytes]:
-        """Yield the body of a request, counted until the block ends.
+    async def body(self, request: Request, *, gunzip: bool = False) -> AsyncIterator[bytes]:
+        """Yield the body of a request, counted until the block ends; one in gzip is decompressed where `gunzip` is set.
 
-        Raises Refusal: 415 if it is compressed, 413 if it is too long, by its Content-Length or as it comes, 429 if the
-        other bodies leave no room for it, 408 if it comes too slowly. Raises ClientDisconnect if the client has gone.
+        Raises Refusal: 415 if it is compressed otherwise, 413 if it is too long, by its Content-Length, as it comes or
+        as it is decompressed, 429 if the other bodies leave no room for it, 408 if it comes too slowly. Raises
+        ClientDisconnect if the client has gone.
         """
         share = _Share()
         try:
             try:
-                _refuse_encoded(request)
+                zipped = gunzip and request.headers.get("content-encoding", "").strip().lower() in _GZIP
+                _refuse_encoded(request, zipped=zipped)
                 async with asyncio.timeout(self._patience_s):
                     body = await self._whole(request, share)
+                body = self._gunzipped(body, share) if zipped else body
             except TimeoutError:
                 fault = f"the body did not come within {self._patience_s:g} s: send it faster, or in parts"
                 raise of_status(408, fault, CLOSE) from None
@@ -98,6 +106,26 @@ class Intake:
             whole += piece
         return bytes(whole)
 
+    def _gunzipped(self, body: bytes, share: _Share) -> bytes:
+        """Decompress a body a piece at a time, each counted before the next is made, or refuse it."""
+        whole, zipped, behind = bytearray(), zlib.decompressobj(_GZIP_BITS), False
+        try:
+            for start in range(0, len(body), FREE_BYTES):
+                left, behind = body[start : start + FREE_BYTES], zipped.eof
+                while not zipped.eof:
+                    made = zipped.decompress(left, FREE_BYTES)
+                    whole += made
+                    self._make_room(share, len(body) + len(whole))
+                    left = zipped.unconsumed_tail
+                    if not left and len(made) < FREE_BYTES:
+                        break
+        except zlib.error:
+            raise of_status(400, "the body is not gzip, as its Content-Encoding says: send it as it is") from None
+        if not zipped.eof or zipped.unused_data or behind:
+            fault = "has something behind its end" if zipped.eof else "ends too early"
+            raise of_status(400, f"the body in gzip {fault}: compress all of it at once")
+        return bytes(whole)
+
     def _make_room(self, share: _Share, length: int) -> None:
         """Reserve memory for a body, or raise Refusal."""
         if length > self._body_bytes:
@@ -122,9 +150,11 @@ async def _next(request: Request) -> tuple[bytes, bool]:
     return message.get("body", b""), message.get("more_body", False)
 
 
-def _refuse_encoded(request: Request) -> None:
-    """Refuse a compressed body, naming its encoding."""
+def _refuse_encoded(request: Request, *, zipped: bool) -> None:
+    """Refuse a compressed body, naming its encoding; gzip passes where it is read."""
     for header, plain in _PLAIN.items():
+        if zipped and header == "content-encoding":
+            continue
         for given in ",".join(request.headers.getlist(header)).split(","):
             if given.strip().lower() not in plain:
                 told = f"the body is encoded as {quoted(given.strip())}: send it as it is, without {header.title()}"

@@ -28,6 +28,7 @@ from spamctl.serving.service import Service
 from spamctl.store.rows import CapturedRow, Earlier, Kept, ShadowVerdict, row_uuid
 
 SOURCE = "serve"
+LEAST_WORDS = 4  # in fewer runs of words than these, none is told apart from the rest of a message
 RETRY_SOON = {"Retry-After": "1"}
 
 logger = logging.getLogger(__name__)
@@ -154,8 +155,9 @@ class Classifier:
         with self._service.deployments.hold() as deployment:
             try:
                 async with asyncio.timeout(limits.timeout_s):
+                    began = time.perf_counter()
                     scores = await self._score(deployment, ask.texts)
-                    explanations = await self._explain(deployment, ask, scores)
+                    explanations = await self._explain(deployment, ask, scores, time.perf_counter() - began)
             except TimeoutError:
                 raise of_status(504, f"not answered within {limits.timeout_s:g} s") from None
         latency_ms = (time.perf_counter() - arrival.began) * 1000
@@ -189,8 +191,14 @@ class Classifier:
         self._service.metrics.waiting.set(deployment.waiting + len(texts))
         return await asyncio.wrap_future(deployment.submit(texts))
 
-    async def _explain(self, deployment: Deployment, ask: Ask, scores: Sequence[Scored]) -> list[list[dict[str, Any]]]:
-        """Score each message without each of its words, all in one batch; nothing if not requested."""
+    async def _explain(
+        self, deployment: Deployment, ask: Ask, scores: Sequence[Scored], took_s: float
+    ) -> list[list[dict[str, Any]]]:
+        """Score each message without each of its words, all in one batch; nothing if not requested.
+
+        Where the time is bounded, so is the number of words, by what scoring the messages took: a long message, or one
+        that waited for others, is not explained at all, rather than begun in vain and at the others' expense.
+        """
         if not ask.explain:
             return []
         limits = self._service.limits
@@ -201,6 +209,10 @@ class Classifier:
                 WRONG_VALUE,
                 f"params.explain: takes at most {limits.explained_rows} rows, got {len(ask.texts)}; send them in parts",
             )
+        if ask.explain_within_s is not None:
+            most_words = min(most_words, int(ask.explain_within_s / max(took_s, 1e-3)))
+            if most_words < LEAST_WORDS:
+                return []
         every = [explain.variants(text, most_words=most_words) for text in ask.texts]
         try:
             async with asyncio.timeout(ask.explain_within_s):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from spamctl.message import NOT_SPAM, SPAM
+from spamctl.serving import openapi_wires
 
 Json = dict[str, Any]
 
@@ -40,6 +41,7 @@ def document(version: str) -> Json:
         "paths": {
             "/invocations": {"post": _invocations()},
             "/feedback": {"post": _feedback()},
+            **{path: {method: _of_wire(told)} for path, (method, told) in openapi_wires.operations().items()},
             **{path: {"get": operation} for path, operation in _figures().items()},
             **{path: {"get": operation} for path, operation in _pages().items()},
         },
@@ -106,6 +108,14 @@ def _feedback() -> Json:
     }
 
 
+def _of_wire(told: Json) -> Json:
+    """Describe a route of another program's wire, whose errors may have a form of their own."""
+    error = told.get("error", "Error")
+    operation = _operation(told["name"], told["summary"], told["description"], told["answer"], told["errors"], error)
+    operation["parameters"] += told.get("parameters", [])
+    return operation | ({"requestBody": told["requestBody"]} if "requestBody" in told else {})
+
+
 def _figures() -> dict[str, Json]:
     """Describe the routes that tell how the server is."""
     alive = "Tells that the process answers; needs no token."
@@ -166,9 +176,11 @@ def _pages() -> dict[str, Json]:
     return pages
 
 
-def _operation(name: str, summary: str, description: str, answer: Json, statuses: tuple[int, ...] = ()) -> Json:
+def _operation(
+    name: str, summary: str, description: str, answer: Json, statuses: tuple[int, ...] = (), error: str = "Error"
+) -> Json:
     """Describe one operation that answers with 200, or with an error."""
-    errors = {str(status): _json(_ref("Error"), REASONS[status]) for status in sorted({*EVERYWHERE, *statuses})}
+    errors = {str(status): _json(_ref(error), REASONS[status]) for status in sorted({*EVERYWHERE, *statuses})}
     return {
         "operationId": name,
         "summary": summary,
@@ -207,7 +219,7 @@ def _object(properties: Mapping[str, Json], *, optional: tuple[str, ...] = (), o
 
 
 def _schemas() -> dict[str, Json]:
-    return _what_is_sent() | _what_is_answered() | _what_is_told()
+    return _what_is_sent() | _what_is_answered() | _what_is_told() | openapi_wires.schemas()
 
 
 def _what_is_sent() -> dict[str, Json]:
@@ -262,7 +274,8 @@ def _what_is_answered() -> dict[str, Json]:
         optional=("explanation",),
     )
     return {
-        "Predictions": _object({"predictions": {"type": "array", "items": prediction}}),
+        "Prediction": prediction,
+        "Predictions": _object({"predictions": {"type": "array", "items": _ref("Prediction")}}),
         "Recorded": _object({"uuid": text, "label": label, "outcome": {"enum": ["recorded", "unchanged"]}}),
         "Error": _object(
             {"error_code": {"type": "string", "pattern": "^[A-Z_]+$"}, "message": text, "request_id": text}

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
@@ -60,11 +60,17 @@ def read(content_type: str | None, body: bytes, *, most_rows: int) -> Ask:
     return ask
 
 
-def read_object(content_type: str | None, body: bytes) -> dict[str, Any]:
-    """Return the JSON object that a body holds, its numbers as 0.0; raise Refusal, 415 or 400, if it holds none."""
+def read_object(
+    content_type: str | None, body: bytes, *, most_values: int = 100, example: str = EXAMPLE, numbers: bool = False
+) -> dict[str, Any]:
+    """Return the JSON object that a body holds; raise Refusal, 415, 413 or 400, if it holds none.
+
+    Its numbers are 0.0, or, with `numbers`, whole ones what they are, up to 18 digits.
+    """
     if _media_type(content_type) != JSON:
         raise of_status(415, f"the body is {CSV}: send it as Content-Type: {JSON}")
-    return _object(_decoded(body), most_values=100)
+    decoder = _NUMBER_DECODER if numbers else _DECODER
+    return _object(_decoded(body), most_values=most_values, example=example, decoder=decoder)
 
 
 def kind(value: object) -> str:
@@ -103,19 +109,21 @@ def _decoded(body: bytes) -> str:
     return text.removeprefix("\ufeff")
 
 
-def _object(text: str, *, most_values: int) -> dict[str, Any]:
+def _object(
+    text: str, *, most_values: int, example: str = EXAMPLE, decoder: json.JSONDecoder | None = None
+) -> dict[str, Any]:
     """Parse a JSON object in which no key stands twice; what would fill the memory with small values is not parsed."""
     if len(text) > _LONG and re.match(_MORE_VALUES % most_values, text):
         raise of_status(413, f"the body has more than {most_values} values: send fewer in each request")
     try:
-        parsed = _DECODER.decode(text)
+        parsed = (decoder or _DECODER).decode(text)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise of_status(400, f"the body is not JSON: {error.msg.removesuffix(' at')} at {where}: {EXAMPLE}") from None
+        raise of_status(400, f"the body is not JSON: {error.msg.removesuffix(' at')} at {where}: {example}") from None
     except RecursionError:
-        raise of_status(400, f"the body is nested too deeply: {EXAMPLE}") from None
+        raise of_status(400, f"the body is nested too deeply: {example}") from None
     if not isinstance(parsed, dict):
-        raise of_status(400, f"the body holds {kind(parsed)}, not an object: {EXAMPLE}")
+        raise of_status(400, f"the body holds {kind(parsed)}, not an object: {example}")
     return parsed
 
 
@@ -133,7 +141,13 @@ def _zero(_digits: str) -> float:
     return 0.0
 
 
+def _whole(digits: str) -> int:
+    """Read a whole number, of a long one its beginning."""
+    return int(digits[:18])
+
+
 _DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_int=_zero, parse_float=_zero)
+_NUMBER_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_int=_whole, parse_float=_zero)
 
 
 # From JSON to texts
@@ -142,7 +156,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_int=_zero, parse_floa
 def _asked(document: dict[str, Any]) -> Ask:
     """Read one of the four keys that hold rows, and the params."""
     keys = [key for key in KEYS if key in document]
-    _refuse_unknown(document, (*KEYS, "params"), "key")
+    refuse_unknown(document, (*KEYS, "params"), "key")
     if len(keys) != 1:
         raise _wrong(
             f"the body has {' and '.join(keys) or 'no rows'}, where one of {', '.join(KEYS)} belongs: {EXAMPLE}"
@@ -159,7 +173,7 @@ def _params(params: Any) -> tuple[bool | None, bool]:
     """Read the switches of a request."""
     if not isinstance(params, dict):
         raise _wrong(f'params holds {kind(params)}, not an object: send "params": {{"data_capture": false}}')
-    _refuse_unknown(params, PARAMS, "parameter")
+    refuse_unknown(params, PARAMS, "parameter")
     for name, value in params.items():
         if not isinstance(value, bool):
             raise _wrong(f"params.{name} holds {kind(value)}: send true or false")
@@ -188,7 +202,7 @@ def _split(frame: Any) -> list[str]:
     """Read a table whose columns, index and data stand apart; the index says nothing of a text."""
     if not isinstance(frame, dict):
         raise _wrong(f'{SPLIT} holds {kind(frame)}, not an object: send {{"columns": ["text"], "data": [["..."]]}}')
-    _refuse_unknown(frame, ("columns", "index", "data"), f"key in {SPLIT}")
+    refuse_unknown(frame, ("columns", "index", "data"), f"key in {SPLIT}")
     columns, rows = (_listed(frame, name) for name in ("columns", "data"))
     index = frame.get("index")
     if columns != [TEXT]:
@@ -280,7 +294,7 @@ def _refuse_columns(names: Sequence[str] | dict[str, Any], where: str) -> None:
         raise _wrong(f"{where}: {fault}: {EXAMPLE}")
 
 
-def _refuse_unknown(names: dict[str, Any], known: Sequence[str], what: str) -> None:
+def refuse_unknown(names: Mapping[str, Any], known: Sequence[str], what: str) -> None:
     """Refuse a name that is not known, with the nearest that is."""
     for name in names:
         if name not in known:

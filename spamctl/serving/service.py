@@ -29,6 +29,7 @@ class Limits:
     shadow_rows: int = 1_000  # that may wait for the shadow version
     explained_rows: int = 10
     explained_words: int = 64
+    reason_s: float = 0.2  # for the words in a reply of a chat; without them its reason is plain
 
 
 @dataclass(frozen=True, slots=True)
