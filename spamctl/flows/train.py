@@ -114,7 +114,7 @@ class TrainFlow(base.VerbFlow):
                 )
                 self.chosen_depth = choice.depth
                 self.depth_scores = [asdict(score) for score in choice.scores]
-                known = {"chosen": choice.depth, "floor": choice.floor}
+                known = {"chosen": choice.depth, "floor": choice.floor, "of": self.blocks}
                 plot = plots.accuracy_by_depth(self.depth_scores, rows=choice.rows, **known)
                 self.more_pictures = {"accuracy_by_depth": plot}
                 self.depth_html = cards.depth_page(plot, scores=self.depth_scores, base_model=found.name, **known)
@@ -131,13 +131,10 @@ class TrainFlow(base.VerbFlow):
             from spamctl.reports.live import LossCard
 
             bench = self._workbench(options)
-            train, validation = (
-                [row.ids for row in bench.tokenize(self.parts[part])] for part in ("train", "validation")
-            )
-            truths = {part: self._truth(part) for part in ("train", "validation")}
-            lesson = tuning.Lesson(
-                train, truths["train"], validation, truths["validation"], self.weights, self._families()
-            )
+            stopping = tuning.thinned(self.parts["validation"])
+            train, validation = ([row.ids for row in bench.tokenize(rows)] for rows in (self.parts["train"], stopping))
+            truth = tuning.thinned(self._truth("validation"))
+            lesson = tuning.Lesson(train, self._truth("train"), validation, truth, self.weights, self._families())
             plan = loop.Plan(**{name: getattr(options, name) for name in loop.Plan.__slots__ if hasattr(options, name)})
             recipe = tuning.Recipe(options.tune, options.lora_rank, plan, bench.dtype)
             learnt_from = [parts.digest(parts.from_rows(self.parts[part])) for part in ("train", "validation")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,8 +22,10 @@ from spamctl.model.tick import Tick, Ticking, ticks
 from spamctl.model.trunk import pool
 
 Rows = Sequence[Sequence[int]]
+Row = TypeVar("Row")
 Features = NDArray[np.float32]
 Bools = NDArray[np.bool_]
+STOPPING_ROWS = 1_200  # of validation: enough to tell which epoch is best, and each row more costs a frozen pass
 MOST_SCORES = 2**21  # of attention, a head, in one batch: 32 rows of 256 tokens
 
 
@@ -122,6 +125,11 @@ def _out_of_fold(
     if classifier.hidden is None:
         return list(map(float, probe.out_of_fold(features, truth, groups, seed)))
     return list(map(float, head.out_of_fold(features, truth, groups, classifier.hidden.out_features, seed)))
+
+
+def thinned(rows: Sequence[Row]) -> list[Row]:
+    """Return every k-th row, and so at most STOPPING_ROWS; all where there are no more."""
+    return list(rows[:: max(1, math.ceil(len(rows) / STOPPING_ROWS))])
 
 
 def restore(classifier: SpamClassifier, recipe_tune: Tune, lora_rank: int, learnt: bytes) -> None:
