@@ -134,7 +134,9 @@ class TrainOptions(Options):
         group="Model",
     )
     tune: Literal["head", "last-block", "lora", "full"] = option(
-        "last-block", "Weights to train; frozen blocks are computed once and cached.", group="Model"
+        "last-block",
+        "Weights to train; frozen blocks are computed once and cached. A head with hidden units is fitted, not tuned.",
+        group="Model",
     )
     max_tokens: Annotated[int, Ge(8), Le(8192)] = option(
         256,

@@ -113,7 +113,7 @@ class TrainFlow(base.VerbFlow):
                 )
                 self.chosen_depth = choice.depth
                 self.depth_scores = to_json(choice.scores)
-                known = {"chosen": choice.depth, "floor": choice.floor}
+                known = {"chosen": choice.depth, "floor": choice.floor, "of": self.blocks}
                 plot = plots.accuracy_by_depth(choice.scores, rows=choice.rows, **known)
                 self.more_pictures = {"accuracy_by_depth": plot}
                 self.depth_html = cards.depth_page(plot, scores=choice.scores, base_model=found.name, **known)
@@ -131,8 +131,9 @@ class TrainFlow(base.VerbFlow):
 
             bench = self._workbench(options)
             rows = self._rows()
-            train, validation = ([row.ids for row in bench.tokenize(part)] for part in (rows.train, rows.validation))
-            truths = self._truth("train"), self._truth("validation")
+            stopping = tuning.thinned(rows.validation)
+            train, validation = ([row.ids for row in bench.tokenize(part)] for part in (rows.train, stopping))
+            truths = self._truth("train"), tuning.thinned(self._truth("validation"))
             lesson = tuning.Lesson(train, truths[0], validation, truths[1], self.weights, self._families())
             plan = loop.Plan(
                 epochs=options.epochs,

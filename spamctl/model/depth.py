@@ -18,7 +18,7 @@ SAMPLE = 400  # training rows: enough to rank blocks, and a forward pass through
 SAMPLE_OF_KINDS = 900  # where families of kinds are held out whole: a fold must hold many of them
 SAMPLE_TOKENS = 64
 # On unseen kinds a probe asks for 19 of 30 blocks, twice the time of a message. Together with n-grams, blocks beyond
-# the tenth add .007 of ROC AUC: that is not worth it, so with kinds the search ends here.
+# the tenth add .007 of ROC AUC: that is not worth it, so with kinds the search ends here, and runs no block beyond.
 CEILING_SHARE = 0.4
 
 
@@ -31,22 +31,22 @@ def find_depth(
     seed: int,
     groups: Sequence[str] = (),
 ) -> Ticking[DepthChoice]:
-    """Score every block of the trunk on a sample of training rows of token ids, and choose one; yield progress.
+    """Score each block that may be kept on a sample of training rows of token ids, and choose one; yield progress.
 
     Rows of one of `groups` (rows,) share a fold. Where these are families of kinds, each is held out whole: the depth
     that is best on more of the same kinds is too shallow for kinds that a filter has yet to see.
     """
     sample = draw_sample(is_spam, SAMPLE_OF_KINDS if groups else SAMPLE, seed)
     short = [rows[row][:SAMPLE_TOKENS] for row in sample]
-    pooled = np.empty((trunk.depth, len(sample), 2 * trunk.width), np.float32)
+    last = max(1, round(trunk.depth * CEILING_SHARE)) if groups else trunk.depth
+    pooled = np.empty((last, len(sample), 2 * trunk.width), np.float32)
     yield from ticks(pooled_by_block(trunk, short, pooled, dtype=dtype), "every block, a sample", len(sample))
     scores: list[BlockScore] = []
     sampled = [groups[row] for row in sample] if groups else []
     for score in score_blocks(pooled, np.array([is_spam[row] for row in sample]), seed, sampled):
         scores.append(score)
-        yield Tick("probe each block", len(scores), trunk.depth, "blocks")
-    ceiling = max(1, round(trunk.depth * CEILING_SHARE)) if groups else 0
-    return choose_depth(scores, len(sample), ceiling)
+        yield Tick("probe each block", len(scores), last, "blocks")
+    return choose_depth(scores, len(sample), trunk.depth)
 
 
 def draw_sample(is_spam: Sequence[bool], size: int, seed: int) -> list[int]:

@@ -130,7 +130,11 @@ def frozen_pass(
 def pooled_by_block(
     trunk: Trunk, rows: Sequence[Sequence[int]], into: np.ndarray, *, dtype: torch.dtype
 ) -> Iterator[int]:
-    """Fill `into` (blocks, rows, 2D) with the pooled, normed output of each block; yield how many rows are done."""
+    """Fill `into` (blocks, rows, 2D) with the pooled, normed output of the first blocks; yield how many rows are done.
+
+    No block beyond those of `into` is run.
+    """
+    trunk.window(0, len(into), norm=False)
     done = 0
     with frozen(trunk, dtype) as device:
         for batch in length_batches([len(row) for row in rows]):
@@ -141,3 +145,4 @@ def pooled_by_block(
                 into[block, batch] = pool(trunk.final_norm(states.float()), lengths).float().cpu().numpy()
             done += len(batch)
             yield done
+    trunk.window(0, trunk.depth)

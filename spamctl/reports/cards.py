@@ -45,9 +45,11 @@ def evaluation_page(
     return document(verdict(result)[1], _evaluation(result, plots, slices, mistakes))
 
 
-def depth_page(plot: bytes, *, scores: Sequence[BlockScore], chosen: int, floor: int, base_model: str) -> str:
+def depth_page(
+    plot: bytes, *, scores: Sequence[BlockScore], chosen: int, floor: int, of: int, base_model: str
+) -> str:
     """Return the card of the choice of depth: the picture, and what every block scored."""
-    title = f"{base_model}: {chosen} of {len(scores)} blocks are kept"
+    title = f"{base_model}: {chosen} of {of} blocks are kept"
     rule = "The shallowest block whose log loss is within one standard error of the best, and no lower than the floor"
     rows = [_block_row(each, kept=each.block == chosen) for each in scores]
     heads = ("block", "accuracy", "log loss", "standard error")
@@ -58,7 +60,7 @@ def depth_page(plot: bytes, *, scores: Sequence[BlockScore], chosen: int, floor:
             element("h1", title),
             element("p", f"{rule}, block {floor}. Cross-validated on training messages only.", "quiet"),
             pictures({"accuracy_by_depth": plot}),
-            element("h2", "Every block"),
+            element("h2", "Each block that could be kept"),
             table(columns, rows),
         ],
     )

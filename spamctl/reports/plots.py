@@ -64,14 +64,14 @@ def loss_curve(
     return style.png(figure)
 
 
-def accuracy_by_depth(scores: Sequence[BlockScore], *, chosen: int, floor: int, rows: int) -> bytes:
+def accuracy_by_depth(scores: Sequence[BlockScore], *, chosen: int, floor: int, rows: int, of: int) -> bytes:
     """Draw each block's cross-validated accuracy, and the log loss by whose standard error the depth is chosen.
 
-    Blocks under the floor are never chosen.
+    Blocks under the floor are never chosen. `of` is how many blocks the base model has.
     """
     best = min(scores, key=lambda score: score.log_loss)
     blocks = [score.block for score in scores]
-    title = f"Block {chosen} of {len(blocks)} is {_depth_reason(scores, chosen, best)}"
+    title = f"Block {chosen} of {of} is {_depth_reason(scores, chosen, best)}"
     note = f"cross-validated on n = {rows:,} training messages; band: one standard error"
     figure, panels = style.canvas(title, note, panels=2)
     bar = best.log_loss + best.standard_error

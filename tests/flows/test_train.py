@@ -92,7 +92,18 @@ def resumed(lay):
     """Kill a training with all its processes as it fine-tunes, on a fallback model, and resume it."""
     desk = lay("resumed", covered=False)
     lay_store(desk.folder)
-    fallback = ("--base-model", "gpt2", "--fallback-base-model", "./tiny-gpt2", "--depth", "2", "--tune", "head")
+    fallback = (
+        "--base-model",
+        "gpt2",
+        "--fallback-base-model",
+        "./tiny-gpt2",
+        "--depth",
+        "2",
+        "--tune",
+        "head",
+        "--head-units",
+        "0",
+    )
     long = ("--epochs", "40", "--patience", "40", "--batch-size", "4", "--engine", "float32")
     process = desk.train(*OWN, *fallback, *long)
     checkpoints = desk.path(".spamctl/checkpoints")

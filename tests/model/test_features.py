@@ -120,6 +120,13 @@ def test_one_pass_gives_the_features_of_every_block(trunk):
             assert_close(torch.from_numpy(pooled[block, row]), alone[0], atol=1e-4, rtol=1e-4)
 
 
+def test_features_of_the_first_blocks_alone_are_the_same(trunk):
+    whole, first = (np.empty((blocks, len(ROWS), 2 * trunk.width), np.float32) for blocks in (trunk.depth, 1))
+    for pooled in (whole, first):
+        list(features.pooled_by_block(trunk, ROWS, pooled, dtype=torch.float32))
+    assert np.array_equal(first[0], whole[0])
+
+
 def test_the_precision_is_what_was_asked_for():
     cpu = torch.device("cpu")
     assert frozen_dtype("bf16", cpu) is torch.bfloat16

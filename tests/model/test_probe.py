@@ -51,6 +51,10 @@ def test_a_quarter_of_the_blocks_is_always_kept(blocks, floor):
     assert choice.floor == choice.depth == floor
 
 
+def test_the_floor_is_a_share_of_all_blocks_where_some_were_not_scored():
+    assert choose_depth(scores(*[0.3] * 12), rows=10, blocks=30).floor == 8
+
+
 @given(LOSSES)
 def test_a_depth_is_always_found(losses):
     choice = choose_depth([BlockScore(b, *loss, accuracy=0.5) for b, loss in enumerate(losses, start=1)], rows=10)

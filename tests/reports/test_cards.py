@@ -65,8 +65,8 @@ def test_no_mistake_is_said_in_words(result):
 
 
 def test_depth_marks_the_chosen_block_and_explains_the_rule():
-    text = words(cards.depth_page(b"PNG", scores=BLOCKS, chosen=2, floor=1, base_model="tiny"))
-    assert "tiny: 2 of 2 blocks are kept" in text
+    text = words(cards.depth_page(b"PNG", scores=BLOCKS, chosen=2, floor=1, of=9, base_model="tiny"))
+    assert "tiny: 2 of 9 blocks are kept" in text
     assert "2 (chosen) 0.9200 0.1000 0.0100" in text
     assert "1 0.9100 0.2000 0.0100" in text
 
@@ -127,6 +127,6 @@ def test_hostile_words_from_feedback_run_nothing_and_ask_for_nothing(visit, resu
 @pytest.mark.slow
 def test_a_hostile_base_model_runs_nothing_on_the_cards_of_its_depth(visit, payloads, tmp_path):
     everything = "".join(payloads)
-    chosen = cards.depth_page(b"\x89PNG", scores=BLOCKS, chosen=2, floor=1, base_model=everything)
+    chosen = cards.depth_page(b"\x89PNG", scores=BLOCKS, chosen=2, floor=1, of=4, base_model=everything)
     for page in (chosen, cards.fixed_depth_page(3, 12, base_model=everything)):
         assert calm_title(visit, tmp_path / "card.html", page).endswith("blocks are kept")

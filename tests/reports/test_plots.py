@@ -62,7 +62,7 @@ def test_a_resumed_training_without_steps_of_its_own_is_drawn():
     ],
 )
 def test_depth_says_how_the_chosen_block_stands_to_the_best(chosen, finding):
-    assert title(plots.accuracy_by_depth(BLOCKS, chosen=chosen, floor=2, rows=100)) == finding
+    assert title(plots.accuracy_by_depth(BLOCKS, chosen=chosen, floor=2, rows=100, of=6)) == finding
 
 
 def test_reliability_names_the_mean_gap():
