@@ -1,4 +1,4 @@
-"""Tell whether a text in HTML can be seen: displayed, of some size, in another colour than its background.
+"""Decide whether a text in HTML can be seen: displayed, of some size, in another colour than its background.
 
 Rules of a style sheet are applied where they name one element, class or id; those for some windows only (`@media`) are
 not. Where a rule that is not understood sets a background, colours are not compared: they would hide what is seen.

@@ -15,6 +15,7 @@ from spamctl.data.everyday import read_everyday
 from spamctl.data.mail import parse_mail
 from tests import mails
 
+FROM = "From: Anna Novak <northfield.example>\n"
 MOST_SECONDS = 1.0
 MOST_MEMORY = 64 * 2**20
 
@@ -24,9 +25,9 @@ def body(raw):
     return parse_mail(raw).text.partition("\n\n")[2]
 
 
-def test_a_plain_mail_is_its_subject_a_blank_line_and_its_body():
+def test_a_plain_mail_is_its_sender_its_subject_a_blank_line_and_its_body():
     found = parse_mail(mails.mail("See you at noon?\n\nAnna", subject="Lunch on Friday"))
-    assert found.text == "Subject: Lunch on Friday\n\nSee you at noon?\n\nAnna"
+    assert found.text == f"{FROM}Subject: Lunch on Friday\n\nSee you at noon?\n\nAnna"
     assert (found.subject, found.from_name, found.from_domain) == (
         "Lunch on Friday",
         "Anna Novak",
@@ -43,19 +44,23 @@ def test_mails_of_the_corpus_come_back_as_they_stand_there():
     changed = []
     for text in plain:
         subject, _, said = text.removeprefix("Subject: ").partition("\n\n")
-        read = parse_mail(mails.mail(said, subject=subject)).text
+        read = parse_mail(mails.mail(said, subject=subject, From=None)).text
         if "\n" not in subject and read != re.sub(" +(?=\n)", "", clean(text)).strip():
             changed.append(text)
     assert changed == []
 
 
-def test_a_mail_without_a_subject_is_its_body():
-    assert parse_mail(mails.mail("Hello", subject=None)).text == "Hello"
+def test_fields_that_are_missing_have_no_line():
+    assert parse_mail(mails.mail("Hello", subject=None)).text == f"{FROM}\nHello"
+    assert parse_mail(mails.mail("Hello", subject=None, From=None)).text == "Hello"
+    assert parse_mail(mails.mail("", subject=None)).text == ""
+    assert parse_mail(mails.mail("Hello", From="bob@x.example")).text == "From: x.example\nSubject: Lunch\n\nHello"
+    assert parse_mail(mails.mail("Hello", From="Bob <>")).text == "From: Bob\nSubject: Lunch\n\nHello"
 
 
 def test_line_ends_of_the_wire_are_read():
     raw = mails.mail("One\n\nTwo", subject="Wire", X_More="a\n b").replace(b"\n", b"\r\n")
-    assert parse_mail(raw).text == "Subject: Wire\n\nOne\n\nTwo"
+    assert parse_mail(raw).text == f"{FROM}Subject: Wire\n\nOne\n\nTwo"
 
 
 def test_encoded_words_are_decoded():
@@ -90,7 +95,7 @@ def test_charsets_are_read_as_named_or_guessed(charset, codec, text):
     typed = f"text/plain; charset={charset}" if charset else "text/plain"
     raw = mails.mail("HERE", Content_Type=typed).replace(b"HERE", text.encode(codec))
     found = parse_mail(raw)
-    assert found.text == f"Subject: Lunch\n\n{text}"
+    assert found.text == f"{FROM}Subject: Lunch\n\n{text}"
     named = charset not in {"DEFAULT_CHARSET", "unknown-8bit"} and (charset, codec) != ("utf-8", "cp1252")
     assert bool(found.notes) is not named
 
@@ -238,7 +243,7 @@ TAGS += ["[Bulk]", "*** SPAM ***", "{Possible Spam}", "[PHISHING]", "(spam 12.1/
 def test_what_filters_add_never_reaches_the_text(tag):
     clean_one = mails.mail("Buy now", subject="Great offer")
     tagged = mails.mail("Buy now", subject=f"{tag} Great offer", **LEAKS)
-    assert parse_mail(tagged).text == parse_mail(clean_one).text == "Subject: Great offer\n\nBuy now"
+    assert parse_mail(tagged).text == parse_mail(clean_one).text == f"{FROM}Subject: Great offer\n\nBuy now"
 
 
 @pytest.mark.parametrize(
