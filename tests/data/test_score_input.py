@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from spamctl.data.mail import parse_mail
 from spamctl.data.score_input import InputRequest, described, hosts_of, read, survey
 from spamctl.errors import DataError
 from spamctl.message import NOT_SPAM, SPAM
@@ -145,7 +146,7 @@ def test_what_is_not_there_is_refused(tmp_path):
 
 
 MAIL = mail("Call now https://evil.example/x", subject="You won")
-READ = "Subject: You won\n\nCall now https://evil.example/x"
+READ = parse_mail(MAIL).text
 
 
 def maildir(folder):
