@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from spamctl.errors import ArtefactError
+from spamctl.schema.codec import JsonObject
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +39,7 @@ class Page:
     """A page as HTML, empty if it could not be made, and its figures as plain values."""
 
     html: str
-    summary: dict[str, Any]
+    summary: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,9 @@ def text_auc(before: Sequence[str], now: Sequence[str]) -> float:
     return float(score)
 
 
-def compose(title: str, parts: Iterable[Part], rows: Mapping[str, Mapping[str, int]], told: Mapping[str, Any]) -> Page:
+def compose(
+    title: str, parts: Iterable[Part], rows: Mapping[str, Mapping[str, int]], told: Mapping[str, object]
+) -> Page:
     """Return one page of several parts: their figures, their tests, and what is told beside them.
 
     `rows` says for each sample how many rows there are (`of`), how many of them were compared, and, where near
@@ -117,7 +120,7 @@ def compose(title: str, parts: Iterable[Part], rows: Mapping[str, Mapping[str, i
     tests = [test for part in several for test in part.tests]
     shown = [metric_tests_stats(tests), metric_tests_widget(tests)] if tests else []
     drawn = render_widgets([*shown, group_widget(title="", widgets=widgets)])
-    summary = {
+    summary: JsonObject = {
         "rows": {side: dict(counts) for side, counts in rows.items()},
         "metrics": [_metric(metric) for part in several for metric in part.metrics],
         "tests": [_test(test) for test in tests],
@@ -188,7 +191,7 @@ def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _metric(metric: Mapping[str, Any]) -> dict[str, Any]:
+def _metric(metric: Mapping[str, Any]) -> JsonObject:
     """Return a figure by the type of its metric and its column: the name that Evidently gives holds the method too."""
     config = metric["config"]
     kind = str(config["type"]).rpartition(":")[2]
@@ -196,7 +199,7 @@ def _metric(metric: Mapping[str, Any]) -> dict[str, Any]:
     return {"metric": kind, **told, "value": _plain(metric["value"])}
 
 
-def _test(test: Any) -> dict[str, Any]:
+def _test(test: Any) -> JsonObject:
     """Return a test: of which metric, on which column, and how it ended."""
     params = test.metric_config.params
     column = {"column": str(params["column"])} if "column" in params else {}
