@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spamctl.cli import beforehand
 from spamctl.cli.environment import child_environment, working_folder
@@ -22,6 +22,7 @@ from spamctl.serving.early import Early
 
 if TYPE_CHECKING:
     from spamctl.reports.serving import Greeting
+    from spamctl.schema.serve import Releases, ServeResult
     from spamctl.serving.settings import Settings
 
 TOKEN = "SPAMCTL_SERVE_TOKEN"  # noqa: S105 - a variable's name
@@ -31,6 +32,8 @@ LEAST_TOKEN = 16
 def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
     """Serve until Ctrl-C (raised on) or SIGTERM (exit 0)."""
     from spamctl.config.resolve import resolve
+    from spamctl.schema.codec import from_json
+    from spamctl.schema.serve import Releases, ServeResult
 
     settled = resolve(ServeOptions, flags, config=config, environ=os.environ, folder=Path.cwd())
     options = settled.options
@@ -40,9 +43,10 @@ def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
 
         def hear(event: Event) -> None:
             if event.kind == "found":  # the flow verifies it next, and the server will again
-                early.begin(_settings(options, event.fields, token))
+                early.begin(_settings(options, from_json(Releases, event.fields), token))
 
-        _, result = run_verb(ServeOptions, flags, Start(config, None, debug), hear)
+        _, told = run_verb(ServeOptions, flags, Start(config, None, debug), hear)
+        result = from_json(ServeResult, told)
         settings = _settings(options, result, token)
         greeting = _greeting(options, settings, result, store)
         stopped_by = _answer(settings, options, child_environment(settled.variables, working_folder()), greeting, early)
@@ -111,16 +115,15 @@ def _refuse_early(options: ServeOptions, token: str, variables: Mapping[str, str
     return "" if options.capture == "off" else store(options.datastore_uri)
 
 
-def _settings(options: ServeOptions, found: Mapping[str, Any], token: str) -> Settings:
+def _settings(options: ServeOptions, found: Releases, token: str) -> Settings:
     """Put the options, and which versions the flow found, into the server's own words."""
-    from spamctl.serving.deployment import Release
     from spamctl.serving.service import MIB, Limits
     from spamctl.serving.settings import Settings
 
     more = [] if options.allowed_hosts == "none" else options.allowed_hosts.split(",")
     return Settings(
-        release=Release(**found["served"]),
-        shadow=Release(**found["shadow"]) if found["shadow"] else None,
+        release=found.served,
+        shadow=found.shadow,
         host=options.host,
         port=options.port,
         token=token,
@@ -143,7 +146,7 @@ def _settings(options: ServeOptions, found: Mapping[str, Any], token: str) -> Se
     )
 
 
-def _greeting(options: ServeOptions, settings: Settings, result: Mapping[str, Any], store: str) -> Greeting:
+def _greeting(options: ServeOptions, settings: Settings, result: ServeResult, store: str) -> Greeting:
     """Describe what is served, where, and how to try it."""
     from spamctl.reports.serving import Greeting
 
@@ -151,8 +154,8 @@ def _greeting(options: ServeOptions, settings: Settings, result: Mapping[str, An
     return Greeting(
         address=settings.address,
         model=f"{release.name} version {release.version}" + (f", the {release.alias}" if release.alias else ""),
-        engine=result["engine"],
-        threshold=result["threshold"],
+        engine=result.engine,
+        threshold=result.threshold,
         capture=settings.capture,
         store=store,
         shadow=settings.shadow.version if settings.shadow else "",

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from spamctl.drift.kernels import Kernel
 from spamctl.drift.sample import Sample
 from spamctl.model.score import CONFIDENCE
-from spamctl.schema.interval import Interval
 from spamctl.schema.monitor import Support
+from spamctl.schema.rates import Interval
 
 # N rows, S rows of a kernel
 

@@ -13,9 +13,9 @@ from spamctl.drift import permutation
 from spamctl.drift.sample import Sample
 from spamctl.model.calibration import bin_edges, expected_calibration_error
 from spamctl.model.score import CONFIDENCE, confusion, proportion
-from spamctl.schema.interval import Interval
 from spamctl.schema.label import SIMULATED
 from spamctl.schema.monitor import Breakdown, GroupRates, Quality, Simulated
+from spamctl.schema.rates import Interval
 
 # N rows with a trusted label
 

@@ -12,8 +12,8 @@ from spamctl.model.embedding import Embedder
 from spamctl.model.registry import Record
 from spamctl.model.versions import Found
 from spamctl.schema.codec import from_json
-from spamctl.schema.interval import Interval
 from spamctl.schema.monitor import Figures, Judgement, MonitorResult, Quality, Reach, Reference
+from spamctl.schema.rates import Interval
 
 
 def describe(found: Found, measured: reference.Reference, embedder: Embedder) -> Reference:

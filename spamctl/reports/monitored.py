@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from spamctl.message import NOT_SPAM, SPAM
 from spamctl.reports.facts import without_password
-from spamctl.reports.scores import UNDEFINED, interval, number, percent
-from spamctl.schema.interval import Interval
+from spamctl.reports.scores import UNDEFINED, number, percent
 from spamctl.schema.monitor import (
     Breakdown,
     Check,
@@ -22,6 +21,7 @@ from spamctl.schema.monitor import (
     Side,
     Window,
 )
+from spamctl.schema.rates import Interval
 
 SIDES: Mapping[Side, str] = {SPAM: "spam side", NOT_SPAM: "not-spam side"}
 
@@ -222,7 +222,8 @@ def value(found: Interval | None) -> str:
 
 def ends(found: Interval | None) -> str:
     """Write the two ends of a rate's interval, or nothing where there is none."""
-    return interval({"low": found.low, "high": found.high}) if found else ""
+    shown = [number(found.low), number(found.high)] if found else [UNDEFINED]
+    return "" if UNDEFINED in shown else "\N{EN DASH}".join(shown)
 
 
 def figure(found: float | None) -> str:

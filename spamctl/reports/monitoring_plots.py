@@ -9,8 +9,8 @@ from spamctl.reports import escape, style
 from spamctl.reports.monitored import SIDES, plain
 from spamctl.reports.scores import number, percent
 from spamctl.reports.style import BLUE, GREY, INK, ORANGE
-from spamctl.schema.interval import Interval
 from spamctl.schema.monitor import Causes, MonitorResult, Outcome, Past
+from spamctl.schema.rates import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from spamctl.reports import escape
 from spamctl.reports.page import Column, Markup, beside, document, element, link, pictures, table
-from spamctl.schema.interval import Interval
 from spamctl.schema.monitor import MonitorResult, Quality
+from spamctl.schema.rates import Interval
 
 _COLUMNS = (Column("act", "number"), Column("what"), Column("typed", "typed"), Column("result"))
 _RATES: dict[str, Callable[[Quality], Interval | None]] = {

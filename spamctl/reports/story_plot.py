@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spamctl.reports.style import BLUE, GREY, ORANGE, canvas, name_axes, png
-from spamctl.schema.interval import Interval
+from spamctl.schema.rates import Interval
 
 
 def story_plot(names: Sequence[str], accuracies: Sequence[Interval], drift: Sequence[float]) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from spamctl.reports.scores import percent
 from spamctl.reports.style import BLUE, GREY, canvas, name_axes, png
-from spamctl.schema.interval import Interval
+from spamctl.schema.rates import Interval
 from spamctl.schema.traffic import GroupResult, TrafficResult
 
 _ROW_INCHES, _FRAME_INCHES = 0.32, 1.5

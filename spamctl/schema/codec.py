@@ -1,7 +1,8 @@
-"""Write frozen dataclasses as plain JSON values, and read them back."""
+"""Convert the nouns of the schema to plain JSON values and back: for files, events and the steps of a flow."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable, Mapping
@@ -28,26 +29,28 @@ def key(name: str) -> Mapping[str, str]:
     return {_KEY: name}
 
 
-def to_json(value: object) -> JsonObject:
-    """Return a dataclass as an object of plain JSON values, its keys in the order of its fields."""
-    told: JsonObject = {}
-    described: Any = type(value)
-    for name, spelt, none in _plan(described):
-        held = getattr(value, name)
-        if none == "unwritten" or (held is None and none == "absent"):
-            continue
-        told[spelt] = {} if held is None and none == "empty" else _plain(held)
-    return told
+def to_json(value: object) -> Any:
+    """Return a noun as an object of plain JSON values, its keys in the order of its fields; NaN stays a float."""
+    if is_dataclass(value):
+        return _object_of(value)
+    if isinstance(value, Mapping):
+        return {str(name): to_json(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(each) for each in value]
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def from_json(kind: type[T], told: object) -> T:
-    """Return the dataclass that JSON values spell.
+    """Return the noun of a kind that JSON values spell; a value that is that noun already stays what it is.
 
     Unknown keys are passed over, and a missing one takes its field's default: files of older releases stay readable.
     Raises ValueError, which names the place and never a value, if they spell something else.
     """
     described: Any = kind
-    made: T = _reader(described)(told)
+    try:
+        made: T = _reader(described)(told)
+    except ValueError as error:
+        raise ValueError(f"{kind.__name__}: {error}") from None
     return made
 
 
@@ -60,15 +63,15 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _plain(value: object) -> object:
-    """Return a value of a field as plain JSON."""
-    if is_dataclass(value):
-        return to_json(value)
-    if isinstance(value, Mapping):
-        return {str(name): _plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return value.isoformat() if isinstance(value, datetime) else value
+def _object_of(noun: object) -> JsonObject:
+    told: JsonObject = {}
+    described: Any = type(noun)
+    for name, spelt, none in _plan(described):
+        held = getattr(noun, name)
+        if none == "unwritten" or (held is None and none == "absent"):
+            continue
+        told[spelt] = {} if held is None and none == "empty" else to_json(held)
+    return told
 
 
 @functools.cache
@@ -91,8 +94,9 @@ def _reader(kind: Any) -> Reader:
         return _optional(inner)
     if origin is Literal:
         return _one_of(inner)
-    if origin is tuple:
-        return _sequence(_reader(inner[0]))
+    if origin in {tuple, list}:
+        several = origin is list or inner[-1] is Ellipsis
+        return _sequence(origin, _reader(inner[0])) if several else _places(tuple(map(_reader, inner)))
     if origin is not None and issubclass(origin, Mapping):
         return _mapping(_reader(inner[1]))
     return _SCALARS[kind]
@@ -126,11 +130,20 @@ def _object(kind: Any) -> Reader:
 
 
 def _optional(inner: tuple[Any, ...]) -> Reader:
-    """Read a value that may be null; an empty object stands for null where a dataclass is meant."""
-    (kind,) = (one for one in inner if one is not type(None))
-    reader = _reader(kind)
-    empty = is_dataclass(kind)
-    return lambda told: None if told is None or (empty and told == {}) else reader(told)
+    """Read a value of the first kind that it fits; an empty object stands for null where that or a noun is meant."""
+    kinds = [one for one in inner if one is not type(None)]
+    readers, may_be_none = list(map(_reader, kinds)), len(kinds) < len(inner)
+    empty = may_be_none and all(map(is_dataclass, kinds))
+
+    def read(told: object) -> Any:
+        if may_be_none and (told is None or (empty and told == {})):
+            return None
+        for reader in readers[:-1]:
+            with contextlib.suppress(ValueError):
+                return reader(told)
+        return readers[-1](told)
+
+    return read
 
 
 def _one_of(words: tuple[Any, ...]) -> Reader:
@@ -142,11 +155,22 @@ def _one_of(words: tuple[Any, ...]) -> Reader:
     return read
 
 
-def _sequence(each: Reader) -> Reader:
+def _sequence(kind: Any, each: Reader) -> Reader:
     def read(told: object) -> Any:
         if not isinstance(told, list | tuple):
             raise _other("a list", told)
-        return tuple(map(each, told))
+        return kind(map(each, told))
+
+    return read
+
+
+def _places(readers: tuple[Reader, ...]) -> Reader:
+    """Read a list whose length is known, each place by its own type."""
+
+    def read(told: object) -> Any:
+        if not isinstance(told, list | tuple) or len(told) != len(readers):
+            raise _other(f"a list of {len(readers)}", told)
+        return tuple(reader(value) for reader, value in zip(readers, told, strict=True))
 
     return read
 

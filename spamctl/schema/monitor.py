@@ -8,7 +8,7 @@ from typing import Literal
 
 from spamctl.message import NOT_SPAM, SPAM, Label
 from spamctl.schema.codec import ABSENT, EMPTY, UNWRITTEN, JsonObject, key
-from spamctl.schema.interval import Interval
+from spamctl.schema.rates import Interval
 
 Verdict = Literal["ok", "warning", "failed"]
 Status = Literal["ok", "warning", "failed", "not done"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from spamctl.message import Label, Message
 from spamctl.schema.codec import ABSENT, EMPTY
-from spamctl.schema.interval import Interval
+from spamctl.schema.rates import Interval
 
 
 @dataclass(frozen=True, slots=True)

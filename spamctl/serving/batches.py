@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from spamctl.message import Label
+from spamctl.schema.prediction import Prediction
 from spamctl.schema.traffic import Staged
-from spamctl.serving.answers import Answer
 from spamctl.serving.client import Batch
 from spamctl.serving.tally import Known
 from spamctl.store.truth import TrueRow
@@ -33,7 +33,7 @@ def known(samples: Iterable[Staged]) -> list[Known]:
 
 
 def true_rows(
-    samples: Sequence[Staged], answered: Iterable[tuple[int, Answer]], seed: int, traffic_run: str
+    samples: Sequence[Staged], answered: Iterable[tuple[int, Prediction]], seed: int, traffic_run: str
 ) -> list[TrueRow]:
     """Return the truth of answered samples, by the uuid of the answer; a sample without a label has none."""
     rows = []

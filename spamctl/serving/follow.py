@@ -19,11 +19,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spamctl.errors import ArtefactError, SpamctlError, UsageError
 from spamctl.model import scratch
-from spamctl.serving.deployment import Release
+from spamctl.schema.codec import from_json, to_json
+from spamctl.schema.serve import Release, Releases
 from spamctl.serving.telling import Tell, heard_or_not
 
 if TYPE_CHECKING:
@@ -132,17 +133,16 @@ class Pulse:
         return "the registry is followed again"
 
 
-def read_releases(path: Path) -> tuple[Release, Release | None] | None:
+def read_releases(path: Path) -> Releases | None:
     """Return what is to be served and its shadow, or None while nothing has been written.
 
     Raises ArtefactError if it cannot be read.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        return Release(**told["served"]), Release(**told["shadow"]) if told["shadow"] else None
+        return from_json(Releases, json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise ArtefactError(f"{path.name}: names no version ({type(error).__name__})") from error
 
 
@@ -162,9 +162,9 @@ def find(wish: Wish) -> tuple[Found, Found | None]:
     return served, shadow if shadow and shadow.folder != served.folder else None
 
 
-def plain(found: Found) -> dict[str, Any]:
-    """Return a version that was found as the plain values of a Release."""
-    return asdict(Release(found.name, found.version, found.alias, found.folder, found.digest, found.sealed))
+def release(found: Found) -> Release:
+    """Return a version that was found as one that can be served."""
+    return Release(found.name, found.version, found.alias, found.folder, found.digest, found.sealed)
 
 
 class Follower:
@@ -197,7 +197,7 @@ class Follower:
         self._meant, self._state = now, state
 
     def _write(self, served: Found, shadow: Found | None) -> None:
-        told = {"served": plain(served), "shadow": plain(shadow) if shadow else None}
+        told = to_json(Releases(release(served), release(shadow) if shadow else None))
         draft = self._releases.with_suffix(".draft")
         draft.write_text(json.dumps(told), encoding="utf-8")
         draft.replace(self._releases)

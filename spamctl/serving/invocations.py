@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from spamctl.errors import SpamctlError, UnavailableError
 from spamctl.message import SPAM
+from spamctl.schema.prediction import Prediction, WordPush, encode
 from spamctl.serving import explain
 from spamctl.serving.deployment import Deployment
 from spamctl.serving.intake import Intake
@@ -139,7 +138,7 @@ class Invocations:
         self._service.metrics.waiting.set(deployment.waiting + len(texts))
         return await asyncio.wrap_future(deployment.submit(texts))
 
-    async def _explain(self, deployment: Deployment, ask: Ask, scores: Sequence[Scored]) -> list[list[dict[str, Any]]]:
+    async def _explain(self, deployment: Deployment, ask: Ask, scores: Sequence[Scored]) -> list[list[WordPush]]:
         """Score each message without each of its words, all in one batch; nothing if not requested."""
         if not ask.explain:
             return []
@@ -227,22 +226,22 @@ class Invocations:
 
 
 def _response(
-    answered: Answered, told: Sequence[Kept], *, captured: bool, explanations: Sequence[Sequence[dict[str, Any]]]
+    answered: Answered, told: Sequence[Kept], *, captured: bool, explanations: Sequence[Sequence[WordPush]]
 ) -> Response:
     """Write the answer as MLflow's scoring protocol spells it; one that was given before is not explained anew."""
-    predictions: list[dict[str, Any]] = [
-        {
-            "classification": one.classification,
-            "probability": one.probability,
-            "uuid": one.uuid,
-            "model_version": one.model_version,
-            "captured": captured,
-            "truncated": scored.verdict.truncated,
-            "in_reach": one.in_reach is not False,
-        }
+    predictions = [
+        Prediction(
+            one.classification,
+            one.probability,
+            one.uuid,
+            one.model_version,
+            captured,
+            scored.verdict.truncated,
+            one.in_reach is not False,
+        )
         for scored, one in zip(answered.scores, told, strict=True)
     ]
-    for scored, prediction, words in zip(answered.scores, predictions, explanations, strict=False):
-        if prediction["probability"] == scored.verdict.probability:  # else these words are not behind it
-            prediction["explanation"] = words
-    return Response(json.dumps({"predictions": predictions}), media_type="application/json")
+    for place, (scored, words) in enumerate(zip(answered.scores, explanations, strict=False)):
+        if predictions[place].probability == scored.verdict.probability:  # else these words are not behind it
+            predictions[place] = predictions[place]._replace(explanation=words)
+    return Response(encode(predictions), media_type="application/json")

@@ -40,9 +40,8 @@ class Reasons:
             return engine
         without = variants(text)
         logit, *logits = engine.logits(engine.tokenize([text, *without.texts])).tolist()
-        pushes = [(str(row["word"]), float(row["push"])) for row in explanation(without, logit, logits)]
-        strongest = sorted(pushes, key=lambda pair: -abs(pair[1]))[:MOST_WORDS]
-        return ", ".join(f"{word} {push:+.2f}" for word, push in strongest if abs(push) >= _LEAST_PUSH)
+        strongest = sorted(explanation(without, logit, logits), key=lambda one: -abs(one.push))[:MOST_WORDS]
+        return ", ".join(f"{one.word} {one.push:+.2f}" for one in strongest if abs(one.push) >= _LEAST_PUSH)
 
     def _engine(self, name: str, version: str, package: str) -> Engine | str:
         """Load a version; what the store calls it must be a name before it may be part of a path."""

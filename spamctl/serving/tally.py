@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from spamctl.message import SPAM, Label
-from spamctl.schema.interval import Interval
+from spamctl.schema.prediction import Prediction
+from spamctl.schema.rates import Interval
 from spamctl.schema.traffic import Counts, GroupResult, Rates
-from spamctl.serving.answers import Answer
 from spamctl.serving.client import Outcome
 
 PERCENTILES = (50, 95, 99)
@@ -58,11 +58,11 @@ class Tally:
         """Begin; `known` are the messages in the order in which they were put into batches of `batch_size`."""
         self._known, self._size = known, batch_size
         self._fates: Counter[tuple[str, str]] = Counter()  # messages by (fate, reason)
-        self._pairs: list[tuple[Known, Answer]] = []
+        self._pairs: list[tuple[Known, Prediction]] = []
         self._latencies: list[float] = []  # seconds
         self._tried = self._repeated = 0  # messages that left at all; tries beyond the first
 
-    def add(self, outcome: Outcome) -> list[tuple[int, Answer]]:
+    def add(self, outcome: Outcome) -> list[tuple[int, Prediction]]:
         """Count a batch, and return its answers, each with the place of its message in the traffic."""
         first = outcome.number * self._size
         known = self._known[first : first + self._size]
@@ -132,7 +132,7 @@ def _rate(hits: int, rows: int) -> Interval | None:
     return Interval(found.value, found.low, found.high)
 
 
-def _group(name: str, judged: Sequence[tuple[str, Label, Answer]]) -> GroupResult:
+def _group(name: str, judged: Sequence[tuple[str, Label, Prediction]]) -> GroupResult:
     """Return what one group of messages met."""
     verdicts = Verdicts.of((label, answer.classification) for group, label, answer in judged if group == name)
     return GroupResult(

@@ -11,7 +11,8 @@ from spamctl.cli.app import main
 from spamctl.config.resolve import resolve
 from spamctl.config.serve import ServeOptions
 from spamctl.errors import UsageError
-from spamctl.serving.deployment import Release
+from spamctl.schema.codec import from_json
+from spamctl.schema.serve import Release, Releases
 from spamctl.serving.service import MIB, Limits
 from spamctl.serving.settings import Settings
 from tests.hosts import ELSEWHERE, LOOPBACK
@@ -62,7 +63,7 @@ def chosen(*words):
 
 
 def told(*words, found=FOUND, token=""):
-    return serve._settings(chosen(*words), found, token)
+    return serve._settings(chosen(*words), from_json(Releases, found), token)
 
 
 def usual(**changes):

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from spamctl.reports import story
 from spamctl.reports.story import Act
-from spamctl.schema.interval import Interval
 from spamctl.schema.monitor import Check
+from spamctl.schema.rates import Interval
 from tests.hostile import PAYLOADS
 from tests.monitored import DRIFTED, check, span, told
 from tests.reports.test_cards import calm_title

@@ -5,9 +5,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spamctl.schema.prediction import Prediction
 from spamctl.schema.traffic import Staged
 from spamctl.serving import batches
-from spamctl.serving.answers import Answer
 from spamctl.store.rows import row_uuid
 
 SAMPLE = Staged("free", "spam", origin="synthetic", family="test part", drift_type="leet", dose=0.5)
@@ -18,7 +18,7 @@ def samples(count):
 
 
 def answer(place):
-    return Answer("spam", 0.5, row_uuid("request", place, ""), "1", captured=True)
+    return Prediction("spam", 0.5, row_uuid("request", place, ""), "1", captured=True)
 
 
 @given(st.integers(0, 60), st.integers(1, 25))

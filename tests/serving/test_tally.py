@@ -7,13 +7,13 @@ import pytest
 
 from spamctl.message import NOT_SPAM, SPAM
 from spamctl.schema.codec import to_json
-from spamctl.serving.answers import Answer
+from spamctl.schema.prediction import Prediction
 from spamctl.serving.client import Outcome
 from spamctl.serving.tally import Known, Tally, Verdicts
 
 
 def answer(classification=SPAM, **changes):
-    return Answer(**({"classification": classification, "probability": 0.5, "uuid": str(uuid.uuid4()),
+    return Prediction(**({"classification": classification, "probability": 0.5, "uuid": str(uuid.uuid4()),
                       "model_version": "3", "captured": True} | changes))  # fmt: skip
 
 

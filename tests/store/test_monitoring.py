@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from spamctl.errors import UnavailableError
-from spamctl.schema.interval import Interval
 from spamctl.schema.monitor import Figures
+from spamctl.schema.rates import Interval
 from spamctl.store import monitoring
 from spamctl.store.monitoring import Finding
 

@@ -1,4 +1,4 @@
-"""A result is the same after its JSON, keeps its keys, and refuses what it is not by its place and never by its value."""
+"""A result is the same after its JSON, keeps its keys, and what is none is refused by its place, never by its value."""
 
 import json
 import math
@@ -71,7 +71,7 @@ def test_a_file_of_another_release_is_read_by_what_it_has():
 def test_what_is_something_else_is_refused_by_its_place(changes, fault):
     with pytest.raises(ValueError) as refusal:  # noqa: PT011 - the whole text follows
         told(EVERY["calm"] | changes)
-    assert str(refusal.value) == fault
+    assert str(refusal.value) == f"MonitorResult: {fault}"
 
 
 @pytest.mark.parametrize("value", [None, 3, [], "x"])
