@@ -18,6 +18,7 @@ from spamctl.config.models import COPIES
 from spamctl.config.serve import ServeOptions
 from spamctl.cores import cores
 from spamctl.errors import UsageError
+from spamctl.serving import reach
 from spamctl.serving.early import Early
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from spamctl.schema.serve import Releases, ServeResult
     from spamctl.serving.settings import Settings
 
-TOKEN = "SPAMCTL_SERVE_TOKEN"  # noqa: S105 - a variable's name
 LEAST_TOKEN = 16
 
 
@@ -78,21 +78,7 @@ def _answer(
 
 def read_token(options: ServeOptions, variables: Mapping[str, str]) -> str:
     """Return the token that callers must send, or nothing; raise UsageError if it is none that protects anything."""
-    where, token = TOKEN, variables.get(TOKEN, "")
-    if options.token_file != "none":  # noqa: S105 - the option's own word
-        where = f"--token-file {options.token_file}"
-        try:
-            token = Path(options.token_file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{where}: cannot be read: {getattr(error, 'strerror', 'it is not text')}") from None
-    elif not token:
-        return ""
-    if len(token) < LEAST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
-        raise UsageError(
-            f"{where}: must hold at least {LEAST_TOKEN} ASCII characters without a blank; "
-            "python3 -c 'import secrets; print(secrets.token_urlsafe())' makes one"
-        )
-    return token
+    return reach.read_token(options.token_file, variables, least=LEAST_TOKEN)
 
 
 def _refuse_early(options: ServeOptions, token: str, variables: Mapping[str, str]) -> str:
@@ -108,7 +94,7 @@ def _refuse_early(options: ServeOptions, token: str, variables: Mapping[str, str
     if not options.is_local and not token and not options.insecure:
         raise UsageError(
             f"--host {options.host}: others can reach it and no token is set; "
-            f"give --token-file FILE or {TOKEN}, or --insecure if all may read and write here"
+            f"give --token-file FILE or {reach.TOKEN}, or --insecure if all may read and write here"
         )
     listen(options.host, options.port).close()
     beforehand.look(options, variables, Console(stderr=True, highlight=False))

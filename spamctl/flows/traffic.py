@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -100,7 +101,7 @@ class TrafficFlow(base.VerbFlow):
         from spamctl.store.database import require_usable
 
         reach.require_listening(options.target_uri)
-        reach.read_token(options.token_file)
+        reach.read_token(options.token_file, os.environ)
         if options.truth:
             require_usable(options.datastore_uri)
 
@@ -164,7 +165,7 @@ class TrafficFlow(base.VerbFlow):
         drawn = [from_json(Staged, one) for one in self.drawn]
         counted = tally.Tally(batches.known(drawn), options.batch_size)
         cut = batches.batches(drawn, options.batch_size, self.traffic_run)
-        token = reach.read_token(options.token_file)
+        token = reach.read_token(options.token_file, os.environ)
         target = client.Target(options.target_uri, token, options.timeout, options.retries)
         progress = base.Progress("sending", total=len(drawn), unit="messages")
         began = time.monotonic()

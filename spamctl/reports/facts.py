@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from spamctl.redact import without_password
 from spamctl.reports import feedback
 from spamctl.reports.scores import number, percent, three
 
@@ -57,11 +57,6 @@ def facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, words(result)
     for note in [*feedback.notes(result.get("feedback", {})), *result.get("notes", ())]:
         yield "note", note
-
-
-def without_password(uri: str) -> str:
-    """Return a URI that names a server and a user, and keeps the password to itself."""
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", uri)
 
 
 def _gate(result: Mapping[str, Any]) -> str:

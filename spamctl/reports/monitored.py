@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from spamctl.message import NOT_SPAM, SPAM
-from spamctl.reports.facts import without_password
+from spamctl.redact import without_password
 from spamctl.reports.scores import UNDEFINED, number, percent
 from spamctl.schema.monitor import (
     Breakdown,

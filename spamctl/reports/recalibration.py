@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from spamctl.redact import without_password
 from spamctl.reports import escape, feedback, kinds
 from spamctl.reports import page as pages
-from spamctl.reports.facts import reach, verdict, without_password
+from spamctl.reports.facts import reach, verdict
 from spamctl.reports.page import Column, Markup
 from spamctl.reports.scores import number, percent
 

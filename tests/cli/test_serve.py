@@ -103,7 +103,7 @@ def token(*words, **variables):
 
 def test_a_token_comes_from_the_file_then_from_the_variable(tmp_path):
     (tmp_path / "token").write_text(f" {TOKEN}\n")
-    variable = {serve.TOKEN: TOKEN.upper()}
+    variable = {"SPAMCTL_SERVE_TOKEN": TOKEN.upper()}
     assert token("--token-file=token") == TOKEN
     assert token("--token-file=token", **variable) == TOKEN
     assert token(**variable) == TOKEN.upper()
@@ -161,6 +161,6 @@ def test_a_loopback_address_needs_no_token(refusal, host):
 def test_an_address_that_others_reach_is_bound_with_a_token_or_where_all_may(refusal, monkeypatch, tmp_path, host, by):
     (tmp_path / "token").write_text(TOKEN)
     if by == "a variable":
-        monkeypatch.setenv(serve.TOKEN, TOKEN)
+        monkeypatch.setenv("SPAMCTL_SERVE_TOKEN", TOKEN)
     words = {"--insecure": ["--insecure"], "--token-file": ["--token-file", "token"], "a variable": []}[by]
     assert is_let_on(refusal(host, *words))
