@@ -12,6 +12,7 @@ from spamctl.config import moments
 from spamctl.config.recalibrate import RecalibrateOptions
 from spamctl.config.train import TrainOptions
 from spamctl.errors import DataError, UsageError
+from spamctl.schema.codec import JsonObject
 
 if TYPE_CHECKING:
     from spamctl.data.feedback import Answer, Feedback, Intake, TakenAnswers
@@ -86,7 +87,7 @@ def prepare(options: TrainOptions, divided: Split) -> Lesson:
 
     gone = tombstones(options)
     frozen, forgotten = feedback.without(divided, gone.hold)
-    told: dict[str, Any] = {"forgotten": forgotten}
+    told: JsonObject = {"forgotten": forgotten}
     test_sha256 = parts.digest(frozen.test)
     if options.feedback == "none":
         return Lesson(frozen, test_sha256, [], told, datasets.training_weights(frozen.train))
@@ -130,7 +131,7 @@ def _answers(labelled: Labelled, taken: TakenAnswers) -> Answers:
     from spamctl.data import feedback
 
     parts, every = taken.parts, taken.every
-    told: dict[str, Any] = {
+    told: JsonObject = {
         "store": labelled.store,
         "sources": dict(Counter(answer.source for answer in every)),
         "rows": taken.rows,
@@ -199,6 +200,6 @@ def _labelled(options: Asking) -> Labelled:
         return Labelled(store.address.name, answers, dict(others))
 
 
-def _listed(answer: Answer) -> dict[str, Any]:
+def _listed(answer: Answer) -> JsonObject:
     """Name a row that was set aside, without its text."""
     return {"uuid": answer.uuid, "label": answer.label, "source": answer.source, "probability": answer.probability}
