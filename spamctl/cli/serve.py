@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from spamctl.cli import beforehand
 from spamctl.cli.environment import child_environment, working_folder
-from spamctl.cli.events import Event
 from spamctl.cli.flags import Flags
 from spamctl.cli.launch import Config, Debug, Start, run_verb
 from spamctl.cli.stopping import tell
@@ -23,6 +22,7 @@ from spamctl.serving.early import Early
 
 if TYPE_CHECKING:
     from spamctl.reports.serving import Greeting
+    from spamctl.schema.event import Event
     from spamctl.schema.serve import Releases, ServeResult
     from spamctl.serving.settings import Settings
 
@@ -33,7 +33,8 @@ def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
     """Serve until Ctrl-C (raised on) or SIGTERM (exit 0)."""
     from spamctl.config.resolve import resolve
     from spamctl.schema.codec import from_json
-    from spamctl.schema.serve import Releases, ServeResult
+    from spamctl.schema.event import Found
+    from spamctl.schema.serve import ServeResult
 
     settled = resolve(ServeOptions, flags, config=config, environ=os.environ, folder=Path.cwd())
     options = settled.options
@@ -42,8 +43,8 @@ def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
     with Early() as early:
 
         def hear(event: Event) -> None:
-            if event.kind == "found":  # the flow verifies it next, and the server will again
-                early.begin(_settings(options, from_json(Releases, event.fields), token))
+            if isinstance(event, Found):  # the flow verifies it next, and the server will again
+                early.begin(_settings(options, event, token))
 
         _, told = run_verb(ServeOptions, flags, Start(config, None, debug), hear)
         result = from_json(ServeResult, told)
