@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from spamctl.errors import ArtefactError, SpamctlError, UsageError
 from spamctl.model import scratch
 from spamctl.schema.codec import from_json, to_json
 from spamctl.schema.serve import Release, Releases
+from spamctl.serving import child
 from spamctl.serving.telling import Tell, heard_or_not
 
 if TYPE_CHECKING:
@@ -90,18 +91,9 @@ class _Kept:
             self._child.wait()
 
     def _start(self) -> subprocess.Popen[str]:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "spamctl.serving.follow", str(self._releases)],
-            env=self._environment,
-            stdin=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for the server, which ends it
-        )
-        assert child.stdin  # noqa: S101 - for the type checker
-        with contextlib.suppress(BrokenPipeError):  # it died at once, and another one will be started
-            child.stdin.write(json.dumps(asdict(self._wish)) + "\n")
-            child.stdin.flush()
-        return child
+        """Start a follower; one that dies at once is replaced by another."""
+        wish = json.dumps(to_json(self._wish))
+        return child.start("spamctl.serving.follow", [str(self._releases)], wish, self._environment)
 
     def _replace(self) -> None:
         while not self._ending.wait(AGAIN_S):
@@ -206,7 +198,7 @@ class Follower:
 
 def main(releases: Path) -> None:
     """Poll until nobody holds the other end of standard input."""
-    wish = Wish(**json.loads(sys.stdin.readline()))
+    wish = from_json(Wish, json.loads(sys.stdin.readline()))
     tell = heard_or_not(lambda text: sys.stderr.write(f"following {wish.name} {wish.version}: {text}\n"))
     told, follower, due = "", Follower(wish, releases), 0.0
     while not _hung_up(min(BEAT_S, max(0.0, due - time.monotonic()))):
