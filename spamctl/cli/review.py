@@ -37,6 +37,7 @@ def review(options: LabelOptions, variables: Mapping[str, str]) -> ReviewCounts:
     """
     from spamctl.cli.family import Family
     from spamctl.schema.codec import from_json
+    from spamctl.schema.event import Refusal
     from spamctl.schema.label import ReviewCounts, ReviewQuestion
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -54,8 +55,8 @@ def review(options: LabelOptions, variables: Mapping[str, str]) -> ReviewCounts:
             if told.get("review") == "question":
                 family.say(json.dumps({"answer": _ask(from_json(ReviewQuestion, told), console)}))
             elif told.get("review") == "refusal":
-                refusal = UsageError if told["exit_code"] == UsageError.exit_code else SpamctlError
-                raise refusal(str(told["text"]))
+                refusal = from_json(Refusal, told)
+                raise (UsageError if refusal.exit_code == UsageError.exit_code else SpamctlError)(refusal.text)
             elif told.get("review") == "end":
                 return from_json(ReviewCounts, told)
     raise SpamctlError(f"the review ended unexpectedly: {visible(last)}; earlier decisions are kept")

@@ -32,12 +32,11 @@ def monitoring_plots(result: MonitorResult, reference: Sequence[float], current:
     runs = result.history[-_MOST_RUNS:]
     drawn: dict[str, bytes] = {}
     if len(runs) >= _FEWEST_RUNS:
-        drawn["drift_trend"] = drift_trend(runs)
-        drawn["quality_trend"] = quality_trend(runs)
+        drawn |= {"drift_trend": drift_trend(runs), "quality_trend": quality_trend(runs)}
     if result.tests:
-        drawn["tests"] = bars(result.tests)
+        drawn |= {"tests": bars(result.tests)}
     if len(reference) and len(current):
-        drawn["probabilities"] = probabilities(reference, current)
+        drawn |= {"probabilities": probabilities(reference, current)}
     return drawn | picture_of_words(result)
 
 
