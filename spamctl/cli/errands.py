@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from spamctl.cli.stopping import telling
 from spamctl.config.errands import ForgetOptions, RollbackOptions, TraceOptions
 from spamctl.config.options import Options
 from spamctl.errors import SpamctlError, UsageError
+
+if TYPE_CHECKING:
+    from spamctl.schema.errands import ErrandAnswer
 
 # What an errand leaves that is stopped: each writes once, at its end.
 LEFT = {
@@ -59,11 +62,13 @@ def _run(options: type[Options], flags: Flags, **argument: str) -> int:
     from spamctl.cli.family import Family
     from spamctl.config.resolve import resolve
     from spamctl.reports.errands import show
+    from spamctl.schema.codec import from_json
+    from spamctl.schema.errands import ErrandAnswer
 
     settled = resolve(options, flags, config=None, environ=os.environ, folder=Path.cwd())
     folder = working_folder()
     command = [sys.executable, "-m", "spamctl.flows.errands"]
-    answer: dict[str, Any] = {}
+    answer: ErrandAnswer | None = None
     last = ""
     with (
         telling(lambda: LEFT[options.verb]),
@@ -73,10 +78,10 @@ def _run(options: type[Options], flags: Flags, **argument: str) -> int:
     ):
         family.say(json.dumps({**settled.options.items(), **argument, "verb": options.verb}))
         for last in family.lines():
-            answer = json.loads(last)["errand"] if last.startswith('{"errand"') else answer
-    if "refusal" in answer:
-        raise (UsageError if answer["exit_code"] == UsageError.exit_code else SpamctlError)(answer["refusal"])
-    if not answer:
+            answer = from_json(ErrandAnswer, json.loads(last)["errand"]) if last.startswith('{"errand"') else answer
+    if answer is None:
         raise SpamctlError(f"{options.verb} ended without an answer: {last}")
-    show(options.verb, answer, Console(highlight=False))
-    return 1 if answer.get("left") or answer.get("unknown") else 0
+    if answer.refusal is not None:
+        raise (UsageError if answer.exit_code == UsageError.exit_code else SpamctlError)(answer.refusal)
+    show(answer, Console(highlight=False))
+    return 1 if answer.forget and (answer.forget.left or answer.forget.unknown) else 0

@@ -15,13 +15,14 @@ import typer
 from spamctl.cli import beforehand, going
 from spamctl.cli.ended import end_of, kills_for_memory
 from spamctl.cli.environment import STATE, child_environment, log_file, logs_of, unheeded, working_folder
-from spamctl.cli.events import Event, read_event, read_failure, read_line
+from spamctl.cli.events import read_event, read_failure, read_line
 from spamctl.cli.flags import Flags
 from spamctl.cli.stopping import mark
 from spamctl.config.options import Options
 from spamctl.config.train import TrainOptions
 from spamctl.errors import GateRefusedError, SpamctlError, UnavailableError, UsageError
 from spamctl.schema.codec import from_json
+from spamctl.schema.event import Event, Failure, Progress, Refusal, Result, Stage
 from spamctl.schema.feedback import LearntAnswers
 from spamctl.schema.train import TrainResult
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from spamctl.config.resolve import Settled
 
 Chosen = TypeVar("Chosen", bound=Options)
+Told = TypeVar("Told", Result, Refusal, Failure, Stage, Progress)
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file with options, one `key: value` per line.", metavar="FILE")
@@ -202,7 +204,7 @@ class Run:
     folder: Path
     hear: Hear = _nothing
     origin: str = ""
-    told: dict[str, Event] = field(default_factory=dict)
+    told: dict[type[Event], Event] = field(default_factory=dict)  # the last event of each kind
     last_error: str = ""
     kills_before: int = field(default_factory=kills_for_memory)
 
@@ -244,7 +246,7 @@ class Run:
         line = read_line(text)
         event = read_event(line.text) if line else None
         if event:
-            self.told[event.kind] = event
+            self.told[type(event)] = event
             screen.tell(event)
             self.hear(event)
             return
@@ -254,27 +256,31 @@ class Run:
 
     def _outcome(self, exit_code: int, log: Path) -> dict[str, Any]:
         """Return what the run told last, or raise what it was refused with, or why it failed."""
-        if exit_code == 0 and "result" in self.told:
-            return self.told["result"].fields
-        if refusal := self.told.get("refusal"):
-            error = _REFUSALS.get(refusal.fields["exit_code"], SpamctlError)
-            raise error(refusal.fields["text"])
+        if exit_code == 0 and (result := self._last(Result)):
+            return result.told
+        if refusal := self._last(Refusal):
+            raise _REFUSALS.get(refusal.exit_code, SpamctlError)(refusal.text)
         reason = self._reason(exit_code) if exit_code else ": it ended without a result"
         raise SpamctlError(f"{self.flow.verb} failed{reason}; full log: {log}; --debug shows the traceback")
 
+    def _last(self, kind: type[Told]) -> Told | None:
+        """Return the last event of a kind."""
+        event = self.told.get(kind)
+        return event if isinstance(event, kind) else None
+
     def _reason(self, exit_code: int) -> str:
         """Describe in which step, and with which error."""
-        if failure := self.told.get("failure"):
-            return f" in step {failure.fields['stage']}: {failure.fields['text'].splitlines()[0]}"
-        step = f" in step {self.told['stage'].fields['stage']}" if "stage" in self.told else ""
+        if failure := self._last(Failure):
+            return f" in step {failure.stage}: {failure.text.splitlines()[0]}"
+        stage = self._last(Stage)
+        step = f" in step {stage.stage}" if stage else ""
         return f"{step}: {self.last_error or end_of(exit_code, self.kills_before)}"
 
     def _tell_how_to_go_on(self, screen: Plain) -> None:
         run_id = self.run_id_file.read_text(encoding="utf-8").strip() if self.run_id_file.is_file() else ""
         verb = self.flow.verb
-        if verb in COUNTED and (last := self.told.get("progress")):
-            done, total, unit = (last.fields[name] for name in ("done", "total", "unit"))
-            screen.write(f"{last.fields['task']}: {done:,.0f} of {total:,.0f} {unit} were done", indent="")
+        if verb in COUNTED and (last := self._last(Progress)):
+            screen.write(f"{last.task}: {last.done:,.0f} of {last.total:,.0f} {last.unit} were done", indent="")
         if run_id and verb in RESUMABLE:
             how = f"spamctl {verb} --run-id {run_id} resumes from the last finished step"
         else:

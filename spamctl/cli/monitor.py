@@ -7,7 +7,7 @@ import os
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spamctl.cli.environment import working_folder
 from spamctl.cli.flags import Flags
@@ -18,6 +18,9 @@ from spamctl.errors import GateRefusedError, SpamctlError, UnavailableError, Usa
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from spamctl.schema.codec import JsonObject
+    from spamctl.schema.monitor import MonitorResult
 
 NO = {"failed": {"failed"}, "warning": {"failed", "warning"}}
 
@@ -40,12 +43,13 @@ def _once(flags: Flags, start: Start) -> int:
 
     settled, told = run_verb(MonitorOptions, flags, start)
     options = settled.options
-    show(with_causes(told), Console(highlight=False))
+    result = fetched(told)
+    show(result, Console(highlight=False))
     fault = "" if options.webhook == "none" else post(options.webhook, told)
-    if told["verdict"] in NO[options.fail_on]:
+    if result.verdict in NO[options.fail_on]:
         if fault:
             _warn(fault)
-        raise GateRefusedError(_reason(told))
+        raise GateRefusedError(_reason(result))
     if fault:
         raise UnavailableError(fault)
     return 0
@@ -102,10 +106,10 @@ def _wait(due: float, console: Console) -> None:
         time.sleep(min(left, 1.0))
 
 
-def _reason(told: dict[str, Any]) -> str:
+def _reason(result: MonitorResult) -> str:
     """Give the reason of the verdict in one line."""
-    wrong = [check["sentence"] for check in told["checks"] if check["status"] == told["verdict"]]
-    return f"monitoring: {told['verdict']}" + (f": {wrong[0].rstrip('.')}" if wrong else "")
+    wrong = [check.sentence for check in result.checks if check.status == result.verdict]
+    return f"monitoring: {result.verdict}" + (f": {wrong[0].rstrip('.')}" if wrong else "")
 
 
 def _warn(text: str) -> None:
@@ -115,13 +119,15 @@ def _warn(text: str) -> None:
     Console(stderr=True, highlight=False).print(f"! {text}", style="bold yellow", markup=False, soft_wrap=True)
 
 
-def with_causes(told: dict[str, Any]) -> dict[str, Any]:
-    """Return what a run told with its causes, which hold text of messages and came by a file."""
-    return told | {"causes": _fetched(working_folder() / told["causes"])}
+def fetched(told: JsonObject) -> MonitorResult:
+    """Return the result that a run told, with its causes, which hold text of messages and came by a file.
 
+    That file is for us alone, and is removed.
+    """
+    from spamctl.schema.codec import from_json
+    from spamctl.schema.monitor import MonitorResult
 
-def _fetched(path: Path) -> Any:
-    """Return what a run left in a file for us alone, and remove the file."""
-    left = json.loads(path.read_text(encoding="utf-8"))
+    path = working_folder() / str(told["causes"])
+    causes = json.loads(path.read_text(encoding="utf-8"))
     path.unlink()
-    return left
+    return from_json(MonitorResult, told | {"causes": causes})

@@ -20,6 +20,7 @@ from spamctl.cli.launch import Flow
 from spamctl.cli.stopping import telling
 from spamctl.config.viewers import CardsOptions, UiOptions
 from spamctl.errors import SpamctlError, UnavailableError, UsageError
+from spamctl.redact import without_password
 from spamctl.sqlite_url import file_of, url_of
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _store(uri: str, folder: Path) -> str:
     """Check that a tracking URI is a database that a server can be put over, and that something is in it."""
     scheme = urlsplit(uri).scheme.split("+")[0]
     if scheme in {"http", "https"}:
-        raise UsageError(f"MLFLOW_TRACKING_URI: {_without_password(uri)} has a page of its own; open it in a browser")
+        raise UsageError(f"MLFLOW_TRACKING_URI: {without_password(uri)} has a page of its own; open it in a browser")
     if scheme not in DATABASES:
         raise UsageError(f"MLFLOW_TRACKING_URI: must be a database such as {DEFAULT_STORE}, got the scheme {scheme!r}")
     if scheme != "sqlite":
@@ -118,11 +119,6 @@ def _store(uri: str, folder: Path) -> str:
     if told := beforehand.look({"MLFLOW_TRACKING_URI": uri}):
         typer.echo(f"warning: {visible(told)}", err=True)
     return url_of(folder / file)
-
-
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _open(page: Page) -> int:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping
-from typing import Any
+
+from spamctl.schema.codec import JsonObject, finite
 
 TRIES = 3
 PATIENCE_S = 5.0
@@ -15,12 +14,12 @@ _WITH_TEXT = ("causes", "spamctl")
 _WORTH_ANOTHER_TRY = {408, 425, 429}
 
 
-def post(address: str, result: Mapping[str, Any]) -> str:
+def post(address: str, result: JsonObject) -> str:
     """Post the result as JSON; return why it failed in words that do not give the address away, or nothing."""
     import httpx
 
     fault = ""
-    body = _plain({name: value for name, value in result.items() if name not in _WITH_TEXT})
+    body = finite({name: value for name, value in result.items() if name not in _WITH_TEXT})
     for turn in range(TRIES):
         if turn:
             time.sleep(PAUSE_S * 2 ** (turn - 1))
@@ -35,12 +34,3 @@ def post(address: str, result: Mapping[str, Any]) -> str:
         if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR and answer.status_code not in _WORTH_ANOTHER_TRY:
             break
     return f"the webhook was not notified: {fault}; check --webhook and its receiver"
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON can hold it: what is not a number is null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

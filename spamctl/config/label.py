@@ -10,7 +10,7 @@ from annotated_types import Ge, Le
 
 from spamctl.config.encodings import encoding_faults
 from spamctl.config.mail import mail_faults
-from spamctl.config.moments import is_duration
+from spamctl.config.moments import is_age, is_duration
 from spamctl.config.options import Fault, Options, option
 from spamctl.config.words import shown
 
@@ -140,7 +140,7 @@ class LabelOptions(Options):
     def faults(self) -> Iterator[Fault]:
         """Yield what a type and a range cannot say."""
         yield from mail_faults(self.spam_folder)
-        if self.since != "always" and not is_duration(self.since):
+        if not is_age(self.since):
             yield Fault(("since",), f"must be always, or a time such as 45m, 12h or 7d, got {shown(self.since)}")
         if not is_duration(self.delay):
             yield Fault(("delay",), f"must be a time such as 30s, 45m, 12h or 7d, got {shown(self.delay)}")

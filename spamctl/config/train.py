@@ -12,12 +12,12 @@ from annotated_types import Ge, Gt, Le, Lt
 from spamctl.config.encodings import encoding_faults
 from spamctl.config.mail import mail_faults
 from spamctl.config.models import experiment_faults, name_faults
-from spamctl.config.moments import is_duration
+from spamctl.config.moments import is_age
 from spamctl.config.options import Fault, Options, option
 from spamctl.config.words import shown
 from spamctl.cores import cores
+from spamctl.schema.label import SOURCES
 
-SOURCES = ("oracle", "file", "review", "user", "simulated")  # as the store calls where labels come from
 _OF_FEEDBACK = {"feedback_sources", "feedback_max_age", "feedback_weight", "recent_share"}
 
 
@@ -260,7 +260,7 @@ def feedback_faults(sources: str, max_age: str) -> Iterator[Fault]:
     if unknown := [source for source in sources.split(",") if source not in SOURCES]:
         known = ", ".join(SOURCES)
         yield Fault(("feedback_sources",), f"must be of {known}, separated by commas, got {shown(unknown[0])}")
-    if max_age != "always" and not is_duration(max_age):
+    if not is_age(max_age):
         yield Fault(("feedback_max_age",), f"must be always, or a time such as 12h, 7d or 90d, got {shown(max_age)}")
 
 

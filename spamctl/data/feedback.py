@@ -1,13 +1,16 @@
 """Split labelled answers for a training: each message once, nothing of the frozen split, the newest held out."""
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from spamctl.data.cleaning import clean
+from spamctl.data.datasets import training_weights
 from spamctl.data.duplicates import key_hash, seen_key
-from spamctl.data.looks import evened
+from spamctl.data.looks import evened, sides
 from spamctl.data.parts import Split
 from spamctl.data.split import in_hash_order, position
 from spamctl.message import SPAM, Label, Message
@@ -41,6 +44,96 @@ class Feedback:
     train: tuple[Answer, ...]
     validation: tuple[Answer, ...]
     recent: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """How labelled answers are taken: the share held out as recent, and what is left out.
+
+    `doubts` returns the places of probably wrong labels among answers, beside the messages that are known to be right.
+    `learnt_until` is when a version, which is not trained again, took labelled answers last: what it may have learnt of
+    them is left out too.
+    """
+
+    recent_share: float
+    is_forgotten: Callable[[str], bool]
+    doubts: Callable[[Sequence[Answer], Sequence[Message]], Sequence[int]]
+    learnt_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TakenAnswers:
+    """Labelled answers that count, by part, of all `rows` that were read; the doubtful ones stand apart."""
+
+    parts: Feedback
+    rows: int
+    left_out: dict[str, int]
+    doubtful: tuple[Answer, ...]
+
+    @property
+    def every(self) -> tuple[Answer, ...]:
+        """Return the answers of all parts."""
+        return (*self.parts.train, *self.parts.validation, *self.parts.recent)
+
+    @property
+    def doubt(self) -> float:
+        """Return the share of doubtful labels among those that would be learnt from or chosen by."""
+        judged = len(self.parts.train) + len(self.parts.validation) + len(self.doubtful)
+        return len(self.doubtful) / judged if judged else 0.0
+
+    @property
+    def sha256(self) -> str:
+        """Return the digest of what a training takes from a store."""
+        whole = hashlib.sha256()
+        for line in sorted(json.dumps([answer.uuid, answer.text, answer.label]) for answer in self.every):
+            whole.update(line.encode() + b"\n")
+        return whole.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """Parts of a training with labelled answers in them, how much each message of its training part counts, and why.
+
+    Without any weight all count the same. `one_sided` are the looks whose answers are of one class.
+    """
+
+    parts: Split
+    weights: tuple[float, ...]
+    taken: TakenAnswers
+    one_sided: tuple[Side, ...]
+
+
+def build_training_set(rows: Sequence[Answer], frozen: Split, intake: Intake, weight: float) -> TrainingSet:
+    """Add labelled answers to a frozen split, each to count for `weight` of its messages.
+
+    The test part stays the very one. Rows go through four steps, in this order: those that cannot count are left out,
+    the newest are held out, doubtful labels of the others are set aside, and looks of one class are balanced.
+    """
+    taken = take(rows, frozen, intake)
+    found = sides([answer.message for answer in taken.parts.train], frozen.train, weight)
+    merged = merge(frozen, taken.parts)
+    answered = weights(merged, taken.parts, weight, found)
+    return TrainingSet(merged, training_weights(merged.train, answered), taken, found)
+
+
+def take(rows: Sequence[Answer], frozen: Split, intake: Intake) -> TakenAnswers:
+    """Return the labelled answers that count, divided, and set doubtful labels apart.
+
+    Only labels that would be learnt from or chosen by are doubted: what is held out judges as it is.
+    """
+    kept, left_out = distinct(rows, frozen, intake.is_forgotten)
+    if intake.learnt_until is not None:
+        new = not_learnt(kept, intake.learnt_until)
+        left_out |= {"learnt by the version itself": len(kept) - len(new)} if len(new) < len(kept) else {}
+        kept = new
+    carved = carve(kept, intake.recent_share)
+    older = [*carved.train, *carved.validation]
+    doubtful = tuple(older[place] for place in intake.doubts(older, frozen.train))
+    uuids = {answer.uuid for answer in doubtful}
+    train, validation = (
+        tuple(answer for answer in part if answer.uuid not in uuids) for part in (carved.train, carved.validation)
+    )
+    return TakenAnswers(Feedback(train, validation, carved.recent), len(rows), left_out, doubtful)
 
 
 def distinct(

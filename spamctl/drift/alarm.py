@@ -14,6 +14,7 @@ from spamctl.drift.family import Finding, judge_family
 from spamctl.drift.kernels import Kernel, feature_kernel, text_kernel
 from spamctl.drift.permutation import Deals, Floats, deal
 from spamctl.drift.sample import Sample
+from spamctl.schema.monitor import Outcome
 
 # m reference and n current rows, P = m + n; S of them are looked at by the tests whose work grows with the square
 
@@ -22,22 +23,6 @@ FEWEST_LABELS = 20  # trusted ones of the window
 MOST_OF_A_SIDE = 2_000  # rows in a kernel: 64 MB
 OUTPUTS = ("spam_share", "probability")
 QUALITY = ("accuracy", "false_positive_rate")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Result of one test, and the two values that it compared, if it compared values."""
-
-    name: str
-    kind: str
-    statistic: float
-    threshold: float
-    p_value: float
-    adjusted_p: float
-    alarm: bool
-    reference: float | None
-    current: float | None
-    rows: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Final
 
-from spamctl.drift.alarm import FEWEST, FEWEST_LABELS, MOST_OF_A_SIDE, Outcome
+from spamctl.drift.alarm import FEWEST, FEWEST_LABELS, MOST_OF_A_SIDE
+from spamctl.schema.monitor import Check, Estimate, Outcome, Quality, Verdict
 
-Status = Literal["ok", "warning", "failed", "not done"]
 REPEATED = 0.5  # of the rows: campaigns and retries repeat messages every day, but not most of them
 
 NEXT = "look at the causes, label what is doubtful with `spamctl label --source review`, then `spamctl train`"
@@ -37,17 +36,7 @@ WORDS: Final[Mapping[str, tuple[str, _Words]]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Result of one check of monitoring: it contains no message text."""
-
-    name: str
-    status: Status
-    sentence: str
-    advice: str = ""
-
-
-def verdict(checks: Sequence[Check]) -> Status:
+def verdict(checks: Sequence[Check]) -> Verdict:
     """Return the worst status; a check that was not done finds nothing wrong, and vouches for nothing."""
     found = {check.status for check in checks}
     return "failed" if "failed" in found else "warning" if "warning" in found else "ok"
@@ -81,22 +70,24 @@ def volume(reference: int, current: int) -> Check:
 def drift(outcomes: Sequence[Outcome], kind: str, rate: float) -> Check:
     """Report whether inputs or outputs have drifted, and how far."""
     name, subject = {"input": ("inputs", "messages"), "output": ("outputs", "verdicts")}[kind]
-    alarms = sorted((one for one in outcomes if one.kind == kind and one.alarm), key=exceeds, reverse=True)
+    alarms = sorted(
+        (one for one in outcomes if one.kind == kind and one.alarm), key=lambda one: one.exceeds, reverse=True
+    )
     if not alarms:
         return Check(name, "ok", f"{subject} are like those of the test part (false alarms: {rate:.0%} of windows)")
     return Check(name, "failed", f"{subject} have changed: {'; '.join(map(changed, alarms))}", NEXT)
 
 
-def quality(outcomes: Sequence[Outcome], found: Mapping[str, Any] | None, *, alike: bool) -> Check:
+def quality(outcomes: Sequence[Outcome], found: Quality | None, *, alike: bool) -> Check:
     """Report whether verdicts have become worse; missing labels are the usual state, and no reason to warn."""
     alarms = [one for one in outcomes if one.kind == "quality" and one.alarm]
     if alarms:
         return Check("quality", "failed", f"verdicts are worse: {'; '.join(map(changed, alarms))}", NEXT)
-    if found is None:
+    if found is None or found.accuracy is None:
         return Check("quality", "not done", "not measured: no message of the window has a trusted label")
-    rows, right = found["rows"], found["accuracy"]
-    says = f"{right['value']:.1%} of {messages(rows)} with a trusted label are classified correctly"
-    says += f" (95 % interval {right['low']:.1%} to {right['high']:.1%}{_apart(found)})"
+    right = found.accuracy
+    says = f"{right.value:.1%} of {messages(found.rows)} with a trusted label are classified correctly"
+    says += f" (95 % interval {right.low:.1%} to {right.high:.1%}{_apart(found)})"
     if not alike:
         return Check(
             "quality",
@@ -114,23 +105,23 @@ def quality(outcomes: Sequence[Outcome], found: Mapping[str, Any] | None, *, ali
     return Check("quality", "ok", f"{says}, no worse than on the test part")
 
 
-def _apart(found: Mapping[str, Any]) -> str:
+def _apart(found: Quality) -> str:
     """Describe recall and false-positive rate, as far as rows have labels: accuracy hides one behind the other."""
-    names = {"recall": "recall", "false_positive_rate": "false-positive rate"}
-    return "".join(f"; {words} {found[name]['value']:.1%}" for name, words in names.items() if found.get(name))
+    rates = {"recall": found.recall, "false-positive rate": found.false_positive_rate}
+    return "".join(f"; {words} {rate.value:.1%}" for words, rate in rates.items() if rate)
 
 
-def estimate(found: Mapping[str, Any]) -> Check:
+def estimate(found: Estimate, *, drifted: bool) -> Check:
     """Report the accuracy that the probabilities promise, and whether to believe it."""
-    right, beyond = found["accuracy"], found["outside_support"]
-    says = f"{right['low']:.1%} to {right['high']:.1%} of the verdicts are correct according to their probabilities"
-    if found["trustworthy"]:
+    right, beyond = found.accuracy, found.outside_support
+    says = f"{right.low:.1%} to {right.high:.1%} of the verdicts are correct according to their probabilities"
+    if found.trustworthy:
         return Check("estimate", "ok", says)
     why = "too few messages to tell whether that is reliable"
     if beyond is not None:
-        why = f"not reliable: {beyond['share']:.1%} of the messages are unlike any in the test part"
-        why += f" ({beyond['expected']:.1%} are expected)"
-    if beyond is not None and found["drifted"]:
+        why = f"not reliable: {beyond.share:.1%} of the messages are unlike any in the test part"
+        why += f" ({beyond.expected:.1%} are expected)"
+    if beyond is not None and drifted:
         why = "not reliable, since the messages have changed"
     return Check("estimate", "warning", f"{says}; {why}", "measure it: `spamctl label --source review`")
 
@@ -152,7 +143,7 @@ def changed(outcome: Outcome) -> str:
     """Describe a test's result: from which value to which, or by what multiple of its threshold."""
     words, shown = WORDS[outcome.name]
     if outcome.reference is None or outcome.current is None:
-        return f"{words} drifted ({exceeds(outcome):.3g} × threshold)"
+        return f"{words} drifted ({outcome.exceeds:.3g} × threshold)"
     if shown(outcome.reference) == shown(outcome.current):
         return f"{words}, distributed differently around {shown(outcome.current)}"
     return f"{words} {shown(outcome.reference)} → {shown(outcome.current)}"
@@ -161,8 +152,3 @@ def changed(outcome: Outcome) -> str:
 def messages(rows: int) -> str:
     """Count messages in words."""
     return f"{rows:,} message" if rows == 1 else f"{rows:,} messages"
-
-
-def exceeds(outcome: Outcome) -> float:
-    """Return a statistic in units of its threshold."""
-    return outcome.statistic / outcome.threshold if outcome.threshold else 0.0

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spamctl.drift.sample import COLUMNS, Sample
+from spamctl.drift.sample import Sample
 from spamctl.message import SPAM
 from spamctl.model.reference import ReferenceRow
 from spamctl.store.window import WindowRow
 
-_LISTS = [name for name in COLUMNS if name not in {"texts", "probabilities", "called_spam", "features"}]
+
+@dataclass(frozen=True, slots=True)
+class PackedSample:
+    """A sample of N rows as lists of plain values, and its features (N, `width`) as bytes of little-endian floats.
+
+    Its texts stay where they are kept, in the store or in the test part: what passes from step to step is kept, too.
+    """
+
+    uuids: list[str]
+    probabilities: list[float]
+    called_spam: list[bool]
+    truth: list[str]
+    label_sources: list[str]
+    versions: list[str]
+    sources: list[str]
+    families: list[str]
+    features: bytes
+    width: int
 
 
 def reference_sample(
@@ -52,27 +69,32 @@ def current_sample(rows: Sequence[WindowRow], families: Mapping[str, str], featu
     )
 
 
-def pack(sample: Sample, uuids: Sequence[str] = ()) -> dict[str, Any]:
-    """Return a sample as lists of plain values, and its features as bytes, which any program could read.
+def pack(sample: Sample, uuids: Sequence[str] = ()) -> PackedSample:
+    """Return a sample without its texts, as plain values that may pass from step to step."""
+    return PackedSample(
+        uuids=list(uuids),
+        probabilities=sample.probabilities.tolist(),
+        called_spam=sample.called_spam.tolist(),
+        truth=list(sample.truth),
+        label_sources=list(sample.label_sources),
+        versions=list(sample.versions),
+        sources=list(sample.sources),
+        families=list(sample.families),
+        features=sample.features.astype("<f4").tobytes(),
+        width=sample.features.shape[1],
+    )
 
-    Its texts stay where they are kept, in the store or in the test part: what passes from step to step is kept, too.
-    """
-    return {name: list(getattr(sample, name)) for name in _LISTS} | {
-        "uuids": list(uuids),
-        "probabilities": sample.probabilities.tolist(),
-        "called_spam": sample.called_spam.tolist(),
-        "features": sample.features.astype("<f4").tobytes(),
-        "width": sample.features.shape[1],
-    }
 
-
-def unpack(packed: Mapping[str, Any], texts: Sequence[str | None]) -> Sample:
+def unpack(packed: PackedSample, texts: Sequence[str | None]) -> Sample:
     """Return the sample that was packed, with its texts; a row whose text was removed meanwhile (None) is left out."""
-    rows, width = len(packed["probabilities"]), packed["width"]
     return Sample(
         texts=[text or "" for text in texts],
-        **{name: packed[name] for name in _LISTS},
-        probabilities=np.array(packed["probabilities"], np.float64),
-        called_spam=np.array(packed["called_spam"], np.bool_),
-        features=np.frombuffer(packed["features"], "<f4").reshape(rows, width),
+        probabilities=np.array(packed.probabilities, np.float64),
+        called_spam=np.array(packed.called_spam, np.bool_),
+        truth=packed.truth,
+        label_sources=packed.label_sources,
+        versions=packed.versions,
+        sources=packed.sources,
+        families=packed.families,
+        features=np.frombuffer(packed.features, "<f4").reshape(len(packed.probabilities), packed.width),
     ).take([row for row, text in enumerate(texts) if text is not None])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spamctl.drift.descriptors import describe
-from spamctl.drift.evidently_page import Page, Part, compose, quiet, run, text_auc
+from spamctl.drift.evidently_page import Compared, Page, Part, compose, quiet, run, text_auc
 from spamctl.drift.evidently_quality import classification, words
 from spamctl.drift.harmless import OTHERS, safe_names, word_ranks
 from spamctl.drift.sample import Sample
@@ -36,7 +36,7 @@ class _Pair:
 
     reference: Sample
     current: Sample
-    rows: Mapping[str, Mapping[str, int]]
+    rows: Mapping[str, Compared]
     names: dict[str, str] = field(default_factory=dict)
 
 
@@ -69,7 +69,7 @@ def _bounded(reference: Sample, current: Sample, chance: np.random.Generator) ->
     """Return both samples with no more rows than are compared."""
     taken = [_at_most(sample, MOST_ROWS, chance) for sample in (reference, current)]
     rows = {
-        name: {"of": len(whole), "compared": len(part)}
+        name: Compared(len(whole), len(part))
         for name, whole, part in zip(("reference", "current"), (reference, current), taken, strict=True)
     }
     return _Pair(taken[0], taken[1], rows)
@@ -219,10 +219,10 @@ def _embedding_drift(pair: _Pair, chance: np.random.Generator) -> Part:
         return run([EmbeddingsDrift(embeddings_name=EMBEDDING, drift_method=method)], frames, definition)
 
 
-def _rows(pair: _Pair) -> dict[str, dict[str, int]]:
+def _rows(pair: _Pair) -> dict[str, Compared]:
     """Count the distinct rows of each sample: near duplicates count as one."""
     sizes = zip(pair.rows.items(), (pair.reference, pair.current), strict=True)
-    return {side: {**counts, "different": len(sample)} for (side, counts), sample in sizes}
+    return {side: replace(counts, different=len(sample)) for (side, counts), sample in sizes}
 
 
 def _missing(reason: str) -> Page:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from spamctl.drift.kernels import Kernel
 from spamctl.drift.permutation import Floats, deal
+from spamctl.schema.monitor import Separation
 
 # S rows of a kernel, B + 1 permutations, the first of them the observed assignment
 
@@ -17,7 +18,7 @@ PENALTY = 0.3
 QUANTILE = 0.95
 
 
-def classify(kernel: Kernel, is_current: NDArray[np.bool_], rng: np.random.Generator) -> dict[str, float]:
+def classify(kernel: Kernel, is_current: NDArray[np.bool_], rng: np.random.Generator) -> Separation:
     """Return the cross-validated ROC-AUC of a linear classifier of the two sides, and what it reaches by chance.
 
     The classifier is kernel ridge regression on the text kernel (S, S), so one factorisation per fold serves the
@@ -43,7 +44,7 @@ def classify(kernel: Kernel, is_current: NDArray[np.bool_], rng: np.random.Gener
         factor = cho_factor(alike[np.ix_(~out, ~out)] + PENALTY * np.eye(int((~out).sum())))
         scores[out] = alike[np.ix_(out, ~out)] @ cho_solve(factor, target[~out])
     areas = _areas(scores, now)
-    return {"auc": float(areas[0]), "threshold": float(np.quantile(areas[1:], QUANTILE))}
+    return Separation(auc=float(areas[0]), threshold=float(np.quantile(areas[1:], QUANTILE)))
 
 
 def _areas(scores: Floats, now: Floats) -> Floats:

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from spamctl.drift.kernels import Kernel
 from spamctl.drift.sample import Sample
 from spamctl.model.score import CONFIDENCE
+from spamctl.schema.monitor import Support
+from spamctl.schema.rates import Interval
 
 # N rows, S rows of a kernel
 
@@ -21,7 +23,7 @@ INSIDE = 0.99  # of fresh messages like the reference
 DOUBT = 0.01  # so few windows of such messages are said to leave the support
 
 
-def accuracy(sample: Sample, rng: np.random.Generator) -> dict[str, float]:
+def accuracy(sample: Sample, rng: np.random.Generator) -> Interval:
     """Return the accuracy that calibrated probabilities promise, with the 95 % interval of what labels would say.
 
     A verdict is right with probability p if it says spam and 1 - p if not; the mean of that is confidence-based
@@ -35,10 +37,10 @@ def accuracy(sample: Sample, rng: np.random.Generator) -> dict[str, float]:
         float((rng.random(right.size) < right[rng.integers(right.size, size=right.size)]).mean()) for _ in range(DRAWS)
     ]
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return {"value": value, "low": min(value, float(low)), "high": max(value, float(high))}
+    return Interval(value, min(value, float(low)), max(value, float(high)))
 
 
-def outside(kernel: Kernel, is_current: NDArray[np.bool_]) -> dict[str, float] | None:
+def outside(kernel: Kernel, is_current: NDArray[np.bool_]) -> Support | None:
     """Return the share of current rows that lie farther from the reference than its own rows do, from a kernel (S, S).
 
     How far a row lies is its likeness to its fifth nearest neighbour in the reference (Loftsgaarden & Quesenberry
@@ -57,4 +59,4 @@ def outside(kernel: Kernel, is_current: NDArray[np.bool_]) -> dict[str, float] |
     border = np.sort(nearness[~is_current])[::-1][place - 1]
     beyond = int((nearness[is_current] < border).sum())
     chance = 1.0 if beyond == 0 else float(betabinom.sf(beyond - 1, n, m + 1 - place, place))
-    return {"share": beyond / n, "expected": 1 - place / (m + 1), "p_value": min(1.0, chance)}
+    return Support(share=beyond / n, expected=1 - place / (m + 1), p_value=min(1.0, chance))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spamctl.drift.evidently_page import Page, Part, compose, run
+from spamctl.drift.evidently_page import Compared, Page, Part, compose, run
 from spamctl.drift.sample import Sample
 from spamctl.message import NOT_SPAM, SPAM
 
@@ -29,7 +29,7 @@ _PROBABILITY = "probability"
 
 
 def classification(
-    reference: Sample, current: Sample, thresholds: Mapping[str, float], rows: Mapping[str, Mapping[str, int]]
+    reference: Sample, current: Sample, thresholds: Mapping[str, float], rows: Mapping[str, Compared]
 ) -> Page:
     """Return the page of both samples' rows with a label that measures; one that cannot be made says why.
 
@@ -44,9 +44,7 @@ def classification(
     shown = sides if not unmeasurable(sides[0]) else sides[1:]
     verdicts = run([ClassificationQuality(conf_matrix=True, include_tests=False)], *_verdicts(shown))
     ranking = run([RocAuc(), LogLoss()], *_probabilities(shown))
-    counts = {
-        side: {"of": of["of"], "compared": len(each)} for (side, of), each in zip(rows.items(), sides, strict=True)
-    }
+    counts = {side: Compared(whole.of, len(each)) for (side, whole), each in zip(rows.items(), sides, strict=True)}
     return compose("Classification", [_tests(sides, thresholds), verdicts, ranking], counts, {})
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from spamctl.drift import alarm, causes, checks, domain, estimate, quality
-from spamctl.drift.alarm import FEWEST, Outcome, Pool
+from spamctl.drift.alarm import FEWEST, Pool
 from spamctl.drift.overview import overview
 from spamctl.drift.sample import Sample
 from spamctl.errors import DataError
 from spamctl.model.tick import Tick
+from spamctl.schema.monitor import Check, Estimate, Judgement, Outcome, Overviews
 
 TASK = "judging"
 STEPS = 6
@@ -26,27 +26,6 @@ class Plan:
     false_alarm_rate: float = 0.05
     replicates: int = 2_000
     seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """All results as plain values; `asdict` of it is JSON.
-
-    `drift_score` is the largest statistic in units of its threshold, 1 and more being an alarm, and None where nothing
-    was tested. Texts stand in `causes` alone, and are hostile until they are escaped.
-    """
-
-    verdict: str
-    checks: list[dict[str, Any]]
-    tests: list[dict[str, Any]]
-    drift_score: float | None
-    quality: dict[str, Any] | None
-    simulated: dict[str, Any] | None
-    quality_by: dict[str, list[dict[str, Any]]]
-    estimate: dict[str, Any]
-    causes: dict[str, Any]
-    data: dict[str, Any]
-    domain_classifier: dict[str, float] | None
 
 
 def judge(
@@ -72,29 +51,30 @@ def judge(
     alike = quality.alike(_one_of_each(current, draws[2]), draws[2])
     outcomes = _outcomes(pooled, plan, draws[3], alike=alike) if pooled else []
     yield Tick(TASK, 3, STEPS, "steps")
-    guessed = _estimate(current, pooled, outcomes, draws[4])
+    drifted = any(outcome.alarm and outcome.name in {"text", "features"} for outcome in outcomes)
+    guessed = _estimate(current, pooled, draws[4], drifted=drifted)
     yield Tick(TASK, 4, STEPS, "steps")
-    why = causes.explain(pooled) if pooled else dict(causes.NOTHING)
+    why = causes.explain(pooled) if pooled else causes.NOTHING
     yield Tick(TASK, 5, STEPS, "steps")
     tells_apart = domain.classify(pooled.text, pooled.is_current, draws[5]) if pooled else None
     yield Tick(TASK, 6, STEPS, "steps")
     said = [
         *_drift_checks(sides, outcomes, plan),
         checks.quality(outcomes, found, alike=alike),
-        checks.estimate(guessed),
+        checks.estimate(guessed, drifted=drifted),
         checks.repeats(len(current), len(sides[1])),
     ]
     return Judgement(
         verdict=checks.verdict(said),
-        checks=[asdict(check) for check in said],
-        tests=[asdict(outcome) for outcome in outcomes],
-        drift_score=max((checks.exceeds(outcome) for outcome in outcomes), default=None),
+        checks=tuple(said),
+        tests=tuple(outcomes),
+        drift_score=max((outcome.exceeds for outcome in outcomes), default=None),
         quality=found,
         simulated=quality.simulated(current),
         quality_by=quality.by_group(known),
-        estimate={key: value for key, value in guessed.items() if key != "drifted"},
+        estimate=guessed,
         causes=why,
-        data={"reference": overview(reference, len(sides[0])), "current": overview(current, len(sides[1]))},
+        data=Overviews(overview(reference, len(sides[0])), overview(current, len(sides[1]))),
         domain_classifier=tells_apart,
     )
 
@@ -129,25 +109,21 @@ def _outcomes(pooled: Pool, plan: Plan, rng: np.random.Generator, *, alike: bool
     return alarm.run(pooled, nulls, plan.false_alarm_rate)
 
 
-def _estimate(
-    current: Sample, pooled: Pool | None, outcomes: list[Outcome], rng: np.random.Generator
-) -> dict[str, Any]:
+def _estimate(current: Sample, pooled: Pool | None, rng: np.random.Generator, *, drifted: bool) -> Estimate:
     """Estimate accuracy, and mark it reliable only while messages are like the reference's."""
-    drifted = any(outcome.alarm and outcome.name in {"text", "features"} for outcome in outcomes)
     beyond = None
     if pooled:
         space = pooled.text if pooled.features is None else pooled.features
         beyond = estimate.outside(space, pooled.is_current)
-    return {
-        "accuracy": estimate.accuracy(_in_order(current), rng),
-        "outside_support": beyond,
-        "trustworthy": beyond is not None and beyond["p_value"] > estimate.DOUBT and not drifted,
-        "assumption": estimate.ASSUMPTION,
-        "drifted": drifted,
-    }
+    return Estimate(
+        accuracy=estimate.accuracy(_in_order(current), rng),
+        outside_support=beyond,
+        trustworthy=beyond is not None and beyond.p_value > estimate.DOUBT and not drifted,
+        assumption=estimate.ASSUMPTION,
+    )
 
 
-def _drift_checks(sides: tuple[Sample, Sample], outcomes: list[Outcome], plan: Plan) -> list[checks.Check]:
+def _drift_checks(sides: tuple[Sample, Sample], outcomes: list[Outcome], plan: Plan) -> list[Check]:
     sizes = len(sides[0]), len(sides[1])
     if not outcomes:
         return [checks.too_few(*sizes)]

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spamctl.data.duplicates import twin_key
 from spamctl.errors import DataError
+from spamctl.schema.label import SIMULATED
 
 # N rows, D features
 
-SIMULATED = "simulated"
 COLUMNS = (
     "texts",
     "probabilities",
@@ -79,12 +78,19 @@ class Sample:
         """Return the rows that an index, or a mask (N,), names."""
         wanted = np.asarray(index)
         rows = np.flatnonzero(wanted) if wanted.dtype == bool else wanted.astype(np.intp)
-        columns: dict[str, Any] = {name: getattr(self, name) for name in COLUMNS}
-        taken: dict[str, Any] = {
-            name: column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows]
-            for name, column in columns.items()
-        }
-        return Sample(**taken)
+        words = (self.texts, self.truth, self.label_sources, self.versions, self.sources, self.families)
+        texts, truth, label_sources, versions, sources, families = ([column[row] for row in rows] for column in words)
+        return Sample(
+            texts=texts,
+            probabilities=self.probabilities[rows],
+            called_spam=self.called_spam[rows],
+            truth=truth,
+            label_sources=label_sources,
+            versions=versions,
+            sources=sources,
+            families=families,
+            features=self.features[rows],
+        )
 
     def distinct(self) -> Sample:
         """Drop near duplicates, keeping the first row, by the same rule as the split of the data."""

@@ -10,66 +10,81 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from spamctl.config.errands import ForgetOptions, RollbackOptions, TraceOptions
 from spamctl.errors import SpamctlError, UsageError
+from spamctl.schema.codec import to_json
+from spamctl.schema.errands import ErrandAnswer, RollbackResult, TraceResult
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from spamctl.store.database import Store
+    from spamctl.store.rows import StoredRow
 
 PATIENCE_S = 60.0
 
-Asked = Mapping[str, Any]
+
+@dataclass(frozen=True)
+class Asked:
+    """One errand as the terminal sends it: the verb, the uuid of a row, if one is named, and the verb's options."""
+
+    verb: str
+    uuid: str
+    options: dict[str, Any]
 
 
-def rollback(asked: Asked) -> dict[str, Any]:
+def rollback(asked: Asked) -> ErrandAnswer:
     """Move the alias champion."""
     from spamctl.model import succession
 
+    options = RollbackOptions(**asked.options)
     with _registry() as client:
-        change = succession.roll_back(client, asked["model_name"], "" if asked["to"] == "previous" else asked["to"])
-    return {"name": asked["model_name"], "before": change.before, "after": change.after}
+        change = succession.roll_back(client, options.model_name, "" if options.to == "previous" else options.to)
+    return ErrandAnswer(rollback=RollbackResult(options.model_name, change.before, change.after))
 
 
-def forget(asked: Asked) -> dict[str, Any]:
+def forget(asked: Asked) -> ErrandAnswer:
     """Remove rows, and what is left of them elsewhere."""
     from spamctl.flows.forget import forget
 
-    with _open(asked) as store:
-        told = forget(store, asked)
-        if told is None:
-            raise _unknown(asked, store)
-    return told
+    options = ForgetOptions(**asked.options)
+    with _open(options.datastore_uri) as store:
+        result = forget(store, options, asked.uuid)
+        if result is None:
+            raise _unknown(asked.uuid, store)
+    return ErrandAnswer(forget=result)
 
 
-def trace(asked: Asked) -> dict[str, Any]:
+def trace(asked: Asked) -> ErrandAnswer:
     """Follow an answer back."""
     from spamctl.model import lineage
     from spamctl.store import queries
 
-    with _open(asked) as store:
-        found = list(queries.find(store, [asked["uuid"]]).values())
+    options = TraceOptions(**asked.options)
+    with _open(options.datastore_uri) as store:
+        found = list(queries.find(store, [asked.uuid]).values())
         if not found:
-            raise _unknown(asked, store)
+            raise _unknown(asked.uuid, store)
         (row,) = found
         name = store.address.name
     with _registry() as client:
         origin = lineage.lineage(client, row.model_name, row.model_version, row.package_sha256 or "")
-    label = f"{row.ground_truth} (from {row.label_source})" if row.ground_truth else "none yet"
+    return ErrandAnswer(trace=TraceResult(_chain(row, name) | origin, row.text if options.text else None))
+
+
+def _chain(row: StoredRow, store: str) -> dict[str, str]:
+    """Return the links of an answer's chain that its row holds."""
     return {
-        "chain": {
-            "row": f"{row.uuid} in {name}",
-            "answered": row.date.isoformat(timespec="seconds"),
-            "verdict": f"{row.classification}, probability {row.probability:.4f}, threshold {row.threshold:.4f}",
-            "in reach": {None: "unknown", True: "yes", False: "no: unlike all that was trained on"}[row.in_reach],
-            "label": label,
-            "model version": f"{row.model_name} {row.model_version}",
-            "package sha256": row.package_sha256 or "unknown (stored before packages were told apart)",
-            **origin,
-        },
-        "text": row.text if asked["text"] else None,
+        "row": f"{row.uuid} in {store}",
+        "answered": row.date.isoformat(timespec="seconds"),
+        "verdict": f"{row.classification}, probability {row.probability:.4f}, threshold {row.threshold:.4f}",
+        "in reach": {None: "unknown", True: "yes", False: "no: unlike all that was trained on"}[row.in_reach],
+        "label": f"{row.ground_truth} (from {row.label_source})" if row.ground_truth else "none yet",
+        "model version": f"{row.model_name} {row.model_version}",
+        "package sha256": row.package_sha256 or "unknown (stored before packages were told apart)",
     }
 
 
@@ -89,28 +104,29 @@ def _registry() -> Iterator[MlflowClient]:
         yield client
 
 
-def _open(asked: Asked) -> Store:
+def _open(address: str) -> Store:
     from spamctl.store.database import open_store
 
-    return open_store(asked["datastore_uri"], patience_s=PATIENCE_S)
+    return open_store(address, patience_s=PATIENCE_S)
 
 
-def _unknown(asked: Asked, store: Store) -> UsageError:
+def _unknown(uuid: str, store: Store) -> UsageError:
     """Report that there is no such row; what was typed may be anything."""
-    return UsageError(f"{asked['uuid'][:80]}: no row of {store.address.name} has this uuid; copy it from an answer")
+    return UsageError(f"{uuid[:80]}: no row of {store.address.name} has this uuid; copy it from an answer")
 
 
-ERRANDS: Mapping[str, Callable[[Asked], dict[str, Any]]] = {"rollback": rollback, "forget": forget, "trace": trace}
+ERRANDS: Mapping[str, Callable[[Asked], ErrandAnswer]] = {"rollback": rollback, "forget": forget, "trace": trace}
 
 
 def main() -> None:
     """Read what is asked, and answer, or say why not."""
-    asked = json.loads(sys.stdin.readline())
+    options = json.loads(sys.stdin.readline())
+    asked = Asked(options.pop("verb"), options.pop("uuid", ""), options)
     try:
-        told = ERRANDS[asked["verb"]](asked)
+        answer = ERRANDS[asked.verb](asked)
     except SpamctlError as refusal:
-        told = {"refusal": str(refusal), "exit_code": refusal.exit_code}
-    print(json.dumps({"errand": told}), flush=True)
+        answer = ErrandAnswer(refusal=str(refusal), exit_code=refusal.exit_code)
+    print(json.dumps({"errand": to_json(answer)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from spamctl.config.errands import ForgetOptions
 from spamctl.config.moments import duration
 from spamctl.errors import UsageError
 from spamctl.message import canonical_uuid
+from spamctl.schema.errands import ForgetResult
 
 if TYPE_CHECKING:
     from spamctl.model.tick import Ticking
@@ -20,49 +21,54 @@ if TYPE_CHECKING:
     from spamctl.store.redaction import Wanted
 
 
-def forget(store: Store, asked: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Do what was asked for, and tell it: counts, places, what is left where; None if a single uuid names no row.
+def forget(store: Store, options: ForgetOptions, uuid: str) -> ForgetResult | None:
+    """Remove what was asked for, a single row by its `uuid` if that is not empty; None if that names no row.
 
     Raises UsageError if the file of wishes cannot be read.
     """
     wishes: list[str] = []
-    if asked["older_than"] != "never":
+    aged = options.older_than != "never"
+    if aged:
         from spamctl.store.forgotten import forget_before
 
-        removed = _ended(forget_before(store, datetime.now(UTC) - duration(asked["older_than"])))
+        removed = _ended(forget_before(store, datetime.now(UTC) - duration(options.older_than)))
     else:
         from spamctl.store.forgotten import forget_rows
 
-        wishes = _wishes(asked)
+        wishes = _wishes(options, uuid)
         removed = _ended(forget_rows(store, wishes))
-    if asked["uuid"] and removed.unknown:
+    if uuid and removed.unknown:
         return None
     elsewhere = {
         wish for number, wish in enumerate(wishes, 1) if number in set(removed.unknown) and canonical_uuid(wish) is None
     }
-    listed = frozenset({Path(asked["matching"]).absolute()}) if wishes and not asked["uuid"] else frozenset[Path]()
+    listed = frozenset({Path(options.matching).absolute()}) if wishes and not uuid else frozenset[Path]()
     places, left = _elsewhere(store, removed, elsewhere, listed)
-    told = asdict(removed)
-    return {name: told[name] for name in ("rows", "related", "already", "unknown", "copies")} | {
-        "store": store.address.name,
-        "date": _when(store, asked["uuid"]) if asked["uuid"] else "",
-        "kind": "uuid" if asked["uuid"] else "older_than" if asked["older_than"] != "never" else "matching",
-        "wish": asked["older_than"] if asked["older_than"] != "never" else asked["matching"],
-        "listed": bool(listed) and any(canonical_uuid(wish) is None for wish in wishes),
-        "places": places,
-        "left": left,
-    }
+    return ForgetResult(
+        rows=removed.rows,
+        related=removed.related,
+        already=removed.already,
+        unknown=tuple(removed.unknown),
+        copies=removed.copies,
+        store=store.address.name,
+        date=_when(store, uuid) if uuid else "",
+        kind="uuid" if uuid else "older_than" if aged else "matching",
+        wish=options.older_than if aged else options.matching,
+        listed=bool(listed) and any(canonical_uuid(wish) is None for wish in wishes),
+        places=places,
+        left=tuple(left),
+    )
 
 
-def _wishes(asked: Mapping[str, Any]) -> list[str]:
+def _wishes(options: ForgetOptions, uuid: str) -> list[str]:
     """Return the uuids and texts that are asked for; a blank line is none."""
-    if asked["uuid"]:
-        return [canonical_uuid(asked["uuid"]) or ""]  # an empty one names no row
+    if uuid:
+        return [canonical_uuid(uuid) or ""]  # an empty one names no row
     try:
-        lines = Path(asked["matching"]).read_text(encoding="utf-8-sig").split("\n")
+        lines = Path(options.matching).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise UsageError(f"--matching {asked['matching']}: cannot be read: {why}; name another file") from None
+        raise UsageError(f"--matching {options.matching}: cannot be read: {why}; name another file") from None
     return [line.removesuffix("\r") for line in lines if line.strip()]
 
 

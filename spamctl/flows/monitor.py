@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from metaflow import card, current, step
 
+from spamctl.config import moments
 from spamctl.config.models import COPIES
-from spamctl.config.moments import duration
 from spamctl.config.monitor import MonitorOptions
 from spamctl.errors import UnavailableError, UsageError
 from spamctl.flows import base
 
 if TYPE_CHECKING:
-    from spamctl.model.reference import Reference
+    from spamctl.drift.evidently_page import Page
+    from spamctl.flows.texts import Samples
+    from spamctl.model import reference
     from spamctl.model.versions import Found
+    from spamctl.schema.monitor import Judgement, LoggedRun, MonitorResult, Outcome
+    from spamctl.store import monitoring, queries
     from spamctl.store.database import Store
-    from spamctl.store.queries import Window
     from spamctl.store.window import Survey
 
 STEPS = {
@@ -31,7 +34,6 @@ STEPS = {
 }
 PATIENCE_S = 60.0  # for the store's one lock, which a busy server takes too
 MOST_JUDGED = 2_000  # beside a reference of some hundred rows, more of them make no test sharper
-_COUNTS = ("rows", "distinct", "empty", "spam", "out_of_reach", "reach_known", "trusted")
 PAGES = ("data_quality", "drift", "classification")
 
 
@@ -44,26 +46,21 @@ class MonitorFlow(base.VerbFlow):
     def start(self) -> None:
         """Find the version and its reference, read the window, and see both as the model does."""
         self.began = datetime.now(UTC).isoformat()
-        with self.part() as options:
+        with self.part() as (options, store):
             from spamctl.model import artefact, reference, versions
-            from spamctl.store import places
-            from spamctl.store.database import open_store
 
-            _require_writable(Path(options.report_dir))
-            places.remember_reports(Path(options.report_dir))
-            with open_store(options.datastore_uri, patience_s=PATIENCE_S) as store:
-                found = versions.fetch(options.model_name, options.model_version, COPIES.absolute())
-                if found.remembered:
-                    base.warning(
-                        f"the registry does not answer: judging version {found.version}, "
-                        f"which was {options.model_version} when it did"
-                    )
-                if not found.sealed:
-                    base.warning(f"{found.name} version {found.version}: {artefact.UNSEALED}")
-                measured = reference.fetch(found)
-                survey = self._read(options, store, found)
-                self.store_name = store.address.name
-            self._embed(options, found, measured, survey)
+            found = versions.fetch(options.model_name, options.model_version, COPIES.absolute())
+            if found.remembered:
+                base.warning(
+                    f"the registry does not answer: judging version {found.version}, "
+                    f"which was {options.model_version} when it did"
+                )
+            if not found.sealed:
+                base.warning(f"{found.name} version {found.version}: {artefact.UNSEALED}")
+            measured = reference.fetch(found)
+            survey = self._read(options, store, found)
+            self.found, self.store_name = found, store.address.name
+            self._embed(options, measured, survey)
         self.next(self.compare)
 
     @card(type="html", id="monitor", options={"attribute": "monitor_html"})
@@ -73,64 +70,71 @@ class MonitorFlow(base.VerbFlow):
     @step
     def compare(self) -> None:
         """Judge the window, and draw the pages: the verdict and the trend first, Evidently's behind."""
-        with self.part() as options:
+        with self.part() as (options, store):
             from spamctl.drift import causes, judge
             from spamctl.flows import texts
             from spamctl.reports import monitoring_page, monitoring_plots
-            from spamctl.store.database import open_store
+            from spamctl.schema.codec import to_json
+            from spamctl.store import monitoring
 
-            with open_store(options.datastore_uri, patience_s=PATIENCE_S) as store:
-                packed = (self.measured, self.seen, self.labelled)
-                read = texts.samples(store, self.found, str(self.reference["digest"]), packed)
-            measured, seen = read.measured, read.seen
+            packed = (self.measured, self.seen, self.labelled)
+            read = texts.samples(store, self.found, self.reference.digest, packed)
             plan = judge.Plan(options.false_alarm_rate, seed=options.seed)
-            judgement = asdict(base.follow(judge.judge(measured, seen, plan, read.labelled)))
-            judgement["causes"] = causes.by_uuid(judgement["causes"], read.uuids)
-            if quality := judgement["quality"]:
-                quality["coverage"] = self.window["trusted"] / self.window["rows"]  # of all rows, not of those drawn
-            thresholds = {test["name"]: test["threshold"] for test in judgement["tests"]}
-            self.evidently = self._pages(options, (measured, seen, read.labelled), thresholds)
-            self.result = self._result(options, judgement)
-            plots = monitoring_plots.monitoring_plots(
-                self.result, measured.probabilities.tolist(), seen.probabilities.tolist()
-            )
-            self.monitor_html = monitoring_page.page(self.result, plots)
+            found = base.follow(judge.judge(read.measured, read.seen, plan, read.labelled))
+            found = replace(found, causes=causes.by_uuid(found.causes, read.uuids))
+            if found.quality:  # of all rows, not of those drawn
+                coverage = self.window.trusted / self.window.rows
+                found = replace(found, quality=replace(found.quality, coverage=coverage))
+            self.evidently = self._pages(options, read, found.tests)
+            result = self._result(found, monitoring.history(store, options.model_name))
+            scores = (sample.probabilities.tolist() for sample in (read.measured, read.seen))
+            plots = monitoring_plots.monitoring_plots(result, *scores)
+            self.monitor_html = monitoring_page.page(result, plots)
             self.plots = {name: plot for name, plot in plots.items() if name != "words"}  # no search finds words in it
+            self.result = to_json(result)
         self.next(self.end)
 
     @step
     def end(self) -> None:
         """Add the figures to MLflow and to the store, write the reports, and tell the result."""
-        with self.part() as options:
+        with self.part() as (options, store):
             from spamctl.flows import texts
             from spamctl.reports import monitoring_files, monitoring_plots
-            from spamctl.store.database import open_store
+            from spamctl.schema.codec import from_json, to_json
+            from spamctl.schema.monitor import MonitorResult
 
-            pages = {name: page["html"] for name, page in self.evidently.items()}
-            self.result |= {"mlflow": self._log(options, pages)}
-            self._append(options)
-            plots = self.plots | monitoring_plots.picture_of_words(self.result)
-            with open_store(options.datastore_uri, patience_s=PATIENCE_S) as store:
-                quoted = texts.quoted(store, self.result)
-            files = monitoring_files.write(Path(options.report_dir), self.result, pages, plots, quoted)
-            self.result |= {"files": files}
-            base.result(
-                "monitor", self.result | {"causes": texts.left_for_terminal(self.result["causes"], current.run_id)}
-            )
+            pages = {name: page.html for name, page in self.evidently.items()}
+            result = from_json(MonitorResult, self.result)
+            result = replace(result, mlflow=self._log(options, result, pages))
+            self._append(store, result)
+            plots = self.plots | monitoring_plots.picture_of_words(result)
+            quoted = texts.quoted(store, result.causes)
+            files = monitoring_files.write(Path(options.report_dir), result, pages, plots, quoted)
+            self.result = to_json(replace(result, files=files))
+            left = texts.left_for_terminal(result.causes, current.run_id)
+            base.result("monitor", self.result | {"causes": left})
 
     @contextmanager
-    def part(self) -> Iterator[MonitorOptions]:
-        """Announce this step, and give its options."""
+    def part(self) -> Iterator[tuple[MonitorOptions, Store]]:
+        """Announce this step, give its options, and open the store once for all that the step does."""
+        from spamctl.store import places
+        from spamctl.store.database import open_store
+
         name, title = STEPS[current.step_name]
         with base.stage(name, title, index=list(STEPS).index(current.step_name) + 1, of=len(STEPS)):
-            yield self.options(MonitorOptions)
+            options = self.options(MonitorOptions)
+            if current.step_name == "start":
+                _require_writable(Path(options.report_dir))
+                places.remember_reports(Path(options.report_dir))
+            with open_store(options.datastore_uri, patience_s=PATIENCE_S) as store:
+                yield options, store
 
-    def _window(self, options: MonitorOptions, found: Found) -> Window:
+    def _window(self, options: MonitorOptions, found: Found) -> queries.Window:
         """Choose the version's own rows, up to the moment at which the run began."""
         from spamctl.store.queries import Window
 
         began = datetime.fromisoformat(self.began)
-        since = None if options.since == "always" else began - duration(options.since)
+        since = moments.since(options.since, began)
         return Window(since, began, found.version, model_name=found.name, package=found.digest)
 
     def _read(self, options: MonitorOptions, store: Store, found: Found) -> Survey:
@@ -141,7 +145,6 @@ class MonitorFlow(base.VerbFlow):
         there = window.require_rows(store, chosen)
         wish = window.Wish(options.samples, MOST_JUDGED, options.seed)
         survey = base.follow(window.survey(store, chosen, wish))
-        sampled = survey.rows > len(survey.sample)
         of = f" of {there:,}, the newest (--samples)" if there > survey.rows else ""
         others = window.count_others(store, chosen)
         if others.of_another:
@@ -149,29 +152,20 @@ class MonitorFlow(base.VerbFlow):
         if others.of_unknown:
             base.note(f"{others.of_unknown:,} rows do not say which package answered: taken as this version's")
         base.note(f"{survey.rows:,} rows{of} of {found.name} version {found.version} in {store.address.name}")
-        if sampled:
+        if survey.sampled:
             base.note(f"figures are over all of them; tests judge {len(survey.sample):,} that were drawn evenly")
-        self.window = {
-            **{name: getattr(survey, name) for name in _COUNTS},
-            "judged": len(survey.sample),
-            "sampled": sampled,
-            "since": chosen.since.isoformat() if chosen.since else "",
-            "until": self.began,
-            "oldest": survey.oldest.isoformat() if survey.oldest else "",
-            "newest": survey.newest.isoformat() if survey.newest else "",
-            **{name: dict(getattr(survey, name)) for name in ("versions", "sources", "label_sources")},
-        }
+        self.window = window.figures(survey, chosen)
         return survey
 
-    def _embed(self, options: MonitorOptions, found: Found, measured: Reference, survey: Survey) -> None:
+    def _embed(self, options: MonitorOptions, measured: reference.Reference, survey: Survey) -> None:
         """See both samples as the model does; the reference's features are computed once for each package."""
         import numpy as np
 
         from spamctl.drift import columns
-        from spamctl.model import embedding, reference
+        from spamctl.model import embedding, findings, reference
 
-        folder = Path(found.folder)
-        embedder = embedding.Embedder(folder, threads=options.threads)
+        found = self.found
+        embedder = embedding.Embedder(Path(found.folder), threads=options.threads)
         key = f"{embedder.digest} {measured.digest}"
         kept = reference.beside(found, "features.npz")
         texts = [row.text for row in measured.rows]
@@ -183,106 +177,88 @@ class MonitorFlow(base.VerbFlow):
         self.seen = columns.pack(columns.current_sample(survey.sample, survey.families, now), sample)
         nothing = np.empty((len(survey.labelled), 0), np.float32)  # quality asks for no features
         labelled = columns.current_sample(survey.labelled, survey.families, nothing)
-        self.labelled = columns.pack(labelled, trusted) if self.window["sampled"] and survey.labelled else None
-        self.found = asdict(found)
-        self.reference = {
-            "model_name": found.name,
-            "model_version": found.version,
-            "alias": found.alias,
-            "threshold": threshold,
-            "rows": len(measured.rows),
-            "spam": measured.spam,
-            "parts": measured.parts,
-            "digest": measured.digest,
-            "out_of_reach": embedder.manifest.about.get("out_of_reach", {}),
-        }
+        self.labelled = columns.pack(labelled, trusted) if survey.sampled and survey.labelled else None
+        self.reference = findings.describe(found, measured, embedder)
 
-    def _pages(
-        self, options: MonitorOptions, samples: tuple[Any, Any, Any], thresholds: Mapping[str, float]
-    ) -> dict[str, dict[str, Any]]:
+    def _pages(self, options: MonitorOptions, read: Samples, tests: Sequence[Outcome]) -> dict[str, Page]:
         """Return Evidently's pages, and hang each on its card."""
         from spamctl.drift import compare
         from spamctl.reports.page import document, element
 
-        measured, seen, labelled = samples
-        pages = compare.evidently_pages(measured, seen, thresholds, options.seed, labelled)
+        thresholds = {test.name: test.threshold for test in tests}
+        pages = compare.evidently_pages(read.measured, read.seen, thresholds, options.seed, read.labelled)
         for name in PAGES:
             why = pages[name].summary.get("missing", "there is nothing to show")
             empty = document(name, [element("p", why)])
             setattr(self, f"{name}_html", pages[name].html or empty)
-        return {name: {"html": page.html, "summary": page.summary} for name, page in pages.items()}
+        return pages
 
-    def _result(self, options: MonitorOptions, judgement: dict[str, Any]) -> dict[str, Any]:
+    def _result(self, found: Judgement, past: Sequence[monitoring.Finding]) -> MonitorResult:
         """Put together what was found, with the trend up to now."""
         from spamctl.model import findings
-        from spamctl.store import monitoring
-        from spamctl.store.database import open_store
+        from spamctl.schema.monitor import MonitorResult, Past
 
-        self.figures = findings.figures(judgement, self.window["spam"] / self.window["rows"])
-        with open_store(options.datastore_uri, patience_s=PATIENCE_S) as store:
-            past = monitoring.history(store, options.model_name)
-        now = {
-            "date": self.began,
-            "verdict": judgement["verdict"],
-            "model_version": self.reference["model_version"],
-            "rows": self.window["rows"],
-        }
-        before = [
-            {name: getattr(one, name) for name in ("verdict", "model_version", "rows")}
-            | {"date": one.date.isoformat()}
-            | one.figures
-            for one in past
-        ]
-        return judgement | {
-            "window": self.window,
-            "reference": self.reference,
-            "store": self.store_name,
-            "history": [*before, now | self.figures],
-            "evidently": {name: page["summary"] for name, page in self.evidently.items()},
-            "files": {},
-            "mlflow": {},
-            "run_id": current.run_id,
-        }
+        self.figures = findings.figures(found, self.window.spam / self.window.rows)
+        now = Past.of(self.began, found.verdict, self.reference.model_version, self.window.rows, self.figures)
+        before = [Past.of(one.date.isoformat(), one.verdict, one.model_version, one.rows, one.figures) for one in past]
+        return MonitorResult(
+            verdict=found.verdict,
+            checks=found.checks,
+            tests=found.tests,
+            drift_score=found.drift_score,
+            quality=found.quality,
+            simulated=found.simulated,
+            quality_by=found.quality_by,
+            estimate=found.estimate,
+            causes=found.causes,
+            data=found.data,
+            domain_classifier=found.domain_classifier,
+            window=self.window,
+            reference=self.reference,
+            store=self.store_name,
+            history=(*before, now),
+            evidently={name: page.summary for name, page in self.evidently.items()},
+            run_id=current.run_id,
+        )
 
-    def _log(self, options: MonitorOptions, pages: Mapping[str, str]) -> dict[str, str]:
+    def _log(self, options: MonitorOptions, result: MonitorResult, pages: Mapping[str, str]) -> LoggedRun | None:
         """Write a run to MLflow; a registry that does not answer costs the run there, not the verdict."""
         from spamctl.model import findings, registry, tracking
         from spamctl.reports import monitoring_page
+        from spamctl.schema.monitor import LoggedRun
 
         uri = tracking.tracking_uri()
         chosen = {item.name: getattr(options, item.name) for item in options.declared() if not item.secret}
         files = {f"{name}.html": html.encode(errors="replace") for name, html in pages.items() if html}
         files |= {f"plots/{name}.png": picture for name, picture in self.plots.items()}
-        page = monitoring_page.page(monitoring_page.without_words(self.result), self.plots)
+        page = monitoring_page.page(monitoring_page.without_words(result), self.plots)
         files["monitor.html"] = page.encode(errors="replace")
         try:
             tracking.require_reachable(uri)
             with tracking.open_tracking(uri) as client:
-                run_id = registry.log_run(client, options.experiment, uri, findings.record(chosen, self.result, files))
+                run_id = registry.log_run(client, options.experiment, uri, findings.record(chosen, result, files))
         except UnavailableError as error:
             base.warning(f"MLflow keeps nothing of this run: {error}; {self.store_name} and the reports do")
-            return {}
-        return {"tracking_uri": tracking.shown(uri), "experiment": options.experiment, "run_id": run_id}
+            return None
+        return LoggedRun(tracking.shown(uri), options.experiment, run_id)
 
-    def _append(self, options: MonitorOptions) -> None:
+    def _append(self, store: Store, result: MonitorResult) -> None:
         """Keep the figures in the store, for the next trend."""
         from spamctl.store import monitoring
-        from spamctl.store.database import open_store
 
-        since = self.window["since"]
+        since = self.window.since
         finding = monitoring.Finding(
             run_id=current.run_id,
             date=datetime.fromisoformat(self.began),
-            model_name=str(self.reference["model_name"]),
-            model_version=str(self.reference["model_version"]),
+            model_name=self.reference.model_name,
+            model_version=self.reference.model_version,
             window_since=datetime.fromisoformat(since) if since else None,
             window_until=datetime.fromisoformat(self.began),
-            rows=self.window["rows"],
-            verdict=self.result["verdict"],
+            rows=self.window.rows,
+            verdict=result.verdict,
             figures=self.figures,
         )
-        with open_store(options.datastore_uri, patience_s=PATIENCE_S) as store:
-            monitoring.append(store, finding)
+        monitoring.append(store, finding)
 
 
 def _require_writable(folder: Path) -> None:

@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import combinations
 
 from spamctl.message import Label
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """Agreement of two annotators on the rows that both judged; no kappa where both gave one label only."""
-
-    first: str
-    second: str
-    rows: int
-    agreeing: int
-    kappa: float | None
+from spamctl.schema.label import Agreement
 
 
 def agreements(opinions: Mapping[str, Mapping[str, Label]]) -> list[Agreement]:

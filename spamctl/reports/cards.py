@@ -45,9 +45,7 @@ def evaluation_page(
     return document(verdict(result)[1], _evaluation(result, plots, slices, mistakes))
 
 
-def depth_page(
-    plot: bytes, *, scores: Sequence[BlockScore], chosen: int, floor: int, of: int, base_model: str
-) -> str:
+def depth_page(plot: bytes, *, scores: Sequence[BlockScore], chosen: int, floor: int, of: int, base_model: str) -> str:
     """Return the card of the choice of depth: the picture, and what every block scored."""
     title = f"{base_model}: {chosen} of {of} blocks are kept"
     rule = "The shallowest block whose log loss is within one standard error of the best, and no lower than the floor"

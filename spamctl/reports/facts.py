@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
+from spamctl.redact import without_password
 from spamctl.reports import feedback
 from spamctl.reports.scores import number, percent, three
 from spamctl.schema.evaluation import Reach
@@ -55,11 +55,6 @@ def facts(result: TrainResult) -> Iterator[tuple[str, str]]:
     """Yield each fact of a run as its name and its words; what the run did not reach is left out."""
     yield from ((name, told) for name, words in _FACTS if (told := words(result)))
     yield from (("note", note) for note in (*feedback.notes(result.feedback), *result.notes))
-
-
-def without_password(uri: str) -> str:
-    """Return a URI that names a server and a user, and keeps the password to itself."""
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", uri)
 
 
 def mlflow_run(run: MlflowRun | None) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
 from rich.console import Console
@@ -12,10 +11,9 @@ from rich.text import Text
 
 from spamctl.reports import escape
 from spamctl.reports.monitored import (
-    BREAKDOWNS,
     SIDES,
     advised,
-    breakdown,
+    breakdowns,
     cells_of,
     facts,
     following,
@@ -27,6 +25,7 @@ from spamctl.reports.monitored import (
     terms,
 )
 from spamctl.reports.monitored import trust as trusted
+from spamctl.schema.monitor import Check, MonitorResult, Outcome
 
 _STYLES = {"ok": "bold green", "warning": "bold yellow", "failed": "bold red", "not done": "dim"}
 _MARKS = {"ok": "✔", "warning": "!", "failed": "✘", "not done": "-"}
@@ -39,7 +38,7 @@ _MOST_GROUPS = 6
 _WIDEST_WORD = 32
 
 
-def show(result: Mapping[str, Any], console: Console) -> None:
+def show(result: MonitorResult, console: Console) -> None:
     """Print the finding, for 80 columns or more, with or without colour, in a terminal or a pipe."""
     for line in _lines(result, console):
         console.print(line, highlight=False, soft_wrap=False)
@@ -47,17 +46,17 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     console.print(told, highlight=False, soft_wrap=True)  # a command that can be copied is not broken
 
 
-def _lines(result: Mapping[str, Any], console: Console) -> Iterator[Text | Table | str]:
+def _lines(result: MonitorResult, console: Console) -> Iterator[Text | Table | str]:
     """Yield what is printed, from top to bottom."""
-    verdict = result["verdict"]
+    verdict = result.verdict
     yield ""
     yield _text(f"{_mark(verdict, console)} {headline(result)}", console, _STYLES[verdict])
     for warning in loud(result):
         yield _text(f"! {warning}", console, "bold yellow")
     yield ""
-    yield _checks(result["checks"], console)
-    if result["tests"]:
-        yield _tests(ordered(result["tests"]), console)
+    yield _checks(result.checks, console)
+    if result.tests:
+        yield _tests(ordered(result.tests), console)
     yield from _quality(result, console)
     yield from _causes(result, console)
     yield _grid(facts(result), console)
@@ -65,33 +64,33 @@ def _lines(result: Mapping[str, Any], console: Console) -> Iterator[Text | Table
     yield _text("The whole report: spamctl cards monitor", console, "dim")
 
 
-def _checks(checks: Iterable[Mapping[str, Any]], console: Console) -> Table:
+def _checks(checks: Iterable[Check], console: Console) -> Table:
     """Return each check with its mark, its sentence, and what to do if it is not ok."""
     grid = Table.grid(padding=(0, 1), pad_edge=False)
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True, style="bold")
     grid.add_column(overflow="fold")
     for check, advice in advised(checks):
-        style = _STYLES[check["status"]]
-        mark = _text(f" {_mark(check['status'], console)}", console, style)
-        grid.add_row(mark, _short(check["name"], console), _text(check["sentence"], console))
+        style = _STYLES[check.status]
+        mark = _text(f" {_mark(check.status, console)}", console, style)
+        grid.add_row(mark, _short(check.name, console), _text(check.sentence, console))
         if advice:
             grid.add_row("", "", _text(f"-> {advice}", console, "cyan"))
     return grid
 
 
-def _tests(tests: Iterable[Mapping[str, Any]], console: Console) -> Table:
+def _tests(tests: Iterable[Outcome], console: Console) -> Table:
     """Return each test: the two values, and how many times its threshold the statistic is."""
     table = _table(_TESTS)
     for test in tests:
-        rings = _text("ALARM" if test["alarm"] else "", console, "bold red")
+        rings = _text("ALARM" if test.alarm else "", console, "bold red")
         name, *figures = cells_of(test)[:4]
         cells = [_short(name, console), *(_text(cell, console) for cell in figures)]
-        table.add_row(*cells, rings, style="bold" if test["alarm"] else "")
+        table.add_row(*cells, rings, style="bold" if test.alarm else "")
     return table
 
 
-def _quality(result: Mapping[str, Any], console: Console) -> Iterator[Text | Table | str]:
+def _quality(result: MonitorResult, console: Console) -> Iterator[Text | Table | str]:
     """Yield what was measured on labels beside what is expected without, and by version, source and family."""
     if rows := list(quality_rows(result)):
         table = _table(_QUALITY)
@@ -100,8 +99,7 @@ def _quality(result: Mapping[str, Any], console: Console) -> Iterator[Text | Tab
         yield table
     facts_of_quality = [("labels", labels(result)), ("estimate", trusted(result))]
     yield _grid(facts_of_quality, console)
-    for by in BREAKDOWNS:
-        groups = breakdown(result, by)
+    for by, groups in breakdowns(result.quality_by):
         if len(groups) > 1:
             table = _table((f"by {by}", *_GROUPS))
             for name, *cells in groups[:_MOST_GROUPS]:
@@ -110,7 +108,7 @@ def _quality(result: Mapping[str, Any], console: Console) -> Iterator[Text | Tab
     yield ""
 
 
-def _causes(result: Mapping[str, Any], console: Console) -> Iterator[Text | Table | str]:
+def _causes(result: MonitorResult, console: Console) -> Iterator[Text | Table | str]:
     """Yield the words that moved most, those of spam and those of the rest apart."""
     words = [
         (name, ", ".join(_clipped(term) for term, *_ in terms(result, side)[:_MOST_WORDS]))

@@ -5,21 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from spamctl.errors import UsageError
 from spamctl.reports import escape
 from spamctl.reports.monitored import SIDES
-from spamctl.reports.monitoring_page import index, page, with_texts
+from spamctl.reports.monitoring_page import KeptRun, index, page, with_texts
 from spamctl.reports.page import beside, line, link
+from spamctl.schema.codec import JsonObject, finite, from_json, to_json
+from spamctl.schema.monitor import MonitorResult
 
 _RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _JSON = "monitor.json"
@@ -34,7 +35,7 @@ _FORMULA = ("=", "+", "-", "@")
 
 def write(
     folder: Path,
-    result: Mapping[str, Any],
+    result: MonitorResult,
     pages: Mapping[str, str],
     plots: Mapping[str, bytes],
     quoted: Mapping[str, str] = NOTHING_QUOTED,
@@ -45,13 +46,13 @@ def write(
     examples by uuid: the run's own page alone shows them.
     Raises UsageError if the folder cannot be written, or the run is already there.
     """
-    run = str(result["run_id"])
+    run = result.run_id
     if not _RUN_NAME.fullmatch(run) or ".." in run:
         raise UsageError(f"{run!r} cannot name a folder of reports: give letters, digits, '-', '_' and '.'")
     places = {"report": str(folder / run / _INDEX), "all reports": str(folder / _INDEX)}
-    told = {**result, "files": {**(result.get("files") or {}), **places}}
+    told = replace(result, files={**result.files, **places})
     further = {f"{name}.html": _with_way_back(html) for name, html in pages.items() if html}
-    tables = {"tests.csv": _csv(_TESTS, told["tests"]), "words.csv": _csv(("side", *_TERMS), _terms(told))}
+    tables = {"tests.csv": _csv(_TESTS, map(to_json, told.tests)), "words.csv": _csv(("side", *_TERMS), _terms(told))}
     shown = page(with_texts(told, quoted), plots, [*further, *tables, _JSON])
     texts = {_INDEX: shown, **further, **tables, _JSON: _json(told)}
     try:
@@ -75,28 +76,27 @@ def _others(folder: Path) -> Iterator[str]:
         yield from (place for place in places if place != _INDEX and beside(place))
 
 
-def kept(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the runs of a folder, the newest first: {"folder", "date"} with a "result" or a "fault"."""
+def kept(folder: Path) -> Iterator[KeptRun]:
+    """Yield the runs of a folder, the newest first."""
     found = [path for path in folder.glob(f"*/{_JSON}") if _RUN_NAME.fullmatch(path.parent.name)]
     stamped = sorted(((path.stat().st_mtime_ns, path) for path in found), reverse=True)
     for stamp, path in stamped[:_MOST_RUNS]:
         date = datetime.fromtimestamp(stamp / 1e9, UTC).isoformat()
         try:
-            yield {"folder": path.parent.name, "date": date, "result": _read(path)}
+            yield KeptRun(path.parent.name, date, _read(path))
         except ValueError as error:  # which also covers what is not JSON, and not UTF-8
-            yield {"folder": path.parent.name, "date": date, "fault": f"{_JSON} cannot be read: {error}"}
+            yield KeptRun(path.parent.name, date, fault=f"{_JSON} cannot be read: {error}")
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Return a result that was written here, or raise ValueError; only what the list shows is asked for."""
+def _read(path: Path) -> MonitorResult:
+    """Return a result that was written here, or raise ValueError; only what the list shows must be there."""
     if path.stat().st_size > _MOST_BYTES:
         raise ValueError(f"larger than {_MOST_BYTES:,} bytes")
     told = json.loads(path.read_text(encoding="utf-8"))
     try:
-        index([{"folder": "x", "date": "", "result": told}])
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError(f"not the result of a monitoring ({type(error).__name__})") from error
-    return dict(told)
+        return from_json(MonitorResult, told)
+    except ValueError as error:
+        raise ValueError(f"not the result of a monitoring ({error})") from error
 
 
 def _with_way_back(html: str) -> str:
@@ -129,14 +129,14 @@ def _replace(path: Path, text: str) -> None:
         waiting.unlink(missing_ok=True)
 
 
-def _terms(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _terms(result: MonitorResult) -> Iterator[JsonObject]:
     """Yield the words that moved with the side on which they did."""
     for side in SIDES:
-        for each in result["causes"].get(side) or ():
-            yield {"side": side, **each, "beside": ", ".join(each.get("beside", ()))}
+        for each in result.causes.terms(side):
+            yield {"side": side, **to_json(each), "beside": ", ".join(each.beside)}
 
 
-def _csv(heads: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+def _csv(heads: Sequence[str], rows: Iterable[JsonObject]) -> str:
     """Return rows as CSV in which no spreadsheet reads a formula."""
     paper = io.StringIO()
     writer = csv.writer(paper, lineterminator="\n")
@@ -153,15 +153,6 @@ def _cell(value: object) -> object:
     return f"'{shown}" if shown.startswith(_FORMULA) else shown
 
 
-def _json(result: Mapping[str, Any]) -> str:
+def _json(result: MonitorResult) -> str:
     """Return a result as JSON that every reader accepts: what is not a number is null."""
-    return json.dumps(_plain(result), indent=1, allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    """Return a value with each NaN and infinity as None."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(finite(to_json(result)), indent=1, allow_nan=False)

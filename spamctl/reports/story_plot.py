@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from spamctl.reports.style import BLUE, GREY, ORANGE, canvas, name_axes, png
+from spamctl.schema.rates import Interval
 
 
-def story_plot(names: Sequence[str], accuracies: Sequence[Mapping[str, float]], drift: Sequence[float]) -> bytes:
+def story_plot(names: Sequence[str], accuracies: Sequence[Interval], drift: Sequence[float]) -> bytes:
     """Return a PNG of two panels: accuracy with its 95 % interval, and the drift score beside its alarm line."""
     places = range(len(names))
-    values = [accuracy["value"] for accuracy in accuracies]
-    lows = [max(0.0, accuracy["value"] - accuracy["low"]) for accuracy in accuracies]
-    highs = [max(0.0, accuracy["high"] - accuracy["value"]) for accuracy in accuracies]
+    values = [accuracy.value for accuracy in accuracies]
+    lows = [max(0.0, accuracy.value - accuracy.low) for accuracy in accuracies]
+    highs = [max(0.0, accuracy.high - accuracy.value) for accuracy in accuracies]
     figure, (left, right) = canvas(
         "Accuracy of the filter, and drift of its messages",
         "Bars are 95 % intervals; the dashed line is the alarm.",

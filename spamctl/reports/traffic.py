@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
 from rich.console import Console
@@ -12,18 +11,19 @@ from rich.text import Text
 
 from spamctl.reports import escape
 from spamctl.reports.sent import counts, facts, following, headline, judged_rows, missing
+from spamctl.schema.traffic import Change, Preview, TrafficResult
 
 _HEADS = ("messages", "n", "spam", "accuracy", "95 % interval", "recall", "FPR")
 _SHOWN = (0, 1, 2, 3, 4, 5, 7)  # of the nine cells of a row; 80 columns hold one interval
 
 
-def show(result: Mapping[str, Any], console: Console) -> None:
+def show(result: TrafficResult | Preview, console: Console) -> None:
     """Print the result of a run, for 80 columns or more, with or without colour, in a terminal or a pipe."""
-    for line in _preview(result["preview"], console) if "preview" in result else _lines(result, console):
+    for line in _preview(result.preview, console) if isinstance(result, Preview) else _lines(result, console):
         console.print(line, highlight=False, soft_wrap=isinstance(line, Text))
 
 
-def _lines(result: Mapping[str, Any], console: Console) -> Iterator[Text | Table | str]:
+def _lines(result: TrafficResult, console: Console) -> Iterator[Text | Table | str]:
     """Yield what is printed, from top to bottom."""
     failed = bool(missing(result))
     marks = ("OK", "NO") if console.options.ascii_only else ("✔", "✘")
@@ -31,22 +31,22 @@ def _lines(result: Mapping[str, Any], console: Console) -> Iterator[Text | Table
     yield _text(f"{marks[failed]} {headline(result)}", console, "bold red" if failed else "bold green")
     yield ""
     yield _grid(counts(result), console)
-    if result["judged"]:
+    if result.judged:
         yield _table(judged_rows(result), console)
     yield _grid(facts(result), console)
     yield ""
     yield Text.assemble(("Next: ", "bold"), _text(following(result), console, "bold cyan"))
 
 
-def _preview(changes: Sequence[Mapping[str, Any]], console: Console) -> Iterator[Text | str]:
+def _preview(changes: Sequence[Change], console: Console) -> Iterator[Text | str]:
     """Yield each message before and after, hidden characters as escapes, and what was not done."""
     for number, change in enumerate(changes, start=1):
-        before, after = change["before"], change["after"]
-        same = before["text"] == after["text"]
+        before, after = change.before, change.after
+        same = before.text == after.text
         yield ""
-        yield _text(f"{number}. {after['drift_type']}, dose {after['dose']:g}: {after['label']}", console, "bold")
-        yield Text.assemble(("  before  ", "dim"), _text(before["text"], console))
-        yield Text.assemble(("  after   ", "dim"), _text("(the same)" if same else after["text"], console))
+        yield _text(f"{number}. {after.drift_type}, dose {after.dose:g}: {after.label}", console, "bold")
+        yield Text.assemble(("  before  ", "dim"), _text(before.text, console))
+        yield Text.assemble(("  after   ", "dim"), _text("(the same)" if same else after.text, console))
     yield ""
     yield _text("Nothing was sent. Leave out --preview to send.", console)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from typing import Any
+from dataclasses import replace
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from spamctl import __version__
 from spamctl.errors import UnavailableError
+from spamctl.schema.codec import to_json
 from spamctl.serving import completions, openapi, siblings, web
 from spamctl.serving.akismet import Akismet
 from spamctl.serving.completions import Completions
@@ -23,7 +24,7 @@ from spamctl.serving.guard import Access, Guard
 from spamctl.serving.intake import Intake
 from spamctl.serving.invocations import Invocations
 from spamctl.serving.mail_route import MailRoute
-from spamctl.serving.recent import Activity, Figures, newest, shown
+from spamctl.serving.recent import Activity, Figures, Shown, newest, shown
 from spamctl.serving.service import Service
 from spamctl.store import queries
 
@@ -110,23 +111,24 @@ class Views:
             "spam_share": figures.spam_share,
             "latency_ms": {"p50": figures.p50_ms, "p99": figures.p99_ms},
             "captured": service.archive.name if service.archive else "",
-            "verdicts": await self._with_texts(newest(activities)),
+            "verdicts": list(map(to_json, await self._with_texts(newest(activities)))),
         }
         # In ASCII: a message may hold half a character.
         return Response(json.dumps(told), media_type="application/json")
 
-    async def _with_texts(self, verdicts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def _with_texts(self, verdicts: list[Shown]) -> list[Shown]:
         """Read the texts of captured messages from the store; texts removed there are no longer shown."""
-        archive, kept = self._service.archive, [verdict["uuid"] for verdict in verdicts if verdict["captured"]]
+        archive, kept = self._service.archive, [verdict.uuid for verdict in verdicts if verdict.captured]
         if archive and kept:
             try:
                 rows = await asyncio.to_thread(queries.find, archive.store, kept)
             except UnavailableError:  # verdicts alone are better than no page
                 return verdicts
-            verdicts = [verdict for verdict in verdicts if not verdict["captured"] or verdict["uuid"] in rows]
-            for verdict in verdicts:
-                if verdict["captured"]:
-                    verdict["text"] = shown(rows[verdict["uuid"]].text)
+            there = [verdict for verdict in verdicts if not verdict.captured or verdict.uuid in rows]
+            return [
+                replace(verdict, text=shown(rows[verdict.uuid].text)) if verdict.captured else verdict
+                for verdict in there
+            ]
         return verdicts
 
     async def models(self, _request: Request) -> Response:

@@ -25,7 +25,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from spamctl.serving.answers import Answer, error_code, read_answers
+from spamctl.schema.prediction import Prediction
+from spamctl.serving.answers import error_code, read_answers
 
 Fate = Literal["answered", "refused", "garbled", "unanswered"]
 
@@ -74,7 +75,7 @@ class Outcome:
     number: int
     fate: Fate
     reason: str = ""
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[Prediction, ...] = ()
     latency_s: float = 0.0
     tries: int = 0
 

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from spamctl.data.mail import parse_mail
 from spamctl.message import SPAM
+from spamctl.schema.prediction import WordPush
 from spamctl.serving.intake import Intake
 from spamctl.serving.invocations import Arrival, Classified, Classifier
 from spamctl.serving.protocol import Ask, kind, read_object
@@ -195,20 +196,20 @@ def _content(content: Any, where: str) -> str:
 def _told(classified: Classified, threshold: float) -> Told:
     """Return a verdict with its reason, and what is known of it beyond its label."""
     (prediction,) = classified.predictions()
-    is_spam, probability = prediction["classification"] == SPAM, prediction["probability"]
-    categories = ("spam" if is_spam else "not_spam", *([] if prediction["in_reach"] else ["out_of_reach"]))
+    is_spam, probability = prediction.classification == SPAM, prediction.probability
+    categories = ("spam" if is_spam else "not_spam", *([] if prediction.in_reach else ["out_of_reach"]))
     reason = f"probability of spam {probability:.4f}, spam from {threshold:.4f}"
-    if not prediction["in_reach"]:
+    if not prediction.in_reach:
         reason += "; unlike the training data"
-    if words := _strongest(prediction.get("explanation", ())):
+    if words := _strongest(prediction.explanation or ()):
         reason += f"; words: {words}"
     return Told(score(probability, threshold, is_spam=is_spam), reason, categories)
 
 
-def _strongest(explanation: Sequence[Mapping[str, Any]]) -> str:
+def _strongest(explanation: Sequence[WordPush]) -> str:
     """Return the words that push most, each with its push in log-odds of spam."""
-    ranked = sorted(explanation, key=lambda row: -abs(row["push"]))[:_REASON_WORDS]
-    named = [(_harmless(row["word"]), row["push"]) for row in ranked if abs(row["push"]) >= _LEAST_PUSH]
+    ranked = sorted(explanation, key=lambda row: -abs(row.push))[:_REASON_WORDS]
+    named = [(_harmless(row.word), row.push) for row in ranked if abs(row.push) >= _LEAST_PUSH]
     return ", ".join(f"{word} {push:+.2f}" for word, push in named if word)
 
 
@@ -224,14 +225,13 @@ def _harmless(word: str) -> str:
 def _completion(model: str, content: str, classified: Classified, answered: int) -> dict[str, Any]:
     """Write the reply as OpenAI does, and the prediction beside it, whose uuid POST /feedback takes."""
     (prediction,), (scored,) = classified.predictions(), classified.answered.scores
-    prediction.pop("explanation", None)
     release = classified.answered.deployment.release
     return {
-        "id": f"chatcmpl-{prediction['uuid']}",
+        "id": f"chatcmpl-{prediction.uuid}",
         "object": "chat.completion",
         "created": int(time.time()),
         "model": model,
-        "system_fingerprint": f"{release.name}-{prediction['model_version']}",
+        "system_fingerprint": f"{release.name}-{prediction.model_version}",
         "choices": [
             {
                 "index": 0,
@@ -245,7 +245,7 @@ def _completion(model: str, content: str, classified: Classified, answered: int)
             "completion_tokens": answered,
             "total_tokens": scored.tokens + answered,
         },
-        "prediction": prediction,
+        "prediction": prediction._replace(explanation=None).to_wire(),
     }
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from spamctl.schema.prediction import WordPush
+
 MOST_WORDS = 64
 MOST_TOLD = 6
 _LEAST_PUSH = 0.05  # log-odds, below which a word is not behind anything
@@ -53,13 +55,13 @@ def pushes(logit: float, without: Sequence[float]) -> list[float]:
     return [logit - other for other in without]
 
 
-def explanation(variants: Variants, logit: float, without: Sequence[float]) -> list[dict[str, str | int | float]]:
-    """Return a row a word as plain JSON: `word`, `start`, `end` and its `push`, above 0 towards spam.
+def explanation(variants: Variants, logit: float, without: Sequence[float]) -> list[WordPush]:
+    """Return each word with its push.
 
     `logit` is the message's own, `without` are those of its variants in order; a different number is a ValueError.
     """
     return [
-        {"word": word.text, "start": word.start, "end": word.end, "push": push}
+        WordPush(word.text, word.start, word.end, push)
         for word, push in zip(variants.words, pushes(logit, without), strict=True)
     ]
 

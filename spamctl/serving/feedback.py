@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from spamctl.errors import UnavailableError
 from spamctl.message import NOT_SPAM, SPAM, Label, canonical_uuid
+from spamctl.schema.label import USER
 from spamctl.serving.intake import Intake
 from spamctl.serving.protocol import read_object
 from spamctl.serving.refusal import UNKNOWN, WRONG_VALUE, Refusal, of_status
@@ -16,7 +17,6 @@ from spamctl.serving.service import Service
 from spamctl.store import labels
 
 MOST_BYTES = 4096
-SOURCE = "user"
 EXAMPLE = '{"uuid": "...", "label": "spam" or "not spam"}'
 
 
@@ -34,7 +34,7 @@ class Feedback:
             raise Refusal(404, UNKNOWN, "nothing is captured here (--capture off): there is no row to label")
         uuid, label = _read(request.headers.get("content-type"), await self._intake.read(request))
         try:
-            outcome = await asyncio.to_thread(labels.feedback, archive.store, uuid, label, source=SOURCE)
+            outcome = await asyncio.to_thread(labels.feedback, archive.store, uuid, label, source=USER)
         except UnavailableError as error:
             raise of_status(503, str(error), {"Retry-After": "1"}) from error
         if outcome == "unknown":

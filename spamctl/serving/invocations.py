@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from spamctl.errors import SpamctlError, UnavailableError
 from spamctl.message import SPAM
+from spamctl.schema.prediction import Prediction, WordPush, encode
 from spamctl.serving import explain
 from spamctl.serving.deployment import Deployment
 from spamctl.serving.intake import Intake
@@ -98,25 +97,25 @@ class Classified:
     answered: Answered
     told: list[Kept]
     captured: bool
-    explanations: list[list[dict[str, Any]]]
+    explanations: list[list[WordPush]]
 
-    def predictions(self) -> list[dict[str, Any]]:
-        """Return one prediction a text as plain JSON; one that was given before is not explained anew."""
-        predictions: list[dict[str, Any]] = [
-            {
-                "classification": one.classification,
-                "probability": one.probability,
-                "uuid": one.uuid,
-                "model_version": one.model_version,
-                "captured": self.captured,
-                "truncated": scored.verdict.truncated,
-                "in_reach": one.in_reach is not False,
-            }
+    def predictions(self) -> list[Prediction]:
+        """Return one prediction a text; one that was given before is not explained anew."""
+        predictions = [
+            Prediction(
+                one.classification,
+                one.probability,
+                one.uuid,
+                one.model_version,
+                self.captured,
+                scored.verdict.truncated,
+                one.in_reach is not False,
+            )
             for scored, one in zip(self.answered.scores, self.told, strict=True)
         ]
-        for scored, prediction, words in zip(self.answered.scores, predictions, self.explanations, strict=False):
-            if prediction["probability"] == scored.verdict.probability:  # else these words are not behind it
-                prediction["explanation"] = words
+        for place, (scored, words) in enumerate(zip(self.answered.scores, self.explanations, strict=False)):
+            if predictions[place].probability == scored.verdict.probability:  # else these words are not behind it
+                predictions[place] = predictions[place]._replace(explanation=words)
         return predictions
 
 
@@ -136,7 +135,7 @@ class Invocations:
             with self._classifier.slot():
                 ask = read(request.headers.get("content-type"), body, most_rows=self._service.limits.rows)
                 classified = await self._classifier.classify(ask, arrival)
-        return Response(json.dumps({"predictions": classified.predictions()}), media_type="application/json")
+        return Response(encode(classified.predictions()), media_type="application/json")
 
 
 class Classifier:
@@ -193,7 +192,7 @@ class Classifier:
 
     async def _explain(
         self, deployment: Deployment, ask: Ask, scores: Sequence[Scored], took_s: float
-    ) -> list[list[dict[str, Any]]]:
+    ) -> list[list[WordPush]]:
         """Score each message without each of its words, all in one batch; nothing if not requested.
 
         Where the time is bounded, so is the number of words, by what scoring the messages took: a long message, or one

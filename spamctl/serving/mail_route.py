@@ -41,7 +41,8 @@ class MailRoute:
                 ask = Ask([mail.text], params.get("data_capture"), params.get("explain", False))
                 classified = await self._classifier.classify(ask, arrival)
         (prediction,) = classified.predictions()
-        return Response(json.dumps({"prediction": prediction, "mail": _told(mail)}), media_type="application/json")
+        told = {"prediction": prediction.to_wire(), "mail": _told(mail)}
+        return Response(json.dumps(told), media_type="application/json")
 
 
 def _told(mail: Mail) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from spamctl.message import NOT_SPAM, SPAM
+from spamctl.schema.prediction import PROPERTIES, WORD_PROPERTIES
 from spamctl.serving import openapi_wires
 
 Json = dict[str, Any]
@@ -257,22 +258,10 @@ def _what_is_sent() -> dict[str, Json]:
 
 
 def _what_is_answered() -> dict[str, Json]:
-    text, whole, flag = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "boolean"}
-    label, probability = {"enum": [SPAM, NOT_SPAM]}, {"type": "number", "minimum": 0, "maximum": 1}
-    word = _object({"word": text, "start": whole, "end": whole, "push": {"type": "number"}})
-    prediction = _object(
-        {
-            "classification": label,
-            "probability": probability,
-            "uuid": {"type": "string", "format": "uuid"},
-            "model_version": text,
-            "captured": flag,
-            "truncated": flag,
-            "in_reach": flag | {"description": "Whether the message is like any that the model was trained on."},
-            "explanation": {"type": "array", "items": word},
-        },
-        optional=("explanation",),
-    )
+    text, label = {"type": "string"}, {"enum": [SPAM, NOT_SPAM]}
+    word = _object({name: dict(described) for name, described in WORD_PROPERTIES.items()})
+    described = {name: dict(described) for name, described in PROPERTIES.items()}
+    prediction = _object(described | {"explanation": {"type": "array", "items": word}}, optional=("explanation",))
     return {
         "Prediction": prediction,
         "Predictions": _object({"predictions": {"type": "array", "items": _ref("Prediction")}}),

@@ -10,11 +10,12 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
 
+from spamctl.schema.codec import JsonObject
 from spamctl.serving.refusal import WRONG_VALUE, Refusal, of_status, quoted
 
 TEXT: Final = "text"
@@ -62,7 +63,7 @@ def read(content_type: str | None, body: bytes, *, most_rows: int) -> Ask:
 
 def read_object(
     content_type: str | None, body: bytes, *, most_values: int = 100, example: str = EXAMPLE, numbers: bool = False
-) -> dict[str, Any]:
+) -> JsonObject:
     """Return the JSON object that a body holds; raise Refusal, 415, 413 or 400, if it holds none.
 
     Its numbers are 0.0, or, with `numbers`, whole ones what they are, up to 18 digits.
@@ -111,7 +112,7 @@ def _decoded(body: bytes) -> str:
 
 def _object(
     text: str, *, most_values: int, example: str = EXAMPLE, decoder: json.JSONDecoder | None = None
-) -> dict[str, Any]:
+) -> JsonObject:
     """Parse a JSON object in which no key stands twice; what would fill the memory with small values is not parsed."""
     if len(text) > _LONG and re.match(_MORE_VALUES % most_values, text):
         raise of_status(413, f"the body has more than {most_values} values: send fewer in each request")
@@ -127,7 +128,7 @@ def _object(
     return parsed
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, Any]]) -> JsonObject:
     """Make an object, and refuse duplicate keys."""
     made = dict(pairs)
     if len(made) != len(pairs):
@@ -153,7 +154,7 @@ _NUMBER_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_int=_whole, pa
 # From JSON to texts
 
 
-def _asked(document: dict[str, Any]) -> Ask:
+def _asked(document: JsonObject) -> Ask:
     """Read one of the four keys that hold rows, and the params."""
     keys = [key for key in KEYS if key in document]
     refuse_unknown(document, (*KEYS, "params"), "key")
@@ -218,7 +219,7 @@ def _split(frame: Any) -> list[str]:
     return _texts([cells[0] for cells in rows])
 
 
-def _listed(frame: dict[str, Any], name: str) -> list[Any]:
+def _listed(frame: JsonObject, name: str) -> list[Any]:
     """Return a part of a table."""
     part = frame.get(name)
     if not isinstance(part, list):
@@ -283,7 +284,7 @@ def _past_empty_lines(table: str, at: int) -> int:
 # Refusals
 
 
-def _refuse_columns(names: Sequence[str] | dict[str, Any], where: str) -> None:
+def _refuse_columns(names: Collection[str], where: str) -> None:
     """Refuse names of columns that are not `text` alone, by the first that is wrong."""
     for name in names:
         if name != TEXT:
@@ -294,7 +295,7 @@ def _refuse_columns(names: Sequence[str] | dict[str, Any], where: str) -> None:
         raise _wrong(f"{where}: {fault}: {EXAMPLE}")
 
 
-def refuse_unknown(names: Mapping[str, Any], known: Sequence[str], what: str) -> None:
+def refuse_unknown(names: Iterable[str], known: Sequence[str], what: str) -> None:
     """Refuse a name that is not known, with the nearest that is."""
     for name in names:
         if name not in known:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -38,17 +38,29 @@ def start_of(uri: str) -> str:
     return f"spamctl serve --port {parts.port}" if here and parts.port not in {None, OWN_PORT} else "spamctl serve"
 
 
-def read_token(file: str) -> str:
-    """Return the token in a file, else in SPAMCTL_SERVE_TOKEN, else ""; raise UsageError for what can be none."""
-    where, token = TOKEN, os.environ.get(TOKEN, "")
+def read_token(file: str, environ: Mapping[str, str], *, least: int = 0) -> str:
+    """Return the token in a file, else in SPAMCTL_SERVE_TOKEN, else ""; raise UsageError for what can be none.
+
+    A server's own token protects something from `least` characters on; a client's is a copy of it, of any length.
+    """
+    where, token = TOKEN, environ.get(TOKEN, "")
     if file != NOTHING:
         where = f"--token-file {file}"
         try:
             token = Path(file).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{where}: cannot be read: {getattr(error, 'strerror', 'it is not text')}") from None
-        if not token:
+        if not token and not least:
             raise UsageError(f"{where}: is empty; put the token in it that the server was started with")
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise UsageError(f"{where}: a token is ASCII characters without a blank; copy it from where the server has it")
+    elif not token:
+        return ""
+    if len(token) < least or not token.isascii() or not token.isprintable() or " " in token:
+        raise UsageError(f"{where}: {_STRONG.format(least) if least else _COPIED}")
     return token
+
+
+_COPIED = "a token is ASCII characters without a blank; copy it from where the server has it"
+_STRONG = (
+    "must hold at least {} ASCII characters without a blank; "
+    "python3 -c 'import secrets; print(secrets.token_urlsafe())' makes one"
+)

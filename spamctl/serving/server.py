@@ -216,7 +216,7 @@ class Server(uvicorn.Server):
         before, fault, began = deployments.current.release, "", time.monotonic()
         try:
             told = read_releases(path)
-            if told is None or not await asyncio.to_thread(deployments.exchange, *told):
+            if told is None or not await asyncio.to_thread(deployments.exchange, told.served, told.shadow):
                 return
         except ArtefactError as error:
             fault = str(error)

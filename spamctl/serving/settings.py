@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 from spamctl.message import OutOfReach
-from spamctl.serving.deployment import Release
+from spamctl.schema.codec import from_json, to_json
+from spamctl.schema.serve import Release
 from spamctl.serving.service import Limits
 
 
@@ -38,20 +39,15 @@ class Settings:
         """Return the URL of the server."""
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
-    def following(self, releases: Path) -> Self:
+    def following(self, releases: Path) -> Settings:
         """Return the same settings with a file to follow."""
         return replace(self, releases=str(releases))
 
     def to_json(self) -> str:
         """Write all of it, secrets included, on one line."""
-        return json.dumps(asdict(self))
+        return json.dumps(to_json(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
+    def from_json(cls, text: str) -> Settings:
         """Read what `to_json` wrote."""
-        values = json.loads(text)
-        values["release"] = Release(**values["release"])
-        values["shadow"] = Release(**values["shadow"]) if values["shadow"] else None
-        values["limits"] = Limits(**values["limits"])
-        values["hosts"] = tuple(values["hosts"])
-        return cls(**values)
+        return from_json(Settings, json.loads(text))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from spamctl.message import SPAM, Label
-from spamctl.serving.answers import Answer
+from spamctl.schema.prediction import Prediction
+from spamctl.schema.rates import Interval
+from spamctl.schema.traffic import Counts, GroupResult, Rates
 from spamctl.serving.client import Outcome
 
 PERCENTILES = (50, 95, 99)
@@ -40,17 +41,14 @@ class Verdicts:
         caught, flagged = counts[True, True], counts[False, True]
         return cls(caught + counts[True, False], caught, flagged + counts[False, False], flagged)
 
-    def scores(self) -> dict[str, dict[str, float]]:
+    def scores(self) -> Rates:
         """Return accuracy, recall and false-positive rate, each with its 95 % interval (Wilson 1927), where defined."""
-        from spamctl.model.score import proportion
-
         right = self.caught + self.rest - self.flagged
-        shares = {
-            "accuracy": (right, self.spam + self.rest),
-            "recall": (self.caught, self.spam),
-            "false_positive_rate": (self.flagged, self.rest),
-        }
-        return {name: proportion(hits, rows).as_dict() for name, (hits, rows) in shares.items() if rows}
+        return Rates(
+            accuracy=_rate(right, self.spam + self.rest),
+            recall=_rate(self.caught, self.spam),
+            false_positive_rate=_rate(self.flagged, self.rest),
+        )
 
 
 class Tally:
@@ -60,11 +58,11 @@ class Tally:
         """Begin; `known` are the messages in the order in which they were put into batches of `batch_size`."""
         self._known, self._size = known, batch_size
         self._fates: Counter[tuple[str, str]] = Counter()  # messages by (fate, reason)
-        self._pairs: list[tuple[Known, Answer]] = []
+        self._pairs: list[tuple[Known, Prediction]] = []
         self._latencies: list[float] = []  # seconds
         self._tried = self._repeated = 0  # messages that left at all; tries beyond the first
 
-    def add(self, outcome: Outcome) -> list[tuple[int, Answer]]:
+    def add(self, outcome: Outcome) -> list[tuple[int, Prediction]]:
         """Count a batch, and return its answers, each with the place of its message in the traffic."""
         first = outcome.number * self._size
         known = self._known[first : first + self._size]
@@ -81,27 +79,29 @@ class Tally:
         """Count the messages whose outcome is known."""
         return self._fates.total()
 
-    def summary(self, seconds: float) -> dict[str, Any]:
-        """Return all counts and scores as plain JSON; `seconds` is how long the sending took."""
+    def summary(self, seconds: float) -> Counts:
+        """Return all counts and scores; `seconds` is how long the sending took."""
         answers = [answer for _, answer in self._pairs]
         judged = [(known.group, known.label, answer) for known, answer in self._pairs if known.label is not None]
         called_spam = sum(answer.classification == SPAM for answer in answers)
-        return {
-            "samples": len(self._known),
-            "sent": self._tried,
-            "answered": len(answers),
-            "captured": sum(answer.captured for answer in answers),
-            **{fate: self._reasons(fate) for fate in ("refused", "garbled", "unanswered")},
-            "repeated": self._repeated,
-            "versions": dict(Counter(answer.model_version for answer in answers).most_common(_MOST_REASONS)),
-            "latency_ms": self._percentiles(),
-            "seconds": seconds,
-            "spam_share": called_spam / len(answers) if answers else None,
-            "true_spam_share": _share([label == SPAM for _, label, _ in judged]),
-            "judged": len(judged),
-            "scores": Verdicts.of((label, answer.classification) for _, label, answer in judged).scores(),
-            "groups": [_group(name, judged) for name in sorted({group for group, _, _ in judged})],
-        }
+        return Counts(
+            samples=len(self._known),
+            sent=self._tried,
+            answered=len(answers),
+            captured=sum(answer.captured for answer in answers),
+            refused=self._reasons("refused"),
+            garbled=self._reasons("garbled"),
+            unanswered=self._reasons("unanswered"),
+            repeated=self._repeated,
+            versions=dict(Counter(answer.model_version for answer in answers).most_common(_MOST_REASONS)),
+            latency_ms=self._percentiles(),
+            seconds=seconds,
+            spam_share=called_spam / len(answers) if answers else None,
+            true_spam_share=_share([label == SPAM for _, label, _ in judged]),
+            judged=len(judged),
+            scores=Verdicts.of((label, answer.classification) for _, label, answer in judged).scores(),
+            groups=tuple(_group(name, judged) for name in sorted({group for group, _, _ in judged})),
+        )
 
     def _reasons(self, fate: str) -> dict[str, int]:
         """Return how many messages met a fate, by reason, the commonest first."""
@@ -123,13 +123,22 @@ def _share(marks: Sequence[bool]) -> float | None:
     return sum(marks) / len(marks) if marks else None
 
 
-def _group(name: str, judged: Sequence[tuple[str, Label, Answer]]) -> dict[str, Any]:
+def _rate(hits: int, rows: int) -> Interval | None:
+    from spamctl.model.score import proportion
+
+    if not rows:
+        return None
+    found = proportion(hits, rows)
+    return Interval(found.value, found.low, found.high)
+
+
+def _group(name: str, judged: Sequence[tuple[str, Label, Prediction]]) -> GroupResult:
     """Return what one group of messages met."""
     verdicts = Verdicts.of((label, answer.classification) for group, label, answer in judged if group == name)
-    return {
-        "name": name,
-        "rows": verdicts.spam + verdicts.rest,
-        "spam": verdicts.spam,
-        "called_spam": verdicts.caught + verdicts.flagged,
-        "scores": verdicts.scores(),
-    }
+    return GroupResult(
+        name=name,
+        rows=verdicts.spam + verdicts.rest,
+        spam=verdicts.spam,
+        called_spam=verdicts.caught + verdicts.flagged,
+        scores=verdicts.scores(),
+    )

@@ -1,12 +1,13 @@
 """Expand the phrases of a family of messages into texts."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from spamctl.message import NOT_SPAM, SPAM, Label
+from spamctl.schema.codec import from_json, key
 from spamctl.simulate.cast import VALUES, Cast
 from spamctl.simulate.lexicon import lexicon
 from spamctl.simulate.links import is_live
@@ -34,14 +35,45 @@ class Family:
     phrases: dict[str, list[str]]
 
 
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """How people type: shares of words that get a `short` form, and of messages with each habit."""
+
+    shortens: float
+    short: Mapping[str, tuple[str, ...]]
+    dots: float
+    small_letters: float = field(metadata=key("small letters"))
+    no_full_stop: float = field(metadata=key("no full stop"))
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Phrases that several families use: roles are the same all through a message, phrases are drawn anew."""
+
+    roles: Mapping[str, tuple[str, ...]]
+    phrases: Mapping[str, tuple[str, ...]]
+
+
+@cache
+def hand(name: str) -> Hand:
+    """Return a way of typing by its name."""
+    return from_json(Hand, lexicon("hands")[name])
+
+
+@cache
+def shared() -> Shared:
+    """Return the phrases that all families share."""
+    return from_json(Shared, lexicon("shared"))
+
+
 @cache
 def families(era: str, label: Label) -> tuple[Family, ...]:
     """Return the families of an era that carry a label."""
     return tuple(_family(name, entry) for name, entry in lexicon(FILES[era, label]).items())
 
 
-def _family(name: str, entry: dict[str, Any]) -> Family:
-    phrases = {key: value for key, value in entry.items() if key not in {"weight", "hand"}}
+def _family(name: str, entry: Mapping[str, Any]) -> Family:
+    phrases = {part: value for part, value in entry.items() if part not in {"weight", "hand"}}
     return Family(name, entry.get("weight", 1), entry.get("hand", "tidy"), phrases)
 
 
@@ -53,7 +85,7 @@ def text_of(family: Family, cast: Cast) -> str:
     """
     text = _expanded(cast.dice.pick(family.phrases["messages"]), family, cast)
     text = _STRAY.sub(lambda stray: stray[1] or stray[2], _SPACES.sub(" ", text)).strip()
-    return _capitalised(text) if family.hand == "tidy" else _in_hand(text, lexicon("hands")[family.hand], cast)
+    return _capitalised(text) if family.hand == "tidy" else _in_hand(text, hand(family.hand), cast)
 
 
 def symbols(family: Family) -> set[str]:
@@ -63,8 +95,7 @@ def symbols(family: Family) -> set[str]:
 
 def is_known(name: str, family: Family) -> bool:
     """Return whether a family can expand a name."""
-    shared = lexicon("shared")
-    return name in family.phrases or name in shared["roles"] or name in shared["phrases"] or name in VALUES
+    return name in family.phrases or name in shared().roles or name in shared().phrases or name in VALUES
 
 
 def _expanded(phrase: str, family: Family, cast: Cast) -> str:
@@ -76,13 +107,12 @@ def _expanded(phrase: str, family: Family, cast: Cast) -> str:
 
 
 def _named(name: str, family: Family, cast: Cast) -> str:
-    shared = lexicon("shared")
     if name in family.phrases:
         return _expanded(cast.dice.pick(family.phrases[name]), family, cast)
-    if name in shared["roles"]:
-        return cast.once(name, lambda: _one(shared["roles"][name], family, cast))
-    if name in shared["phrases"]:
-        return _one(shared["phrases"][name], family, cast)
+    if name in shared().roles:
+        return cast.once(name, lambda: _one(shared().roles[name], family, cast))
+    if name in shared().phrases:
+        return _one(shared().phrases[name], family, cast)
     return cast.value(name)
 
 
@@ -95,19 +125,19 @@ def _capitalised(text: str) -> str:
     return text if is_live(text.split(" ", 1)[0]) else text[:1].upper() + text[1:]
 
 
-def _in_hand(text: str, hand: dict[str, Any], cast: Cast) -> str:
+def _in_hand(text: str, writer: Hand, cast: Cast) -> str:
     """Write a text as people type: shorter words, small letters, no full stop, each more or less often."""
-    dice, short = cast.dice, hand["short"]
+    dice = cast.dice
 
     def typed(match: re.Match[str]) -> str:
-        lot, options = dice.lot(), short.get(match[0].lower())
-        return dice.pick(options) if options and lot < hand["shortens"] else match[0]
+        lot, options = dice.lot(), writer.short.get(match[0].lower())
+        return dice.pick(options) if options and lot < writer.shortens else match[0]
 
     text = re.sub(r"[A-Za-z']+", typed, text)
-    if dice.lot() < hand["small letters"]:
+    if dice.lot() < writer.small_letters:
         text = text.lower()
-    if dice.lot() < hand["no full stop"]:
+    if dice.lot() < writer.no_full_stop:
         text = text.removesuffix(".")
-    if dice.lot() < hand["dots"]:
+    if dice.lot() < writer.dots:
         text = text.replace(". ", "... ").replace(", ", dice.pick(("... ", ".. ", ", ")))
     return text

@@ -14,12 +14,10 @@ from typing import TypeVar
 
 from spamctl.message import NOT_SPAM, SPAM, Label
 from spamctl.model.tick import Tick, Ticking
+from spamctl.schema.label import ORACLE, SIMULATED
 from spamctl.store import labels, queries, truth
 from spamctl.store.database import Store
 from spamctl.store.queries import Window
-
-SIMULATED = "simulated"
-ORACLE = "oracle"
 
 _LOTS = 2**64
 _UNIT = "rows"

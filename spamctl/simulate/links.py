@@ -3,7 +3,7 @@
 import re
 
 from spamctl.simulate.dice import Dice
-from spamctl.simulate.lexicon import lexicon
+from spamctl.simulate.lexicon import host_words
 
 # RFC 2606 keeps these free for ever, so that no message made here leads anywhere.
 ENDINGS = ("example", "test", "invalid")
@@ -23,9 +23,9 @@ _LIVE = re.compile(r"\d|@|://|\w\.\w")
 
 def host(dice: Dice, *, about: str = "") -> str:
     """Make up a host name, which may begin with what it is about."""
-    words = lexicon("hosts")
-    first, joint = (about, "-") if about else (dice.pick(words["first"]), dice.pick(words["joint"]))
-    return f"{first}{joint}{dice.pick(words['second'])}.{dice.pick(ENDINGS)}"
+    words = host_words()
+    first, joint = (about, "-") if about else (dice.pick(words.first), dice.pick(words.joint))
+    return f"{first}{joint}{dice.pick(words.second)}.{dice.pick(ENDINGS)}"
 
 
 def rotate(text: str, dice: Dice, strength: float) -> str:

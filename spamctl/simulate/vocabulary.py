@@ -1,10 +1,12 @@
 """Replace words of a text by newer ones and slang, keeping grammar and letter case."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
 from spamctl.message import SPAM, Label
+from spamctl.schema.codec import from_json
 from spamctl.simulate.dice import Dice
 from spamctl.simulate.lexicon import lexicon
 from spamctl.simulate.links import live_spans
@@ -26,6 +28,22 @@ class Terms:
     closers: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Introductions:
+    """Slang that may stand before or after a whole message."""
+
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """A lexicon as its file spells it: new forms by old forms by part of speech, and slang to introduce."""
+
+    replace: Mapping[str, Mapping[str, tuple[str, ...]]]
+    introduce: Introductions
+
+
 @cache
 def terms(label: Label) -> Terms:
     """Read the lexicon of spam, or that of the rest.
@@ -33,17 +51,16 @@ def terms(label: Label) -> Terms:
     An entry names all forms of an old word and those of new ones in the same order (`prize/prizes: [drop/drops]`), so a
     noun stays a noun, a plural a plural, and a past tense a past tense. A new word of one form serves for all.
     """
-    known = lexicon("vocabulary-spam" if label == SPAM else "vocabulary-not-spam")
+    known = from_json(Vocabulary, lexicon("vocabulary-spam" if label == SPAM else "vocabulary-not-spam"))
     new_forms: dict[str, tuple[str, ...]] = {}
-    for entries in known["replace"].values():
+    for entries in known.replace.values():
         for old, new in entries.items():
             for place, form in enumerate(old.split("/")):
                 new_forms[form] = tuple(_form(other, place) for other in new)
     longest_first = sorted(new_forms, key=lambda form: (-len(form), form))
     old = "|".join(map(re.escape, longest_first))
     pattern = rf"(?:\b(?P<article>(?ai:an?))(?P<gap>\s+))?(?<![\w'-])(?P<old>(?ai:{old}))(?![\w'-])"
-    introduce = known["introduce"]
-    return Terms(new_forms, re.compile(pattern), tuple(introduce["before"]), tuple(introduce["after"]))
+    return Terms(new_forms, re.compile(pattern), known.introduce.before, known.introduce.after)
 
 
 def _form(word: str, place: int) -> str:

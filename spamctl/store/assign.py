@@ -7,24 +7,13 @@ from dataclasses import dataclass, field
 
 from spamctl.message import Label
 from spamctl.model.tick import Tick, Ticking
+from spamctl.schema.label import FILE, Conflict
 from spamctl.store import labels, queries
 from spamctl.store.database import Store
 from spamctl.store.queries import Standing, Window
 
-FILE = "file"
-
 _MOST_NAMED = 5
 _TASK, _UNIT = "labelling", "rows"
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """A row whose label differs from the file's."""
-
-    uuid: str
-    label: Label
-    source: str
-    given: Label
 
 
 @dataclass(slots=True)

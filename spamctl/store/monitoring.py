@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
 
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from spamctl.schema.codec import from_json, to_json
+from spamctl.schema.monitor import Figures, Verdict
 from spamctl.store.database import Store
 from spamctl.store.keeping import not_kept
 from spamctl.store.tables import monitoring
-
-Verdict = Literal["ok", "warning", "failed"]
 
 _NEWEST = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Result of a monitoring: the version, the window, and its figures as plain JSON values."""
+    """Result of a monitoring: the version, the window, and its figures, which are stored as JSON."""
 
     run_id: str
     date: datetime
@@ -31,7 +30,7 @@ class Finding:
     window_until: datetime
     rows: int
     verdict: Verdict
-    figures: dict[str, Any]
+    figures: Figures
 
 
 def append(store: Store, finding: Finding) -> bool:
@@ -40,7 +39,8 @@ def append(store: Store, finding: Finding) -> bool:
     Raises UnavailableError if the database fails; then nothing is written.
     """
     insert = sqlite.insert if store.address.file else postgresql.insert
-    values = asdict(finding) | {"figures": json.dumps(finding.figures, allow_nan=False)}
+    values = {name: getattr(finding, name) for name in Finding.__slots__}
+    values |= {"figures": json.dumps(to_json(finding.figures), allow_nan=False)}
     statement = insert(monitoring).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
     with store.writing() as connection:
         if new := bool(connection.execute(statement, [values]).rowcount):
@@ -60,4 +60,5 @@ def history(store: Store, model_name: str, most: int = _NEWEST) -> list[Finding]
     )
     with store.reading() as connection:
         rows = connection.execute(statement).all()
-    return [Finding(**row._asdict() | {"figures": json.loads(row.figures)}) for row in reversed(rows)]
+    read = [row._asdict() for row in reversed(rows)]
+    return [Finding(**row | {"figures": from_json(Figures, json.loads(row["figures"]))}) for row in read]

@@ -42,6 +42,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from spamctl.data import exported
+from spamctl.schema.codec import from_json, to_json
 from spamctl.store.redaction import Wanted
 
 STATE, RUNS, REPORTS = Path(".spamctl"), Path(".metaflow"), Path("reports")
@@ -211,10 +212,19 @@ class Sweep:
         return str(path.relative_to(self.folder)) if path.is_relative_to(self.folder) else str(path)
 
 
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """An unusual place of texts, relative to the folder if it is inside, and since when it holds them."""
+
+    kind: str
+    path: str
+    date: datetime
+
+
 def remember(kind: str, path: Path) -> None:
     """Record, in the working folder, unusual places of texts: an export, or reports."""
     place = Path(os.path.relpath(path)) if Path(path).absolute().is_relative_to(Path.cwd()) else Path(path).absolute()
-    line = json.dumps({"kind": kind, "path": str(place), "date": datetime.now(UTC).isoformat()})
+    line = json.dumps(to_json(_Remembered(kind, str(place), datetime.now(UTC))))
     _KEPT.parent.mkdir(exist_ok=True)
     with os.fdopen(os.open(_KEPT, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
         file.write(f"{line}\n")
@@ -231,8 +241,8 @@ def remembered(folder: Path) -> Iterator[tuple[str, Path, datetime]]:
     """Yield what `remember` wrote in a folder: kind, path, moment."""
     kept = folder / _KEPT
     for line in kept.read_text(encoding="utf-8").splitlines() if kept.is_file() else ():
-        told = json.loads(line)
-        yield told["kind"], folder / told["path"], datetime.fromisoformat(told["date"])
+        told = from_json(_Remembered, json.loads(line))
+        yield told.kind, folder / told.path, told.date
 
 
 def _files(place: Path, skipped: tuple[str, ...] = ()) -> Iterator[Path]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 from sqlalchemy import Column, ColumnElement, Connection, Row, Select, and_, func, or_, select
 
 from spamctl.message import Label, canonical_uuid
+from spamctl.schema.label import SourceTally
 from spamctl.store.database import Store
 from spamctl.store.rows import StoredRow
 from spamctl.store.tables import data, shadow_verdicts, truth
@@ -70,15 +71,6 @@ class Standing(NamedTuple):
     uuid: str
     ground_truth: Label | None
     label_source: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class SourceTally:
-    """Number of labels from one source, and of those that equal the row's verdict."""
-
-    source: str
-    rows: int
-    agreeing: int
 
 
 ALL = Window()

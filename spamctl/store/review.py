@@ -9,15 +9,14 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, and_, case, delete, exists, func, insert, select, update
 
 from spamctl.message import Label
+from spamctl.schema.label import REVIEW, SIMULATED, USER
 from spamctl.store.database import Store
 from spamctl.store.keeping import not_kept
 from spamctl.store.queries import Window
 from spamctl.store.rows import StoredRow
 from spamctl.store.tables import data, labels
 
-REVIEW = "review"
-SIMULATED = "simulated"
-_BY_PEOPLE = (REVIEW, "user")
+_BY_PEOPLE = (REVIEW, USER)
 
 
 @dataclass(frozen=True, slots=True)

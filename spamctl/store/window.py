@@ -17,12 +17,12 @@ from spamctl.data.duplicates import twin_key
 from spamctl.errors import UsageError
 from spamctl.message import SPAM, Label
 from spamctl.model.tick import Tick, Ticking
+from spamctl.schema import monitor as schema
+from spamctl.schema.label import is_trusted
 from spamctl.store import queries, truth
 from spamctl.store.database import Store
 from spamctl.store.queries import Window
 from spamctl.store.tables import data
-
-SIMULATED = "simulated"
 
 _A_LOOKUP = 2_000
 _MOST_NAMED = 5
@@ -77,6 +77,11 @@ class Survey:
     sample: list[WindowRow] = field(default_factory=list)
     labelled: list[WindowRow] = field(default_factory=list)
     families: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def sampled(self) -> bool:
+        """Return whether the sample holds fewer rows than the window."""
+        return self.rows > len(self.sample)
 
     def count(self, page: Sequence[WindowRow]) -> None:
         """Count the rows of one page."""
@@ -146,6 +151,31 @@ def survey(store: Store, window: Window, wish: Wish) -> Ticking[Survey]:
     return found
 
 
+def figures(survey: Survey, window: Window) -> schema.Window:
+    """Return the figures of a survey of a window, without any row of it."""
+    since, until, oldest, newest = (
+        moment.isoformat() if moment else "" for moment in (window.since, window.until, survey.oldest, survey.newest)
+    )
+    return schema.Window(
+        rows=survey.rows,
+        distinct=survey.distinct,
+        empty=survey.empty,
+        spam=survey.spam,
+        out_of_reach=survey.out_of_reach,
+        reach_known=survey.reach_known,
+        trusted=survey.trusted,
+        judged=len(survey.sample),
+        sampled=survey.sampled,
+        since=since,
+        until=until,
+        oldest=oldest,
+        newest=newest,
+        versions=dict(survey.versions),
+        sources=dict(survey.sources),
+        label_sources=dict(survey.label_sources),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Others:
     """Counts of rows of the version that another package answered, and of rows that name no package."""
@@ -213,7 +243,7 @@ def _families(store: Store, uuids: Sequence[str]) -> dict[str, str]:
 
 
 def _is_trusted(row: WindowRow) -> bool:
-    return row.ground_truth is not None and row.label_source != SIMULATED
+    return is_trusted(row.ground_truth, row.label_source)
 
 
 def _digest(text: str, seed: int = 0) -> int:

@@ -1,12 +1,13 @@
 """Progress is a line now and then in a file, bars on a terminal, and never what a message's text says it is."""
 
 import io
+import json
 
 import pytest
 from rich.console import Console
 
 from spamctl.cli import progress
-from spamctl.cli.events import Event
+from spamctl.cli.events import read_event
 from tests.each import each
 
 
@@ -30,7 +31,7 @@ def screen():
 
 
 def tell(shown, kind, **fields):
-    shown.tell(Event(kind, fields))
+    shown.tell(read_event(json.dumps({"spamctl": kind, **fields})))
 
 
 def test_a_run_in_a_file(screen, clock):

@@ -33,6 +33,7 @@ import json, os, sys
 from spamctl.cli.review import review
 from spamctl.config.label import LabelOptions
 from spamctl.errors import SpamctlError
+from spamctl.schema.codec import to_json
 try:
     counts = review(LabelOptions(**json.loads(sys.argv[1])), os.environ)
 except KeyboardInterrupt:
@@ -40,7 +41,7 @@ except KeyboardInterrupt:
 except SpamctlError as refusal:
     print("refused:", refusal)
     sys.exit(refusal.exit_code)
-print("counts", json.dumps(counts))
+print("counts", json.dumps(to_json(counts)))
 """
 HOSTILE = "Win\x1b[2J\x07 [bold]now[/bold]\r\u202e 100 \u200b:smile:\nline"
 

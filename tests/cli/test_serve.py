@@ -11,7 +11,8 @@ from spamctl.cli.app import main
 from spamctl.config.resolve import resolve
 from spamctl.config.serve import ServeOptions
 from spamctl.errors import UsageError
-from spamctl.serving.deployment import Release
+from spamctl.schema.codec import from_json
+from spamctl.schema.serve import Release, Releases
 from spamctl.serving.service import MIB, Limits
 from spamctl.serving.settings import Settings
 from tests.each import each
@@ -64,7 +65,7 @@ def chosen(*words):
 
 
 def told(*words, found=FOUND, token=""):
-    return serve._settings(chosen(*words), found, token)
+    return serve._settings(chosen(*words), from_json(Releases, found), token)
 
 
 def usual(**changes):
@@ -104,7 +105,7 @@ def token(*words, **variables):
 
 def test_a_token_comes_from_the_file_then_from_the_variable(tmp_path):
     (tmp_path / "token").write_text(f" {TOKEN}\n")
-    variable = {serve.TOKEN: TOKEN.upper()}
+    variable = {"SPAMCTL_SERVE_TOKEN": TOKEN.upper()}
     assert token("--token-file=token") == TOKEN
     assert token("--token-file=token", **variable) == TOKEN
     assert token(**variable) == TOKEN.upper()
@@ -162,7 +163,7 @@ def test_a_loopback_address_needs_no_token(refusal, host):
 def test_an_address_that_others_reach_is_bound_with_a_token_or_where_all_may(refusal, monkeypatch, tmp_path, host, by):
     (tmp_path / "token").write_text(TOKEN)
     if by == "a variable":
-        monkeypatch.setenv(serve.TOKEN, TOKEN)
+        monkeypatch.setenv("SPAMCTL_SERVE_TOKEN", TOKEN)
     words = {"--insecure": ["--insecure"], "--token-file": ["--token-file", "token"], "a variable": []}[by]
     assert is_let_on(refusal(host, *words))
 

@@ -30,8 +30,8 @@ COLUMNS = (
 
 def judged(reference, current):
     """Return what our alarm says, and its thresholds by test name."""
-    found = {test["name"]: test for test in last(judge(reference, current, Plan(replicates=400))).tests}
-    return found, {name: test["threshold"] for name, test in found.items()}
+    found = {test.name: test for test in last(judge(reference, current, Plan(replicates=400))).tests}
+    return found, {name: test.threshold for name, test in found.items()}
 
 
 def by_column(page):
@@ -120,7 +120,7 @@ def test_evidently_measures_the_verdicts_that_were_served_as_our_own_page_does(t
     told = figures(evidently_pages(reference, served, {"accuracy": 0.2}, seed=0)["classification"])
     names = {"Accuracy": "accuracy", "Recall": "recall", "Precision": "precision", "FPR": "false_positive_rate"}
     for theirs, name in names.items():
-        assert told[theirs] == pytest.approx(ours[name]["value"]), name
+        assert told[theirs] == pytest.approx(getattr(ours, name).value), name
     assert {"RocAuc", "LogLoss"} <= told.keys()
 
 

@@ -6,9 +6,10 @@ import warnings
 
 import pytest
 
-from spamctl.cli.events import read_event
+from spamctl.cli.events import KINDS, read_event
 from spamctl.config.verbs import VERBS
 from spamctl.errors import GateRefusedError
+from spamctl.schema.codec import to_json
 from tests.each import each
 
 
@@ -24,7 +25,8 @@ def events(capsys):
     """Return the events told so far, as the launcher reads them."""
     read = [read_event(line) for line in capsys.readouterr().out.splitlines()]
     assert None not in read
-    return [(event.kind, event.fields) for event in read]
+    names = {kind: name for name, kind in KINDS.items()}
+    return [(names[type(event)], to_json(event)) for event in read]
 
 
 @each("verb", VERBS)

@@ -138,7 +138,7 @@ def test_a_window_that_drifted_is_failed_with_its_causes_and_its_true_accuracy(d
     with open_store(str(desk.path(store))) as opened:
         (finding,) = monitoring.history(opened, "spam")
     assert (finding.run_id, finding.verdict, finding.rows, finding.model_version) == (run, "failed", 100, "1")
-    assert finding.figures["accuracy"]["value"] == right / 80
+    assert finding.figures.accuracy.value == right / 80
     logged = desk.ask(RUN, RUN_ID=told["mlflow"]["run_id"])
     assert logged["experiment"] == "spam-monitoring"
     assert logged["metrics"]["accuracy"] == right / 80

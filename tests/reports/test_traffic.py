@@ -6,9 +6,12 @@ import re
 import pytest
 from rich.console import Console
 
+from spamctl.message import Message
 from spamctl.reports import traffic_card
 from spamctl.reports.sent import following, missing
 from spamctl.reports.traffic import show
+from spamctl.schema.codec import from_json
+from spamctl.schema.traffic import Change, Preview, Staged, TrafficResult
 from tests.each import each
 from tests.hostile import PAYLOADS
 
@@ -61,7 +64,7 @@ PARTS = (
 
 def sent(**changes):
     """Return the result of a run in which all went well, with some of it changed."""
-    return {
+    told = {
         "samples": 200,
         "sent": 200,
         "answered": 200,
@@ -84,7 +87,8 @@ def sent(**changes):
         "drift": {"drift_type": "vocabulary", "drift_proportion": 0.5, "strength": 0.5, "seed": 0},
         "run": "e9eecf87",
         "truth": {"store": "spam.db", "rows": 200, "joined": 200},
-    } | changes
+    }
+    return from_json(TrafficResult, told | changes)
 
 
 FAILED = {
@@ -96,7 +100,7 @@ FAILED = {
     "repeated": 12,
     "sent": 190,
 }
-PREVIEW = {
+PREVIEW = from_json(Preview, {
     "preview": [
         {
             "before": {"text": "free cash", "label": "spam"},
@@ -109,7 +113,7 @@ PREVIEW = {
                       "drift_type": "zero-width", "dose": 0.5},
         },
     ]
-}  # fmt: skip
+})  # fmt: skip
 
 
 def shown(result, **console):
@@ -212,7 +216,7 @@ def test_a_preview_shows_what_cannot_be_seen_and_that_nothing_was_sent():
     assert "1. zero-width, dose 0.5: spam\n  before  free cash\n  after   fr\\u200bee cash\n" in text
     assert "  before  see you\n  after   (the same)\n" in text
     assert text.endswith("Nothing was sent. Leave out --preview to send.\n")
-    page = words(traffic_card.preview_page(PREVIEW["preview"]))
+    page = words(traffic_card.preview_page(PREVIEW))
     assert "fr\\u200bee cash" in page
     assert "nothing was sent" in page
 
@@ -243,14 +247,14 @@ def hostile(payload):
 
 
 def hostile_preview(payload):
-    before, after = {"text": payload, "label": payload}, PREVIEW["preview"][0]["after"] | {"text": payload + "x"}
-    return [{"before": before, "after": after | {"drift_type": payload, "label": payload}}]
+    after = Staged(payload + "x", payload, "synthetic", "test part", payload, 0.5)
+    return Preview((Change(Message(payload, payload), after),))
 
 
 @pytest.mark.parametrize("colours", [None, "truecolor"])
 def test_hostile_words_reach_the_terminal_as_harmless_text(colours):
     for payload in PAYLOADS:
-        for result in (hostile(payload), {"preview": hostile_preview(payload)}):
+        for result in (hostile(payload), hostile_preview(payload)):
             text = shown(result, color_system=colours, width=4000)
             assert re.sub(r"\x1b\[[\d;]*m", "", text).replace("\n", "").isprintable()
             assert ("\x1b" in text) == (colours is not None)

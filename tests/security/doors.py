@@ -131,10 +131,10 @@ def file_names(texts):
 def report_folders(texts):
     """Write the report of a run of a hostile name."""
     from spamctl.reports import monitoring_files
-    from tests.monitored import CALM
+    from tests.monitored import CALM, told
 
     for text in texts:
-        yield text, lambda text: refuse(monitoring_files.write(Path("reports"), CALM | {"run_id": text}, {}, {}))
+        yield text, lambda text: refuse(monitoring_files.write(Path("reports"), told(CALM | {"run_id": text}), {}, {}))
 
 
 def addresses(texts):

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.model.engine import Engine
+from spamctl.schema.prediction import WordPush
 from spamctl.serving.explain import MOST_WORDS, explanation, pushes, variants
 from tests import tiny_models, tiny_packages
 from tests.each import each
@@ -65,8 +66,8 @@ def test_a_push_is_what_the_score_loses_without_the_word():
 
 def test_an_explanation_says_word_place_and_push():
     assert explanation(variants("win now"), 2.0, [0.5, 3.0]) == [
-        {"word": "win", "start": 0, "end": 3, "push": 1.5},
-        {"word": "now", "start": 4, "end": 7, "push": -1.0},
+        WordPush(word="win", start=0, end=3, push=1.5),
+        WordPush(word="now", start=4, end=7, push=-1.0),
     ]
 
 
@@ -83,7 +84,7 @@ def test_the_engine_agrees_with_arithmetic_on_paper(tmp_path):
     logit, *without = engine.logits(engine.tokenize([offer, *made.texts])).tolist()
     words = [weights[word] for word in offer.split()]
     paper = [4 * (sum(words) / len(words) - (sum(words) - weight) / (len(words) - 1)) for weight in words]
-    assert [row["push"] for row in explanation(made, logit, without)] == pytest.approx(paper, abs=1e-4)
+    assert [row.push for row in explanation(made, logit, without)] == pytest.approx(paper, abs=1e-4)
 
 
 def test_an_odd_word_is_a_word():

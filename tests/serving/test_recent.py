@@ -2,6 +2,7 @@
 
 import pytest
 
+from spamctl.schema.codec import to_json
 from spamctl.serving import recent
 from spamctl.serving.recent import MOST_VERDICTS, Activity, Figures, Recent, Shown, newest, shown
 from tests.each import each
@@ -64,8 +65,16 @@ def test_the_last_verdicts_are_kept_the_newest_first(clock):
         memory.add([verdict(number)], spam=1, rows=1, latency_ms=1)
     told = newest([memory.activity()])
     assert len(told) == MOST_VERDICTS
-    assert told[0]["uuid"] == str(MOST_VERDICTS + 4)
-    assert told[0].keys() == {"date", "text", "classification", "probability", "uuid", "model_version", "captured"}
+    assert told[0].uuid == str(MOST_VERDICTS + 4)
+    assert to_json(told[0]).keys() == {
+        "date",
+        "text",
+        "classification",
+        "probability",
+        "uuid",
+        "model_version",
+        "captured",
+    }
 
 
 def test_a_long_message_is_cut():
@@ -90,7 +99,7 @@ def test_the_newest_of_all_processes_come_first_and_no_more_than_fit():
         for memory, second in ((early, 10), (late, 11)):
             date = f"2026-01-01T00:{number:02}:{second}+00:00"
             memory.add([Shown(date, "", "spam", 0.9, f"{number} {second}", "1")], spam=1, rows=1, latency_ms=1)
-    told = [verdict["uuid"] for verdict in newest([early.activity(), late.activity()])]
+    told = [verdict.uuid for verdict in newest([early.activity(), late.activity()])]
     assert told[:4] == ["29 11", "29 10", "28 11", "28 10"]
     assert len(told) == MOST_VERDICTS
 
