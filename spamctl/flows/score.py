@@ -45,6 +45,7 @@ class ScoreFlow(base.VerbFlow):
             from spamctl.data import score_input
             from spamctl.model import versions
             from spamctl.model.artefact import UNSEALED
+            from spamctl.schema.codec import to_json
             from spamctl.serving import follow
 
             self._check_places(options)
@@ -53,7 +54,7 @@ class ScoreFlow(base.VerbFlow):
                 base.warning(f"the registry does not answer: version {found.version} was {options.model_version} then")
             if not found.sealed:
                 base.warning(f"{found.name} version {found.version}: {UNSEALED}")
-            self.release = follow.plain(found)
+            self.release = to_json(follow.release(found))
             surveyed = score_input.survey(_request(options))
             if options.into_maildir != NONE and surveyed.mails < surveyed.rows:
                 raise UsageError(
@@ -98,8 +99,8 @@ class ScoreFlow(base.VerbFlow):
     def _score(self, options: ScoreOptions, surveyed: Survey) -> dict[str, Any]:
         """Score all messages, write what is asked for, and return the result."""
         from spamctl.data import score_input
+        from spamctl.schema.serve import Release
         from spamctl.serving.bulk import BulkScorer
-        from spamctl.serving.deployment import Release
         from spamctl.serving.score_job import ScoreJob
         from spamctl.serving.score_tally import ScoreTally
         from spamctl.store import places

@@ -15,6 +15,8 @@ from spamctl.reports import escape
 from spamctl.reports import page as pages
 from spamctl.reports.page import Column, Markup
 from spamctl.reports.scores import interval, number, percent
+from spamctl.schema.codec import from_json
+from spamctl.schema.rates import Interval
 
 _NONE = "none"
 _TARGETS = ("output", "maildir", "captured")
@@ -81,7 +83,8 @@ def score_rows(result: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]
     for key, name, group in _SCORES:
         if score := result["scores"].get(key):
             of = "spam" if group == "spam" else "not spam"
-            yield name, number(score["value"]), interval(score), f"{result['labelled'][group]:,} labelled {of}"
+            measured = from_json(Interval, score)
+            yield name, number(measured.value), interval(measured), f"{result['labelled'][group]:,} labelled {of}"
 
 
 def _parts(result: Mapping[str, Any]) -> Iterator[Markup]:

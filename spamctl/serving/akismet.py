@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from spamctl.errors import UnavailableError
 from spamctl.message import NOT_SPAM, SPAM, Label, canonical_uuid
-from spamctl.serving.feedback import SOURCE as TEACHER
+from spamctl.schema.label import USER
 from spamctl.serving.guard import Access
 from spamctl.serving.intake import Intake
 from spamctl.serving.invocations import RETRY_SOON, Arrival, Classified, Classifier
@@ -121,15 +121,12 @@ class Akismet:
             raise Refusal(404, UNKNOWN, "nothing is captured here (--capture off): a label cannot be kept")
         guid = canonical_uuid(given.get("guid", ""))
         try:
-            if (
-                guid
-                and await asyncio.to_thread(labels.feedback, archive.store, guid, label, source=TEACHER) != "unknown"
-            ):
+            if guid and await asyncio.to_thread(labels.feedback, archive.store, guid, label, source=USER) != "unknown":
                 return
             (told,) = (classified := await self._classify(given, arrival, keeps=True)).told
             if not classified.captured:
                 raise of_status(503, "the comment could not be stored: try again soon", RETRY_SOON)
-            await asyncio.to_thread(labels.feedback, archive.store, told.uuid, label, source=TEACHER)
+            await asyncio.to_thread(labels.feedback, archive.store, told.uuid, label, source=USER)
         except UnavailableError as error:
             raise of_status(503, str(error), RETRY_SOON) from error
 

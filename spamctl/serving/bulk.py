@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from spamctl.data.score_input import Incoming
+from spamctl.schema.serve import Release
 from spamctl.serving import explain
-from spamctl.serving.deployment import Deployment, Release
+from spamctl.serving.deployment import Deployment
 from spamctl.serving.scorer import Scored
 from spamctl.store.capture import Capture
 from spamctl.store.rows import CapturedRow, row_uuid

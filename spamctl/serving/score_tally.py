@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from spamctl.data.score_input import Incoming
 from spamctl.message import SPAM, Label
+from spamctl.schema.codec import JsonObject, to_json
 from spamctl.serving.bulk import Chunk
 from spamctl.serving.scorer import Scored
 from spamctl.serving.tally import Verdicts
@@ -60,9 +61,9 @@ class ScoreTally:
         """Return the tally as plain JSON; it holds excerpts of messages."""
         return {"counts": dict(self.counts), "labelled": dict(self.labelled), "shown": self.shown}
 
-    def scores(self) -> dict[str, dict[str, float]]:
+    def scores(self) -> JsonObject:
         """Return accuracy, recall and false-positive rate with their 95 % intervals, where labels tell of them."""
-        return Verdicts(**self.labelled).scores()
+        return to_json(Verdicts(**self.labelled).scores())
 
     def _keep(self, rows: list[dict[str, Any]]) -> None:
         """Keep the first of some messages, and of those that were kept so far."""

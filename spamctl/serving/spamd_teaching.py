@@ -7,11 +7,10 @@ from collections.abc import Sequence
 
 from spamctl.data.mail import Mail
 from spamctl.message import Label
+from spamctl.schema.label import USER
 from spamctl.store import labels, queries
 from spamctl.store.database import Store
 from spamctl.store.rows import row_uuid
-
-SOURCE = "user"
 
 
 def mail_id(mail: Mail, version: str) -> str:
@@ -34,12 +33,12 @@ def find(store: Store, mail: Mail, served: str) -> str | None:
 
 def learn(store: Store, uuid: str, label: Label, user: str) -> bool:
     """Label an answer as a person's, and return whether that changed anything."""
-    return labels.feedback(store, uuid, label, source=SOURCE, annotator=user) == "recorded"
+    return labels.feedback(store, uuid, label, source=USER, annotator=user) == "recorded"
 
 
 def forget(store: Store, uuid: str, user: str) -> bool:
     """Take back a person's label of an answer, and return whether there was one."""
-    return labels.withdraw(store, uuid, source=SOURCE, annotator=user)
+    return labels.withdraw(store, uuid, source=USER, annotator=user)
 
 
 def _newest(store: Store, mail: Mail, versions: Sequence[str]) -> str | None:
