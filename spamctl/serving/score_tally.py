@@ -63,7 +63,8 @@ class ScoreTally:
 
     def scores(self) -> JsonObject:
         """Return accuracy, recall and false-positive rate with their 95 % intervals, where labels tell of them."""
-        return to_json(Verdicts(**self.labelled).scores())
+        told: JsonObject = to_json(Verdicts(**self.labelled).scores())
+        return told
 
     def _keep(self, rows: list[dict[str, Any]]) -> None:
         """Keep the first of some messages, and of those that were kept so far."""
