@@ -13,13 +13,15 @@ uv_settings = UV='$(UV)' UV_PYTHON='$(PYTHON)' UV_PYTHON_DOWNLOADS=never UV_PROJ
 	$(addprefix UV_DEFAULT_INDEX=,$(or $(UV_DEFAULT_INDEX),$(call pip,INDEX_URL,index-url))) \
 	$(addprefix SSL_CERT_FILE=,$(or $(SSL_CERT_FILE),$(call pip,CERT,cert)))
 
-# A core each, but no more than a laptop's memory holds; the tests of a file stay together and share what they make.
-SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# One more than there are cores, since many tests wait, but no more than a laptop's memory holds; the tests of a file
+# stay together and share what they make.
+WORKERS = $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))')
+SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # The last, where it is set, has each of the hundreds of processes of a test run compile spamctl anew.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test coverage test-fast test-reliability check format docs bench record-train record-tour record-demo record-bench lock clean new-python
+.PHONY: help set-up demo test test-more coverage test-fast node-clients test-reliability check format docs bench record-train record-tour record-demo record-bench lock clean new-python
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,8 +31,12 @@ set-up: .venv/.set-up ## make .venv with everything in it; the other targets do 
 demo: .venv/.set-up ## play a spam filter's whole life in the folder demo/: train, serve, drift, watch, retrain
 	.venv/bin/spamctl demo --folder demo
 
-test: .venv/.set-up ## run every test
-	@.venv/bin/pytest $(SIDE_BY_SIDE) -m 'not alone' $(ARGS) && status=0 || status=$$?; \
+test: .venv/.set-up ## run the tests of every room, in a few minutes
+	@.venv/bin/pytest $(SIDE_BY_SIDE) -m 'not more' $(ARGS)
+
+test-more: .venv/.set-up ## run what make test leaves out: browser, PostgreSQL, mail servers, faults, long suites
+	@SPAMCTL_TESTS_EXAMPLES=$${SPAMCTL_TESTS_EXAMPLES:-100} \
+	.venv/bin/pytest $(SIDE_BY_SIDE) -m '(more or hypothesis) and not alone' $(ARGS) || test $$? = 5 && status=0 || status=1; \
 	.venv/bin/pytest -m alone $(ARGS) || test $$? = 5 || status=1; exit $$status
 
 coverage: .venv/.set-up ## run every test but those that run alone, a fifth slower, and show what they cover
@@ -39,7 +45,10 @@ coverage: .venv/.set-up ## run every test but those that run alone, a fifth slow
 	.venv/bin/coverage combine --quiet; .venv/bin/coverage report; exit $$status
 
 test-fast: .venv/.set-up ## run the tests that are done within a minute
-	@.venv/bin/pytest $(SIDE_BY_SIDE) -m 'not slow and not browser and not postgres' $(ARGS)
+	@.venv/bin/pytest $(SIDE_BY_SIDE) -m 'not slow and not more' $(ARGS)
+
+node-clients: ## install the clients of other languages that tests speak with, as tests/clients/package-lock.json says
+	npm ci --prefix tests/clients --ignore-scripts --no-audit --no-fund
 
 test-reliability: .venv/.set-up ## kill, fill, flood and starve the store and the server at length; takes an hour
 	RELIABILITY_CYCLES=30 RELIABILITY_SECONDS=60 SPAMCTL_TESTS_EXAMPLES=500 SPAMCTL_TESTS_REQUIRE="browser postgres" \
@@ -83,7 +92,7 @@ lock: $(filter .uv/%,$(UV)) ## lock the versions that fit pyproject.toml; ARGS=-
 	$(uv_settings) $(PYTHON) .ci/lock.py --make $(ARGS)
 
 clean: ## remove what the targets made
-	rm -rf .venv .uv demo dist .coverage* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .uv demo dist tests/clients/node_modules .coverage* .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.set-up: pyproject.toml uv.lock .ci/lock.py $(filter .uv/%,$(UV)) | new-python

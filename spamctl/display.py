@@ -1,4 +1,4 @@
-"""Escape hostile text, and make hidden characters visible, before a terminal or a page shows it."""
+"""Escape hostile text before a terminal or a page shows it, and leave out passwords."""
 
 from __future__ import annotations
 
@@ -41,3 +41,14 @@ def _is_hidden(char: str) -> bool:
 def _escaped(char: str) -> str:
     r"""Spell a character as Python would: `\n`, `\x1b`, `\u202e`, `\U000e0041`."""
     return char.encode("unicode_escape").decode("ascii")
+
+
+# Take passwords and tokens out of addresses before they are shown, logged or kept.
+
+# A user may be named; what stands behind its colon, or alone before the last @, is a secret.
+_CREDENTIALS = re.compile(r"(?<=://)([^/?#]*:)?[^/?#]*@")
+
+
+def without_password(uri: str) -> str:
+    """Return a URI that may name a server and a user, with *** for the password or the token."""
+    return _CREDENTIALS.sub(r"\1***@", uri)

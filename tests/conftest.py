@@ -9,9 +9,12 @@ import pytest
 from hypothesis import settings
 
 from spamctl.engine.runtime import silence_openvino
+from tests.examples import EXAMPLES
 
 SLOW_FOLDERS = ("flows", "serving", "faults")
-ALONE = ("faults",)
+LONG = ALONE = ("faults",)  # and of no other folder does a test run alone
+FIRST = ("flows", "serving", "model", "cli")  # whose files take longest: what ends last should be short
+MORE = ("alone", "browser", "postgres", "mail", "small_disk", "long")  # what `make test` leaves to `make test-more`
 OUR_VARIABLES = ("SPAMCTL_", "METAFLOW_", "MLFLOW_", "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "XDG_")
 REQUIRED = os.environ.get("SPAMCTL_TESTS_REQUIRE", "").split()
 COLOUR_VARIABLES = ("FORCE_COLOR", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
@@ -23,8 +26,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["MPLBACKEND"] = "agg"
 silence_openvino()
 
-# Derandomised, a property is tried on the same examples each time; `make test-reliability` tries many more.
-EXAMPLES = int(os.environ.get("SPAMCTL_TESTS_EXAMPLES", "40"))
+# Derandomised, a property is tried on the same examples each time; `make test-more` tries more of them.
 settings.register_profile("spamctl", deadline=None, derandomize=True, database=None, max_examples=EXAMPLES)
 settings.load_profile("spamctl")
 
@@ -33,7 +35,7 @@ def pytest_configure(config):
     """Keep what takes seconds to make, such as matplotlib's list of fonts, in one folder for the whole run."""
     if hasattr(config, "workerinput"):
         return  # a worker of pytest-xdist: who started it has done so
-    folder = tempfile.TemporaryDirectory(prefix="spamctl-tests-")
+    folder = tempfile.TemporaryDirectory(prefix="spamctl-tests-", ignore_cleanup_errors=True)
     os.environ["MADE_FOR_TESTS"] = folder.name
     os.environ["MPLCONFIGDIR"] = f"{folder.name}/fonts"
     config.add_cleanup(folder.cleanup)
@@ -48,14 +50,18 @@ def pytest_ignore_collect(collection_path, config):
 
 
 def pytest_collection_modifyitems(items):
-    """Mark by its folder what starts flows, servers or faults as slow, and what bears no company."""
+    """Put the longest files first, and mark what is slow, and what is left to `make test-more`."""
     tests = Path(__file__).parent
+    rooms = {item: item.path.relative_to(tests).parts[0] for item in items}
+    items.sort(key=lambda item: FIRST.index(rooms[item]) if rooms[item] in FIRST else len(FIRST))
     for item in items:
-        folder = item.path.relative_to(tests).parts[0]
+        folder = rooms[item]
         if folder in SLOW_FOLDERS:
             item.add_marker(pytest.mark.slow)
-        if folder in ALONE:
-            item.add_marker(pytest.mark.alone)
+        if folder in LONG:
+            item.add_marker(pytest.mark.long)
+        if any(map(item.get_closest_marker, MORE)):
+            item.add_marker(pytest.mark.more)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -68,10 +74,16 @@ def pytest_runtest_makereport(item):
     return report
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory):
+    """Return a folder for the homes of all tests; pytest's own numbers cost more the more folders there are."""
+    return tmp_path_factory.mktemp("homes")
+
+
 @pytest.fixture(autouse=True)
-def home(monkeypatch, tmp_path, tmp_path_factory):
+def home(monkeypatch, tmp_path, homes):
     """Move the user's folders, every cache and the working folder to empty places, and forget the user's settings."""
-    folder = tmp_path_factory.mktemp("home")
+    folder = Path(tempfile.mkdtemp(prefix="home-", dir=homes))
     for name in os.environ:
         if name.startswith(OUR_VARIABLES) or name in COLOUR_VARIABLES:
             monkeypatch.delenv(name)

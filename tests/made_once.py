@@ -27,6 +27,17 @@ def made_once(name: str, make: Callable[[], Any]) -> Any:
     return pickle.loads(file.read_bytes())
 
 
+def folder_made_once(name: str, fill: Callable[[Path], None]) -> Path:
+    """Return a folder that another process of this run has filled under a name, or fill it; nobody writes there."""
+    folder = Path(os.environ["MADE_FOR_TESTS"], name)
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            being_filled = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder.parent))
+            fill(being_filled)
+            being_filled.rename(folder)
+    return folder
+
+
 def lay_store(folder: Path) -> None:
     """Lay an empty MLflow store into a folder that has none: a copy costs nothing, where MLflow takes seconds."""
     if not (folder / STORE).exists():

@@ -1,6 +1,14 @@
 """Make up what a monitoring found: a window that drifted, one that did not, one that is too small to tell."""
 
+from spamctl.schema.codec import from_json
+from spamctl.schema.monitor import MonitorResult
+
 NAMES = ("length", "words", "digits", "links", "currency", "capitals", "non_letters", "odd_unicode", "word_length")
+
+
+def told(finding):
+    """Return a finding as the rooms pass it on."""
+    return from_json(MonitorResult, finding)
 
 
 def span(value, arm):

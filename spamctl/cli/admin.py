@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
@@ -21,11 +21,15 @@ from spamctl.cli.run import Config, Debug, Flow, Start, run_verb
 from spamctl.config.admin import CardsOptions, ForgetOptions, RollbackOptions, TraceOptions, UiOptions
 from spamctl.config.options import Options
 from spamctl.config.train import RecalibrateOptions
+from spamctl.display import without_password
 from spamctl.errors import GateRefusedError, SpamctlError, UnavailableError, UsageError
+from spamctl.schema.codec import from_json
+from spamctl.schema.recalibrate import RecalibrateResult
 from spamctl.sqlite_url import file_of, url_of
 
 if TYPE_CHECKING:
     from spamctl.cli.process import ProcessGroup
+    from spamctl.schema.errands import ErrandAnswer
 
 # What an errand leaves that is stopped: each writes once, at its end.
 LEFT = {
@@ -69,11 +73,13 @@ def _run(options: type[Options], flags: Flags, **argument: str) -> int:
     from spamctl.cli.process import ProcessGroup
     from spamctl.config.sources import resolve
     from spamctl.reports.console import show
+    from spamctl.schema.codec import from_json
+    from spamctl.schema.errands import ErrandAnswer
 
     settled = resolve(options, flags, config=None, environ=os.environ, folder=Path.cwd())
     folder = working_folder()
     command = [sys.executable, "-m", "spamctl.jobs.admin"]
-    answer: dict[str, Any] = {}
+    answer: ErrandAnswer | None = None
     last = ""
     with (
         reporting_stop(lambda: LEFT[options.verb]),
@@ -83,13 +89,13 @@ def _run(options: type[Options], flags: Flags, **argument: str) -> int:
     ):
         family.say(json.dumps({**settled.options.items(), **argument, "verb": options.verb}))
         for last in family.lines():
-            answer = json.loads(last)["errand"] if last.startswith('{"errand"') else answer
-    if "refusal" in answer:
-        raise (UsageError if answer["exit_code"] == UsageError.exit_code else SpamctlError)(answer["refusal"])
-    if not answer:
+            answer = from_json(ErrandAnswer, json.loads(last)["errand"]) if last.startswith('{"errand"') else answer
+    if answer is None:
         raise SpamctlError(f"{options.verb} ended without an answer: {last}")
-    show(options.verb, answer, Console(highlight=False))
-    return 1 if answer.get("left") or answer.get("unknown") else 0
+    if answer.refusal is not None:
+        raise (UsageError if answer.exit_code == UsageError.exit_code else SpamctlError)(answer.refusal)
+    show(answer, Console(highlight=False))
+    return 1 if answer.forget and (answer.forget.left or answer.forget.unknown) else 0
 
 
 # Fit a version's calibration and threshold anew, show before and after, and answer with the exit code.
@@ -101,10 +107,11 @@ def recalibrate(flags: Flags, *, config: Config = None, debug: Debug = False) ->
 
     from spamctl.reports.recalibration import show
 
-    _, result = run_verb(RecalibrateOptions, flags, Start(config, None, debug))
+    _, told = run_verb(RecalibrateOptions, flags, Start(config, None, debug))
+    result = from_json(RecalibrateResult, told)
     show(result, Console(highlight=False))
-    if result["alias"] != "champion":
-        raise GateRefusedError(str(result["reason"]))
+    if result.alias != "champion":
+        raise GateRefusedError(result.reason)
     return 0
 
 
@@ -115,7 +122,7 @@ SECONDS_TO_START = 120.0
 DEFAULT_STORE = "sqlite:///mlflow.db"
 HTTP_PORT = 80
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-FLOWS = ("train", "traffic", "label", "monitor", "recalibrate")
+FLOWS = ("train", "traffic", "label", "monitor", "recalibrate", "score")
 
 Verb = Annotated[
     str,
@@ -189,7 +196,7 @@ def _store(uri: str, folder: Path) -> str:
     """Check that a tracking URI is a database that a server can be put over, and that something is in it."""
     scheme = urlsplit(uri).scheme.split("+")[0]
     if scheme in {"http", "https"}:
-        raise UsageError(f"MLFLOW_TRACKING_URI: {_without_password(uri)} has a page of its own; open it in a browser")
+        raise UsageError(f"MLFLOW_TRACKING_URI: {without_password(uri)} has a page of its own; open it in a browser")
     if scheme not in DATABASES:
         raise UsageError(f"MLFLOW_TRACKING_URI: must be a database such as {DEFAULT_STORE}, got the scheme {scheme!r}")
     if scheme != "sqlite":
@@ -203,11 +210,6 @@ def _store(uri: str, folder: Path) -> str:
     if told := startup.check_registry({"MLFLOW_TRACKING_URI": uri}):
         typer.echo(f"warning: {visible(told)}", err=True)
     return url_of(folder / file)
-
-
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _open(page: Page) -> int:

@@ -23,6 +23,7 @@ from spamctl.cli.monitor import monitor
 from spamctl.cli.options import Flags, VerbGroup, add_verb, usage_fault
 from spamctl.cli.process import report_stop
 from spamctl.cli.run import train
+from spamctl.cli.score import score
 from spamctl.cli.serve import serve
 from spamctl.cli.traffic import traffic
 from spamctl.config.admin import (
@@ -37,6 +38,7 @@ from spamctl.config.admin import (
 from spamctl.config.label import LabelOptions
 from spamctl.config.monitor import MonitorOptions
 from spamctl.config.options import unknown
+from spamctl.config.score import ScoreOptions
 from spamctl.config.serve import ServeOptions
 from spamctl.config.traffic import TrafficOptions
 from spamctl.config.train import RecalibrateOptions, TrainOptions
@@ -98,6 +100,7 @@ add_verb(app, TrafficOptions, traffic)
 add_verb(app, LabelOptions, label)
 add_verb(app, MonitorOptions, monitor)
 add_verb(app, RecalibrateOptions, recalibrate)
+add_verb(app, ScoreOptions, score)
 add_verb(app, RollbackOptions, rollback)
 add_verb(app, ForgetOptions, forget)
 add_verb(app, TraceOptions, trace)

@@ -12,7 +12,7 @@ import webbrowser
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from spamctl.cli.options import Flags
 from spamctl.cli.process import child_environment, log_file, reporting_stop, working_folder
@@ -24,12 +24,17 @@ from spamctl.config.options import Options
 from spamctl.config.traffic import TrafficOptions
 from spamctl.config.train import TrainOptions
 from spamctl.errors import GateRefusedError, SpamctlError, UnavailableError, UsageError
+from spamctl.schema.codec import from_json
+from spamctl.schema.train import TrainResult
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from spamctl.cli.process import ProcessGroup
     from spamctl.reports.demo import Act
+    from spamctl.schema.label import LabelResult
+    from spamctl.schema.monitor import MonitorResult
+    from spamctl.schema.traffic import TrafficResult
 
 MARK = ".spamctl-demo"  # in a folder that may be cleared, since a demo made it
 PAGE = Path("reports", "demo.html")
@@ -38,7 +43,8 @@ THRESHOLD = 0.7
 # Two trainings in a few minutes: a head alone, as both are told, on fewer blocks and no more of a long mail.
 SOON = {"depth": 6, "tune": "head", "max_tokens": 128, "suites": "none"}
 
-Result = dict[str, Any]
+Result = TypeVar("Result")
+Told = dict[str, Any]  # what a flow told, as JSON
 
 
 @dataclass
@@ -52,11 +58,13 @@ class DemoRun:
     def act(self, title: str, command: str, run: Callable[[], tuple[Result, str, str]]) -> Result:
         """Run one act: `run` returns its result, its figure in words, and what is wrong with it, if anything."""
         from spamctl.reports.demo import Act, announce
+        from spamctl.schema.monitor import MonitorResult
 
         announce(len(self.acts) + 1, title, command, self.console)
         began = time.monotonic()
         result, figure, fault = run()
-        self.acts.append(Act(title, command, figure, time.monotonic() - began, result))
+        monitored = result if isinstance(result, MonitorResult) else None
+        self.acts.append(Act(title, command, figure, time.monotonic() - began, monitored))
         if fault:
             raise SpamctlError(f"the demo stops: {title.lower()}: {fault}")
         return result
@@ -66,7 +74,7 @@ class DemoRun:
         done = f"{len(self.acts)} {'act was' if len(self.acts) == 1 else 'acts were'} completed"
         return f"{done}, and {folder} keeps what they made; spamctl demo starts over."
 
-    def verb(self, options: type[Options], **chosen: object) -> Result:
+    def verb(self, options: type[Options], **chosen: object) -> Told:
         """Run the flow of a verb with some options given as flags."""
         flags: dict[str, object] = dict.fromkeys(option.name for option in options.declared())
         flags |= {name: str(value) for name, value in chosen.items()}
@@ -140,7 +148,9 @@ def _play(play: DemoRun, options: DemoOptions, variables: Mapping[str, str]) -> 
         raise SpamctlError(f"the demo stops: of {lost:.3f} of accuracy lost to drift, retraining recovered nothing")
 
 
-def _round(play: DemoRun, sending: Mapping[str, object], what: str, *, failing: bool | None, **drift: object) -> Result:
+def _round(
+    play: DemoRun, sending: Mapping[str, object], what: str, *, failing: bool | None, **drift: object
+) -> MonitorResult:
     """Send messages, reveal their truth, and watch; `failing` says which verdict is right, None that either is."""
     words = _words(drift)
     chosen = {**sending, **drift}
@@ -158,56 +168,60 @@ def _words(options: Mapping[str, object]) -> str:
     return "".join(f" --{name.replace('_', '-')} {value}" for name, value in options.items())
 
 
-def _train(play: DemoRun, chosen: Mapping[str, object]) -> tuple[Result, str, str]:
+def _train(play: DemoRun, chosen: Mapping[str, object]) -> tuple[TrainResult, str, str]:
     from spamctl.reports.scores import three
     from spamctl.reports.train import show
 
-    result = play.verb(TrainOptions, **chosen)
+    result = from_json(TrainResult, play.verb(TrainOptions, **chosen))
     show(result, play.console)
-    if not result["registered"]:
-        raise GateRefusedError(str(result["reason"]))
-    figure = f"version {result['model_version']}, on its test part {three(result['scores'])}"
-    return result, figure, "" if result["alias"] == "champion" else str(result["reason"])
+    if not result.registered:
+        raise GateRefusedError(result.reason)
+    scores = three(result.scores) if result.scores else ""
+    figure = f"version {result.model_version}, on its test part {scores}"
+    return result, figure, "" if result.alias == "champion" else result.reason
 
 
-def _retrain(play: DemoRun, chosen: Mapping[str, object], address: str) -> tuple[Result, str, str]:
+def _retrain(play: DemoRun, chosen: Mapping[str, object], address: str) -> tuple[TrainResult, str, str]:
     """Train with the labelled rows, and wait until the server has followed."""
     result, figure, fault = _train(play, chosen)
     if not fault:
-        _wait_for(address, str(result["model_version"]))
+        _wait_for(address, result.model_version)
     return result, f"{figure}; now served", fault
 
 
-def _send(play: DemoRun, chosen: Mapping[str, object]) -> tuple[Result, str, str]:
+def _send(play: DemoRun, chosen: Mapping[str, object]) -> tuple[TrafficResult, str, str]:
     from spamctl.reports.traffic import headline, missing, show
+    from spamctl.schema.traffic import TrafficResult
 
-    result = play.verb(TrafficOptions, **chosen)
+    result = from_json(TrafficResult, play.verb(TrafficOptions, **chosen))
     show(result, play.console)
     return result, headline(result), missing(result)
 
 
-def _label(play: DemoRun) -> tuple[Result, str, str]:
+def _label(play: DemoRun) -> tuple[LabelResult, str, str]:
     from spamctl.reports.label import show
+    from spamctl.schema.label import LabelResult
 
-    result = play.verb(LabelOptions, source="truth")
+    result = from_json(LabelResult, play.verb(LabelOptions, source="truth"))
     show(result, play.console)
-    return result, f"{result['labelled']:,} labelled", "" if result["labelled"] else "there was nothing to label"
+    return result, f"{result.labelled:,} labelled", "" if result.labelled else "there was nothing to label"
 
 
-def _watch(play: DemoRun, samples: int, *, failing: bool | None) -> tuple[Result, str, str]:
-    from spamctl.cli.monitor import with_causes
-    from spamctl.reports.monitor import show
-    from spamctl.reports.scores import three
+def _watch(play: DemoRun, samples: int, *, failing: bool | None) -> tuple[MonitorResult, str, str]:
+    from spamctl.cli.monitor import fetched
+    from spamctl.reports.monitor import show, three
 
-    result = with_causes(play.verb(MonitorOptions, samples=samples))
+    result = fetched(play.verb(MonitorOptions, samples=samples))
     show(result, play.console)
-    figure = f"{result['verdict']}; {three(result['quality'])} of {result['quality']['rows']:,} labelled"
-    wrong = failing is not None and (result["verdict"] == "failed") != failing
-    return result, figure, f"the verdict is {result['verdict']}" if wrong else ""
+    if result.quality is None:
+        return result, result.verdict, "no message has a trusted label"
+    figure = f"{result.verdict}; {three(result.quality)} of {result.quality.rows:,} labelled"
+    wrong = failing is not None and (result.verdict == "failed") != failing
+    return result, figure, f"the verdict is {result.verdict}" if wrong else ""
 
 
-def _accuracy(result: Result) -> float:
-    return float(result["quality"]["accuracy"]["value"])
+def _accuracy(result: MonitorResult) -> float:
+    return result.quality.accuracy.value if result.quality and result.quality.accuracy else 0.0
 
 
 @contextlib.contextmanager

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
+
+from spamctl.schema.codec import JsonObject, from_json
+from spamctl.schema.event import Event, Failure, Found, Metric, Note, Notice, Progress, Refusal, Result, Stage
 
 _LINE = re.compile(r"\S+ \S+ \[[^/\]]+/(?P<step>[^/\]]+)/[^\]]+ \(pid \d+\)\] (?P<text>.*)")
 _FAILURE = re.compile(r"(?P<text>[\w.]*(?:Error|Exception|Interrupt|Exit|Warning)\b.*)")
 
-_FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "stage": {"stage": str, "title": str, "index": int, "of": int},
-    "progress": {"task": str, "done": (int, float), "total": (int, float), "unit": str},
-    "metric": {"name": str, "value": (int, float)},
-    "note": {"text": str},
-    "warning": {"text": str},
-    "found": {"served": dict, "shadow": (dict, type(None))},
-    "refusal": {"text": str, "exit_code": int},
-    "failure": {"text": str, "stage": str},
-    "result": {"verb": str},
-}
-
-
-@dataclass(frozen=True)
-class Event:
-    """An event: its kind and its fields."""
-
-    kind: str
-    fields: dict[str, Any]
+KINDS: Mapping[str, Any] = MappingProxyType(
+    {
+        "stage": Stage,
+        "progress": Progress,
+        "metric": Metric,
+        "note": Note,
+        "warning": Notice,
+        "found": Found,
+        "refusal": Refusal,
+        "failure": Failure,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -50,14 +48,14 @@ def read_event(text: str) -> Event | None:
     if not text.startswith('{"spamctl"'):
         return None
     try:
-        fields = json.loads(text)
-    except json.JSONDecodeError:
+        fields: JsonObject = json.loads(text)
+        kind = fields.pop("spamctl")
+        if kind == "result":
+            return Result(str(fields["verb"]), fields) if isinstance(fields.get("verb"), str) else None
+        event: Event | None = from_json(KINDS[kind], fields) if isinstance(kind, str) and kind in KINDS else None
+    except ValueError:  # which no JSON is, too
         return None
-    kind = fields.pop("spamctl")
-    wanted = _FIELDS.get(kind) if isinstance(kind, str) else None
-    if wanted is None or not all(isinstance(fields.get(name), types) for name, types in wanted.items()):
-        return None
-    return Event(kind, fields)
+    return event
 
 
 def read_failure(text: str) -> str | None:

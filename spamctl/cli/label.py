@@ -6,11 +6,14 @@ import getpass
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from spamctl.cli.options import Flags
 from spamctl.cli.run import Config, Debug, Start, run_verb
 from spamctl.config.label import LabelOptions
+
+if TYPE_CHECKING:
+    from spamctl.schema.label import ReviewCounts
 
 
 def label(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
@@ -18,25 +21,27 @@ def label(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
     from rich.console import Console
 
     from spamctl.reports.label import show
+    from spamctl.schema.codec import from_json
+    from spamctl.schema.label import LabelResult
 
     decided = _review(flags, config)
-    _, result = run_verb(LabelOptions, flags, Start(config, None, debug))
-    show(result | decided, Console(highlight=False))
+    result = from_json(LabelResult, run_verb(LabelOptions, flags, Start(config, None, debug))[1])
+    show(replace(result, review=decided), Console(highlight=False))
     return 0
 
 
-def _review(flags: Flags, config: Path | None) -> dict[str, Any]:
+def _review(flags: Flags, config: Path | None) -> ReviewCounts | None:
     """Run a review if that was asked for, before the flow counts what was decided."""
     from spamctl.config.sources import resolve
 
     settled = resolve(LabelOptions, flags, config=config, environ=os.environ, folder=Path.cwd())
     options = settled.options
     if options.source != "review" or options.export != "none":
-        return {}
+        return None
     from spamctl.cli.review import review
 
     name = _user() if options.annotator == "me" else options.annotator
-    return {"review": review(replace(options, annotator=name), settled.variables)}
+    return review(replace(options, annotator=name), settled.variables)
 
 
 def _user() -> str:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spamctl.cli.options import Flags
 from spamctl.cli.process import reporting_stop, working_folder
 from spamctl.cli.run import Config, Debug, Start, run_verb
 from spamctl.config.monitor import MonitorOptions
 from spamctl.errors import GateRefusedError, SpamctlError, UnavailableError, UsageError
+from spamctl.schema.codec import JsonObject, finite
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from spamctl.schema.monitor import MonitorResult
 
 NO = {"failed": {"failed"}, "warning": {"failed", "warning"}}
 
@@ -40,12 +41,13 @@ def _once(flags: Flags, start: Start) -> int:
 
     settled, told = run_verb(MonitorOptions, flags, start)
     options = settled.options
-    show(with_causes(told), Console(highlight=False))
+    result = fetched(told)
+    show(result, Console(highlight=False))
     fault = "" if options.webhook == "none" else post(options.webhook, told)
-    if told["verdict"] in NO[options.fail_on]:
+    if result.verdict in NO[options.fail_on]:
         if fault:
             _warn(fault)
-        raise GateRefusedError(_reason(told))
+        raise GateRefusedError(_reason(result))
     if fault:
         raise UnavailableError(fault)
     return 0
@@ -102,10 +104,10 @@ def _wait(due: float, console: Console) -> None:
         time.sleep(min(left, 1.0))
 
 
-def _reason(told: dict[str, Any]) -> str:
+def _reason(result: MonitorResult) -> str:
     """Give the reason of the verdict in one line."""
-    wrong = [check["sentence"] for check in told["checks"] if check["status"] == told["verdict"]]
-    return f"monitoring: {told['verdict']}" + (f": {wrong[0].rstrip('.')}" if wrong else "")
+    wrong = [check.sentence for check in result.checks if check.status == result.verdict]
+    return f"monitoring: {result.verdict}" + (f": {wrong[0].rstrip('.')}" if wrong else "")
 
 
 def _warn(text: str) -> None:
@@ -115,16 +117,18 @@ def _warn(text: str) -> None:
     Console(stderr=True, highlight=False).print(f"! {text}", style="bold yellow", markup=False, soft_wrap=True)
 
 
-def with_causes(told: dict[str, Any]) -> dict[str, Any]:
-    """Return what a run told with its causes, which hold text of messages and came by a file."""
-    return told | {"causes": _fetched(working_folder() / told["causes"])}
+def fetched(told: JsonObject) -> MonitorResult:
+    """Return the result that a run told, with its causes, which hold text of messages and came by a file.
 
+    That file is for us alone, and is removed.
+    """
+    from spamctl.schema.codec import from_json
+    from spamctl.schema.monitor import MonitorResult
 
-def _fetched(path: Path) -> Any:
-    """Return what a run left in a file for us alone, and remove the file."""
-    left = json.loads(path.read_text(encoding="utf-8"))
+    path = working_folder() / str(told["causes"])
+    causes = json.loads(path.read_text(encoding="utf-8"))
     path.unlink()
-    return left
+    return from_json(MonitorResult, told | {"causes": causes})
 
 
 # Post the result of a monitoring to a URL, with limits, and without any text of a message.
@@ -137,12 +141,12 @@ _WITH_TEXT = ("causes", "spamctl")
 _WORTH_ANOTHER_TRY = {408, 425, 429}
 
 
-def post(address: str, result: Mapping[str, Any]) -> str:
+def post(address: str, result: JsonObject) -> str:
     """Post the result as JSON; return why it failed in words that do not give the address away, or nothing."""
     import httpx
 
     fault = ""
-    body = _plain({name: value for name, value in result.items() if name not in _WITH_TEXT})
+    body = finite({name: value for name, value in result.items() if name not in _WITH_TEXT})
     for turn in range(TRIES):
         if turn:
             time.sleep(PAUSE_S * 2 ** (turn - 1))
@@ -157,12 +161,3 @@ def post(address: str, result: Mapping[str, Any]) -> str:
         if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR and answer.status_code not in _WORTH_ANOTHER_TRY:
             break
     return f"the webhook was not notified: {fault}; check --webhook and its receiver"
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON can hold it: what is not a number is null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

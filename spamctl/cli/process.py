@@ -220,13 +220,15 @@ def child_environment(variables: Mapping[str, str], folder: Path, *, threads: in
     """
     require_certificates(variables)
     kept = {name: value for name, value in variables.items() if _is_kept(name)}
-    environment = {**BOUNDED, **FASTER, **_bounds(cores()), **kept, **LOCAL, **QUIET}
-    environment["METAFLOW_HOME"] = str(folder / STATE / "metaflow")
-    environment["METAFLOW_DATASTORE_SYSROOT_LOCAL"] = str(folder)  # cards are only found beside the runs
-    environment["METAFLOW_USER"] = _user(variables)
+    ours = {
+        "METAFLOW_HOME": str(folder / STATE / "metaflow"),
+        "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(folder),  # cards are only found beside the runs
+        "METAFLOW_USER": _user(variables),
+    }
+    environment = {**BOUNDED, **FASTER, **_bounds(cores()), **kept, **LOCAL, **QUIET, **ours}
     if any(variables.get(name) or variables.get(name.upper()) for name in PROXIES):  # which do not know this machine
         direct = variables.get("no_proxy") or variables.get("NO_PROXY") or ""
-        environment["no_proxy"] = environment["NO_PROXY"] = ",".join(filter(None, [direct, THIS_MACHINE]))
+        environment |= dict.fromkeys(("no_proxy", "NO_PROXY"), ",".join(filter(None, [direct, THIS_MACHINE])))
     return environment | _bounds(threads) if threads else environment
 
 

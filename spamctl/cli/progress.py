@@ -6,12 +6,13 @@ import time
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.progress import Progress as Bars
 from rich.table import Column
 from rich.text import Text
 
-from spamctl.cli.events import Event
 from spamctl.display import visible
+from spamctl.schema.event import Event, Metric, Note, Notice, Progress, Stage
 
 SECONDS_BETWEEN_LINES = 10.0
 INDENT = "      "
@@ -37,37 +38,37 @@ class Plain:
 
     def tell(self, event: Event) -> None:
         """Show one event; those that end a run are not shown here."""
-        show = getattr(self, f"_{event.kind}", None)
-        if show:
-            show(**event.fields)
+        match event:
+            case Stage():
+                self._stage(event)
+            case Progress():
+                self._progress(event)
+            case Note():
+                self.write(event.text)
+            case Notice():
+                self.write(f"warning: {event.text}", "bold yellow")
+            case Metric():
+                when = f" after epoch {event.epoch}" if event.epoch is not None else ""
+                self.write(f"{event.name}{when}: {event.value:.4g}", "dim")
 
     def write(self, text: str, style: str = "", *, indent: str = INDENT) -> None:
         """Write one line of hostile text, without reading any markup in it."""
         self.console.print(Text(indent + visible(text), style), soft_wrap=True)
 
-    def _stage(self, *, title: str, index: int, of: int, **_: Any) -> None:
-        self.write(f"[{index}/{of}] {title}", "bold", indent="")
+    def _stage(self, stage: Stage) -> None:
+        self.write(f"[{stage.index}/{stage.of}] {stage.title}", "bold", indent="")
 
-    def _note(self, *, text: str) -> None:
-        self.write(text)
-
-    def _warning(self, *, text: str) -> None:
-        self.write(f"warning: {text}", "bold yellow")
-
-    def _metric(self, *, name: str, value: float, epoch: int | None = None, **_: Any) -> None:
-        when = f" after epoch {epoch}" if epoch is not None else ""
-        self.write(f"{name}{when}: {value:.4g}", "dim")
-
-    def _progress(self, *, task: str, done: float, total: float, unit: str) -> None:
+    def _progress(self, told: Progress) -> None:
+        task, done, total, unit = told.task, told.done, told.total, told.unit
         clock = self._clocks.setdefault(task, _Clock(done))
         if done >= total:
             del self._clocks[task]
             if clock.seconds >= SECONDS_BETWEEN_LINES:
-                self.write(f"{task}: {total:,} {unit} in {duration(clock.seconds)}")
+                self.write(f"{task}: {total:,.0f} {unit} in {duration(clock.seconds)}")
         elif clock.is_due and clock.rate(done):
             clock.told = time.monotonic()
             left = (total - done) / clock.rate(done)
-            self.write(f"{task}: {done:,} of {total:,} {unit}, {pace(clock.rate(done), left)}")
+            self.write(f"{task}: {done:,.0f} of {total:,.0f} {unit}, {pace(clock.rate(done), left)}")
 
 
 class Live(Plain):
@@ -77,7 +78,7 @@ class Live(Plain):
         super().__init__(console)
         indent, spinner = TextColumn(INDENT[:-1]), SpinnerColumn(style="cyan")
         count = _Count(Column(no_wrap=True))
-        self._bars = Progress(indent, spinner, _Name(), _Bar(20), count, console=console, transient=True)
+        self._bars = Bars(indent, spinner, _Name(), _Bar(20), count, console=console, transient=True)
         self._tasks = {"": self._bars.add_task("", total=None)}
         self._began: float | None = None
 
@@ -89,19 +90,20 @@ class Live(Plain):
         self._bars.stop()
         self._close("✗" if kind else "✓", "bold red" if kind else "green")
 
-    def _stage(self, *, title: str, index: int, of: int, **fields: Any) -> None:
+    def _stage(self, stage: Stage) -> None:
         self._close("✓", "green")
-        super()._stage(title=title, index=index, of=of, **fields)
+        super()._stage(stage)
         self._began = time.monotonic()
         for task in self._tasks.values():
             self._bars.remove_task(task)
         self._tasks = {"": self._bars.add_task("", total=None)}
 
-    def _progress(self, *, task: str, done: float, total: float, unit: str) -> None:
+    def _progress(self, told: Progress) -> None:
+        task = told.task
         if task not in self._tasks:
-            self._tasks[task] = self._bars.add_task(visible(task), total=total, unit=visible(unit))
-        self._bars.update(self._tasks[task], completed=done, total=total)
-        if done >= total:
+            self._tasks[task] = self._bars.add_task(visible(task), total=told.total, unit=visible(told.unit))
+        self._bars.update(self._tasks[task], completed=told.done, total=told.total)
+        if told.done >= told.total:
             self._bars.remove_task(self._tasks.pop(task))
 
     def _close(self, mark: str, style: str) -> None:

@@ -9,7 +9,7 @@ import termios
 import tty
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.padding import Padding
@@ -20,17 +20,24 @@ from spamctl.config.label import LabelOptions
 from spamctl.display import ascii_only, visible
 from spamctl.errors import SpamctlError, UsageError
 
+if TYPE_CHECKING:
+    from spamctl.schema.codec import JsonObject
+    from spamctl.schema.label import ReviewCounts, ReviewQuestion
+
 KEYS = {"s": "spam", "n": "not spam", " ": "skip", "k": "skip", "u": "undo", "q": "quit"}
 PROMPT = "s spam · n not spam · k skip · u undo · q quit "
 LONGEST_SHOWN = 2_000  # characters of a message; more would push the question off the screen
 
 
-def review(options: LabelOptions, variables: Mapping[str, str]) -> dict[str, Any]:
+def review(options: LabelOptions, variables: Mapping[str, str]) -> ReviewCounts:
     """Ask until the person or the questions come to an end, and return the counts; what was decided is kept.
 
     Raises UsageError where no terminal is, or there is no store.
     """
     from spamctl.cli.process import ProcessGroup
+    from spamctl.schema.codec import from_json
+    from spamctl.schema.event import Refusal
+    from spamctl.schema.label import ReviewCounts, ReviewQuestion
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("--source review: asks at a terminal, and this is none: run it there, or use --source file")
@@ -45,31 +52,32 @@ def review(options: LabelOptions, variables: Mapping[str, str]) -> dict[str, Any
         for line in family.lines():
             last, told = line, _read(line)
             if told.get("review") == "question":
-                family.say(json.dumps({"answer": _ask(told, console)}))
+                family.say(json.dumps({"answer": _ask(from_json(ReviewQuestion, told), console)}))
             elif told.get("review") == "refusal":
-                raise (UsageError if told["exit_code"] == UsageError.exit_code else SpamctlError)(told["text"])
+                refusal = from_json(Refusal, told)
+                raise (UsageError if refusal.exit_code == UsageError.exit_code else SpamctlError)(refusal.text)
             elif told.get("review") == "end":
-                return {name: value for name, value in told.items() if name != "review"}
+                return from_json(ReviewCounts, told)
     raise SpamctlError(f"the review ended unexpectedly: {visible(last)}; earlier decisions are kept")
 
 
-def _read(line: str) -> dict[str, Any]:
+def _read(line: str) -> JsonObject:
     """Read a line of the other process; whatever a library prints there is none of ours."""
     if not line.startswith('{"review"'):
         return {}
-    told: dict[str, Any] = json.loads(line)
+    told: JsonObject = json.loads(line)
     return told
 
 
-def _ask(question: Mapping[str, Any], console: Console) -> str:
+def _ask(question: ReviewQuestion, console: Console) -> str:
     """Show a message and return what the person says of it."""
     console.print()
     console.print(_shown(_head(question), console, "bold"))
-    if question["stands"]:
-        console.print(_shown(f"the label now: {question['stands']}", console, "yellow"))
-    console.print(Padding(_shown(_cut(question["text"]), console), (0, 0, 0, 4)))
-    if question["words"]:
-        console.print(_shown(f"most influential words: {question['words']}", console, "dim"))
+    if question.stands:
+        console.print(_shown(f"the label now: {question.stands}", console, "yellow"))
+    console.print(Padding(_shown(_cut(question.text), console), (0, 0, 0, 4)))
+    if question.words:
+        console.print(_shown(f"most influential words: {question.words}", console, "dim"))
     console.print(_shown(PROMPT, console, "dim"), end="")
     with _single_keys() as keys:
         answer = next(KEYS[key] for key in keys if key in KEYS)
@@ -77,20 +85,20 @@ def _ask(question: Mapping[str, Any], console: Console) -> str:
     return answer
 
 
-def _head(question: Mapping[str, Any]) -> str:
+def _head(question: ReviewQuestion) -> str:
     """Describe the model's verdict on a message, and how many rows the answer is for."""
     parts = [
-        f"[{question['number']}/{question['of']}] {question['classification']}",
-        f"probability {question['probability']:.4f}",
-        f"threshold {question['threshold']:.4f}",
-        f"version {question['model_version']}",
+        f"[{question.number}/{question.of}] {question.classification}",
+        f"probability {question.probability:.4f}",
+        f"threshold {question.threshold:.4f}",
+        f"version {question.model_version}",
     ]
-    if question["in_reach"] is False:
+    if question.in_reach is False:
         parts.append("out of reach: unlike the training data")
-    if question["copies"]:
-        parts.append(f"{question['copies']:,} exact {'copy' if question['copies'] == 1 else 'copies'} with it")
-    if question["twins"]:
-        parts.append(f"{question['twins']:,} near duplicates not asked")
+    if question.copies:
+        parts.append(f"{question.copies:,} exact {'copy' if question.copies == 1 else 'copies'} with it")
+    if question.twins:
+        parts.append(f"{question.twins:,} near duplicates not asked")
     return ", ".join(parts)
 
 

@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from spamctl.cli.events import Event, read_event, read_failure, read_line
+from spamctl.cli.events import read_event, read_failure, read_line
 from spamctl.cli.options import Flags
 from spamctl.cli.process import STATE, child_environment, log_file, logs_of, mark_reported, unheeded, working_folder
 from spamctl.config.options import Options
 from spamctl.config.train import TrainOptions
 from spamctl.errors import GateRefusedError, OptionsError, SpamctlError, UnavailableError, UsageError
+from spamctl.schema.codec import from_json
+from spamctl.schema.event import Event, Failure, Progress, Refusal, Result, Stage
+from spamctl.schema.feedback import LearntAnswers
+from spamctl.schema.train import TrainResult
 from spamctl.sqlite_url import file_of
 
 if TYPE_CHECKING:
@@ -106,10 +110,10 @@ def _is_free(file: int) -> bool:
 # Check within a moment, before a flow is started, that its files, its store and its model exist.
 
 WORDS = {"none", "sms-spam", "everyday"}  # which are no paths
-FILES = ("dataset", "replay", "labels", "token_file", "must_deliver", "must_catch")
+FILES = ("dataset", "good", "spam", "replay", "labels", "token_file", "must_deliver", "must_catch")
 # Verbs that read a store which another has made, by the option that names it.
 STORES = {"label": "target_uri", "monitor": "datastore_uri", "train": "feedback", "recalibrate": "feedback"}
-VERSIONED = ("serve", "monitor", "recalibrate")
+VERSIONED = ("serve", "monitor", "recalibrate", "score")
 
 
 def check_beforehand(options: Options, variables: Mapping[str, str], console: Console) -> None:
@@ -162,6 +166,7 @@ def _is_there(path: str) -> bool:
 
 
 Chosen = TypeVar("Chosen", bound=Options)
+Told = TypeVar("Told", Result, Refusal, Failure, Stage, Progress)
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file with options, one `key: value` per line.", metavar="FILE")
@@ -179,12 +184,13 @@ Hear = Callable[[Event], None]
 
 _LONGEST_SHOWN = 40
 RESUMABLE = {"train", "traffic"}  # the others start over: their steps are short, or have an effect outside
-COUNTED = {"traffic", "label"}  # whose effects outside a stop leaves half done
+COUNTED = {"traffic", "label", "score"}  # whose effects outside a stop leaves half done
 # What a run leaves that is stopped and cannot go on.
 STOPPED = {
     "label": "labels written so far are kept; spamctl label continues with the rest",
     "monitor": "nothing was judged, and the store is as it was; spamctl monitor starts over",
     "recalibrate": "no version was changed; spamctl recalibrate starts over",
+    "score": "what was scored for an output is kept; the same command with --resume continues",
     "serve": "nothing was served; spamctl serve starts over",
 }
 
@@ -227,17 +233,18 @@ def train(
     from spamctl.reports.train import show
 
     origin = run_id if run_id is not None else "" if resume else None
-    _, result = run_verb(TrainOptions, flags, Start(config, origin, debug))
+    _, told = run_verb(TrainOptions, flags, Start(config, origin, debug))
+    result = from_json(TrainResult, told)
     show(result, Console(highlight=False))
-    if not result["registered"] or _stays_behind(result):
-        raise GateRefusedError(str(result["reason"]))
+    if not result.registered or _stays_behind(result):
+        raise GateRefusedError(result.reason)
     return 0
 
 
-def _stays_behind(result: Mapping[str, Any]) -> bool:
+def _stays_behind(result: TrainResult) -> bool:
     """Return whether a version was registered but not promoted, because of suites or feedback."""
-    failed = bool(result.get("suites", {}).get("deciding"))
-    return result["alias"] != "champion" and (failed or "store" in result.get("feedback", {}))
+    learnt = isinstance(result.feedback, LearntAnswers)
+    return result.alias != "champion" and (bool(result.suites.deciding) or learnt)
 
 
 def run_verb(
@@ -330,7 +337,7 @@ class Run:
     folder: Path
     hear: Hear = _nothing
     origin: str = ""
-    told: dict[str, Event] = field(default_factory=dict)
+    told: dict[type[Event], Event] = field(default_factory=dict)  # the last event of each kind
     last_error: str = ""
     kills_before: int = field(default_factory=kills_for_memory)
 
@@ -372,7 +379,7 @@ class Run:
         line = read_line(text)
         event = read_event(line.text) if line else None
         if event:
-            self.told[event.kind] = event
+            self.told[type(event)] = event
             screen.tell(event)
             self.hear(event)
             return
@@ -382,27 +389,31 @@ class Run:
 
     def _outcome(self, exit_code: int, log: Path) -> dict[str, Any]:
         """Return what the run told last, or raise what it was refused with, or why it failed."""
-        if exit_code == 0 and "result" in self.told:
-            return self.told["result"].fields
-        if refusal := self.told.get("refusal"):
-            error = _REFUSALS.get(refusal.fields["exit_code"], SpamctlError)
-            raise error(refusal.fields["text"])
+        if exit_code == 0 and (result := self._last(Result)):
+            return result.told
+        if refusal := self._last(Refusal):
+            raise _REFUSALS.get(refusal.exit_code, SpamctlError)(refusal.text)
         reason = self._reason(exit_code) if exit_code else ": it ended without a result"
         raise SpamctlError(f"{self.flow.verb} failed{reason}; full log: {log}; --debug shows the traceback")
 
+    def _last(self, kind: type[Told]) -> Told | None:
+        """Return the last event of a kind."""
+        event = self.told.get(kind)
+        return event if isinstance(event, kind) else None
+
     def _reason(self, exit_code: int) -> str:
         """Describe in which step, and with which error."""
-        if failure := self.told.get("failure"):
-            return f" in step {failure.fields['stage']}: {failure.fields['text'].splitlines()[0]}"
-        step = f" in step {self.told['stage'].fields['stage']}" if "stage" in self.told else ""
+        if failure := self._last(Failure):
+            return f" in step {failure.stage}: {failure.text.splitlines()[0]}"
+        stage = self._last(Stage)
+        step = f" in step {stage.stage}" if stage else ""
         return f"{step}: {self.last_error or end_of(exit_code, self.kills_before)}"
 
     def _tell_how_to_go_on(self, screen: Plain) -> None:
         run_id = self.run_id_file.read_text(encoding="utf-8").strip() if self.run_id_file.is_file() else ""
         verb = self.flow.verb
-        if verb in COUNTED and (last := self.told.get("progress")):
-            done, total, unit = (last.fields[name] for name in ("done", "total", "unit"))
-            screen.write(f"{last.fields['task']}: {done:,.0f} of {total:,.0f} {unit} were done", indent="")
+        if verb in COUNTED and (last := self._last(Progress)):
+            screen.write(f"{last.task}: {last.done:,.0f} of {last.total:,.0f} {last.unit} were done", indent="")
         if run_id and verb in RESUMABLE:
             how = f"spamctl {verb} --run-id {run_id} resumes from the last finished step"
         else:

@@ -6,9 +6,8 @@ import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from spamctl.cli.events import Event
 from spamctl.cli.options import Flags
 from spamctl.cli.process import child_environment, report_stop, working_folder
 from spamctl.cli.run import Config, Debug, Start, check_beforehand, run_verb
@@ -17,18 +16,23 @@ from spamctl.config.serve import ServeOptions
 from spamctl.cores import cores
 from spamctl.errors import UsageError
 from spamctl.serving.preloader import Preloader
+from spamctl.traffic import client
 
 if TYPE_CHECKING:
     from spamctl.reports.console import Greeting
+    from spamctl.schema.event import Event
+    from spamctl.schema.serve import Releases, ServeResult
     from spamctl.serving.state import Settings
 
-TOKEN = "SPAMCTL_SERVE_TOKEN"  # noqa: S105 - a variable's name
 LEAST_TOKEN = 16
 
 
 def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
     """Serve until Ctrl-C (raised on) or SIGTERM (exit 0)."""
     from spamctl.config.sources import resolve
+    from spamctl.schema.codec import from_json
+    from spamctl.schema.event import Found
+    from spamctl.schema.serve import ServeResult
 
     settled = resolve(ServeOptions, flags, config=config, environ=os.environ, folder=Path.cwd())
     options = settled.options
@@ -37,10 +41,11 @@ def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
     with Preloader() as early:
 
         def hear(event: Event) -> None:
-            if event.kind == "found":  # the flow verifies it next, and the server will again
-                early.begin(_settings(options, event.fields, token))
+            if isinstance(event, Found):  # the flow verifies it next, and the server will again
+                early.begin(_settings(options, event, token))
 
-        _, result = run_verb(ServeOptions, flags, Start(config, None, debug), hear)
+        _, told = run_verb(ServeOptions, flags, Start(config, None, debug), hear)
+        result = from_json(ServeResult, told)
         settings = _settings(options, result, token)
         greeting = _greeting(options, settings, result, store)
         stopped_by = _answer(settings, options, child_environment(settled.variables, working_folder()), greeting, early)
@@ -72,21 +77,7 @@ def _answer(
 
 def read_token(options: ServeOptions, variables: Mapping[str, str]) -> str:
     """Return the token that callers must send, or nothing; raise UsageError if it is none that protects anything."""
-    where, token = TOKEN, variables.get(TOKEN, "")
-    if options.token_file != "none":  # noqa: S105 - the option's own word
-        where = f"--token-file {options.token_file}"
-        try:
-            token = Path(options.token_file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{where}: cannot be read: {getattr(error, 'strerror', 'it is not text')}") from None
-    elif not token:
-        return ""
-    if len(token) < LEAST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
-        raise UsageError(
-            f"{where}: must hold at least {LEAST_TOKEN} ASCII characters without a blank; "
-            "python3 -c 'import secrets; print(secrets.token_urlsafe())' makes one"
-        )
-    return token
+    return client.read_token(options.token_file, variables, least=LEAST_TOKEN)
 
 
 def _refuse_early(options: ServeOptions, token: str, variables: Mapping[str, str]) -> str:
@@ -98,28 +89,36 @@ def _refuse_early(options: ServeOptions, token: str, variables: Mapping[str, str
 
     from spamctl.serving.server import listen
     from spamctl.serving.startup import store
+    from spamctl.serving.workers import listen_for_mail
 
     if not options.is_local and not token and not options.insecure:
         raise UsageError(
             f"--host {options.host}: others can reach it and no token is set; "
-            f"give --token-file FILE or {TOKEN}, or --insecure if all may read and write here"
+            f"give --token-file FILE or {client.TOKEN}, or --insecure if all may read and write here"
+        )
+    if not options.is_spamd_local and not options.insecure:
+        raise UsageError(
+            f"--spamd {options.spamd}: others can reach it, and its protocol knows no token; "
+            "use 127.0.0.1 and a port, or give --insecure if all may ask and teach here"
         )
     listen(options.host, options.port).close()
+    if options.spamd != "none":
+        listen_for_mail(options.spamd).close()
     check_beforehand(options, variables, Console(stderr=True, highlight=False))
     return "" if options.capture == "off" else store(options.datastore_uri)
 
 
-def _settings(options: ServeOptions, found: Mapping[str, Any], token: str) -> Settings:
+def _settings(options: ServeOptions, found: Releases, token: str) -> Settings:
     """Put the options, and which versions the flow found, into the server's own words."""
-    from spamctl.serving.deployment import Release
     from spamctl.serving.state import MIB, Limits, Settings
 
     more = [] if options.allowed_hosts == "none" else options.allowed_hosts.split(",")
     return Settings(
-        release=Release(**found["served"]),
-        shadow=Release(**found["shadow"]) if found["shadow"] else None,
+        release=found.served,
+        shadow=found.shadow,
         host=options.host,
         port=options.port,
+        spamd="" if options.spamd == "none" else options.spamd,
         token=token,
         hosts=tuple(host.strip() for host in (options.host, *more) if host.strip()),
         capture=options.capture,
@@ -140,7 +139,7 @@ def _settings(options: ServeOptions, found: Mapping[str, Any], token: str) -> Se
     )
 
 
-def _greeting(options: ServeOptions, settings: Settings, result: Mapping[str, Any], store: str) -> Greeting:
+def _greeting(options: ServeOptions, settings: Settings, result: ServeResult, store: str) -> Greeting:
     """Describe what is served, where, and how to try it."""
     from spamctl.reports.console import Greeting
 
@@ -148,12 +147,13 @@ def _greeting(options: ServeOptions, settings: Settings, result: Mapping[str, An
     return Greeting(
         address=settings.address,
         model=f"{release.name} version {release.version}" + (f", the {release.alias}" if release.alias else ""),
-        engine=result["engine"],
-        threshold=result["threshold"],
+        engine=result.engine,
+        threshold=result.threshold,
         capture=settings.capture,
         store=store,
         shadow=settings.shadow.version if settings.shadow else "",
         follows=f"{options.model_version}, when it moves to another version" if moves else "",
         with_token=bool(settings.token),
         workers=settings.workers,
+        spamd=settings.spamd,
     )

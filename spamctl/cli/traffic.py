@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from spamctl.cli.options import Flags
 from spamctl.cli.process import working_folder
 from spamctl.cli.run import Config, Debug, Resume, RunId, Start, run_verb
 from spamctl.config.traffic import TrafficOptions
 from spamctl.errors import SpamctlError
+
+if TYPE_CHECKING:
+    from spamctl.schema.codec import JsonObject
+    from spamctl.schema.traffic import Preview, TrafficResult
 
 
 def traffic(
@@ -25,20 +29,24 @@ def traffic(
     start = Start(config, run_id if run_id is not None else "" if resume else None, debug)
     if start.origin is None:
         _refuse_early(flags, start)
-    _, result = run_verb(TrafficOptions, flags, start)
-    if "preview" in result:
-        result["preview"] = _fetched(working_folder() / result["preview"])
+    result = _fetched(run_verb(TrafficOptions, flags, start)[1])
     show(result, Console(highlight=False))
     if fault := missing(result):
         raise SpamctlError(fault)
     return 0
 
 
-def _fetched(path: Path) -> Any:
-    """Return what a run left in a file for us alone, and remove the file."""
-    left = json.loads(path.read_text(encoding="utf-8"))
+def _fetched(told: JsonObject) -> TrafficResult | Preview:
+    """Return the result that a run told; a preview's messages came by a file for us alone, which is removed."""
+    from spamctl.schema.codec import from_json
+    from spamctl.schema.traffic import Preview, TrafficResult
+
+    if "preview" not in told:
+        return from_json(TrafficResult, told)
+    path = working_folder() / str(told["preview"])
+    changes = json.loads(path.read_text(encoding="utf-8"))
     path.unlink()
-    return left
+    return from_json(Preview, {"preview": changes})
 
 
 def _refuse_early(flags: Flags, start: Start) -> None:

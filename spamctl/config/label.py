@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
-from spamctl.config.options import Fault, Options, encoding_faults, is_duration, option, shown
+from spamctl.config.options import Fault, Options, encoding_faults, is_age, is_duration, mail_faults, option, shown
 
 # Options that only one source reads: with another they would do nothing, in silence.
 _READ_BY = {
@@ -73,7 +73,9 @@ class LabelOptions(Options):
     )
 
     labels: str = option(
-        "none", "File of labels by uuid or by text: csv, tsv, json, jsonl or parquet.", group="Labels from a file"
+        "none",
+        "File of labels by uuid or by text: csv, tsv, json, jsonl or parquet; or mail, whose folders are labels.",
+        group="Labels from a file",
     )
     text_column: str = option(
         "text",
@@ -105,6 +107,13 @@ class LabelOptions(Options):
         advanced=True,
     )
 
+    spam_folder: str = option(
+        "Junk,Spam",
+        "Folders of your mail that hold spam, separated by commas; all others are good, without sent and deleted mail.",
+        group="Labels from a file",
+        advanced=True,
+    )
+
     annotator: str = option("me", "Name of the annotator, for the record; me means your user name.", group="Review")
     suspects: bool = option(False, "Review first the labels that the model's probabilities contradict.", group="Review")
     second_opinion: bool = option(
@@ -126,7 +135,8 @@ class LabelOptions(Options):
 
     def faults(self) -> Iterator[Fault]:
         """Yield what a type and a range cannot say."""
-        if self.since != "always" and not is_duration(self.since):
+        yield from mail_faults(self.spam_folder)
+        if not is_age(self.since):
             yield Fault(("since",), f"must be always, or a time such as 45m, 12h or 7d, got {shown(self.since)}")
         if not is_duration(self.delay):
             yield Fault(("delay",), f"must be a time such as 30s, 45m, 12h or 7d, got {shown(self.delay)}")

@@ -14,6 +14,7 @@ from spamctl.config.options import (
     Options,
     duration,
     experiment_faults,
+    is_age,
     is_duration,
     name_faults,
     option,
@@ -82,7 +83,7 @@ class MonitorOptions(Options):
         yield from name_faults("model_name", self.model_name)
         yield from version_faults("model_version", self.model_version)
         yield from experiment_faults("experiment", self.experiment)
-        if self.since != "always" and not is_duration(self.since):
+        if not is_age(self.since):
             yield Fault(("since",), f"must be always, or a time such as 45m, 12h or 7d, got {shown(self.since)}")
         if self.watch != "none" and not (is_duration(self.watch) and duration(self.watch)):
             yield Fault(("watch",), f"must be none, or a time such as 30s, 15m or 1d, got {shown(self.watch)}")

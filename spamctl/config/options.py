@@ -9,7 +9,7 @@ import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, cast
@@ -210,15 +210,26 @@ def version_faults(option: str, version: str, words: tuple[str, ...] = VERSIONS)
         yield Fault((option,), f"must be {', '.join(words)} or a number, got {shown(version)}")
 
 
-# Parse a length of time such as 30s, 45m, 12h, 7d or 2w.
+# Parse a length of time such as 30s, 45m, 12h, 7d or 2w, and the window that it reaches back.
 
 _SPELLING = re.compile(r"([0-9]{1,5})([smhdw])")
+ALWAYS = "always"  # an age that leaves nothing out
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def is_duration(text: str) -> bool:
     """Return whether a text is a length of time."""
     return _SPELLING.fullmatch(text) is not None
+
+
+def is_age(text: str) -> bool:
+    """Return whether a text is the age of a window's oldest rows: a length of time, or always."""
+    return text == ALWAYS or is_duration(text)
+
+
+def date_of_age(age: str, now: datetime) -> datetime | None:
+    """Return the moment at which a window of an age begins; None if it has no beginning."""
+    return None if age == ALWAYS else now - duration(age)
 
 
 def duration(text: str) -> timedelta:
@@ -240,3 +251,14 @@ def encoding_faults(name: str, encoding: str) -> Iterator[Fault]:
         is_text = False
     if not is_text:
         yield Fault((name,), f"must be auto or an encoding such as utf-8, cp1252 or gb18030, got {shown(encoding)}")
+
+
+# Validate the options that say which mail is spam.
+
+
+def mail_faults(spam_folder: str, good: str = "none", spam: str = "none") -> Iterator[Fault]:
+    """Yield names of folders that are none, and one label of mail without the other."""
+    if not all(name.strip(" .") for name in spam_folder.split(",")):
+        yield Fault(("spam_folder",), f"must be names of folders, separated by commas, got {shown(spam_folder)}")
+    if (good == "none") != (spam == "none"):
+        yield Fault(("good", "spam"), "go together: name mail of both labels")

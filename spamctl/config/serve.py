@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -11,6 +12,9 @@ from annotated_types import Ge, Gt, Le
 
 from spamctl.config.options import VERSIONS, Fault, Options, name_faults, option, version_faults
 from spamctl.cores import cores
+
+MOST_PORT = 65_535
+_HOST_AND_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,11 @@ class ServeOptions(Options):
 
     host: str = option("127.0.0.1", "Address to listen on.", group="Network")
     port: Annotated[int, Ge(1), Le(65535)] = option(8080, "Port to listen on.", group="Network")
+    spamd: str = option(
+        "none",
+        "Address for mail servers, which ask over SpamAssassin's protocol, such as 127.0.0.1:783; none: HTTP alone.",
+        group="Network",
+    )
     token_file: str = option(
         "none",
         "File with the token that clients must send; or set the variable SPAMCTL_SERVE_TOKEN instead.",
@@ -107,15 +116,32 @@ class ServeOptions(Options):
         yield from name_faults("model_name", self.model_name)
         yield from version_faults("model_version", self.model_version)
         yield from version_faults("shadow", self.shadow, (*VERSIONS, "none"))
+        if self.spamd != "none" and not _address(self.spamd):
+            yield Fault(("spamd",), f"must be HOST:PORT, such as 127.0.0.1:783, or none, got {self.spamd!r}")
         if self.threads > cores():
             yield Fault(("threads",), f"must be at most {cores()}, the cores free to use here, got {self.threads}")
 
     @property
     def is_local(self) -> bool:
         """Return whether only this machine can reach the address to listen on."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return _is_local(self.host)
+
+    @property
+    def is_spamd_local(self) -> bool:
+        """Return whether only this machine can reach the address for mail servers, if there is one."""
+        return self.spamd == "none" or _is_local(_address(self.spamd))
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _address(given: str) -> str:
+    """Return the host of HOST:PORT, or nothing if it is none."""
+    found = _HOST_AND_PORT.fullmatch(given)
+    return (found[1] or found[2]) if found and 1 <= int(found[3]) <= MOST_PORT else ""

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt, Le
 
-from spamctl.config.options import Fault, Options, encoding_faults, option, shown
+from spamctl.config.options import Fault, Options, encoding_faults, mail_faults, option, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +75,24 @@ class TrafficOptions(Options):
         group="Messages",
         advanced=True,
     )
+    spam_folder: str = option(
+        "Junk,Spam",
+        "Folders of your mail that hold spam, separated by commas; all others are good, without sent and deleted mail.",
+        group="Messages",
+        advanced=True,
+    )
+    good: str = option(
+        "none",
+        "As in training, since the test part depends on it: mail that is all good.",
+        group="Messages",
+        advanced=True,
+    )
+    spam: str = option(
+        "none",
+        "As in training, since the test part depends on it: mail that is all spam.",
+        group="Messages",
+        advanced=True,
+    )
     hold_out_kinds: Annotated[int, Ge(0), Le(4)] = option(
         0,
         "As in training, since the test part depends on it; --drift-type new-kinds sends the held-out kinds.",
@@ -89,7 +107,7 @@ class TrafficOptions(Options):
     )
     replay: str = option(
         "none",
-        "File of your own messages to send instead, unchanged and in order; without labels add --no-truth.",
+        "File or mailbox of your own messages to send instead, in order; without labels add --no-truth.",
         group="Messages",
     )
 
@@ -144,6 +162,7 @@ class TrafficOptions(Options):
         if wrong := _fault_of(self.target_uri):
             yield Fault(("target_uri",), wrong)
         yield from encoding_faults("encoding", self.encoding)
+        yield from mail_faults(self.spam_folder, self.good, self.spam)
         if self.drift_type == "new-kinds" and not self.hold_out_kinds:
             yield Fault(("drift_type",), "new-kinds needs --hold-out-kinds, as the filter was trained with it")
         if self.drift_type == "new-kinds" and self.preview:

@@ -14,7 +14,8 @@ from spamctl.config.options import (
     Options,
     encoding_faults,
     experiment_faults,
-    is_duration,
+    is_age,
+    mail_faults,
     name_faults,
     option,
     same,
@@ -22,8 +23,8 @@ from spamctl.config.options import (
     version_faults,
 )
 from spamctl.cores import cores
+from spamctl.schema.label import SOURCES
 
-SOURCES = ("oracle", "file", "review", "user", "simulated")  # as the store calls where labels come from
 _OF_FEEDBACK = {"feedback_sources", "feedback_max_age", "feedback_weight", "recent_share"}
 
 
@@ -37,7 +38,8 @@ class TrainOptions(Options):
 
     dataset: str = option(
         "sms-spam,everyday",
-        "Training data, separated by commas: sms-spam, everyday, and paths of csv, tsv, json, jsonl or parquet files.",
+        "Training data, separated by commas: sms-spam, everyday, and paths of csv, tsv, json, jsonl or parquet files "
+        "or of mail (.eml, mbox, Maildir); none for --good and --spam alone.",
         group="Data",
     )
     text_column: str = option(
@@ -64,6 +66,13 @@ class TrainOptions(Options):
     bad_rows: Literal["refuse", "skip"] = option(
         "refuse", "Invalid rows of your file: refuse stops with an error, skip drops and counts them.", group="Data"
     )
+    spam_folder: str = option(
+        "Junk,Spam",
+        "Folders of your mail that hold spam, separated by commas; all others are good, without sent and deleted mail.",
+        group="Data",
+    )
+    good: str = option("none", "Mail that is all good, whatever its folder, read beside --dataset.", group="Data")
+    spam: str = option("none", "Mail that is all spam, whatever its folder, read beside --dataset.", group="Data")
     hold_out_kinds: Annotated[int, Ge(0), Le(4)] = option(
         0,
         "Folds, of five, of everyday's kinds of message to hold out, to measure generalization to unseen kinds.",
@@ -132,7 +141,9 @@ class TrainOptions(Options):
         group="Model",
     )
     tune: Literal["head", "last-block", "lora", "full"] = option(
-        "last-block", "Weights to train; frozen blocks are computed once and cached.", group="Model"
+        "last-block",
+        "Weights to train; frozen blocks are computed once and cached. A head with hidden units is fitted, not tuned.",
+        group="Model",
     )
     max_tokens: Annotated[int, Ge(8), Le(8192)] = option(
         256,
@@ -233,6 +244,7 @@ class TrainOptions(Options):
     def faults(self) -> Iterator[Fault]:
         """Yield what a type and a range cannot say."""
         yield from encoding_faults("encoding", self.encoding)
+        yield from mail_faults(self.spam_folder, self.good, self.spam)
         yield from self._faults_of_feedback()
         if not re.fullmatch(r"auto|full|[1-9]\d{0,3}", self.depth):
             yield Fault(("depth",), f"must be auto, full or a whole number of at least 1, got {shown(self.depth)}")
@@ -255,7 +267,7 @@ def feedback_faults(sources: str, max_age: str) -> Iterator[Fault]:
     if unknown := [source for source in sources.split(",") if source not in SOURCES]:
         known = ", ".join(SOURCES)
         yield Fault(("feedback_sources",), f"must be of {known}, separated by commas, got {shown(unknown[0])}")
-    if max_age != "always" and not is_duration(max_age):
+    if not is_age(max_age):
         yield Fault(("feedback_max_age",), f"must be always, or a time such as 12h, 7d or 90d, got {shown(max_age)}")
 
 

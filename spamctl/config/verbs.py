@@ -14,6 +14,7 @@ from spamctl.config.admin import (
 from spamctl.config.label import LabelOptions
 from spamctl.config.monitor import MonitorOptions
 from spamctl.config.options import Options
+from spamctl.config.score import ScoreOptions
 from spamctl.config.serve import ServeOptions
 from spamctl.config.traffic import TrafficOptions
 from spamctl.config.train import RecalibrateOptions, TrainOptions
@@ -21,7 +22,7 @@ from spamctl.config.train import RecalibrateOptions, TrainOptions
 VERBS: Final[dict[str, type[Options]]] = {
     options.verb: options
     for options in (
-        *(TrainOptions, ServeOptions, TrafficOptions, LabelOptions, MonitorOptions, RecalibrateOptions),
+        *(TrainOptions, ServeOptions, TrafficOptions, LabelOptions, MonitorOptions, RecalibrateOptions, ScoreOptions),
         *(RollbackOptions, ForgetOptions, TraceOptions, DemoOptions, CardsOptions, UiOptions, HelpOptions),
     )
 }

@@ -15,6 +15,7 @@ from importlib.resources import files
 
 from spamctl.schema.message import Message
 from spamctl.schema.parts import Split
+from spamctl.schema.train import Leakage
 
 # Line breaks of every kind become "\n", the unit separator (white space to Python) a space; all other controls go.
 _CONTROLS: dict[int, str | None] = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)))
@@ -55,10 +56,14 @@ def clean(text: str) -> str:
     return text
 
 
+def unescape(text: str) -> str:
+    """Replace HTML entities by their characters, one layer of them; any string is accepted."""
+    return html.unescape(_ENDLESS_REFERENCE.sub("\ufffd", text)) if "&" in text else text
+
+
 def _clean_layer(text: str) -> str:
     """Unescape entities once, drop controls and normalise."""
-    text = html.unescape(_ENDLESS_REFERENCE.sub("\ufffd", text)) if "&" in text else text
-    text = text.replace("\r\n", "\n").translate(_CONTROLS)
+    text = unescape(text).replace("\r\n", "\n").translate(_CONTROLS)
     return text if text.isascii() else unicodedata.normalize("NFC", _cut_runs_of_marks(text))
 
 
@@ -141,6 +146,29 @@ def _in_case_of(twin: str, letter: str) -> str:
     return "I" if letter == "l" and twin.isupper() else letter
 
 
+# Join names that belong together, step by step, into sets that share no name (union-find).
+
+
+class DisjointSets:
+    """Sets of names, each led by its least name, so that the order in which they were joined does not matter."""
+
+    def __init__(self) -> None:
+        self._parents: dict[str, str] = {}
+
+    def leader(self, name: str) -> str:
+        """Return the least name of the set that a name is in; a new name is a set of its own."""
+        parents = self._parents
+        while (parent := parents.setdefault(name, name)) != name:
+            parents[name] = name = parents[parent]  # halves the way for whoever asks next
+        return name
+
+    def join(self, names: Iterable[str]) -> None:
+        """Make one set of those that some names are in."""
+        leaders = sorted({self.leader(name) for name in names})
+        for other in leaders[1:]:
+            self._parents[other] = leaders[0]
+
+
 # Find duplicates and near duplicates, and verify that none crosses the split.
 
 _DIGIT = re.compile(r"\d")
@@ -191,6 +219,19 @@ def group_twins(messages: Iterable[Message]) -> dict[str, list[Message]]:
     return {min(twin_key(message.text) for message in group): group for group in groups.values()}
 
 
+def group_related(messages: Iterable[Message]) -> dict[str, list[Message]]:
+    """Group messages that are seen as the same or belong to one thread, each group under the least of its keys."""
+    groups = group_twins(messages)
+    first: dict[str, str] = {}  # the key of the first group of each thread
+    joined = DisjointSets()
+    for key, twins in groups.items():
+        joined.join((key, *(first.setdefault(one.traits.thread, key) for one in twins if one.traits.thread)))
+    related: defaultdict[str, list[Message]] = defaultdict(list)
+    for key, twins in groups.items():
+        related[joined.leader(key)] += twins
+    return dict(related)
+
+
 def keep_distinct(messages: Sequence[Message]) -> Distinct:
     """Keep each text once, and set aside groups of twins that carry both labels: nobody knows their truth."""
     groups = group_twins(messages)
@@ -200,18 +241,18 @@ def keep_distinct(messages: Sequence[Message]) -> Distinct:
     return Distinct(kept, len(messages) - disputed - len(kept), disputed, len(disputes))
 
 
-def leakage(split: Split) -> dict[str, int]:
+def leakage(split: Split) -> Leakage:
     """Count messages of a later part whose text ("exact") or seen key ("masked") an earlier part holds too."""
-    leaks = {"exact": 0, "masked": 0}
+    exact, masked = 0, 0
     texts: set[str] = set()
     keys: set[str] = set()
     for part in (split.train, split.validation, split.test):
         part_keys = [seen_key(message.text) for message in part]
-        leaks["exact"] += sum(message.text in texts for message in part)
-        leaks["masked"] += sum(key in keys for key in part_keys)
+        exact += sum(message.text in texts for message in part)
+        masked += sum(key in keys for key in part_keys)
         texts.update(message.text for message in part)
         keys.update(part_keys)
-    return leaks
+    return Leakage(exact, masked)
 
 
 # Select each message for review once: an exact copy gets the same label, and a near duplicate is skipped.

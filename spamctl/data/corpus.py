@@ -10,17 +10,23 @@ from typing import Final, Literal
 
 from spamctl.data.bundled_sets import EVERYDAY, SMS_SPAM, find_sms_spam, read_everyday
 from spamctl.data.cleaning import clean, keep_distinct
-from spamctl.data.files import KINDS, is_known, open_rows
-from spamctl.data.rows import LABEL, NOT_SPAM_WORDS, TEXT, Columns, LeftOut, Row, listed, shown, spam_words
+from spamctl.data.files import KINDS, is_known, is_mail, open_rows
+from spamctl.data.mail_corpus import Source, read_mailboxes, require_spam_folder
+from spamctl.data.rows import LABEL, NOT_SPAM_WORDS, SPAM_FOLDER, TEXT, Columns, LeftOut, Row, listed, shown, spam_words
 from spamctl.errors import DataError
 from spamctl.schema.message import NOT_SPAM, SPAM, Label, Message, Traits
 
 # Build a corpus from a dataset: clean, labelled, distinct messages, with every dropped row counted.
 
+NONE: Final = "none"
+
 
 @dataclass(frozen=True, slots=True)
 class CorpusRequest:
-    """Which messages to read: `sms-spam`, or a file with the names of its columns and its spam label."""
+    """Which messages to read: `sms-spam`, or a file with the names of its columns and its spam label.
+
+    Of a mailbox `spam_folder` names the folders of spam; `good` and `spam` are mailboxes with one label each, or none.
+    """
 
     dataset: str = SMS_SPAM
     text_column: str = TEXT
@@ -29,6 +35,9 @@ class CorpusRequest:
     header: bool = True
     encoding: str = "auto"
     bad_rows: Literal["refuse", "skip"] = "refuse"
+    spam_folder: str = SPAM_FOLDER
+    good: str = NONE
+    spam: str = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +53,9 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """Usable rows as (clean text, label), and counts of what was left out."""
+    """Usable rows as (clean text, label, traits), and counts of what was left out."""
 
-    rows: list[tuple[str, str]]
+    rows: list[tuple[str, str, Traits]]
     left_out: LeftOut
 
 
@@ -61,7 +70,9 @@ def read_corpus(request: CorpusRequest, *, may_ask: bool = True) -> Corpus:
         corpus = _corpus(copy.rows(), request, copy.origin)
         sha256 = hashlib.sha256(copy.content).hexdigest()
         return replace(corpus, sha256=sha256, notes=copy.notes + corpus.notes, warnings=copy.warnings + corpus.warnings)
-    path = Path(request.dataset)
+    path = Path(request.dataset).expanduser()
+    if is_mail(path) and path.exists():
+        return read_mail_corpus([Source(path)], request.spam_folder)
     if request.text_column == request.label_column:
         raise DataError(f"--text-column and --label-column are both {shown(request.text_column)}: name two columns")
     columns = Columns(request.text_column, request.label_column, request.header, request.encoding)
@@ -72,12 +83,24 @@ def read_corpus(request: CorpusRequest, *, may_ask: bool = True) -> Corpus:
     return replace(corpus, sha256=sha256, notes=reading.notes + corpus.notes)
 
 
+def read_mail_corpus(sources: Sequence[Source], spam_folder: str) -> Corpus:
+    """Read mailboxes into a corpus; raise DataError where they hold no spam, or no good mail.
+
+    What cannot be read is left out and named: unlike a row of a file, a mail is nothing that its owner could mend.
+    """
+    origin = " and ".join(str(source.path) for source in sources)
+    found = read_mailboxes(sources, spam_folder)
+    require_spam_folder(found, origin, spam_folder)
+    corpus = _corpus(found.rows, CorpusRequest(origin, bad_rows="skip"), origin)
+    return replace(corpus, sha256=found.sha256, notes=found.notes + corpus.notes)
+
+
 def refuse_description(request: CorpusRequest) -> None:
     """Refuse what describes a file, since `request.dataset` names none; raise DataError."""
-    if replace(request, dataset=SMS_SPAM, bad_rows="refuse") != CorpusRequest():
+    if replace(request, dataset=SMS_SPAM, bad_rows="refuse", good=NONE, spam=NONE) != CorpusRequest():
         raise DataError(
-            "--text-column, --label-column, --spam-label, --no-header and --encoding describe a file, and "
-            f"--dataset is {request.dataset}: leave them out, or give --dataset a file"
+            "--text-column, --label-column, --spam-label, --no-header, --encoding and --spam-folder describe a file, "
+            f"and --dataset is {request.dataset}: leave them out, or give --dataset a file"
         )
 
 
@@ -86,11 +109,11 @@ def _corpus(rows: Iterable[Row], request: CorpusRequest, origin: str) -> Corpus:
     table = _sorted_out(rows)
     if request.bad_rows == "refuse":
         table.left_out.refuse(origin, usable=len(table.rows))
-    labels = _label_of_words(table.rows, request, origin)
-    kept = Counter(labels[word.casefold()] for _, word in table.rows)
+    labels = _label_of_words([word for _, word, _ in table.rows], request, origin)
+    kept = Counter(labels[word.casefold()] for _, word, _ in table.rows)
     meanings: dict[str, Label] = {**dict.fromkeys(NOT_SPAM_WORDS, NOT_SPAM), **labels}
     notes = table.left_out.settle(origin, kept, meanings.get)
-    distinct = keep_distinct([Message(text, labels[word.casefold()]) for text, word in table.rows])
+    distinct = keep_distinct([Message(text, labels[word.casefold()], about) for text, word, about in table.rows])
     if distinct.repeated:
         notes.append(f"left out: {distinct.repeated:,} exact {'copy' if distinct.repeated == 1 else 'copies'}")
     if distinct.disputed:
@@ -108,13 +131,13 @@ def _sorted_out(rows: Iterable[Row]) -> _Table:
         if fault or row.label is None:
             table.left_out.add(row, fault)
         else:
-            table.rows.append((text, row.label))
+            table.rows.append((text, row.label, row.traits))
     return table
 
 
-def _label_of_words(rows: Sequence[tuple[str, str]], request: CorpusRequest, origin: str) -> dict[str, Label]:
+def _label_of_words(labels: Sequence[str], request: CorpusRequest, origin: str) -> dict[str, Label]:
     """Return the label that each word of the label column means, in any case; refuse to guess."""
-    words = Counter(word.casefold() for _, word in rows)
+    words = Counter(word.casefold() for word in labels)
     spam, spam_shown = spam_words(request.spam_label), shown(request.spam_label)
     others = [word for word, _ in words.most_common() if word not in spam]
     if not words:
@@ -131,8 +154,7 @@ def _label_of_words(rows: Sequence[tuple[str, str]], request: CorpusRequest, ori
             f"such as --spam-label {shown(f'{request.spam_label},{unknown[0]}')}, write 'not spam' where that is "
             f"meant, or name another column with --label-column"
         )
-    labels: dict[str, Label] = dict.fromkeys(others, NOT_SPAM)
-    return labels | dict.fromkeys(spam, SPAM)
+    return {**dict.fromkeys(others, NOT_SPAM), **dict.fromkeys(spam, SPAM)}
 
 
 def _absent(words: Counter[str], request: CorpusRequest) -> str:
@@ -158,6 +180,8 @@ def dataset_names(dataset: str) -> tuple[str, ...]:
 
     Raises DataError if a name is missing or comes twice.
     """
+    if dataset == NONE:
+        return ()
     if "," not in dataset or Path(dataset).exists():
         return (dataset,)
     found = tuple(name.strip() for name in dataset.split(","))
@@ -176,9 +200,16 @@ def read_datasets(request: CorpusRequest, *, may_ask: bool = True) -> Corpus:
     in `read_corpus`.
     """
     wanted = dataset_names(request.dataset)
-    if all(name in BUNDLED for name in wanted):
-        refuse_description(request)
-    parts = [_read(name, request, may_ask=may_ask) for name in wanted]
+    mailboxes = [Source(path) for name in wanted if name not in BUNDLED and is_mail(path := Path(name).expanduser())]
+    tables = [name for name in wanted if name in BUNDLED or not is_mail(Path(name).expanduser())]
+    mailboxes += _labelled(request)
+    if wanted and all(name in BUNDLED for name in tables):
+        refuse_description(replace(request, spam_folder=SPAM_FOLDER) if mailboxes else request)
+    parts = [_read(name, request, may_ask=may_ask) for name in tables]
+    if mailboxes:
+        parts.append(_own(read_mail_corpus(mailboxes, request.spam_folder)))
+    if not parts:
+        raise DataError("--dataset none: there is nothing to read: name a dataset, or mail with --good and --spam")
     return parts[0] if len(parts) == 1 else _joined(parts)
 
 
@@ -201,17 +232,31 @@ def training_weights(messages: Sequence[Message], answered: Sequence[float] = ()
     return found if len(set(found)) > 1 else ()
 
 
+def _labelled(request: CorpusRequest) -> list[Source]:
+    """Return the mailboxes that have one label each; raise DataError where one is none."""
+    labels: tuple[tuple[str, str, Label], ...] = (("--good", request.good, NOT_SPAM), ("--spam", request.spam, SPAM))
+    found = [(option, Path(given).expanduser(), label) for option, given, label in labels if given != NONE]
+    for option, path, _ in found:
+        if not path.exists() or not is_mail(path):
+            what = "is no file or folder of mail" if path.exists() else "does not exist"
+            raise DataError(f"{option} {path} {what}: give it an mbox, a Maildir, or a folder of .eml files")
+    return [Source(path, label) for _, path, label in found]
+
+
+def _own(found: Corpus) -> Corpus:
+    """Mark the messages of a user's own files."""
+    messages = (replace(one, traits=replace(one.traits, dataset=OWN)) for one in found.messages)
+    return replace(found, messages=tuple(messages))
+
+
 def _read(name: str, request: CorpusRequest, *, may_ask: bool) -> Corpus:
     """Read one dataset, and write into its messages what is known of them."""
     if name == EVERYDAY:
         return _everyday()
     if name == SMS_SPAM:
         found = read_corpus(CorpusRequest(SMS_SPAM), may_ask=may_ask)
-        about = _SMS_TRAITS
-    else:
-        found = read_corpus(replace(request, dataset=name), may_ask=may_ask)
-        about = Traits(OWN)
-    return replace(found, messages=tuple(replace(message, traits=about) for message in found.messages))
+        return replace(found, messages=tuple(replace(message, traits=_SMS_TRAITS) for message in found.messages))
+    return _own(read_corpus(replace(request, dataset=name), may_ask=may_ask))
 
 
 def _everyday() -> Corpus:
@@ -265,6 +310,7 @@ class ReplayRequest:
     encoding: str = "auto"
     bad_rows: Literal["refuse", "skip"] = "refuse"
     truth: bool = True
+    spam_folder: str = SPAM_FOLDER
 
 
 def read_replay(request: ReplayRequest) -> Replay:
@@ -278,8 +324,10 @@ def read_replay(request: ReplayRequest) -> Replay:
 
 
 def _read_rows(request: ReplayRequest) -> Replay:
-    path = Path(request.replay)
+    path = Path(request.replay).expanduser()
     _refuse_no_file(path)
+    if is_mail(path):
+        return _read_mail(path, request)
     # Without labels the column of texts is read twice, so that no label column is needed.
     label_column = request.label_column if request.truth else request.text_column
     reading = open_rows(path, Columns(request.text_column, label_column, request.header, request.encoding))
@@ -301,11 +349,33 @@ def _read_rows(request: ReplayRequest) -> Replay:
     return Replay(tuple(rows), (*reading.notes, *notes))
 
 
+def _read_mail(path: Path, request: ReplayRequest) -> Replay:
+    """Read a mailbox; its folders are the truth, if any of them holds spam."""
+    found = read_mailboxes([Source(path)], request.spam_folder)
+    where = f"--replay {path}"
+    if request.truth:
+        try:
+            require_spam_folder(found, where, request.spam_folder)
+        except DataError as error:
+            raise DataError(f"{error}; if nobody has sorted your mail, add --no-truth") from None
+    left_out = LeftOut()
+    for row in found.rows:
+        if row.fault:
+            left_out.add(row, row.fault)
+    usable = [row for row in found.rows if not row.fault]
+    if not usable:
+        raise DataError(f"{where} has no mail that can be read: give it an mbox, a Maildir, or a folder of .eml files")
+    labels: dict[str, Label] = {SPAM: SPAM, NOT_SPAM: NOT_SPAM}
+    rows = tuple((row.text or "", labels[row.label or ""] if request.truth else None) for row in usable)
+    kept = Counter(labels[row.label or ""] for row in usable)
+    return Replay(rows, (*found.notes, *left_out.settle(where, kept, labels.get)))
+
+
 def _refuse_no_file(path: Path) -> None:
     """Refuse what is no file of messages, in the words of this option."""
     if not is_known(path):
         raise DataError(f"--replay {path}: is not of a known kind: convert it to {KINDS}")
-    if not path.is_file():
+    if not path.is_file() and not is_mail(path):
         what = "is no file" if path.exists() else "does not exist"
         raise DataError(f"--replay {path}: {what}: give it a file that ends in {KINDS}")
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from spamctl.data.cleaning import UNSEEN, clean, key_hash, seen_key
+from spamctl.data.corpus import training_weights
 from spamctl.data.split import in_hash_order, position
+from spamctl.schema.feedback import Side
 from spamctl.schema.message import NOT_SPAM, SPAM, Label, Message
 from spamctl.schema.parts import Split
 
@@ -31,32 +35,6 @@ _LINK = re.compile(
 )
 _LEAST = 5  # answers of a look: fewer teach little
 _ONE_SIDED = 0.05  # of a look's answers: fewer of the other class are none
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """A surface pattern whose answers are nearly all of one class: how many, what balances them, and the weights.
-
-    `answers` are learnt with `answer_weight` each, and `counterparts` of the dataset, of the other class and the same
-    look, with `counterpart_weight`. The look is `new` if its answers outweigh what the dataset held of this class.
-    """
-
-    look: str
-    label: Label
-    answers: int
-    counterparts: int
-    answer_weight: float
-    counterpart_weight: float
-    new: bool
-
-    @property
-    def other(self) -> Label:
-        """Return the class of which this look has no answers."""
-        return NOT_SPAM if self.label == SPAM else SPAM
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the side as plain JSON."""
-        return asdict(self)
 
 
 def looks(text: str) -> frozenset[str]:
@@ -146,6 +124,96 @@ class Feedback:
     train: tuple[Answer, ...]
     validation: tuple[Answer, ...]
     recent: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """How labelled answers are taken: the share held out as recent, and what is left out.
+
+    `doubts` returns the places of probably wrong labels among answers, beside the messages that are known to be right.
+    `learnt_until` is when a version, which is not trained again, took labelled answers last: what it may have learnt of
+    them is left out too.
+    """
+
+    recent_share: float
+    is_forgotten: Callable[[str], bool]
+    doubts: Callable[[Sequence[Answer], Sequence[Message]], Sequence[int]]
+    learnt_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TakenAnswers:
+    """Labelled answers that count, by part, of all `rows` that were read; the doubtful ones stand apart."""
+
+    parts: Feedback
+    rows: int
+    left_out: dict[str, int]
+    doubtful: tuple[Answer, ...]
+
+    @property
+    def every(self) -> tuple[Answer, ...]:
+        """Return the answers of all parts."""
+        return (*self.parts.train, *self.parts.validation, *self.parts.recent)
+
+    @property
+    def doubt(self) -> float:
+        """Return the share of doubtful labels among those that would be learnt from or chosen by."""
+        judged = len(self.parts.train) + len(self.parts.validation) + len(self.doubtful)
+        return len(self.doubtful) / judged if judged else 0.0
+
+    @property
+    def sha256(self) -> str:
+        """Return the digest of what a training takes from a store."""
+        whole = hashlib.sha256()
+        for line in sorted(json.dumps([answer.uuid, answer.text, answer.label]) for answer in self.every):
+            whole.update(line.encode() + b"\n")
+        return whole.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """Parts of a training with labelled answers in them, how much each message of its training part counts, and why.
+
+    Without any weight all count the same. `one_sided` are the looks whose answers are of one class.
+    """
+
+    parts: Split
+    weights: tuple[float, ...]
+    taken: TakenAnswers
+    one_sided: tuple[Side, ...]
+
+
+def build_training_set(rows: Sequence[Answer], frozen: Split, intake: Intake, weight: float) -> TrainingSet:
+    """Add labelled answers to a frozen split, each to count for `weight` of its messages.
+
+    The test part stays the very one. Rows go through four steps, in this order: those that cannot count are left out,
+    the newest are held out, doubtful labels of the others are set aside, and looks of one class are balanced.
+    """
+    taken = take(rows, frozen, intake)
+    found = pattern_sides([answer.message for answer in taken.parts.train], frozen.train, weight)
+    merged = merge(frozen, taken.parts)
+    answered = weights(merged, taken.parts, weight, found)
+    return TrainingSet(merged, training_weights(merged.train, answered), taken, found)
+
+
+def take(rows: Sequence[Answer], frozen: Split, intake: Intake) -> TakenAnswers:
+    """Return the labelled answers that count, divided, and set doubtful labels apart.
+
+    Only labels that would be learnt from or chosen by are doubted: what is held out judges as it is.
+    """
+    kept, left_out = distinct(rows, frozen, intake.is_forgotten)
+    if intake.learnt_until is not None:
+        new = not_learnt(kept, intake.learnt_until)
+        left_out |= {"learnt by the version itself": len(kept) - len(new)} if len(new) < len(kept) else {}
+        kept = new
+    carved = carve(kept, intake.recent_share)
+    older = [*carved.train, *carved.validation]
+    doubtful = tuple(older[place] for place in intake.doubts(older, frozen.train))
+    uuids = {answer.uuid for answer in doubtful}
+    train, validation = (
+        tuple(answer for answer in part if answer.uuid not in uuids) for part in (carved.train, carved.validation)
+    )
+    return TakenAnswers(Feedback(train, validation, carved.recent), len(rows), left_out, doubtful)
 
 
 def distinct(

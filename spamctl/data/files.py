@@ -14,6 +14,8 @@ from itertools import count
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TextIO
 
+from spamctl.data.mail_corpus import Source, read_mailboxes
+from spamctl.data.mailboxes import is_mailbox
 from spamctl.data.rows import (
     LONGEST_LINE,
     UNREADABLE,
@@ -81,7 +83,7 @@ def read_json(path: Path, columns: Columns, writing: Writing) -> Iterator[Row]:
             yield _json_row(value, columns, seen)
     if seen.records:
         for asked, found in zip(columns.asked(), (seen.text, seen.label), strict=True):
-            if not found and seen.records == 1 and seen.lists:
+            if not (found or seen.text) and seen.records == 1 and seen.lists:
                 raise DataError(f"{path} is one JSON object, not one for each message: write one a line, or an array")
             if not found:
                 raise refuse_column(path, list(seen.names), columns, asked)
@@ -335,7 +337,7 @@ def _decoded(value: object) -> object:
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _JSON = (".jsonl", ".ndjson", ".json")
 EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
-KINDS = ", ".join(EXTENSIONS)
+KINDS = ", ".join(EXTENSIONS) + ", or give it mail (.eml, mbox, Maildir)"
 _PACKED = ".gz"
 # What other programs write first, whatever the file's name says.
 _OTHERS = {
@@ -358,8 +360,13 @@ class Reading:
 
 
 def is_known(path: Path) -> bool:
-    """Return whether a file's name has the ending of a file of messages, gzipped or not."""
-    return _kind(path) in EXTENSIONS
+    """Return whether a file's name has the ending of a file of messages, gzipped or not, or it holds mail."""
+    return _kind(path) in EXTENSIONS or is_mail(path)
+
+
+def is_mail(path: Path) -> bool:
+    """Return whether a path is that of a file or folder of mail."""
+    return _kind(path) not in EXTENSIONS and is_mailbox(path)
 
 
 def read_rows(path: Path, columns: Columns) -> Iterator[Row]:
@@ -369,6 +376,9 @@ def read_rows(path: Path, columns: Columns) -> Iterator[Row]:
 
 def open_rows(path: Path, columns: Columns) -> Reading:
     """Look at a file, and return its rows with what was found of its form; raise DataError where it cannot be used."""
+    if is_mail(path) and path.exists():
+        mail = read_mailboxes([Source(path)], columns.spam_folder)
+        return Reading(iter(mail.rows), mail.notes)
     if not is_known(path):
         raise DataError(f"--dataset {path} is neither sms-spam nor a file of a known kind: convert it to {KINDS}")
     if not path.is_file():

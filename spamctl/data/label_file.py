@@ -21,8 +21,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from spamctl.data.files import KINDS, Reading, is_known, open_rows
-from spamctl.data.rows import LABEL, NOT_SPAM_WORDS, TEXT, Columns, LeftOut, Row, named, shown, spam_words
+from spamctl.data.files import KINDS, Reading, is_known, is_mail, open_rows
+from spamctl.data.rows import LABEL, NOT_SPAM_WORDS, SPAM_FOLDER, TEXT, Columns, LeftOut, Row, named, shown, spam_words
 from spamctl.errors import DataError
 from spamctl.schema.message import NOT_SPAM, SPAM, Label, canonical_uuid
 
@@ -43,13 +43,14 @@ class LabelRequest:
     header: bool = True
     encoding: str = "auto"
     bad_rows: Literal["refuse", "skip"] = "refuse"
+    spam_folder: str = SPAM_FOLDER
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
     """A usable row: its place in the file, the message it refers to, and the label."""
 
-    place: int
+    place: int | str
     key: str
     label: Label
 
@@ -86,7 +87,7 @@ class LabelFile:
         self._met[places[is_known]] = True
         return [(SPAM if spam else NOT_SPAM) if known else None for known, spam in zip(is_known, is_spam, strict=True)]
 
-    def unmet(self) -> list[int]:
+    def unmet(self) -> list[int | str]:
         """Return the places of the rows whose text nobody has asked for."""
         if self._met.all():
             return []
@@ -131,7 +132,12 @@ class LabelFile:
 
 def read_label_file(request: LabelRequest) -> LabelFile:
     """Read a file of labels, by its column uuid if it has one, else by exact text; raise DataError if it cannot be."""
-    path = Path(request.labels)
+    path = Path(request.labels).expanduser()
+    if is_mail(path) and path.exists():
+        mail = LabelRequest(request.labels, bad_rows="skip", spam_folder=request.spam_folder)
+        found = LabelFile(mail, "text")
+        found.learn()
+        return found
     if not is_known(path):
         raise DataError(f"--labels {path} is not a file of a known kind: convert it to {KINDS}")
     if not path.is_file():
@@ -159,8 +165,8 @@ def _names_uuids(request: LabelRequest) -> bool:
 def _open(request: LabelRequest, key: Key) -> Reading:
     """Look at the file again, for a column of uuids or of texts."""
     column = UUID_COLUMN if key == "uuid" and request.header else request.text_column
-    columns = Columns(column, request.label_column, request.header, request.encoding)
-    return open_rows(Path(request.labels), columns)
+    columns = Columns(column, request.label_column, request.header, request.encoding, request.spam_folder)
+    return open_rows(Path(request.labels).expanduser(), columns)
 
 
 def _meanings(request: LabelRequest) -> dict[str, Label]:

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import IO, TextIO
 
 from spamctl.errors import DataError
-from spamctl.schema.message import NOT_SPAM, SPAM, Label
+from spamctl.schema.message import NOT_SPAM, SPAM, UNKNOWN, Label, Traits
 
 TEXT, LABEL = "text", "label"
+SPAM_FOLDER = "Junk,Spam"
 LONGEST_LINE = 8 * 2**20  # characters; as many bytes as the server takes in one request
 UNREADABLE = "unreadable bytes (save the file as UTF-8)"
 _UNDECODED = re.compile("[\udc80-\udcff]")  # what the handler `surrogateescape` makes of bytes of another encoding
@@ -32,13 +33,15 @@ _MOST_COLUMNS_SHOWN = 10
 class Columns:
     """Names of the columns that hold text and label, in the user's spelling, and the other settings of the file.
 
-    Without a header columns are called 1, 2, 3. The encoding is a codec's name, or `auto`.
+    Without a header columns are called 1, 2, 3. The encoding is a codec's name, or `auto`. Of mail, folders take the
+    place of columns: those named by `spam_folder`, separated by commas, hold spam.
     """
 
     text: str = TEXT
     label: str = LABEL
     header: bool = True
     encoding: str = "auto"
+    spam_folder: str = SPAM_FOLDER
 
     def asked(self) -> list[tuple[str, str]]:
         """Return the option and the name of each column that is needed."""
@@ -54,13 +57,15 @@ class Columns:
 class Row:
     """A row as it was read, or the fault that makes it unusable; `place` is its line, or row, counted from 1.
 
-    A row with a fault keeps its label where that can be told.
+    The place of a mail is its folder and the name of its file. A row with a fault keeps its label where that can be
+    told.
     """
 
-    place: int
+    place: int | str
     text: str | None = None
     label: str | None = None
     fault: str = ""
+    traits: Traits = UNKNOWN
 
 
 def shown(value: str) -> str:
@@ -96,7 +101,15 @@ def label_word(label: object) -> str | None:
     return (whole[1] if whole else word) or None
 
 
-def refuse_column(path: Path, header: Sequence[str], columns: Columns, asked: tuple[str, str]) -> DataError:
+class ColumnError(DataError):
+    """Column that a file does not have; `option` is the flag that named it."""
+
+    def __init__(self, words: str, option: str) -> None:
+        super().__init__(words)
+        self.option = option
+
+
+def refuse_column(path: Path, header: Sequence[str], columns: Columns, asked: tuple[str, str]) -> ColumnError:
     """Return the refusal of a column that is not there, which names those there are and the nearest."""
     option, column = asked
     names = {name.rpartition(".")[2].casefold(): name for name in reversed(header)}  # what is inside others, too
@@ -105,9 +118,10 @@ def refuse_column(path: Path, header: Sequence[str], columns: Columns, asked: tu
     names = {known: name for known, name in names.items() if name not in others}
     nearest = [names[match] for match in get_close_matches(column.casefold(), names, n=1)]
     found = ", ".join(map(shown, header[:_MOST_COLUMNS_SHOWN])) + (", …" if len(header) > _MOST_COLUMNS_SHOWN else "")
-    return DataError(
+    return ColumnError(
         f"{path} has no column {shown(column)} ({option}), but {found or 'none'}: "
-        f"{f'try {option} {shown(nearest[0])}' if nearest else f'name one of them with {option}'}"
+        f"{f'try {option} {shown(nearest[0])}' if nearest else f'name one of them with {option}'}",
+        option,
     )
 
 
@@ -131,7 +145,7 @@ def spam_words(spam_label: str) -> frozenset[str]:
     return frozenset(word.casefold() for word in words if word)
 
 
-def named(fault: str, places: Sequence[int]) -> str:
+def named(fault: str, places: Sequence[int | str]) -> str:
     """Describe how many rows have a fault, and which come first."""
     first = ", ".join(map(str, places[:_MOST_NAMED])) + (", …" if len(places) > _MOST_NAMED else "")
     return f"{len(places):,} {'row' if len(places) == 1 else 'rows'} with {fault} ({first})"
@@ -146,7 +160,7 @@ def listed(words: Sequence[str]) -> str:
 class LeftOut:
     """Places of unusable rows by their fault, and their labels."""
 
-    faults: dict[str, list[int]] = field(default_factory=dict)
+    faults: dict[str, list[int | str]] = field(default_factory=dict)
     words: Counter[str] = field(default_factory=Counter)
 
     def add(self, row: Row, fault: str) -> None:
@@ -356,14 +370,14 @@ def _legacy(path: Path, *, packed: bool) -> tuple[str, str]:
                 sample += line if len(sample) < _LARGEST_SAMPLE else b""
             if good + bad == _MOST_LINES:
                 break
-    codec = _guess(bytes(sample)) if good <= _BY_CHANCE * (good + bad) else ""
+    codec = guess(bytes(sample)) if good <= _BY_CHANCE * (good + bad) else ""
     if not codec:
         return "utf-8-sig", ""
     return codec, f"read as {codec}, for it is not UTF-8: if letters are wrong, name the right one with --encoding"
 
 
-def _guess(sample: bytes) -> str:
-    """Name the encoding of lines that are not UTF-8, or nothing."""
+def guess(sample: bytes) -> str:
+    """Return the encoding of lines that are not UTF-8, or nothing."""
     from charset_normalizer import from_bytes
 
     best = from_bytes(sample, cp_isolation=_LEGACY).best()

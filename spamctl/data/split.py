@@ -9,6 +9,10 @@ Chance makes the parts of a plain threshold uneven (of 560 spam, 112 ± 9 test),
 far enough that the rows before it are their share of all rows to within 0.5 %. With many rows the cuts stay at 0.7 and
 0.8, with few they are those of a rank, and between the two a new row moves an old one only where it has to.
 
+Mails of one thread or mailing list stay on one side as twins do. Where it is known when mails came, time takes the
+place of the hash: a group counts as old as its first mail, the oldest train, and those that came last test, so that the
+test is about senders and conversations that began after what was learnt. There, newer mails do move older ones.
+
 The corpus `everyday` is divided 63/22/15 instead: its natural good messages are what a threshold rests on, and within a
 kind a few rows more teach little. Its border rows all train: nobody receives them at the rate at which they are there.
 """
@@ -20,7 +24,7 @@ from itertools import accumulate
 from typing import Final, Literal
 
 from spamctl.data.bundled_sets import EVERYDAY
-from spamctl.data.cleaning import group_twins, key_hash
+from spamctl.data.cleaning import group_related, key_hash
 from spamctl.errors import DataError
 from spamctl.schema.message import NOT_SPAM, SPAM, Label, Message
 from spamctl.schema.parts import Split
@@ -30,6 +34,7 @@ Balance = Literal["none", "undersample"]
 Cuts = tuple[float, float]  # where training ends and where validation ends, as shares of the rows
 _CUTS: Cuts = (0.7, 0.8)
 _CUTS_EVERYDAY: Cuts = (0.63, 0.85)
+_Stratum = tuple[Cuts, Label, bool]  # what is divided by itself; the last says that its messages have dates
 _TOLERANCE = 0.005
 _LEAST_GROUPS = 10  # the fewest that 70/10/20 divides with none left empty-handed
 _CAMPAIGN = 0.05  # a group of twins that is more of its label than this trains: it would be half of a test part
@@ -37,11 +42,16 @@ _CAMPAIGN = 0.05  # a group of twins that is more of its label than this trains:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Messages that share a twin key, and the key's hash in [0, 1)."""
+    """Messages that share a twin key or a thread, and where they stand in [0, 1): by the key's hash, or by time."""
 
     position: float
     key_hash: bytes
     messages: list[Message]
+
+    @property
+    def began(self) -> int | None:
+        """Return when the first of the messages came, in seconds since 1970; None if that is not known of any."""
+        return min((int(one.traits.received) for one in self.messages if one.traits.received), default=None)
 
 
 def split(messages: Sequence[Message], balance: Balance = "none") -> Split:
@@ -51,19 +61,20 @@ def split(messages: Sequence[Message], balance: Balance = "none") -> Split:
     """
     if balance == "undersample":
         messages = _undersample(messages)
-    strata: dict[tuple[Cuts, Label], list[_Group]] = {(_CUTS, SPAM): [], (_CUTS, NOT_SPAM): []}
+    strata: dict[_Stratum, list[_Group]] = {(_CUTS, SPAM, False): [], (_CUTS, NOT_SPAM, False): []}
     border: list[Message] = []
-    for key, twins in group_twins(messages).items():
+    for key, twins in group_related(messages).items():
         if any(message.traits.border for message in twins):
             border += twins
             continue
         label: Label = SPAM if any(message.is_spam for message in twins) else NOT_SPAM
+        group = _group(key, twins)
         cuts = _CUTS_EVERYDAY if all(message.traits.dataset == EVERYDAY for message in twins) else _CUTS
-        strata.setdefault((cuts, label), []).append(_group(key, twins))
+        strata.setdefault((cuts, label, group.began is not None), []).append(group)
     _refuse_too_few(strata)
     train, validation, test = (
         [message for part in parts for message in part]
-        for parts in zip(*(_three_parts(groups, cuts) for (cuts, _), groups in strata.items()), strict=True)
+        for parts in zip(*(_three_parts(groups, cuts) for (cuts, *_), groups in strata.items()), strict=True)
     )
     return Split(*map(in_hash_order, (train + border, validation, test)))
 
@@ -72,6 +83,14 @@ def _group(key: str, twins: list[Message]) -> _Group:
     """Place a group of twins by the hash of their key."""
     key_bytes = key_hash(key)
     return _Group(position(key_bytes), key_bytes, twins)
+
+
+def _in_time(groups: list[_Group]) -> list[_Group]:
+    """Place groups by when they began, the first at 0, if that is known of all of them."""
+    if not all(group.began is not None for group in groups):
+        return groups
+    ordered = sorted(groups, key=lambda group: (group.began, group.key_hash))
+    return [replace(group, position=place / len(ordered)) for place, group in enumerate(ordered)]
 
 
 def position(key_bytes: bytes) -> float:
@@ -91,10 +110,10 @@ def _undersample(messages: Sequence[Message]) -> list[Message]:
     return spam[:count] + not_spam[:count]
 
 
-def _refuse_too_few(strata: dict[tuple[Cuts, Label], list[_Group]]) -> None:
+def _refuse_too_few(strata: dict[_Stratum, list[_Group]]) -> None:
     """Refuse a corpus that would leave a part without one of the labels."""
     sizes = {SPAM: 0, NOT_SPAM: 0}
-    for (_, label), groups in strata.items():
+    for (_, label, _), groups in strata.items():
         sizes[label] += len(groups)
     if min(sizes.values()) >= _LEAST_GROUPS:
         return
@@ -109,7 +128,7 @@ def _three_parts(groups: list[_Group], cuts: Cuts) -> tuple[list[Message], list[
     """Divide the groups of one label into train, validation and test; what cannot be divided trains."""
     if len(groups) < len(Split.__slots__):
         return _messages(groups), [], []
-    groups = _campaigns_first(groups)
+    groups = _campaigns_first(_in_time(groups))
     rows_before = list(accumulate((len(group.messages) for group in groups), initial=0))
     first = min(_cut(groups, rows_before, cuts[0]), len(groups) - 2)
     second = min(max(_cut(groups, rows_before, cuts[1]), first + 1), len(groups) - 1)

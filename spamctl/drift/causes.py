@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
-from operator import itemgetter
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,8 @@ from spamctl.drift import permutation
 from spamctl.drift.hypothesis_tests import FEWEST, Pool
 from spamctl.drift.permutation import Floats, Kernel, permute
 from spamctl.drift.sample import Sample
-from spamctl.schema.message import NOT_SPAM, SPAM
+from spamctl.schema.message import NOT_SPAM, SPAM, Label
+from spamctl.schema.monitor import Carrier, Causes, Example, Separation, Term
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array
@@ -34,9 +34,7 @@ PRIOR_ROWS = 100.0  # how many messages the prior is worth; with fewer a word th
 FEWEST_MESSAGES = 2  # of the window, that hold a term
 CAUSE_PERMUTATIONS = 199
 QUANTILE = 0.95
-NOTHING: Final[Mapping[str, Any]] = MappingProxyType(
-    {SPAM: [], NOT_SPAM: [], "examples": {SPAM: [], NOT_SPAM: []}, "carriers": []}
-)
+NOTHING = Causes(examples={SPAM: (), NOT_SPAM: ()})
 
 
 def terms(text: str) -> Iterator[str]:
@@ -46,18 +44,18 @@ def terms(text: str) -> Iterator[str]:
     yield from map(" ".join, pairwise(words))
 
 
-def explain(pooled: Pool) -> dict[str, Any]:
+def explain(pooled: Pool) -> Causes:
     """Return terms that have become more frequent, spam side and ham side apart, with examples and their carriers."""
     before, now = _by_verdict(pooled.reference), _by_verdict(pooled.current)
-    return {
-        SPAM: risen(before[SPAM], now[SPAM], before[NOT_SPAM]),
-        NOT_SPAM: risen(before[NOT_SPAM], now[NOT_SPAM], before[SPAM]),
-        "examples": examples(pooled),
-        "carriers": carriers(pooled),
-    }
+    return Causes(
+        spam=tuple(risen(before[SPAM], now[SPAM], before[NOT_SPAM])),
+        not_spam=tuple(risen(before[NOT_SPAM], now[NOT_SPAM], before[SPAM])),
+        examples=examples(pooled),
+        carriers=tuple(carriers(pooled)),
+    )
 
 
-def risen(reference: Sequence[str], current: Sequence[str], elsewhere: Sequence[str] = ()) -> list[dict[str, Any]]:
+def risen(reference: Sequence[str], current: Sequence[str], elsewhere: Sequence[str] = ()) -> list[Term]:
     """Return the terms whose share of messages rose most surely, by z: the log-odds over their standard error.
 
     The log-odds have an informative Dirichlet prior (Monroe, Colaresi & Quinn 2008): each side is given a hundred more
@@ -87,18 +85,18 @@ def risen(reference: Sequence[str], current: Sequence[str], elsewhere: Sequence[
     told = [row for row in ranked if not _said(str(names[row]), counts)]
     groups = _of_the_same_messages(parts[1].tocsc()[:, held], told)
     return [
-        {
-            "term": str(names[row]),
-            "z": float(z[row]),
-            "current_rate": float(now[row] / n),
-            "reference_rate": float(before[row] / m) if m else 0.0,
-            "beside": [str(names[other]) for other in rest[:MOST_BESIDE]],
-        }
+        Term(
+            term=str(names[row]),
+            z=float(z[row]),
+            current_rate=float(now[row] / n),
+            reference_rate=float(before[row] / m) if m else 0.0,
+            beside=tuple(str(names[other]) for other in rest[:MOST_BESIDE]),
+        )
         for row, *rest in groups[:MOST_TERMS]
     ]
 
 
-def examples(pooled: Pool) -> dict[str, list[dict[str, Any]]]:
+def examples(pooled: Pool) -> dict[Label, tuple[Example, ...]]:
     """Return the current messages nearest to the change: likest to the window and unlike the reference.
 
     The score is the witness function of the maximum mean discrepancy (Gretton et al. 2012), the message itself left
@@ -108,26 +106,26 @@ def examples(pooled: Pool) -> dict[str, list[dict[str, Any]]]:
     own = np.diagonal(kernel)[is_current]
     near = kernel[is_current]  # (n, S)
     score = (near[:, is_current].sum(axis=1) - own) / max(1, rows.size - 1) - near[:, ~is_current].mean(axis=1)
-    shown: dict[str, list[dict[str, Any]]] = {SPAM: [], NOT_SPAM: []}
+    shown: dict[Label, list[Example]] = {SPAM: [], NOT_SPAM: []}
     for place in np.argsort(-score, kind="stable"):
         row = int(rows[place])
         side = shown[SPAM if pooled.current.called_spam[row] else NOT_SPAM]
         if len(side) < MOST_EXAMPLES:
             probability = float(pooled.current.probabilities[row])
-            side.append({"text": pooled.current.texts[row], "probability": probability, "score": float(score[place])})
-    return shown
+            side.append(Example(None, probability, float(score[place]), pooled.current.texts[row]))
+    return {label: tuple(found) for label, found in shown.items()}
 
 
-def by_uuid(found: Mapping[str, Any], uuids: Mapping[str, str]) -> dict[str, Any]:
+def by_uuid(found: Causes, uuids: Mapping[str, str]) -> Causes:
     """Return what was explained, its examples by their uuids instead of their texts: what is kept of them are those."""
     shown = {
-        side: [{"uuid": uuids[each["text"]], **{key: each[key] for key in ("probability", "score")}} for each in rows]
-        for side, rows in found["examples"].items()
+        side: tuple(replace(each, uuid=uuids[each.text or ""], text=None) for each in rows)
+        for side, rows in found.examples.items()
     }
-    return {**found, "examples": shown}
+    return replace(found, examples=shown)
 
 
-def carriers(pooled: Pool) -> list[dict[str, Any]]:
+def carriers(pooled: Pool) -> list[Carrier]:
     """Return, for versions and sources of 30 rows and more, how far their texts are from the reference.
 
     `drift` is the distance of the mean embeddings over the 95 % quantile of its permutation
@@ -140,8 +138,8 @@ def carriers(pooled: Pool) -> list[dict[str, Any]]:
         for name, rows in groups[:MOST_GROUPS] if len(groups) > 1 else []:
             if rows >= FEWEST:
                 drift = _group_drift(pooled, np.array([one == name for one in names]))
-                found.append({"by": by, "name": name, "rows": rows, "share": rows / len(names), "drift": drift})
-    return sorted(found, key=itemgetter("drift"), reverse=True)
+                found.append(Carrier(by, name, rows, rows / len(names), drift))
+    return sorted(found, key=lambda carrier: carrier.drift, reverse=True)
 
 
 def _group_drift(pooled: Pool, inside: NDArray[np.bool_]) -> float:
@@ -194,7 +192,7 @@ MOST_OF_A_SIDE = 1_000  # rows: more would take minutes and tell no more
 PENALTY = 0.3
 
 
-def classify_domains(kernel: Kernel, is_current: NDArray[np.bool_], rng: np.random.Generator) -> dict[str, float]:
+def classify_domains(kernel: Kernel, is_current: NDArray[np.bool_], rng: np.random.Generator) -> Separation:
     """Return the cross-validated ROC-AUC of a linear classifier of the two sides, and what it reaches by chance.
 
     The classifier is kernel ridge regression on the text kernel (S, S), so one factorisation per fold serves the
@@ -220,7 +218,7 @@ def classify_domains(kernel: Kernel, is_current: NDArray[np.bool_], rng: np.rand
         factor = cho_factor(alike[np.ix_(~out, ~out)] + PENALTY * np.eye(int((~out).sum())))
         scores[out] = alike[np.ix_(out, ~out)] @ cho_solve(factor, target[~out])
     areas = _areas(scores, now)
-    return {"auc": float(areas[0]), "threshold": float(np.quantile(areas[1:], QUANTILE))}
+    return Separation(auc=float(areas[0]), threshold=float(np.quantile(areas[1:], QUANTILE)))
 
 
 def _areas(scores: Floats, now: Floats) -> Floats:

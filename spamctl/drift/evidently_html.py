@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from spamctl.errors import ArtefactError
+from spamctl.schema.codec import ABSENT, JsonObject, to_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,11 +35,23 @@ a[href^="http"], .modebar-btn--logo { display: none !important; }
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """Rows of one sample: how many there are, how many were compared, and how many of these are `different`.
+
+    `different` is None where near duplicates do not count as one.
+    """
+
+    of: int
+    compared: int
+    different: int | None = field(default=None, metadata=ABSENT)
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A page as HTML, empty if it could not be made, and its figures as plain values."""
 
     html: str
-    summary: dict[str, Any]
+    summary: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +108,10 @@ def text_auc(before: Sequence[str], now: Sequence[str]) -> float:
     return float(score)
 
 
-def compose(title: str, parts: Iterable[Part], rows: Mapping[str, Mapping[str, int]], told: Mapping[str, Any]) -> Page:
+def compose(title: str, parts: Iterable[Part], rows: Mapping[str, Compared], told: Mapping[str, object]) -> Page:
     """Return one page of several parts: their figures, their tests, and what is told beside them.
 
-    `rows` says for each sample how many rows there are (`of`), how many of them were compared, and, where near
-    duplicates count once, how many of these are `different`.
+    `rows` says for each sample, by its name, what was compared of it.
     """
     from evidently.core.metric_types import metric_tests_widget, render_widgets
     from evidently.core.report import metric_tests_stats
@@ -117,8 +129,8 @@ def compose(title: str, parts: Iterable[Part], rows: Mapping[str, Mapping[str, i
     tests = [test for part in several for test in part.tests]
     shown = [metric_tests_stats(tests), metric_tests_widget(tests)] if tests else []
     drawn = render_widgets([*shown, group_widget(title="", widgets=widgets)])
-    summary = {
-        "rows": {side: dict(counts) for side, counts in rows.items()},
+    summary: JsonObject = {
+        "rows": to_json(rows),
         "metrics": [_metric(metric) for part in several for metric in part.metrics],
         "tests": [_test(test) for test in tests],
         **told,
@@ -166,19 +178,19 @@ def _filled(widget: Any) -> Any:
     return widget.copy(update={"params": {**widget.params, "data": rows}})
 
 
-def _about(rows: Mapping[str, Mapping[str, int]]) -> str:
+def _about(rows: Mapping[str, Compared]) -> str:
     """Describe what the page compares, and whose thresholds it uses."""
-    said = [f"{counts['compared']:,} {side} rows{_brackets(counts)}" for side, counts in rows.items()]
+    said = [f"{counts.compared:,} {side} rows{_brackets(counts)}" for side, counts in rows.items()]
     return (
         f"Drawn by Evidently from {' and '.join(said)}. Tests use the thresholds that spamctl calibrated "
         "for a window of this size."
     )
 
 
-def _brackets(counts: Mapping[str, int]) -> str:
+def _brackets(counts: Compared) -> str:
     """Describe how many rows these are, and how many are distinct, where that is another number."""
-    of, compared = counts["of"], counts["compared"]
-    different = counts.get("different", compared)
+    of, compared = counts.of, counts.compared
+    different = compared if counts.different is None else counts.different
     told = [*([f"of {of:,}"] if of > compared else []), *([f"{different:,} different"] if different < compared else [])]
     return f" ({', '.join(told)})" if told else ""
 
@@ -188,7 +200,7 @@ def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _metric(metric: Mapping[str, Any]) -> dict[str, Any]:
+def _metric(metric: Mapping[str, Any]) -> JsonObject:
     """Return a figure by the type of its metric and its column: the name that Evidently gives holds the method too."""
     config = metric["config"]
     kind = str(config["type"]).rpartition(":")[2]
@@ -196,7 +208,7 @@ def _metric(metric: Mapping[str, Any]) -> dict[str, Any]:
     return {"metric": kind, **told, "value": _plain(metric["value"])}
 
 
-def _test(test: Any) -> dict[str, Any]:
+def _test(test: Any) -> JsonObject:
     """Return a test: of which metric, on which column, and how it ended."""
     params = test.metric_config.params
     column = {"column": str(params["column"])} if "column" in params else {}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spamctl.drift.descriptors import describe
-from spamctl.drift.evidently_html import Page, Part, compose, quiet, run, text_auc
+from spamctl.drift.evidently_html import Compared, Page, Part, compose, quiet, run, text_auc
 from spamctl.drift.sample import Sample
 from spamctl.schema.message import NOT_SPAM, SPAM
 
@@ -35,7 +35,7 @@ _PROBABILITY = "probability"
 
 
 def classification(
-    reference: Sample, current: Sample, thresholds: Mapping[str, float], rows: Mapping[str, Mapping[str, int]]
+    reference: Sample, current: Sample, thresholds: Mapping[str, float], rows: Mapping[str, Compared]
 ) -> Page:
     """Return the page of both samples' rows with a label that measures; one that cannot be made says why.
 
@@ -50,9 +50,7 @@ def classification(
     shown = sides if not unmeasurable(sides[0]) else sides[1:]
     verdicts = run([ClassificationQuality(conf_matrix=True, include_tests=False)], *_verdicts(shown))
     ranking = run([RocAuc(), LogLoss()], *_probabilities(shown))
-    counts = {
-        side: {"of": of["of"], "compared": len(each)} for (side, of), each in zip(rows.items(), sides, strict=True)
-    }
+    counts = {side: Compared(whole.of, len(each)) for (side, whole), each in zip(rows.items(), sides, strict=True)}
     return compose("Classification", [_tests(sides, thresholds), verdicts, ranking], counts, {})
 
 
@@ -171,7 +169,7 @@ class _Pair:
 
     reference: Sample
     current: Sample
-    rows: Mapping[str, Mapping[str, int]]
+    rows: Mapping[str, Compared]
     names: dict[str, str] = field(default_factory=dict)
 
 
@@ -204,7 +202,7 @@ def _bounded(reference: Sample, current: Sample, chance: np.random.Generator) ->
     """Return both samples with no more rows than are compared."""
     taken = [_at_most(sample, MOST_ROWS, chance) for sample in (reference, current)]
     rows = {
-        name: {"of": len(whole), "compared": len(part)}
+        name: Compared(len(whole), len(part))
         for name, whole, part in zip(("reference", "current"), (reference, current), taken, strict=True)
     }
     return _Pair(taken[0], taken[1], rows)
@@ -354,10 +352,10 @@ def _embedding_drift(pair: _Pair, chance: np.random.Generator) -> Part:
         return run([EmbeddingsDrift(embeddings_name=EMBEDDING, drift_method=method)], frames, definition)
 
 
-def _rows(pair: _Pair) -> dict[str, dict[str, int]]:
+def _rows(pair: _Pair) -> dict[str, Compared]:
     """Count the distinct rows of each sample: near duplicates count as one."""
     sizes = zip(pair.rows.items(), (pair.reference, pair.current), strict=True)
-    return {side: {**counts, "different": len(sample)} for (side, counts), sample in sizes}
+    return {side: replace(counts, different=len(sample)) for (side, counts), sample in sizes}
 
 
 def _missing(reason: str) -> Page:

@@ -13,6 +13,7 @@ from spamctl.drift import permutation
 from spamctl.drift.descriptors import describe
 from spamctl.drift.permutation import Floats, Kernel, Permutations, feature_kernel, permute, text_kernel
 from spamctl.drift.sample import Sample
+from spamctl.schema.monitor import Outcome
 
 # Control the family-wise error rate of many tests: together they give no more false alarms than asked for.
 
@@ -106,22 +107,6 @@ FEWEST_LABELS = 20  # trusted ones of the window
 MOST_OF_A_SIDE = 2_000  # rows in a kernel: 64 MB
 OUTPUTS = ("spam_share", "probability")
 QUALITY = ("accuracy", "false_positive_rate")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Result of one test, and the two values that it compared, if it compared values."""
-
-    name: str
-    kind: str
-    statistic: float
-    threshold: float
-    p_value: float
-    adjusted_p: float
-    alarm: bool
-    reference: float | None
-    current: float | None
-    rows: int
 
 
 @dataclass(frozen=True, slots=True)

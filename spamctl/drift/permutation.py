@@ -9,7 +9,7 @@ discrete, and no threshold can be out of date.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ Kernel = NDArray[np.float32]
 
 BUCKETS: Final = 2**18
 RAREST: Final = 5  # a gram of fewer messages weighs like one of five: whether it is new is no news, most rare ones are
-VIEWS: Final[Sequence[dict[str, Any]]] = (
+VIEWS: Final[Sequence[Mapping[str, object]]] = (
     {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"\w+|[^\w\s]+"},
     {"analyzer": "char_wb", "ngram_range": (3, 4)},
 )
@@ -76,7 +76,7 @@ def without_surrogates(text: str) -> str:
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _weighted(texts: Sequence[str], view: dict[str, Any]) -> Any:
+def _weighted(texts: Sequence[str], view: Mapping[str, object]) -> Any:
     """Return normalised weights (P, BUCKETS) of the grams of texts."""
     from sklearn.feature_extraction.text import HashingVectorizer
     from sklearn.preprocessing import normalize

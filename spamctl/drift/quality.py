@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from spamctl.drift import permutation
 from spamctl.drift.permutation import Kernel
-from spamctl.drift.sample import SIMULATED, Sample
+from spamctl.drift.sample import Sample
 from spamctl.engine.calibration import bin_edges, expected_calibration_error
-from spamctl.metrics.scores import CONFIDENCE, Interval, confusion, proportion
+from spamctl.metrics.scores import CONFIDENCE, confusion, proportion
+from spamctl.schema.label import SIMULATED
+from spamctl.schema.monitor import Breakdown, GroupRates, Quality, Simulated, Support
+from spamctl.schema.rates import Interval
 
 # N rows with a trusted label
 
@@ -23,7 +26,7 @@ DEALS = 999
 UNLIKE = 0.01  # false-alarm rate of the test that labels are a random sample of the window
 
 
-def measured(sample: Sample, rng: np.random.Generator) -> dict[str, Any] | None:
+def measured(sample: Sample, rng: np.random.Generator) -> Quality | None:
     """Return the quality of the verdicts that were served, from trusted labels, or None if there are none.
 
     Proportions come with Wilson's interval (1927), the calibration error with a bootstrap's; a rate that no row can
@@ -35,33 +38,36 @@ def measured(sample: Sample, rng: np.random.Generator) -> dict[str, Any] | None:
     truth, called = labelled.is_spam, labelled.called_spam
     counts = confusion(truth, called)
     shared = rate(counts.true_positives, len(labelled) - counts.true_negatives)
-    return {
-        "rows": len(labelled),
-        "spam": int(truth.sum()),
-        "coverage": len(labelled) / len(sample),
-        "label_sources": dict(Counter(labelled.label_sources).most_common()),
-        "accuracy": rate(counts.true_positives + counts.true_negatives, len(labelled)),
-        "precision": rate(counts.true_positives, counts.true_positives + counts.false_positives),
-        "recall": rate(counts.true_positives, counts.true_positives + counts.false_negatives),
-        "f1": shared and {end: 2 * share / (1 + share) for end, share in shared.items()},
-        "false_positive_rate": rate(counts.false_positives, counts.false_positives + counts.true_negatives),
-        "calibration_error": _calibration_error(truth, labelled.probabilities, rng),
-    }
+    return Quality(
+        rows=len(labelled),
+        spam=int(truth.sum()),
+        coverage=len(labelled) / len(sample),
+        label_sources=dict(Counter(labelled.label_sources).most_common()),
+        accuracy=rate(counts.true_positives + counts.true_negatives, len(labelled)),
+        precision=rate(counts.true_positives, counts.true_positives + counts.false_positives),
+        recall=rate(counts.true_positives, counts.true_positives + counts.false_negatives),
+        f1=shared and Interval(*(2 * share / (1 + share) for share in (shared.value, shared.low, shared.high))),
+        false_positive_rate=rate(counts.false_positives, counts.false_positives + counts.true_negatives),
+        calibration_error=_calibration_error(truth, labelled.probabilities, rng),
+    )
 
 
-def simulated(sample: Sample) -> dict[str, Any] | None:
+def simulated(sample: Sample) -> Simulated | None:
     """Return how often labels that were invented from verdicts agree with them: no measure of quality."""
     invented = sample.take(np.array([source == SIMULATED for source in sample.label_sources], bool) & sample.labelled)
     if not len(invented):
         return None
-    return {"rows": len(invented), "agreement": float((invented.called_spam == invented.is_spam).mean())}
+    return Simulated(len(invented), float((invented.called_spam == invented.is_spam).mean()))
 
 
-def by_group(sample: Sample) -> dict[str, list[dict[str, Any]]]:
+def by_group(sample: Sample) -> Breakdown:
     """Return accuracy, false-positive rate and recall by version, family and source, the largest groups first."""
     labelled = sample.take(sample.trusted)
-    columns = {"version": labelled.versions, "family": labelled.families, "source": labelled.sources}
-    return {by: [_group(labelled, names, name) for name in _largest(names)] for by, names in columns.items()}
+    version, family, source = (
+        tuple(_group(labelled, names, name) for name in _largest(names))
+        for names in (labelled.versions, labelled.families, labelled.sources)
+    )
+    return Breakdown(version, family, source)
 
 
 def alike(sample: Sample, rng: np.random.Generator) -> bool:
@@ -77,9 +83,12 @@ def alike(sample: Sample, rng: np.random.Generator) -> bool:
     return bool((apart >= apart[0]).mean() > UNLIKE)
 
 
-def rate(hits: int, rows: int) -> dict[str, float] | None:
+def rate(hits: int, rows: int) -> Interval | None:
     """Return a share with Wilson's interval, or None without rows."""
-    return proportion(hits, rows).as_dict() if rows else None
+    if not rows:
+        return None
+    found = proportion(hits, rows)
+    return Interval(found.value, found.low, found.high)
 
 
 def _largest(names: Sequence[str]) -> list[str]:
@@ -87,28 +96,28 @@ def _largest(names: Sequence[str]) -> list[str]:
     return sorted(counts, key=lambda name: (-counts[name], name))[:MOST_GROUPS]
 
 
-def _group(labelled: Sample, names: Sequence[str], wanted: str) -> dict[str, Any]:
+def _group(labelled: Sample, names: Sequence[str], wanted: str) -> GroupRates:
     rows = labelled.take([row for row, name in enumerate(names) if name == wanted])
     truth, called = rows.is_spam, rows.called_spam
-    return {
-        "name": wanted,
-        "rows": len(rows),
-        "accuracy": rate(int((truth == called).sum()), len(rows)),
-        "false_positive_rate": rate(int(called[~truth].sum()), int((~truth).sum())),
-        "recall": rate(int(called[truth].sum()), int(truth.sum())),
-    }
+    return GroupRates(
+        name=wanted,
+        rows=len(rows),
+        accuracy=rate(int((truth == called).sum()), len(rows)),
+        false_positive_rate=rate(int(called[~truth].sum()), int((~truth).sum())),
+        recall=rate(int(called[truth].sum()), int(truth.sum())),
+    )
 
 
 def _calibration_error(
     truth: NDArray[np.bool_], probabilities: NDArray[np.float64], rng: np.random.Generator
-) -> dict[str, float]:
+) -> Interval:
     """Return the expected calibration error with the percentiles of a bootstrap, stretched to hold the value."""
     edges = bin_edges(probabilities)
     error: Callable[..., Any] = lambda rows: expected_calibration_error(truth[rows], probabilities[rows], edges)  # noqa: E731
     value = float(error(np.arange(truth.size)))
     drawn = [float(error(rng.integers(truth.size, size=truth.size))) for _ in range(RESAMPLES)]
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(value, min(value, float(low)), max(value, float(high))).as_dict()
+    return Interval(value, min(value, float(low)), max(value, float(high)))
 
 
 # Estimate accuracy without labels, and flag where the estimate is unreliable.
@@ -125,7 +134,7 @@ INSIDE = 0.99  # of fresh messages like the reference
 DOUBT = 0.01  # so few windows of such messages are said to leave the support
 
 
-def estimate_accuracy(sample: Sample, rng: np.random.Generator) -> dict[str, float]:
+def estimate_accuracy(sample: Sample, rng: np.random.Generator) -> Interval:
     """Return the accuracy that calibrated probabilities promise, with the 95 % interval of what labels would say.
 
     A verdict is right with probability p if it says spam and 1 - p if not; the mean of that is confidence-based
@@ -139,10 +148,10 @@ def estimate_accuracy(sample: Sample, rng: np.random.Generator) -> dict[str, flo
         float((rng.random(right.size) < right[rng.integers(right.size, size=right.size)]).mean()) for _ in range(DRAWS)
     ]
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return {"value": value, "low": min(value, float(low)), "high": max(value, float(high))}
+    return Interval(value, min(value, float(low)), max(value, float(high)))
 
 
-def share_outside_support(kernel: Kernel, is_current: NDArray[np.bool_]) -> dict[str, float] | None:
+def share_outside_support(kernel: Kernel, is_current: NDArray[np.bool_]) -> Support | None:
     """Return the share of current rows that lie farther from the reference than its own rows do, from a kernel (S, S).
 
     How far a row lies is its likeness to its fifth nearest neighbour in the reference (Loftsgaarden & Quesenberry
@@ -161,4 +170,4 @@ def share_outside_support(kernel: Kernel, is_current: NDArray[np.bool_]) -> dict
     border = np.sort(nearness[~is_current])[::-1][place - 1]
     beyond = int((nearness[is_current] < border).sum())
     chance = 1.0 if beyond == 0 else float(betabinom.sf(beyond - 1, n, m + 1 - place, place))
-    return {"share": beyond / n, "expected": 1 - place / (m + 1), "p_value": min(1.0, chance)}
+    return Support(share=beyond / n, expected=1 - place / (m + 1), p_value=min(1.0, chance))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from spamctl.data.cleaning import twin_key
 from spamctl.errors import DataError
 from spamctl.registry.versions import ReferenceRow
+from spamctl.schema.label import SIMULATED
 from spamctl.schema.message import SPAM
 from spamctl.store.sampling import WindowRow
 
 # N rows, D features
 
-SIMULATED = "simulated"
 COLUMNS = (
     "texts",
     "probabilities",
@@ -82,12 +81,19 @@ class Sample:
         """Return the rows that an index, or a mask (N,), names."""
         wanted = np.asarray(index)
         rows = np.flatnonzero(wanted) if wanted.dtype == bool else wanted.astype(np.intp)
-        columns: dict[str, Any] = {name: getattr(self, name) for name in COLUMNS}
-        taken: dict[str, Any] = {
-            name: column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows]
-            for name, column in columns.items()
-        }
-        return Sample(**taken)
+        words = (self.texts, self.truth, self.label_sources, self.versions, self.sources, self.families)
+        texts, truth, label_sources, versions, sources, families = ([column[row] for row in rows] for column in words)
+        return Sample(
+            texts=texts,
+            probabilities=self.probabilities[rows],
+            called_spam=self.called_spam[rows],
+            truth=truth,
+            label_sources=label_sources,
+            versions=versions,
+            sources=sources,
+            families=families,
+            features=self.features[rows],
+        )
 
     def distinct(self) -> Sample:
         """Drop near duplicates, keeping the first row, by the same rule as the split of the data."""
@@ -99,7 +105,24 @@ class Sample:
 
 # Build samples of reference rows and stored rows, and pass them between steps as plain values.
 
-_LISTS = [name for name in COLUMNS if name not in {"texts", "probabilities", "called_spam", "features"}]
+
+@dataclass(frozen=True, slots=True)
+class PackedSample:
+    """A sample of N rows as lists of plain values, and its features (N, `width`) as bytes of little-endian floats.
+
+    Its texts stay where they are kept, in the store or in the test part: what passes from step to step is kept, too.
+    """
+
+    uuids: list[str]
+    probabilities: list[float]
+    called_spam: list[bool]
+    truth: list[str]
+    label_sources: list[str]
+    versions: list[str]
+    sources: list[str]
+    families: list[str]
+    features: bytes
+    width: int
 
 
 def reference_sample(
@@ -138,27 +161,32 @@ def current_sample(rows: Sequence[WindowRow], families: Mapping[str, str], featu
     )
 
 
-def pack_sample(sample: Sample, uuids: Sequence[str] = ()) -> dict[str, Any]:
-    """Return a sample as lists of plain values, and its features as bytes, which any program could read.
+def pack_sample(sample: Sample, uuids: Sequence[str] = ()) -> PackedSample:
+    """Return a sample without its texts, as plain values that may pass from step to step."""
+    return PackedSample(
+        uuids=list(uuids),
+        probabilities=sample.probabilities.tolist(),
+        called_spam=sample.called_spam.tolist(),
+        truth=list(sample.truth),
+        label_sources=list(sample.label_sources),
+        versions=list(sample.versions),
+        sources=list(sample.sources),
+        families=list(sample.families),
+        features=sample.features.astype("<f4").tobytes(),
+        width=sample.features.shape[1],
+    )
 
-    Its texts stay where they are kept, in the store or in the test part: what passes from step to step is kept, too.
-    """
-    return {name: list(getattr(sample, name)) for name in _LISTS} | {
-        "uuids": list(uuids),
-        "probabilities": sample.probabilities.tolist(),
-        "called_spam": sample.called_spam.tolist(),
-        "features": sample.features.astype("<f4").tobytes(),
-        "width": sample.features.shape[1],
-    }
 
-
-def unpack_sample(packed: Mapping[str, Any], texts: Sequence[str | None]) -> Sample:
+def unpack_sample(packed: PackedSample, texts: Sequence[str | None]) -> Sample:
     """Return the sample that was packed, with its texts; a row whose text was removed meanwhile (None) is left out."""
-    rows, width = len(packed["probabilities"]), packed["width"]
     return Sample(
         texts=[text or "" for text in texts],
-        **{name: packed[name] for name in _LISTS},
-        probabilities=np.array(packed["probabilities"], np.float64),
-        called_spam=np.array(packed["called_spam"], np.bool_),
-        features=np.frombuffer(packed["features"], "<f4").reshape(rows, width),
+        probabilities=np.array(packed.probabilities, np.float64),
+        called_spam=np.array(packed.called_spam, np.bool_),
+        truth=packed.truth,
+        label_sources=packed.label_sources,
+        versions=packed.versions,
+        sources=packed.sources,
+        families=packed.families,
+        features=np.frombuffer(packed.features, "<f4").reshape(len(packed.probabilities), packed.width),
     ).take([row for row, text in enumerate(texts) if text is not None])

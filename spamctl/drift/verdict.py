@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Final
 
 import numpy as np
 
 from spamctl.drift import causes, hypothesis_tests, quality
-from spamctl.drift import causes as domain
-from spamctl.drift import quality as estimate
 from spamctl.drift.descriptors import odd_characters, script
-from spamctl.drift.hypothesis_tests import FEWEST, FEWEST_LABELS, MOST_OF_A_SIDE, Outcome, Pool
+from spamctl.drift.hypothesis_tests import FEWEST, FEWEST_LABELS, MOST_OF_A_SIDE, Pool
 from spamctl.drift.sample import Sample
 from spamctl.errors import DataError
 from spamctl.progress import ProgressUpdate
+from spamctl.schema.monitor import Check, Estimate, Judgement, Outcome, Overview, Overviews, Quality, Verdict
 
 # Summarise each finding of monitoring in one sentence, with what to do next.
 
-Status = Literal["ok", "warning", "failed", "not done"]
 REPEATED = 0.5  # of the rows: campaigns and retries repeat messages every day, but not most of them
 
 NEXT = "look at the causes, label what is doubtful with `spamctl label --source review`, then `spamctl train`"
@@ -49,17 +47,7 @@ WORDS: Final[Mapping[str, tuple[str, _Words]]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Result of one check of monitoring: it contains no message text."""
-
-    name: str
-    status: Status
-    sentence: str
-    advice: str = ""
-
-
-def verdict(checks: Sequence[Check]) -> Status:
+def verdict(checks: Sequence[Check]) -> Verdict:
     """Return the worst status; a check that was not done finds nothing wrong, and vouches for nothing."""
     found = {check.status for check in checks}
     return "failed" if "failed" in found else "warning" if "warning" in found else "ok"
@@ -93,22 +81,24 @@ def volume_check(reference: int, current: int) -> Check:
 def drift_check(outcomes: Sequence[Outcome], kind: str, rate: float) -> Check:
     """Report whether inputs or outputs have drifted, and how far."""
     name, subject = {"input": ("inputs", "messages"), "output": ("outputs", "verdicts")}[kind]
-    alarms = sorted((one for one in outcomes if one.kind == kind and one.alarm), key=exceeds, reverse=True)
+    alarms = sorted(
+        (one for one in outcomes if one.kind == kind and one.alarm), key=lambda one: one.exceeds, reverse=True
+    )
     if not alarms:
         return Check(name, "ok", f"{subject} are like those of the test part (false alarms: {rate:.0%} of windows)")
     return Check(name, "failed", f"{subject} have changed: {'; '.join(map(changed_sentence, alarms))}", NEXT)
 
 
-def quality_check(outcomes: Sequence[Outcome], found: Mapping[str, Any] | None, *, alike: bool) -> Check:
+def quality_check(outcomes: Sequence[Outcome], found: Quality | None, *, alike: bool) -> Check:
     """Report whether verdicts have become worse; missing labels are the usual state, and no reason to warn."""
     alarms = [one for one in outcomes if one.kind == "quality" and one.alarm]
     if alarms:
         return Check("quality", "failed", f"verdicts are worse: {'; '.join(map(changed_sentence, alarms))}", NEXT)
-    if found is None:
+    if found is None or found.accuracy is None:
         return Check("quality", "not done", "not measured: no message of the window has a trusted label")
-    rows, right = found["rows"], found["accuracy"]
-    says = f"{right['value']:.1%} of {messages_phrase(rows)} with a trusted label are classified correctly"
-    says += f" (95 % interval {right['low']:.1%} to {right['high']:.1%}{_apart(found)})"
+    right = found.accuracy
+    says = f"{right.value:.1%} of {messages_phrase(found.rows)} with a trusted label are classified correctly"
+    says += f" (95 % interval {right.low:.1%} to {right.high:.1%}{_apart(found)})"
     if not alike:
         return Check(
             "quality",
@@ -126,23 +116,23 @@ def quality_check(outcomes: Sequence[Outcome], found: Mapping[str, Any] | None, 
     return Check("quality", "ok", f"{says}, no worse than on the test part")
 
 
-def _apart(found: Mapping[str, Any]) -> str:
+def _apart(found: Quality) -> str:
     """Describe recall and false-positive rate, as far as rows have labels: accuracy hides one behind the other."""
-    names = {"recall": "recall", "false_positive_rate": "false-positive rate"}
-    return "".join(f"; {words} {found[name]['value']:.1%}" for name, words in names.items() if found.get(name))
+    rates = {"recall": found.recall, "false-positive rate": found.false_positive_rate}
+    return "".join(f"; {words} {rate.value:.1%}" for words, rate in rates.items() if rate)
 
 
-def estimate_check(found: Mapping[str, Any]) -> Check:
+def estimate_check(found: Estimate, *, drifted: bool) -> Check:
     """Report the accuracy that the probabilities promise, and whether to believe it."""
-    right, beyond = found["accuracy"], found["outside_support"]
-    says = f"{right['low']:.1%} to {right['high']:.1%} of the verdicts are correct according to their probabilities"
-    if found["trustworthy"]:
+    right, beyond = found.accuracy, found.outside_support
+    says = f"{right.low:.1%} to {right.high:.1%} of the verdicts are correct according to their probabilities"
+    if found.trustworthy:
         return Check("estimate", "ok", says)
     why = "too few messages to tell whether that is reliable"
     if beyond is not None:
-        why = f"not reliable: {beyond['share']:.1%} of the messages are unlike any in the test part"
-        why += f" ({beyond['expected']:.1%} are expected)"
-    if beyond is not None and found["drifted"]:
+        why = f"not reliable: {beyond.share:.1%} of the messages are unlike any in the test part"
+        why += f" ({beyond.expected:.1%} are expected)"
+    if beyond is not None and drifted:
         why = "not reliable, since the messages have changed"
     return Check("estimate", "warning", f"{says}; {why}", "measure it: `spamctl label --source review`")
 
@@ -164,7 +154,7 @@ def changed_sentence(outcome: Outcome) -> str:
     """Describe a test's result: from which value to which, or by what multiple of its threshold."""
     words, shown = WORDS[outcome.name]
     if outcome.reference is None or outcome.current is None:
-        return f"{words} drifted ({exceeds(outcome):.3g} × threshold)"
+        return f"{words} drifted ({outcome.exceeds:.3g} × threshold)"
     if shown(outcome.reference) == shown(outcome.current):
         return f"{words}, distributed differently around {shown(outcome.current)}"
     return f"{words} {shown(outcome.reference)} → {shown(outcome.current)}"
@@ -175,28 +165,23 @@ def messages_phrase(rows: int) -> str:
     return f"{rows:,} message" if rows == 1 else f"{rows:,} messages"
 
 
-def exceeds(outcome: Outcome) -> float:
-    """Return a statistic in units of its threshold."""
-    return outcome.statistic / outcome.threshold if outcome.threshold else 0.0
-
-
 # Count what a sample holds: rows, repeats, empty texts, lengths, scripts.
 
 MOST_SCRIPTS = 8
 
 
-def overview(sample: Sample, distinct: int) -> dict[str, Any]:
+def overview(sample: Sample, distinct: int) -> Overview:
     """Return the figures of all rows of a sample, of which `distinct` are left once near duplicates count as one."""
     lengths = [len(text) for text in sample.texts]
-    return {
-        "rows": len(sample),
-        "distinct": distinct,
-        "repeated": len(sample) - distinct,
-        "empty": sum(not text.strip() for text in sample.texts),
-        "length_median": float(np.median(lengths)) if lengths else 0.0,
-        "odd_unicode_share": sum(odd_characters(text) > 0 for text in sample.texts) / max(1, len(sample)),
-        "scripts": scripts(sample),
-    }
+    return Overview(
+        rows=len(sample),
+        distinct=distinct,
+        repeated=len(sample) - distinct,
+        empty=sum(not text.strip() for text in sample.texts),
+        length_median=float(np.median(lengths)) if lengths else 0.0,
+        odd_unicode_share=sum(odd_characters(text) > 0 for text in sample.texts) / max(1, len(sample)),
+        scripts=scripts(sample),
+    )
 
 
 def scripts(sample: Sample) -> dict[str, float]:
@@ -224,27 +209,6 @@ class JudgementConfig:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """All results as plain values; `asdict` of it is JSON.
-
-    `drift_score` is the largest statistic in units of its threshold, 1 and more being an alarm, and None where nothing
-    was tested. Texts stand in `causes` alone, and are hostile until they are escaped.
-    """
-
-    verdict: str
-    checks: list[dict[str, Any]]
-    tests: list[dict[str, Any]]
-    drift_score: float | None
-    quality: dict[str, Any] | None
-    simulated: dict[str, Any] | None
-    quality_by: dict[str, list[dict[str, Any]]]
-    estimate: dict[str, Any]
-    causes: dict[str, Any]
-    data: dict[str, Any]
-    domain_classifier: dict[str, float] | None
-
-
 def judge(
     reference: Sample, current: Sample, plan: JudgementConfig, labelled: Sample | None = None
 ) -> Generator[ProgressUpdate, None, Judgement]:
@@ -268,29 +232,30 @@ def judge(
     alike = quality.alike(_one_of_each(current, draws[2]), draws[2])
     outcomes = _outcomes(pooled, plan, draws[3], alike=alike) if pooled else []
     yield ProgressUpdate(TASK, 3, STEPS, "steps")
-    guessed = _estimate(current, pooled, outcomes, draws[4])
+    drifted = any(outcome.alarm and outcome.name in {"text", "features"} for outcome in outcomes)
+    guessed = _estimate(current, pooled, draws[4], drifted=drifted)
     yield ProgressUpdate(TASK, 4, STEPS, "steps")
-    why = causes.explain(pooled) if pooled else dict(causes.NOTHING)
+    why = causes.explain(pooled) if pooled else causes.NOTHING
     yield ProgressUpdate(TASK, 5, STEPS, "steps")
-    tells_apart = domain.classify_domains(pooled.text, pooled.is_current, draws[5]) if pooled else None
+    tells_apart = causes.classify_domains(pooled.text, pooled.is_current, draws[5]) if pooled else None
     yield ProgressUpdate(TASK, 6, STEPS, "steps")
     said = [
         *_drift_checks(sides, outcomes, plan),
         quality_check(outcomes, found, alike=alike),
-        estimate_check(guessed),
+        estimate_check(guessed, drifted=drifted),
         repeats_check(len(current), len(sides[1])),
     ]
     return Judgement(
         verdict=verdict(said),
-        checks=[asdict(check) for check in said],
-        tests=[asdict(outcome) for outcome in outcomes],
-        drift_score=max((exceeds(outcome) for outcome in outcomes), default=None),
+        checks=tuple(said),
+        tests=tuple(outcomes),
+        drift_score=max((outcome.exceeds for outcome in outcomes), default=None),
         quality=found,
         simulated=quality.simulated(current),
         quality_by=quality.by_group(known),
-        estimate={key: value for key, value in guessed.items() if key != "drifted"},
+        estimate=guessed,
         causes=why,
-        data={"reference": overview(reference, len(sides[0])), "current": overview(current, len(sides[1]))},
+        data=Overviews(overview(reference, len(sides[0])), overview(current, len(sides[1]))),
         domain_classifier=tells_apart,
     )
 
@@ -325,22 +290,18 @@ def _outcomes(pooled: Pool, plan: JudgementConfig, rng: np.random.Generator, *, 
     return hypothesis_tests.run_tests(pooled, nulls, plan.false_alarm_rate)
 
 
-def _estimate(
-    current: Sample, pooled: Pool | None, outcomes: list[Outcome], rng: np.random.Generator
-) -> dict[str, Any]:
+def _estimate(current: Sample, pooled: Pool | None, rng: np.random.Generator, *, drifted: bool) -> Estimate:
     """Estimate accuracy, and mark it reliable only while messages are like the reference's."""
-    drifted = any(outcome.alarm and outcome.name in {"text", "features"} for outcome in outcomes)
     beyond = None
     if pooled:
         space = pooled.text if pooled.features is None else pooled.features
-        beyond = estimate.share_outside_support(space, pooled.is_current)
-    return {
-        "accuracy": estimate.estimate_accuracy(_in_order(current), rng),
-        "outside_support": beyond,
-        "trustworthy": beyond is not None and beyond["p_value"] > estimate.DOUBT and not drifted,
-        "assumption": estimate.ASSUMPTION,
-        "drifted": drifted,
-    }
+        beyond = quality.share_outside_support(space, pooled.is_current)
+    return Estimate(
+        accuracy=quality.estimate_accuracy(_in_order(current), rng),
+        outside_support=beyond,
+        trustworthy=beyond is not None and beyond.p_value > quality.DOUBT and not drifted,
+        assumption=quality.ASSUMPTION,
+    )
 
 
 def _drift_checks(sides: tuple[Sample, Sample], outcomes: list[Outcome], plan: JudgementConfig) -> list[Check]:

@@ -10,8 +10,7 @@ import re
 import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from spamctl.data.cleaning import UNSEEN
 from spamctl.engine import calibration
 from spamctl.errors import ArtefactError
+from spamctl.schema.evaluation import Reach
 
 BUCKETS = 2**20
 WORD_ORDERS = (1, 2)
@@ -179,27 +179,6 @@ class Vocabulary:
         if len(content) != 2**BITS // 8:
             raise ArtefactError("the vocabulary is not of the known size; use the spamctl that packaged it")
         return cls(content)
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """Counts of the rows of a part that are out of reach, and of what delivering them costs.
-
-    `limit` is the novelty beyond which a message is out of reach. `caught` is the spam called spam by its probability,
-    `lost` those of them that are delivered because they are out of reach.
-    """
-
-    limit: float
-    good: int
-    good_out: int
-    spam: int
-    spam_out: int
-    caught: int
-    lost: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the counts as plain JSON."""
-        return asdict(self)
 
 
 def words(text: str) -> Iterator[str]:

@@ -3,44 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from spamctl.engine.engine import Engine, Logits
 from spamctl.engine.tokens import TokenRow
-from spamctl.errors import ArtefactError
+from spamctl.schema.evaluation import Parity
 
-TOLERANCE = 1e-4  # of probability, against single rows with no more padding than fills a vector lane
 BATCH = 4  # rows of all lengths together: three of four are padded, in larger batches nearly all that is computed is
 OTHER_PAD = 1  # the engine pads with 0: whoever reads a pad reads something else here
 PADDED_ROWS = 16  # padding to the whole window is dear: a sample of rows, spread over all lengths, is enough
-
-
-@dataclass(frozen=True, slots=True)
-class Parity:
-    """Largest change of a probability over all batchings, and the number of changed verdicts."""
-
-    rows: int
-    max_delta: float
-    changed: int
-
-    def as_dict(self) -> dict[str, float]:
-        """Return the proof as plain JSON."""
-        return asdict(self)
-
-    @property
-    def holds(self) -> bool:
-        """Return whether no verdict changed and no probability moved by the tolerance."""
-        return not self.changed and self.max_delta < TOLERANCE
-
-    def require(self) -> None:
-        """Raise ArtefactError if the package is not what was measured."""
-        if not self.holds:
-            raise ArtefactError(
-                f"the packaged model is not registered: batching changes {self.changed} of {self.rows} verdicts "
-                f"and moves a probability by {self.max_delta:.2g} (allowed: {TOLERANCE:g}); padding is read somewhere"
-            )
 
 
 def single_rows(engine: Engine, rows: Sequence[TokenRow]) -> Iterator[float]:

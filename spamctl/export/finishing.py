@@ -18,7 +18,7 @@ from spamctl.engine.calibration import Calibration
 from spamctl.engine.engine import GOLDEN, Engine, Logits
 from spamctl.engine.manifest import Files, Golden, Manifest
 from spamctl.metrics import scores
-from spamctl.metrics.scores import OperatingPoint
+from spamctl.schema.rates import OperatingPoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -22,6 +21,7 @@ from spamctl.engine.calibration import sigmoid
 from spamctl.engine.manifest import Files
 from spamctl.engine.runtime import XML, Inputs, silence_openvino
 from spamctl.errors import DataError
+from spamctl.schema.train import Distance
 from spamctl.training.model import SpamClassifier
 
 if TYPE_CHECKING:
@@ -81,19 +81,6 @@ SMOOTH_QUANT_ALPHA = 0.85  # (Xiao et al. 2023) the best of .5, .7 and .85 in RO
 INT8, INT8_WEIGHTS, FLOAT32 = "int8", "int8-weights", "float32"
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Distance:
-    """Distance of validation scores from float32's: the fall in ROC-AUC, and the share of verdicts that change."""
-
-    auc_fall: float
-    changed: float
-    largest: float
-
-    def within(self, tolerance: float) -> bool:
-        """Return whether both the fall in ROC-AUC and the share of changed verdicts are at most `tolerance`."""
-        return self.auc_fall <= tolerance and self.changed <= tolerance
 
 
 def to_openvino(classifier: SpamClassifier) -> openvino.Model:

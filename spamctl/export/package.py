@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,7 @@ from spamctl.engine import ngrams, parity
 from spamctl.engine.calibration import Bools
 from spamctl.engine.engine import Engine, Logits
 from spamctl.engine.manifest import Files, Golden, Manifest, seal, write
-from spamctl.engine.ngrams import NgramExpert, Reach
-from spamctl.engine.parity import Parity
+from spamctl.engine.ngrams import NgramExpert
 from spamctl.engine.runtime import LOGITS, ONNX, Inputs, default_threads, session
 from spamctl.engine.tokens import NGRAMS, MessageTokenizer, TokenRow
 from spamctl.export import finishing, onnx, smooth_quant
@@ -29,7 +28,6 @@ from spamctl.export.openvino import (
     FLOAT32,
     INT8,
     INT8_WEIGHTS,
-    Distance,
     calibrating,
     compress_weights,
     distance,
@@ -40,8 +38,11 @@ from spamctl.export.openvino import (
     to_files,
     to_openvino,
 )
-from spamctl.metrics.scores import OperatingPoint
 from spamctl.progress import ProgressGenerator, ProgressUpdate
+from spamctl.schema.codec import to_json
+from spamctl.schema.evaluation import Parity, Reach
+from spamctl.schema.rates import OperatingPoint
+from spamctl.schema.train import Distance, Packaging
 
 if TYPE_CHECKING:
     import openvino
@@ -187,6 +188,11 @@ class Package:
     distances: dict[str, Distance]
     warnings: tuple[str, ...]
 
+    @property
+    def summary(self) -> Packaging:
+        """Return all but the files and the warnings."""
+        return Packaging(self.engine, self.point, self.reach or Reach(), self.distances)
+
 
 def package(
     classifier: SpamClassifier,
@@ -194,7 +200,7 @@ def package(
     train: Sequence[Sequence[int]],
     validation: Validation,
     wish: PackageRequest,
-    about: dict[str, Any],
+    about: dict[str, object],
 ) -> ProgressGenerator[Package]:
     """Return the package that will be measured, registered and served; yield progress.
 
@@ -230,7 +236,7 @@ def package(
     manifest = replace(draft, engine=taken.kind)
     reach = _reach(validation, scale.apply(logits) >= point.threshold) if tokenizer.vocabulary else None
     if reach:
-        manifest = replace(manifest, reach=reach.limit, about=about | {"out_of_reach": reach.as_dict()})
+        manifest = replace(manifest, reach=reach.limit, about=about | {"out_of_reach": to_json(reach)})
     files = finishing.seal(files, manifest, scale, point.threshold)
     yield ProgressUpdate("export", 4, 4, "parts")
     return Package(files, taken.kind, point, reach, distances, tuple(warnings))

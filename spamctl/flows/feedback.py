@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from spamctl.config.options import duration
+from spamctl.config.options import date_of_age
 from spamctl.config.train import RecalibrateOptions, TrainOptions
 from spamctl.errors import DataError, UsageError
+from spamctl.schema.codec import JsonObject, from_json, to_json
+from spamctl.schema.feedback import FeedbackSummary, LearntAnswers, NoAnswers
 
 if TYPE_CHECKING:
-    from spamctl.data.feedback import Answer, Feedback
+    from spamctl.data.feedback import Answer, Feedback, Intake, TakenAnswers
     from spamctl.schema.parts import Split
     from spamctl.store.database import Store
     from spamctl.store.deletion import Tombstones
@@ -42,16 +42,21 @@ class Lesson:
     @property
     def notes(self) -> Iterator[str]:
         """Describe what was added and what was left out."""
-        from spamctl.reports.train import feedback_notes
+        from spamctl.reports import train
 
-        yield from feedback_notes(self.told)
+        yield from train.feedback_notes(self._summary())
 
     @property
     def warnings(self) -> Iterator[str]:
         """Describe what may mislead."""
-        from spamctl.reports.train import feedback_warnings
+        from spamctl.reports import train
 
-        yield from feedback_warnings(self.told)
+        yield from train.feedback_warnings(self._summary())
+
+    def _summary(self) -> FeedbackSummary:
+        if "store" in self.told:
+            return from_json(LearntAnswers, self.told)
+        return from_json(NoAnswers, self.told)
 
 
 @dataclass(frozen=True)
@@ -69,71 +74,86 @@ class Answers:
         return f" ({reasons})" if reasons else ""
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled answers of the accepted sources in a store, and counts of labels from other ones."""
+
+    store: str
+    rows: Sequence[Answer]
+    passed_over: dict[str, int]
+
+
 def prepare(options: TrainOptions, divided: Split) -> Lesson:
     """Leave out what was forgotten, and add labelled answers if that was asked for.
 
     Raises UsageError if a store that was named cannot be used, DataError if there is nothing in it to learn from.
     """
     from spamctl.data import corpus, feedback
-    from spamctl.data import feedback as looks
     from spamctl.schema import parts
 
     gone = tombstones(options)
     frozen, forgotten = feedback.without(divided, gone.hold)
-    told: dict[str, Any] = {"forgotten": forgotten}
+    told: JsonObject = {"forgotten": forgotten}
     test_sha256 = parts.digest(frozen.test)
     if options.feedback == "none":
         return Lesson(frozen, test_sha256, [], told, corpus.training_weights(frozen.train))
-    answers = read(options, frozen, gone)
-    carved = answers.parts
-    if not carved.train:
+    labelled = _labelled(options)
+    built = feedback.build_training_set(labelled.rows, frozen, _intake(options, gone), options.feedback_weight)
+    answers = _answers(labelled, built.taken)
+    if not built.taken.parts.train:
         raise DataError(
-            f"--feedback {answers.told['store']}: none of {answers.told['rows']:,} labelled answers is left to learn "
+            f"--feedback {labelled.store}: none of {len(labelled.rows):,} labelled answers is left to learn "
             f"from{answers.because}: label more with spamctl label, or leave out --feedback"
         )
-    found = looks.pattern_sides([answer.message for answer in carved.train], frozen.train, options.feedback_weight)
-    told |= answers.told | {"one_sided": [side.as_dict() for side in found]}
-    recent = parts.to_rows(answer.message for answer in carved.recent)
-    merged = feedback.merge(frozen, carved)
-    answered = feedback.weights(merged, carved, options.feedback_weight, found)
-    return Lesson(merged, test_sha256, recent, told, corpus.training_weights(merged.train, answered))
+    told |= answers.told | {"one_sided": [to_json(side) for side in built.one_sided]}
+    recent = parts.to_rows(answer.message for answer in built.taken.parts.recent)
+    return Lesson(built.parts, test_sha256, recent, told, built.weights)
 
 
 def read(options: Asking, frozen: Split, gone: Tombstones, learnt_until: datetime | None = None) -> Answers:
     """Read the labelled answers that count, divide them, and set doubtful ones aside.
 
-    What `frozen` holds is left out, and so is what was forgotten. `learnt_until` is when a version, which is not
-    trained again, took labelled answers last: what it may have learnt of them is left out too. Raises UsageError if
-    the store cannot be used.
+    What `frozen` holds is left out, and so is what was forgotten, and what a version may have learnt that took labelled
+    answers up to `learnt_until`. Raises UsageError if the store cannot be used.
     """
     from spamctl.data import feedback
 
-    with _open(options.feedback) as store:
-        rows, passed_over = _read(options, store)
-        name = store.address.name
-    kept, left_out = feedback.distinct(rows, frozen, gone.hold)
-    if learnt_until is not None:
-        new = feedback.not_learnt(kept, learnt_until)
-        left_out |= {"learnt by the version itself": len(kept) - len(new)} if len(new) < len(kept) else {}
-        kept = new
-    carved, doubtful = _doubt(feedback.carve(kept, options.recent_share), frozen, options.seed)
-    every = [*carved.train, *carved.validation, *carved.recent]
-    judged = len(carved.train) + len(carved.validation) + len(doubtful)
-    told: dict[str, Any] = {
-        "store": name,
+    labelled = _labelled(options)
+    return _answers(labelled, feedback.take(labelled.rows, frozen, _intake(options, gone, learnt_until)))
+
+
+def _intake(options: Asking, gone: Tombstones, learnt_until: datetime | None = None) -> Intake:
+    """Return how answers are taken, by the options."""
+    from spamctl.data.feedback import Intake
+    from spamctl.metrics.label_quality import doubts
+
+    return Intake(
+        options.recent_share, gone.hold, lambda older, known: doubts(older, known, seed=options.seed), learnt_until
+    )
+
+
+def _answers(labelled: Labelled, taken: TakenAnswers) -> Answers:
+    """Describe what was read and taken, without any text: what is told is logged."""
+    from spamctl.data import feedback
+
+    parts, every = taken.parts, taken.every
+    told: JsonObject = {
+        "store": labelled.store,
         "sources": dict(Counter(answer.source for answer in every)),
-        "rows": len(rows),
-        "left_out": left_out,
-        "passed_over": passed_over,
-        **{part: feedback.balance(getattr(carved, part)) for part in ("train", "validation", "recent")},
-        "set_aside": [_listed(answer) for answer in doubtful[:MOST_LISTED]],
-        "doubtful": len(doubtful),
-        "doubt": len(doubtful) / judged if judged else 0.0,
+        "rows": taken.rows,
+        "left_out": taken.left_out,
+        "passed_over": labelled.passed_over,
+        "train": feedback.balance(parts.train),
+        "validation": feedback.balance(parts.validation),
+        "recent": feedback.balance(parts.recent),
+        "set_aside": [_listed(answer) for answer in taken.doubtful[:MOST_LISTED]],
+        "doubtful": len(taken.doubtful),
+        "doubt": taken.doubt,
         "newest": max(answer.date for answer in every).isoformat(timespec="seconds") if every else "",
-        "recent_since": carved.recent[0].date.isoformat(timespec="seconds") if carved.recent else "",
-        "sha256": _digest(every),
+        "recent_since": parts.recent[0].date.isoformat(timespec="seconds") if parts.recent else "",
+        "sha256": taken.sha256,
     }
-    return Answers(carved, told)
+    return Answers(parts, told)
 
 
 def _open(address: str) -> Store:
@@ -163,49 +183,29 @@ def tombstones(options: Asking) -> Tombstones:
     return found
 
 
-def _read(options: Asking, store: Store) -> tuple[list[Answer], dict[str, int]]:
-    """Return the labelled answers that count, and how many labels of other sources were passed over."""
+def _labelled(options: Asking) -> Labelled:
+    """Read the labelled answers of the accepted sources and ages."""
     from spamctl.data.feedback import Answer
     from spamctl.schema.message import SPAM
     from spamctl.store import queries
 
     now = datetime.now(UTC)
-    since = None if options.feedback_max_age == "always" else now - duration(options.feedback_max_age)
+    since = date_of_age(options.feedback_max_age, now)
     sources = set(options.feedback_sources.split(","))
     answers, others = [], Counter[str]()
-    for page in queries.pages(store, queries.Window(since, now, labelled=True)):
-        for row in page:
-            if row.label_source not in sources or row.ground_truth is None:
-                others[f"from {row.label_source}"] += 1
-                continue
-            called = row.classification == SPAM
-            answers.append(
-                Answer(row.uuid, row.date, row.text, row.ground_truth, row.label_source, row.probability, called)
-            )
-    return answers, dict(others)
+    with _open(options.feedback) as store:
+        for page in queries.pages(store, queries.Window(since, now, labelled=True)):
+            for row in page:
+                if row.label_source not in sources or row.ground_truth is None:
+                    others[f"from {row.label_source}"] += 1
+                    continue
+                called = row.classification == SPAM
+                answers.append(
+                    Answer(row.uuid, row.date, row.text, row.ground_truth, row.label_source, row.probability, called)
+                )
+        return Labelled(store.address.name, answers, dict(others))
 
 
-def _doubt(carved: Feedback, frozen: Split, seed: int) -> tuple[Feedback, list[Answer]]:
-    """Set doubtful labels aside, of those that would be learnt from or chosen by: what is held out judges as it is."""
-    from spamctl.metrics.label_quality import doubts
-
-    older = [*carved.train, *carved.validation]
-    doubtful = [older[place] for place in doubts(older, frozen.train, seed=seed)]
-    uuids = {answer.uuid for answer in doubtful}
-    train, validation = (
-        tuple(answer for answer in part if answer.uuid not in uuids) for part in (carved.train, carved.validation)
-    )
-    return replace(carved, train=train, validation=validation), doubtful
-
-
-def _listed(answer: Answer) -> dict[str, Any]:
-    """Name a row that was set aside, without its text: what is told is logged."""
-    return {name: asdict(answer)[name] for name in ("uuid", "label", "source", "probability")}
-
-
-def _digest(answers: list[Answer]) -> str:
-    """Return the sha256 of what a training took from a store."""
-    whole = hashlib.sha256()
-    for line in sorted(json.dumps([answer.uuid, answer.text, answer.label]) for answer in answers):
-        whole.update(line.encode() + b"\n")
-    return whole.hexdigest()
+def _listed(answer: Answer) -> JsonObject:
+    """Name a row that was set aside, without its text."""
+    return {"uuid": answer.uuid, "label": answer.label, "source": answer.source, "probability": answer.probability}

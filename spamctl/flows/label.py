@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from metaflow import card, current, step
 
 from spamctl.config.label import LabelOptions
-from spamctl.config.options import duration
+from spamctl.config.options import date_of_age, duration
 from spamctl.flows import base
 
 if TYPE_CHECKING:
+    from spamctl.schema.label import Action, LabelResult
     from spamctl.store.database import Store
     from spamctl.store.queries import Window
 
@@ -54,6 +55,8 @@ class LabelFlow(base.VerbFlow):
         """Do what was asked for, and count what stands in the store then."""
         with self.part() as (options, store):
             from spamctl.reports import label
+            from spamctl.schema.codec import to_json
+            from spamctl.schema.label import LabelResult
             from spamctl.store import queries
 
             work = {
@@ -64,17 +67,15 @@ class LabelFlow(base.VerbFlow):
                 "export": self._export,
             }
             action = action_of(options)
-            done = work[action](options, store)
-            self.result = {
-                "action": action,
-                "store": store.address.name,
-                "rows": self.rows,
-                "found": self.found,
-                "left": queries.count(store, self._window(options, labelled=False)),
-                "sources": [asdict(source) for source in queries.by_source(store, self._window(options))],
-            } | done
-            base.tell((), label.warnings(self.result))
-            self.labels_html = label.page(self.result)
+            done = work[action](LabelResult(action, store.address.name, self.rows, self.found), options, store)
+            result = replace(
+                done,
+                left=queries.count(store, self._window(options, labelled=False)),
+                sources=tuple(queries.by_source(store, self._window(options))),
+            )
+            base.tell((), label.warnings(result))
+            self.labels_html = label.page(result)
+            self.result = to_json(result)
         base.result("label", self.result)
 
     @contextmanager
@@ -101,7 +102,7 @@ class LabelFlow(base.VerbFlow):
         from spamctl.store.queries import Window
 
         began = datetime.fromisoformat(self.began)
-        since = None if options.since == "always" else began - duration(options.since)
+        since = date_of_age(options.since, began)
         version = None if options.where_version == "any" else options.where_version
         return Window(since, began, version, labelled)
 
@@ -109,15 +110,15 @@ class LabelFlow(base.VerbFlow):
         """Return how many rows may be labelled."""
         return min(options.limit, rows) if options.limit else rows
 
-    def _imitate(self, options: LabelOptions, store: Store) -> dict[str, Any]:
+    def _imitate(self, begun: LabelResult, options: LabelOptions, store: Store) -> LabelResult:
         """Label rows from their verdicts."""
         from spamctl.traffic import labels
 
         rule = labels.Imitation(options.ground_truth_quality, options.seed)
         work = labels.label_by_verdict(store, self._window(options), rule, self._most(options, self.found))
-        return {"labelled": base.follow(work), "quality": options.ground_truth_quality}
+        return replace(begun, labelled=base.follow(work), quality=options.ground_truth_quality)
 
-    def _reveal(self, options: LabelOptions, store: Store) -> dict[str, Any]:
+    def _reveal(self, begun: LabelResult, options: LabelOptions, store: Store) -> LabelResult:
         """Label rows from the truth that traffic kept, if they are old enough."""
         from spamctl.store import queries
         from spamctl.traffic import labels
@@ -128,9 +129,9 @@ class LabelFlow(base.VerbFlow):
         rule = labels.Revelation(options.noise, options.coverage, options.seed)
         most = self._most(options, self.rows if options.overwrite else self.found)
         work = labels.label_by_truth(store, window, rule, most, overwrite=options.overwrite)
-        return {"labelled": base.follow(work), "known": known, "noise": options.noise}
+        return replace(begun, labelled=base.follow(work), known=known, noise=options.noise)
 
-    def _copy(self, options: LabelOptions, store: Store) -> dict[str, Any]:
+    def _copy(self, begun: LabelResult, options: LabelOptions, store: Store) -> LabelResult:
         """Label rows from a file."""
         from spamctl.data import label_file
         from spamctl.store.labels import Assignment, assign_by_text, assign_by_uuid
@@ -148,26 +149,39 @@ class LabelFlow(base.VerbFlow):
         base.follow(work)
         if given.key == "text":
             assignment.miss([f"row {place}" for place in given.unmet()])
-        return {"labelled": assignment.written, "file": options.labels, **asdict(assignment)}
+        return replace(
+            begun,
+            file=options.labels,
+            most=assignment.most,
+            overwrite=assignment.overwrite,
+            labelled=assignment.labelled,
+            replaced=assignment.replaced,
+            standing=assignment.standing,
+            conflicts=assignment.conflicts,
+            unknown=assignment.unknown,
+            first_conflicts=tuple(assignment.first_conflicts),
+            first_unknown=tuple(assignment.first_unknown),
+        )
 
-    def _compare(self, options: LabelOptions, store: Store) -> dict[str, Any]:  # noqa: ARG002 - all have the same
+    def _compare(self, begun: LabelResult, options: LabelOptions, store: Store) -> LabelResult:  # noqa: ARG002 - all have the same
         """Measure how far annotators agree; the rows were labelled before the flow began."""
         from spamctl.store.labels import opinions
 
         said = opinions(store)
         if len(said) < 2:  # noqa: PLR2004 - a pair
-            return {"labelled": 0, "agreements": []}
+            return replace(begun, agreements=())
         from spamctl.metrics import label_quality
 
-        return {"labelled": 0, "agreements": [asdict(pair) for pair in label_quality.agreements(said)]}
+        return replace(begun, agreements=tuple(label_quality.agreements(said)))
 
-    def _export(self, options: LabelOptions, store: Store) -> dict[str, Any]:
+    def _export(self, begun: LabelResult, options: LabelOptions, store: Store) -> LabelResult:
         """Write labelled rows to a file."""
         from spamctl.data import export
+        from spamctl.schema.label import SIMULATED
         from spamctl.store import queries, text_locations
 
         path, counts = Path(options.export), export.Exported()
-        leave_out = "" if options.export_simulated else "simulated"
+        leave_out = "" if options.export_simulated else SIMULATED
         pages = queries.labelled_rows(store, self._window(options), leave_out=leave_out)
         progress = base.Progress("writing", total=self.rows - self.found, unit="rows")
         for counts in export.export(path, ([export.LabelledRow(*row) for row in page] for page in pages)):
@@ -175,10 +189,10 @@ class LabelFlow(base.VerbFlow):
         if counts.rows:
             text_locations.remember_place(text_locations.EXPORT, path)
         base.tell(counts.notes)
-        return {"labelled": 0, "exported": counts.rows, "file": options.export}
+        return replace(begun, exported=counts.rows, file=options.export)
 
 
-def action_of(options: LabelOptions) -> str:
+def action_of(options: LabelOptions) -> Action:
     """Name what was asked for: a source to label from, or export."""
     return "export" if options.export != "none" else options.source
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from metaflow import card, current, step
 
@@ -15,6 +15,12 @@ from spamctl.config.options import COPIES
 from spamctl.config.train import RecalibrateOptions
 from spamctl.errors import UsageError
 from spamctl.flows import base
+from spamctl.schema.codec import from_json, to_json
+from spamctl.schema.comparison import BeforeAndAfter, RecalibratedPart
+from spamctl.schema.evaluation import Reach, SuiteReport
+from spamctl.schema.feedback import FittedAnswers
+from spamctl.schema.recalibrate import RecalibrateFindings, RecalibrateStart
+from spamctl.schema.version import MlflowRun
 
 if TYPE_CHECKING:
     from spamctl.engine.engine import Engine
@@ -29,11 +35,9 @@ STEPS = {
     "evaluate": ("evaluate", "Measure before and after"),
     "end": ("register", "Log and register"),
 }
-KEPT: tuple[str, ...] = ("began", "found", "origin_tags", "training_run", "test_sha256", "feedback", "recent")
-KEPT += ("before", "after", "operating_point", "evaluation", "measured", "recent_probabilities", "suite_report")
-KEPT += ("reach", "result")
 PARTS = {"recent": "recent messages", "test": "test messages"}
 _OF_DATASETS = {"dataset", "text_column", "label_column", "spam_label", "header", "encoding", "bad_rows"}
+_OF_DATASETS |= {"spam_folder", "good", "spam"}
 
 
 class RecalibrateFlow(base.VerbFlow):
@@ -46,6 +50,7 @@ class RecalibrateFlow(base.VerbFlow):
         """Find the version, its test part and the answers that it did not learn, and divide these."""
         self.began, self.peak_memory = time.time(), 0
         self.seconds: dict[str, float] = {}
+        self.suite_report = to_json(SuiteReport())
         with self.part() as options:
             from spamctl.data import feedback
             from spamctl.engine import manifest
@@ -68,16 +73,15 @@ class RecalibrateFlow(base.VerbFlow):
             recalibration.require_enough(fitted, answers.told["store"], answers.because)
             told = {name: value for name, value in answers.told.items() if name not in {"train", "validation"}}
             self.feedback = told | {"fitted": feedback.balance([*answers.parts.train, *answers.parts.validation])}
-            self._tell()
+            _tell(from_json(FittedAnswers, self.feedback))
             self.test, self.fitted = parts.to_rows(test), parts.to_rows(fitted)
             self.recent = parts.to_rows(answer.message for answer in answers.parts.recent)
             self.test_sha256 = parts.digest(test)
-            self.found, self.files = asdict(found), manifest.read(Path(found.folder))
+            self.found, self.files = to_json(found), manifest.read(Path(found.folder))
             self.origin_tags, self.training_run = dict(origin.tags), origin.run_id
             self.knows_today = origin.knows_today
-            self.mlflow_run = runs.begin_run(
-                options.experiment, recalibrated.opening(options.recorded(), self._values())
-            )
+            begun = recalibrated.opening(options.model_name, options.recorded(), self._start())
+            self.mlflow_run = runs.begin_run(options.experiment, begun)
         self.next(self.calibrate)
 
     @step
@@ -89,11 +93,11 @@ class RecalibrateFlow(base.VerbFlow):
             from spamctl.schema import parts
 
             answers = parts.from_rows(self.fitted)
-            about = recalibrated.about(self.found["version"], self.feedback)
+            about = recalibrated.about(self._start())
             made = base.follow(recalibration.recalibrate(self.files, answers, options.max_false_positive_rate, about))
             base.tell(made.point.notes, filter(None, [recalibration.unproven(made.point, answers)]))
-            self.files, self.operating_point = made.files, made.point.as_dict()
-            self.before, self.after = made.before.as_dict(), made.after.as_dict()
+            self.files, self.operating_point = made.files, to_json(made.point)
+            self.before, self.after = to_json(made.before), to_json(made.after)
         self.next(self.evaluate)
 
     @step
@@ -108,9 +112,9 @@ class RecalibrateFlow(base.VerbFlow):
             from spamctl.registry import recalibration
             from spamctl.schema import parts
 
-            before, after = recalibration.Setting(**self.before), recalibration.Setting(**self.after)
-            told: dict[str, Any] = {}
-            reach: dict[str, Any] = {}
+            before, after = (from_json(recalibration.Setting, rule) for rule in (self.before, self.after))
+            told: dict[str, RecalibratedPart] = {}
+            reach: dict[str, Reach] = {}
             with folders.temporary_folder() as place:
                 engine = Engine(manifest.write(self.files, place))
                 found = base.follow(evaluation.evaluate(engine, parts.from_rows(self.test), seed=options.seed))
@@ -126,11 +130,12 @@ class RecalibrateFlow(base.VerbFlow):
                     wanted = read_suites(options.must_deliver, options.must_catch)
                     report = evaluation.check_suites(wanted, _telling(engine, after), seed=options.seed)
                     decide = evaluation.deciding_faults(report, options.suites, knows_today=self.knows_today)
-                    self.suite_report = report.as_dict() | {"deciding": list(decide)}
-            self.measured = {"champion": self.found["version"], "parts": told}
-            self.reach = {part: counts for part, counts in reach.items() if counts}
-            self.evaluation = asdict(found)
-            base.tell(found.score["notes"])
+                    self.suite_report = to_json(replace(report, deciding=decide))
+            self.measured = to_json(BeforeAndAfter(champion=self._start().version.version, parts=told))
+            self.reach = to_json({part: counts for part, counts in reach.items() if counts.is_measured})
+            self.after_on_old_scale = after.threshold_in(before)
+            self.evaluation = to_json(found)
+            base.tell(found.score.notes)
         self.next(self.end)
 
     @card(type="html", id="recalibration", options={"attribute": "recalibration_html"})
@@ -144,35 +149,54 @@ class RecalibrateFlow(base.VerbFlow):
             from spamctl.schema import parts
 
             parts.require_frozen(parts.from_rows(self.test), self.test_sha256)
-            answer = promotion.apply_gate(self.evaluation["score"], options.accuracy_threshold, options.gate)
-            self.result = recalibrated.summary(options.recorded(), self._values(), answer)
+            run, params = self._findings(), options.recorded()
+            answer = promotion.apply_gate(run.evaluation.score, options.accuracy_threshold, options.gate)
+            result = recalibrated.summary(options.model_name, run, answer)
             uri, run_id = tracking.tracking_uri(), self.mlflow_run
             with tracking.open_tracking(uri) as client:
-                noted = recalibrated.record(options.recorded(), self._values())
+                noted = recalibrated.record(params, run, result)
                 runs.close_run(client, run_id, noted)
                 if answer.passed:
                     candidate = promotion.Candidate(options.model_name, run_id, self.files, noted.tags)
-                    self.result |= promotion.admit(client, candidate, self._values(), options.max_false_positive_rate)
+                    evidence = promotion.Evidence.of(
+                        run.test,
+                        run.evaluation,
+                        run.start.feedback,
+                        run.recent,
+                        run.suites,
+                        options.max_false_positive_rate,
+                    )
+                    result = promotion.noted(result, promotion.admit(client, candidate, evidence))
                     versions.leave_copy(options.model_name, COPIES.absolute())
-            where = {"tracking_uri": tracking.shown(uri), "experiment": options.experiment}
-            self.result["mlflow"] = where | {"run_id": run_id}
-            self.recalibration_html = recalibration.page(self.result)
+            result = replace(result, mlflow=MlflowRun(tracking.shown(uri), options.experiment, run_id))
+            self.result = to_json(result)
+            self.recalibration_html = recalibration.page(result)
         base.result("recalibrate", self.result | {"seconds": self.seconds, "peak_memory": self.peak_memory})
 
     def part(self) -> AbstractContextManager[RecalibrateOptions]:
         """Announce this step, give its options, and keep how many seconds it took."""
         return base.timed_step(self, RecalibrateOptions, STEPS)
 
-    def _values(self) -> dict[str, Any]:
-        """Return what the steps so far have left, by name."""
-        kept = {name: getattr(self, name) for name in KEPT if hasattr(self, name)}
-        return kept | {"parts": {"test": self.test}, "run_id": current.run_id}
+    def _start(self) -> RecalibrateStart:
+        """Return what is known before anything is fitted."""
+        known = {"run_id": current.run_id, "began": self.began, "version": self.found, "feedback": self.feedback}
+        known |= {"origin_tags": self.origin_tags, "training_run": self.training_run, "test_sha256": self.test_sha256}
+        return from_json(RecalibrateStart, known)
 
-    def _tell(self) -> None:
-        """Report which answers are fitted to, which are held out, and which are left out."""
-        from spamctl.reports import train
+    def _findings(self) -> RecalibrateFindings:
+        """Return all that the steps so far have found."""
+        known = {"test": self.test, "before": self.before, "after": self.after, "reach": self.reach}
+        known |= {"operating_point": self.operating_point, "evaluation": self.evaluation, "measured": self.measured}
+        known |= {"after_on_old_scale": self.after_on_old_scale, "suites": self.suite_report, "start": self._start()}
+        known |= {"recent": {"rows": self.recent, "probabilities": self.recent_probabilities}}
+        return from_json(RecalibrateFindings, known)
 
-        base.tell(train.feedback_notes(self.feedback), train.feedback_warnings(self.feedback))
+
+def _tell(told: FittedAnswers) -> None:
+    """Report which answers are fitted to, which are held out, and which are left out."""
+    from spamctl.reports import train
+
+    base.tell(train.feedback_notes(told), train.feedback_warnings(told))
 
 
 def _telling(engine: Engine, setting: Setting) -> CallsSpam:
@@ -203,14 +227,23 @@ def _known(origin: Origin, test: set[str]) -> Iterator[Message]:
     """Yield the messages of the training's datasets but those of the test part: what is like them was learnt."""
     from spamctl.data import corpus
 
-    asked: dict[str, Any] = {name: value for name, value in origin.params.items() if name in _OF_DATASETS}
+    asked, usual = origin.params, corpus.CorpusRequest()
     unsure = "answers that it learnt from it may be fitted to"
     if "dataset" not in asked:
         base.warning(f"nobody wrote down which dataset the version was trained on: {unsure}")
         return
     try:
         found = corpus.read_datasets(
-            corpus.CorpusRequest(**asked | {"header": asked.get("header") != "False"}), may_ask=False
+            corpus.CorpusRequest(
+                dataset=asked.get("dataset", usual.dataset),
+                text_column=asked.get("text_column", usual.text_column),
+                label_column=asked.get("label_column", usual.label_column),
+                spam_label=asked.get("spam_label", usual.spam_label),
+                header=asked.get("header") != "False",  # MLflow keeps parameters as text
+                encoding=asked.get("encoding", usual.encoding),
+                bad_rows="skip" if asked.get("bad_rows") == "skip" else "refuse",
+            ),
+            may_ask=False,
         )
     except UsageError as error:
         base.warning(f"the dataset that the version was trained on cannot be read here ({error}): {unsure}")

@@ -22,6 +22,8 @@ class ServeFlow(base.VerbFlow):
         with base.stage("fetch", "Find the version and fetch it", index=1, of=2):
             options = self.options(ServeOptions)
             from spamctl.engine.manifest import UNSEALED
+            from spamctl.schema.codec import to_json
+            from spamctl.schema.serve import Releases
             from spamctl.serving import registry_watcher
 
             wish = registry_watcher.FollowRequest(
@@ -44,37 +46,37 @@ class ServeFlow(base.VerbFlow):
                 base.note(
                     f"there is no {options.shadow} beside version {served.version} yet: nothing shadows it so far"
                 )
-            self.served_release = registry_watcher.release_values(served)
-            self.shadow_release = registry_watcher.release_values(shadow) if shadow else None
-            base.emit("found", served=self.served_release, shadow=self.shadow_release)  # the server loads it meanwhile
+            self.releases = Releases(
+                registry_watcher.release(served), registry_watcher.release(shadow) if shadow else None
+            )
+            base.emit("found", **to_json(self.releases))  # the server loads it meanwhile
         self.next(self.end)
 
     @step
     def end(self) -> None:
         """Verify the package, warm it up, and replay its golden messages."""
         with base.stage("verify", "Verify it, and warm it up", index=2, of=2):
-            from spamctl.serving.deployment import Deployment, Release
+            from spamctl.schema.codec import to_json
+            from spamctl.schema.serve import ServeResult
+            from spamctl.serving.deployment import Deployment
 
             began = time.monotonic()
-            release = Release(**self.served_release)
-            deployment = Deployment(release)
+            deployment = Deployment(self.releases.served)
             deployment.close()
             manifest = deployment.manifest
             base.note(
                 f"{len(manifest.golden)} golden messages answered as when they were packaged "
                 f"(probabilities move by {deployment.golden_delta:.1e} at most)"
             )
-            base.result(
-                "serve",
-                {
-                    "served": self.served_release,
-                    "shadow": self.shadow_release,
-                    "threshold": manifest.threshold,
-                    "engine": manifest.engine,
-                    "golden_delta": deployment.golden_delta,
-                    "seconds": time.monotonic() - began,
-                },
+            result = ServeResult(
+                served=self.releases.served,
+                shadow=self.releases.shadow,
+                threshold=manifest.threshold,
+                engine=manifest.engine,
+                golden_delta=deployment.golden_delta,
+                seconds=time.monotonic() - began,
             )
+            base.result("serve", to_json(result))
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 from metaflow import card, current, step
 
@@ -18,6 +18,9 @@ from spamctl.errors import UsageError
 from spamctl.flows import base
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spamctl.schema.traffic import Change, Counts, KeptTruth, Source, Staged, TrafficResult
     from spamctl.store.truth import TruthBook
 
 STEPS = {
@@ -25,12 +28,20 @@ STEPS = {
     "send": ("send", "Send them, and count what comes back"),
 }
 
-# The messages, where they are from, and the pairs of a preview.
-Drawn: TypeAlias = "tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any]]]"
+
+class Drawn(NamedTuple):
+    """Messages to send and where they are from; of a preview the pairs instead."""
+
+    messages: Sequence[Staged]
+    source: Source
+    changes: Sequence[Change] = ()
 
 
 class TrafficFlow(base.VerbFlow):
-    """Flow that sends simulated traffic; a resumed run repeats batches under the same ids, so each counts once."""
+    """Flow that sends simulated traffic; a resumed run repeats batches under the same ids, so each counts once.
+
+    Steps pass plain JSON values.
+    """
 
     locals().update(base.parameters(TrafficOptions))
 
@@ -42,9 +53,11 @@ class TrafficFlow(base.VerbFlow):
                 self._require_places(options)
             self.traffic_run = uuid.uuid4().hex
             self.store_name = self._store_name(options)
-            self.drawn, self.data, self.changes = (
-                self._draw(options) if options.replay == "none" else self._replay(options)
-            )
+            from spamctl.schema.codec import to_json
+
+            drawn = self._draw(options) if options.replay == "none" else self._replay(options)
+            self.drawn, self.changes = list(map(to_json, drawn.messages)), list(map(to_json, drawn.changes))
+            self.data = to_json(drawn.source)
         self.next(self.send)
 
     @card(type="html", id="traffic", options={"attribute": "traffic_html"})
@@ -52,21 +65,24 @@ class TrafficFlow(base.VerbFlow):
     def send(self) -> None:
         """Send the messages in batches, write down the truth of each that was answered, and sum up."""
         from spamctl.reports import traffic
+        from spamctl.schema.codec import from_json, to_json
+        from spamctl.schema.traffic import Preview
 
         if self.changes:
-            self.result: dict[str, Any] = {"preview": f".spamctl/preview-{current.run_id}.json"}
-            self.traffic_html = traffic.preview_page(self.changes)
+            self.result: dict[str, object] = {"preview": f".spamctl/preview-{current.run_id}.json"}
+            self.traffic_html = traffic.preview_page(from_json(Preview, {"preview": self.changes}))
         else:
             with self.part() as options:
-                self.result = self._send(options)
-            self.traffic_html = traffic.page(self.result, plots=traffic.traffic_plots(self.result))
+                result = self._send(options)
+            self.traffic_html = traffic.page(result, plots=traffic.traffic_plots(result))
+            self.result = to_json(result)
         self.next(self.end)
 
     @step
     def end(self) -> None:
         """Emit the result; a preview goes to a file, since logs keep what is emitted and contain no message."""
         if self.changes:
-            path = Path(self.result["preview"])
+            path = Path(str(self.result["preview"]))
             path.parent.mkdir(exist_ok=True)
             path.touch(mode=0o600)
             path.write_text(json.dumps(self.changes), encoding="utf-8")
@@ -85,7 +101,7 @@ class TrafficFlow(base.VerbFlow):
         from spamctl.traffic import client
 
         client.require_listening(options.target_uri)
-        client.read_token(options.token_file)
+        client.read_token(options.token_file, os.environ)
         if options.truth:
             require_usable(options.datastore_uri)
 
@@ -99,6 +115,7 @@ class TrafficFlow(base.VerbFlow):
         """Return messages of the dataset's test part, a share of them drifted; for a preview, the pairs instead."""
         from spamctl.data import corpus, split
         from spamctl.schema import parts
+        from spamctl.schema.traffic import Source
         from spamctl.traffic import drift
 
         asked = {name: getattr(options, name) for name in corpus.CorpusRequest.__slots__}
@@ -106,22 +123,26 @@ class TrafficFlow(base.VerbFlow):
         base.tell([f"messages from {found.origin}", *found.notes], found.warnings)
         kept, unseen = split.hold_out_families(found.messages, options.hold_out_kinds)
         test = split.split(kept, options.balance).test
-        source = {"origin": found.origin, "sha256": found.sha256, "test_sha256": parts.digest(test), "test": len(test)}
-        dose: dict[str, Any] = {name: getattr(options, name) for name in ("drift_type", "strength", "seed")}
+        source = Source(found.origin, found.sha256, parts.digest(test), len(test))
+        kind, strength, seed = options.drift_type, options.strength, options.seed
         if options.preview:
-            return [], source, [asdict(change) for change in drift.preview(test, count=options.preview, **dose)]
+            pairs = drift.preview(test, count=options.preview, drift_type=kind, strength=strength, seed=seed)
+            return Drawn((), source, pairs)
         if options.samples > len(test):
             base.note(f"the test part holds {len(test):,} messages: some are sent more than once")
-        asked_for: dict[str, Any] = {"samples": options.samples, "proportion": options.drift_proportion}
-        if dose.pop("drift_type") == drift.NEW_KINDS:
-            staged = drift.stream_of_new_kinds(test, unseen, **asked_for, **dose)
+        rows, share = options.samples, options.drift_proportion
+        if kind == drift.NEW_KINDS:
+            staged = drift.stream_of_new_kinds(
+                test, unseen, samples=rows, strength=strength, proportion=share, seed=seed
+            )
         else:
-            staged = drift.stream(test, drift_type=options.drift_type, **asked_for, **dose)
-        return [asdict(one) for one in staged], source, []
+            staged = drift.stream(test, samples=rows, drift_type=kind, strength=strength, proportion=share, seed=seed)
+        return Drawn(staged, source)
 
     def _replay(self, options: TrafficOptions) -> Drawn:
         """Return a user's own messages."""
         from spamctl.data import corpus
+        from spamctl.schema.traffic import Source
         from spamctl.traffic import results
 
         asked = {name: getattr(options, name) for name in corpus.ReplayRequest.__slots__}
@@ -129,10 +150,12 @@ class TrafficFlow(base.VerbFlow):
         rows = read.rows[: options.samples]
         first = "all" if len(rows) == len(read.rows) else f"the first {len(rows):,} (--samples) of"
         base.tell([*read.notes, f"{first} {len(read.rows):,} messages of {options.replay}"])
-        return results.replayed(rows), {"origin": options.replay}, []
+        return Drawn(results.replayed(rows), Source(options.replay))
 
-    def _send(self, options: TrafficOptions) -> dict[str, Any]:
+    def _send(self, options: TrafficOptions) -> TrafficResult:
         """Send all batches and return the result."""
+        from spamctl.schema.codec import from_json
+        from spamctl.schema.traffic import Staged
         from spamctl.traffic import client, results
 
         if self.store_name != (now := self._store_name(options)):
@@ -140,11 +163,12 @@ class TrafficFlow(base.VerbFlow):
                 f"{now}: the run keeps its truth in {self.store_name}; set SPAMCTL_TRAFFIC_DATASTORE_URI to it"
             )
         client.require_listening(options.target_uri)
-        counted = results.Tally(results.known_samples(self.drawn), options.batch_size)
-        cut = results.split_batches(self.drawn, options.batch_size, self.traffic_run)
-        token = client.read_token(options.token_file)
+        drawn = [from_json(Staged, one) for one in self.drawn]
+        counted = results.Tally(results.known_samples(drawn), options.batch_size)
+        cut = results.split_batches(drawn, options.batch_size, self.traffic_run)
+        token = client.read_token(options.token_file, os.environ)
         target = client.Target(options.target_uri, token, options.timeout, options.retries)
-        progress = base.Progress("sending", total=len(self.drawn), unit="messages")
+        progress = base.Progress("sending", total=len(drawn), unit="messages")
         began = time.monotonic()
         with (
             self._book(options) as book,
@@ -153,19 +177,40 @@ class TrafficFlow(base.VerbFlow):
             for outcome in outcomes:
                 answered = counted.add(outcome)
                 if book:
-                    book.add(results.true_rows(self.drawn, answered, options.seed, self.traffic_run))
+                    book.add(results.true_rows(drawn, answered, options.seed, self.traffic_run))
                 progress.reach(counted.messages)
-        summary = counted.summary(time.monotonic() - began)
-        asked = {name: getattr(options, name) for name in ("drift_type", "drift_proportion", "strength", "seed")}
-        told = {
-            "target": options.target_uri,
-            "start": client.start_of(options.target_uri),
-            "data": self.data,
-            "drift": asked,
-            "run": self.traffic_run,
-        }
-        kept = self._kept(options, summary["captured"]) if options.truth else {}
-        return summary | told | {"truth": kept}
+        return self._result(options, counted.summary(time.monotonic() - began))
+
+    def _result(self, options: TrafficOptions, counts: Counts) -> TrafficResult:
+        """Put together what came back, what was sent, and where its truth is kept."""
+        from spamctl.schema.codec import from_json
+        from spamctl.schema.traffic import Drift, Source, TrafficResult
+        from spamctl.traffic import client
+
+        return TrafficResult(
+            samples=counts.samples,
+            sent=counts.sent,
+            answered=counts.answered,
+            captured=counts.captured,
+            refused=counts.refused,
+            garbled=counts.garbled,
+            unanswered=counts.unanswered,
+            repeated=counts.repeated,
+            versions=counts.versions,
+            latency_ms=counts.latency_ms,
+            seconds=counts.seconds,
+            spam_share=counts.spam_share,
+            true_spam_share=counts.true_spam_share,
+            judged=counts.judged,
+            scores=counts.scores,
+            groups=counts.groups,
+            target=options.target_uri,
+            start=client.start_of(options.target_uri),
+            data=from_json(Source, self.data),
+            drift=Drift(options.drift_type, options.drift_proportion, options.strength, options.seed),
+            run=self.traffic_run,
+            truth=self._kept(options, counts.captured) if options.truth else None,
+        )
 
     @contextmanager
     def _book(self, options: TrafficOptions) -> Iterator[TruthBook | None]:
@@ -179,8 +224,9 @@ class TrafficFlow(base.VerbFlow):
         with open_store(options.datastore_uri, create=True) as store, TruthBook(store) as book:
             yield book
 
-    def _kept(self, options: TrafficOptions, captured: int) -> dict[str, Any]:
+    def _kept(self, options: TrafficOptions, captured: int) -> KeptTruth:
         """Return how many truths this run keeps, and say if the store lacks answers that they belong to."""
+        from spamctl.schema.traffic import KeptTruth
         from spamctl.store import truth
         from spamctl.store.database import open_store
 
@@ -192,7 +238,7 @@ class TrafficFlow(base.VerbFlow):
                 f"{name} holds {joined:,} of the {captured:,} captured answers: the server keeps them elsewhere; "
                 "give --datastore-uri as the server has it"
             )
-        return {"store": name, "rows": rows, "joined": joined}
+        return KeptTruth(name, rows, joined)
 
 
 if __name__ == "__main__":

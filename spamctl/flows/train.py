@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from metaflow import card, current, step
@@ -13,7 +13,20 @@ from spamctl.config.options import COPIES
 from spamctl.config.train import TrainOptions
 from spamctl.errors import UsageError
 from spamctl.flows import base
+from spamctl.schema.codec import from_json, to_json
+from spamctl.schema.evaluation import SuiteReport
 from spamctl.schema.message import SPAM
+from spamctl.schema.train import (
+    ChosenModel,
+    CorpusSource,
+    Depth,
+    Losses,
+    PartRows,
+    TrainFindings,
+    TrainSettings,
+    TrainStart,
+)
+from spamctl.schema.version import MlflowRun
 
 if TYPE_CHECKING:
     from spamctl.export.package import Validation
@@ -31,22 +44,9 @@ STEPS = {
     "register": ("register", "Log and register"),
 }
 
-PARTS = ("train", "validation", "test")
-KEPT: tuple[str, ...] = (
-    "baseline",
-    "blocks",
-    "chosen_depth",
-    "chosen_engine",
-    "chosen_model",
-    "corpus",
-    "depth_scores",
-)
-KEPT += ("engine_distances", "evaluation", "feedback", "leakage", "losses", "operating_point", "parts", "recent")
-KEPT += ("reach", "recent_probabilities", "result", "kinds", "suite_report", "unseen", "held_out_kinds")
-
 
 class TrainFlow(base.VerbFlow):
-    """Flow that trains and registers a spam filter; steps pass plain values or bytes."""
+    """Flow that trains and registers a spam filter; steps pass plain values or bytes, as `to_json` writes them."""
 
     locals().update(base.parameters(TrainOptions))
 
@@ -55,6 +55,8 @@ class TrainFlow(base.VerbFlow):
         """Read and split the messages, and see that the tracking server answers before minutes are spent."""
         self.began, self.peak_memory = time.time(), 0
         self.seconds: dict[str, float] = {}
+        self.unseen_logits: list[float] = []
+        self.suite_report, self.unseen = to_json(SuiteReport()), to_json(())
         with self.part() as options:
             from spamctl.data import cleaning, corpus, split
             from spamctl.flows import feedback
@@ -63,8 +65,16 @@ class TrainFlow(base.VerbFlow):
 
             _refuse_to_forget_feedback()
             require_reachable(tracking_uri())
-            asked = {name: getattr(options, name) for name in corpus.CorpusRequest.__slots__}
-            found = corpus.read_datasets(corpus.CorpusRequest(**asked))
+            asked = corpus.CorpusRequest(
+                dataset=options.dataset,
+                text_column=options.text_column,
+                label_column=options.label_column,
+                spam_label=options.spam_label,
+                header=options.header,
+                encoding=options.encoding,
+                bad_rows=options.bad_rows,
+            )
+            found = corpus.read_datasets(asked)
             base.tell([f"messages from {found.origin}", *found.notes], found.warnings)
             kept, unseen = split.hold_out_families(found.messages, options.hold_out_kinds)
             self.held_out, self.held_out_traits = parts.to_rows(unseen), parts.to_traits(unseen)
@@ -72,12 +82,14 @@ class TrainFlow(base.VerbFlow):
             base.tell(lesson.notes, lesson.warnings)
             divided, self.recent, self.feedback = lesson.parts, lesson.recent, lesson.told
             self.weights = lesson.weights
-            self.leakage = cleaning.leakage(divided)
-            self.corpus = {"origin": found.origin, "sha256": found.sha256, "test_sha256": lesson.frozen_sha256}
-            self.corpus |= {"feedback_sha256": lesson.told["sha256"]} if "sha256" in lesson.told else {}
+            self.leakage = to_json(cleaning.leakage(divided))
+            self.corpus = to_json(
+                CorpusSource(found.origin, found.sha256, lesson.frozen_sha256, lesson.told.get("sha256", ""))
+            )
             parts.require_frozen(divided.test, lesson.frozen_sha256)
-            self.parts = {name: parts.to_rows(getattr(divided, name)) for name in PARTS}
-            self.traits = {name: parts.to_traits(getattr(divided, name)) for name in PARTS}
+            named = {"train": divided.train, "validation": divided.validation, "test": divided.test}
+            self.parts = {name: parts.to_rows(messages) for name, messages in named.items()}
+            self.traits = {name: parts.to_traits(messages) for name, messages in named.items()}
         self.next(self.choose_depth)
 
     @card(type="html", id="depth", options={"attribute": "depth_html"})
@@ -85,23 +97,21 @@ class TrainFlow(base.VerbFlow):
     def choose_depth(self) -> None:
         """Find the base model, and how many of its blocks are worth keeping."""
         with self.part() as options:
-            from spamctl.registry import records, runs
+            from spamctl.registry import records
+            from spamctl.registry import runs as journal
+            from spamctl.reports import train as facts
             from spamctl.reports import train_cards, train_plots
             from spamctl.training import base_model, features
 
             found = base_model.find_base_model(options.base_model, options.fallback_base_model)
             if found.is_fallback:
-                base.warning(f"FALLBACK: {found.requested} was not available, {found.name} is used instead")
-            self.chosen_model = {"name": found.name, "requested": found.requested, "origin": found.origin}
+                base.warning(facts.fallback_warning(found.requested, found.name, "is"))
+            self.chosen_model = to_json(ChosenModel(found.name, found.requested, found.origin))
             bench = self._workbench(options)
             self.blocks = bench.trunk.depth
             # As soon as nothing that was asked for can be refused any more.
-            begun = records.opening(
-                options.recorded(),
-                self._values() | {"began": self.began, "origin_run_id": str(current.origin_run_id or "")},
-            )
-            self.mlflow_run = runs.begin_run(options.experiment, begun)
-            self.depth_scores: list[dict[str, float]] = []
+            self.mlflow_run = journal.begin_run(options.experiment, records.opening(_settings(options), self._start()))
+            self.depth_scores: list[Any] = []
             self.more_pictures: dict[str, bytes] = {}
             if options.depth != "auto":
                 self.chosen_depth = features.fixed_depth(options.depth, self.blocks)
@@ -109,17 +119,17 @@ class TrainFlow(base.VerbFlow):
                     depth=self.chosen_depth, blocks=self.blocks, base_model=found.name
                 )
             else:
-                rows = [row.ids for row in bench.tokenize(self.parts["train"])]
+                rows = [row.ids for row in bench.tokenize(self._rows().train)]
                 truth, dtype, groups = self._truth("train"), bench.dtype, self._families()
                 choice = base.follow(
                     features.find_depth(bench.trunk, rows, truth, dtype=dtype, seed=options.seed, groups=groups)
                 )
                 self.chosen_depth = choice.depth
-                self.depth_scores = [asdict(score) for score in choice.scores]
-                known = {"chosen": choice.depth, "floor": choice.floor}
-                plot = train_plots.accuracy_by_depth(self.depth_scores, rows=choice.rows, **known)
+                self.depth_scores = to_json(choice.scores)
+                known = {"chosen": choice.depth, "floor": choice.floor, "of": self.blocks}
+                plot = train_plots.accuracy_by_depth(choice.scores, rows=choice.rows, **known)
                 self.more_pictures = {"accuracy_by_depth": plot}
-                self.depth_html = train_cards.depth_page(plot, scores=self.depth_scores, base_model=found.name, **known)
+                self.depth_html = train_cards.depth_page(plot, scores=choice.scores, base_model=found.name, **known)
         self.next(self.fine_tune)
 
     @card(type="blank", id="loss", refresh_interval=2)
@@ -127,7 +137,7 @@ class TrainFlow(base.VerbFlow):
     def fine_tune(self) -> None:
         """Train the weights that learn; the frozen blocks run once."""
         with self.part() as options:
-            from spamctl.registry import runs
+            from spamctl.registry.runs import live_run
             from spamctl.reports import train_plots
             from spamctl.reports.train_cards import LossCard
             from spamctl.schema import parts
@@ -135,18 +145,22 @@ class TrainFlow(base.VerbFlow):
             from spamctl.training import loop
 
             bench = self._workbench(options)
-            train, validation = (
-                [row.ids for row in bench.tokenize(self.parts[part])] for part in ("train", "validation")
-            )
-            truths = {part: self._truth(part) for part in ("train", "validation")}
-            lesson = tuning.TrainingSet(
-                train, truths["train"], validation, truths["validation"], self.weights, self._families()
-            )
+            rows = self._rows()
+            stopping = tuning.thinned(rows.validation)
+            train, validation = ([row.ids for row in bench.tokenize(part)] for part in (rows.train, stopping))
+            truths = self._truth("train"), tuning.thinned(self._truth("validation"))
+            lesson = tuning.TrainingSet(train, truths[0], validation, truths[1], self.weights, self._families())
             plan = loop.TrainingConfig(
-                **{name: getattr(options, name) for name in loop.TrainingConfig.__slots__ if hasattr(options, name)}
+                epochs=options.epochs,
+                batch_size=options.batch_size,
+                learning_rate=options.learning_rate,
+                weight_decay=options.weight_decay,
+                warmup_share=options.warmup_share,
+                patience=options.patience,
+                seed=options.seed,
             )
             recipe = tuning.Recipe(options.tune, options.lora_rank, plan, bench.dtype)
-            learnt_from = [parts.digest(parts.from_rows(self.parts[part])) for part in ("train", "validation")]
+            learnt_from = [parts.digest(parts.from_rows(part)) for part in (rows.train, rows.validation)]
             checkpoints = loop.Checkpoints(
                 loop.checkpoint_folder(
                     options.recorded(), self.corpus, learnt_from, self.chosen_model, self.chosen_depth
@@ -154,16 +168,15 @@ class TrainFlow(base.VerbFlow):
             )
             chart = LossCard(current.card["loss"], steps=plan.steps(len(train)))
             training = tuning.tune(bench.classifier(self.chosen_depth, options.head_units), lesson, recipe, checkpoints)
-            with runs.live_run(self.mlflow_run) as told:
+            with live_run(self.mlflow_run) as told:
                 self.learnt, history = base.follow(training, lambda tick: _show(tick, chart, told))
             chart.draw()
             base.tell([], [f"MLflow took no more losses while training: {told.fault}"] if told.fault else [])
-            self.losses = {"training": history.training, "validation": history.validation}
+            self.losses = to_json(Losses(history.training, history.validation))
             self.unseen_logits = history.unseen
             epoch, sizes = plan.steps_per_epoch(len(train)), (len(train), len(validation))
-            self.more_pictures |= {
-                "loss_curve": train_plots.loss_curve(**self.losses, steps_per_epoch=epoch, rows=sizes)
-            }
+            curve = train_plots.loss_curve(history.training, history.validation, steps_per_epoch=epoch, rows=sizes)
+            self.more_pictures |= {"loss_curve": curve}
             checkpoints.clear()
         self.next(self.package)
 
@@ -176,29 +189,26 @@ class TrainFlow(base.VerbFlow):
             from spamctl.training.fine_tune import restore
 
             bench = self._workbench(options)
-            bench.learn_words(self.parts["train"])
+            rows, settings = self._rows(), _settings(options)
+            bench.learn_words(rows.train)
             classifier = bench.classifier(self.chosen_depth, options.head_units)
             restore(classifier, options.tune, options.lora_rank, self.learnt)
             package = base.follow(
                 packaging.package(
                     classifier,
                     bench.tokenizer,
-                    [row.ids for row in bench.tokenize(self.parts["train"])],
+                    [row.ids for row in bench.tokenize(rows.train)],
                     self._validation(bench, options),
                     packaging.PackageRequest(
                         options.engine, options.int8_tolerance, options.max_false_positive_rate, options.seed
                     ),
-                    records.about(options.recorded(), self._values()),
+                    records.about(settings, self._start().base_model, self._start().corpus, self._depth()),
                 )
             )
             base.tell(package.point.notes, package.warnings)
-            self.files, self.chosen_engine, self.operating_point = (
-                package.files,
-                package.engine,
-                package.point.as_dict(),
-            )
-            self.reach = package.reach.as_dict() if package.reach else {}
-            self.engine_distances = {name: asdict(distance) for name, distance in package.distances.items()}
+            self.files, self.chosen_engine = package.files, package.engine
+            self.operating_point, self.reach = to_json(package.point), to_json(package.summary.reach)
+            self.engine_distances = to_json(package.distances)
         self.next(self.evaluate)
 
     @step
@@ -214,29 +224,27 @@ class TrainFlow(base.VerbFlow):
             from spamctl.schema import parts
             from spamctl.training import linear_expert
 
-            train, validation, test = map(self._messages, PARTS)
+            train, validation, test = map(self._messages, ("train", "validation", "test"))
             with folders.temporary_folder() as place:
                 engine = Engine(manifest.write(self.files, place))
                 found = base.follow(evaluation.evaluate(engine, test, seed=options.seed))
                 self.recent_probabilities = evaluation.probabilities(engine, [text for text, _ in self.recent])
-                self.held_out_kinds = evaluation.held_out_kinds(
-                    parts.from_rows(self.held_out, self.held_out_traits), engine
-                )
+                unseen_messages = parts.from_rows(self.held_out, self.held_out_traits)
+                self.held_out_kinds = to_json(evaluation.held_out_kinds(unseen_messages, engine))
                 if options.suites != "none":
                     wanted = read_suites(options.must_deliver, options.must_catch)
                     report = evaluation.check_suites(wanted, engine.calls_spam, seed=options.seed)
                     knows_today = EVERYDAY in corpus.dataset_names(options.dataset) and not options.hold_out_kinds
                     decide = evaluation.deciding_faults(report, options.suites, knows_today=knows_today)
-                    self.suite_report = report.as_dict() | {"deciding": list(decide)}
-            self.evaluation = asdict(found)
-            self.baseline = baseline.measure(
+                    self.suite_report = to_json(replace(report, deciding=decide))
+            linear = baseline.measure(
                 train, validation, test, options.max_false_positive_rate, seed=options.seed, weights=self.weights
             )
-            self.kinds = evaluation.kinds_side_by_side(test, {"model": self.evaluation, "baseline": self.baseline})
+            self.evaluation, self.baseline = to_json(found), to_json(linear)
+            self.kinds = to_json(evaluation.kinds_side_by_side(test, found, linear))
             if self.unseen_logits:
-                measured = linear_expert.measure_unseen(train, self.unseen_logits, seed=options.seed)
-                self.unseen = [score.as_dict() for score in measured]
-            base.tell([*found.score["notes"], *self.baseline["notes"]])
+                self.unseen = to_json(linear_expert.measure_unseen(train, self.unseen_logits, seed=options.seed))
+            base.tell([*found.score.notes, *linear.notes])
         self.next(self.register)
 
     @card(type="html", id="evaluation", options={"attribute": "evaluation_html"})
@@ -244,35 +252,44 @@ class TrainFlow(base.VerbFlow):
     def register(self) -> None:
         """Log the run; register the package if it passes the gate."""
         with self.part() as options:
-            from spamctl.registry import promotion, records, runs, tracking, versions
+            from spamctl.registry import promotion, records, tracking, versions
+            from spamctl.registry import runs as journal
             from spamctl.reports import train_cards, train_plots
             from spamctl.schema import parts
 
-            parts.require_frozen(parts.from_rows(self.parts["test"]), self.corpus["test_sha256"])
-            score, wanted = self.evaluation["score"], options.recorded()
+            run, settings = self._findings(), _settings(options)
+            parts.require_frozen(parts.from_rows(run.start.parts.test), run.start.corpus.test_sha256)
+            score = run.evaluation.score
             answer = promotion.apply_gate(score, options.accuracy_threshold, options.gate)
-            self.result = records.summary(wanted, self._values(), answer)
+            result = records.summary(settings, run, answer)
             pictures = train_plots.evaluation_plots(
-                self.evaluation["probabilities"],
+                run.evaluation.probabilities,
                 self._truth("test"),
                 score=score,
-                baseline=self.baseline["score"]["metrics"],
+                baseline=run.baseline.score.metrics,
                 budget=options.max_false_positive_rate,
             )
             pictures |= self.more_pictures
-            uri = tracking.tracking_uri()
+            uri, run_id = tracking.tracking_uri(), self.mlflow_run
             with tracking.open_tracking(uri) as client:
-                noted = records.record(wanted, self._values(), pictures)
-                run_id = self.mlflow_run
-                runs.close_run(client, run_id, noted)
+                noted = records.record(settings, run, result, pictures)
+                journal.close_run(client, run_id, noted)
                 if answer.passed:
                     candidate = promotion.Candidate(options.model_name, run_id, self.files, noted.tags)
-                    self.result |= promotion.admit(client, candidate, self._values(), options.max_false_positive_rate)
+                    evidence = promotion.Evidence.of(
+                        run.start.parts.test,
+                        run.evaluation,
+                        run.start.feedback,
+                        run.recent,
+                        run.suites,
+                        options.max_false_positive_rate,
+                    )
+                    result = promotion.noted(result, promotion.admit(client, candidate, evidence))
                     versions.leave_copy(options.model_name, COPIES.absolute())
-            where = {"tracking_uri": tracking.shown(uri), "experiment": options.experiment}
-            self.result["mlflow"] = where | {"run_id": run_id}
+            result = replace(result, mlflow=MlflowRun(tracking.shown(uri), options.experiment, run_id))
+            self.result = to_json(result)
             self.evaluation_html = train_cards.evaluation_page(
-                self.result, plots=pictures, slices=self.evaluation["slices"], mistakes=self.evaluation["mistakes"]
+                result, plots=pictures, slices=run.evaluation.slices, mistakes=run.evaluation.mistakes
             )
         self.next(self.end)
 
@@ -288,9 +305,30 @@ class TrainFlow(base.VerbFlow):
         """Announce this step, give its options, and keep how many seconds it took."""
         return base.timed_step(self, TrainOptions, STEPS)
 
-    def _values(self) -> dict[str, Any]:
-        """Return what the steps so far have left, by name."""
-        return {name: getattr(self, name) for name in KEPT if hasattr(self, name)} | {"run_id": current.run_id}
+    def _rows(self) -> PartRows:
+        """Return the [text, label] rows of the three parts."""
+        return PartRows(**self.parts)
+
+    def _start(self) -> TrainStart:
+        """Return what is known before anything is computed."""
+        known = {"base_model": self.chosen_model, "corpus": self.corpus, "feedback": self.feedback}
+        known |= {"parts": self.parts, "leakage": self.leakage, "began": self.began}
+        runs = {"run_id": current.run_id, "origin_run_id": str(current.origin_run_id or "")}
+        return from_json(TrainStart, known | runs)
+
+    def _depth(self) -> Depth:
+        """Return how many blocks are kept, and what each of them scored."""
+        return from_json(Depth, {"chosen": self.chosen_depth, "blocks": self.blocks, "scores": self.depth_scores})
+
+    def _findings(self) -> TrainFindings:
+        """Return all that the steps so far have found."""
+        package = {"engine": self.chosen_engine, "point": self.operating_point}
+        package |= {"reach": self.reach, "distances": self.engine_distances}
+        known = {"losses": self.losses, "evaluation": self.evaluation, "baseline": self.baseline, "kinds": self.kinds}
+        known |= {"unseen": self.unseen, "held_out_kinds": self.held_out_kinds, "suites": self.suite_report}
+        known |= {"recent": {"rows": self.recent, "probabilities": self.recent_probabilities}}
+        known |= {"start": self._start(), "depth": self._depth(), "package": package}
+        return from_json(TrainFindings, known)
 
     def _messages(self, part: str) -> tuple[Message, ...]:
         """Return the messages of a part with all that is known of them."""
@@ -312,7 +350,7 @@ class TrainFlow(base.VerbFlow):
 
         messages = self._messages("validation")
         found = Validation(
-            bench.tokenize(self.parts["validation"]),
+            bench.tokenize(self._rows().validation),
             self._truth("validation"),
             [message.traits.medium for message in messages],
         )
@@ -331,12 +369,24 @@ class TrainFlow(base.VerbFlow):
         from spamctl.training import fine_tune as workbench
 
         return workbench.open_workbench(
-            base_model.find_base_model(self.chosen_model["name"], "none"),
+            base_model.find_base_model(from_json(ChosenModel, self.chosen_model).name, "none"),
             max_tokens=options.max_tokens,
             device=options.device,
             threads=options.threads,
             precision=options.frozen_precision,
         )
+
+
+def _settings(options: TrainOptions) -> TrainSettings:
+    """Return the options that the record of a training tells apart."""
+    return TrainSettings(
+        model_name=options.model_name,
+        dataset=options.dataset,
+        tune=options.tune,
+        max_false_positive_rate=options.max_false_positive_rate,
+        seed=options.seed,
+        recorded=options.recorded(),
+    )
 
 
 def _refuse_to_forget_feedback() -> None:

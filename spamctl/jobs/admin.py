@@ -11,13 +11,16 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spamctl.config.admin import ForgetOptions, RollbackOptions, TraceOptions
 from spamctl.config.options import duration
 from spamctl.errors import SpamctlError, UsageError
+from spamctl.schema.codec import to_json
+from spamctl.schema.errands import ErrandAnswer, ForgetResult, RollbackResult, TraceResult
 from spamctl.schema.message import canonical_uuid
 
 if TYPE_CHECKING:
@@ -27,56 +30,67 @@ if TYPE_CHECKING:
     from spamctl.store.database import Store
     from spamctl.store.deletion import Removed
     from spamctl.store.redaction import Wanted
+    from spamctl.store.rows import StoredRow
 
 PATIENCE_S = 60.0
 
-Asked = Mapping[str, Any]
+
+@dataclass(frozen=True)
+class Asked:
+    """One errand as the terminal sends it: the verb, the uuid of a row, if one is named, and the verb's options."""
+
+    verb: str
+    uuid: str
+    options: dict[str, Any]
 
 
-def rollback(asked: Asked) -> dict[str, Any]:
+def rollback(asked: Asked) -> ErrandAnswer:
     """Move the alias champion."""
     from spamctl.registry import registry_file
 
+    options = RollbackOptions(**asked.options)
     with _registry() as client:
-        change = registry_file.roll_back(client, asked["model_name"], "" if asked["to"] == "previous" else asked["to"])
-    return {"name": asked["model_name"], "before": change.before, "after": change.after}
+        change = registry_file.roll_back(client, options.model_name, "" if options.to == "previous" else options.to)
+    return ErrandAnswer(rollback=RollbackResult(options.model_name, change.before, change.after))
 
 
-def forget(asked: Asked) -> dict[str, Any]:
+def forget(asked: Asked) -> ErrandAnswer:
     """Remove rows, and what is left of them elsewhere."""
-    with _open(asked) as store:
-        told = forget_everywhere(store, asked)
-        if told is None:
-            raise _unknown(asked, store)
-    return told
+    options = ForgetOptions(**asked.options)
+    with _open(options.datastore_uri) as store:
+        result = forget_everywhere(store, options, asked.uuid)
+        if result is None:
+            raise _unknown(asked.uuid, store)
+    return ErrandAnswer(forget=result)
 
 
-def trace(asked: Asked) -> dict[str, Any]:
+def trace(asked: Asked) -> ErrandAnswer:
     """Follow an answer back."""
     from spamctl.registry import versions
     from spamctl.store import queries
 
-    with _open(asked) as store:
-        found = list(queries.find(store, [asked["uuid"]]).values())
+    options = TraceOptions(**asked.options)
+    with _open(options.datastore_uri) as store:
+        found = list(queries.find(store, [asked.uuid]).values())
         if not found:
-            raise _unknown(asked, store)
+            raise _unknown(asked.uuid, store)
         (row,) = found
         name = store.address.name
     with _registry() as client:
         origin = versions.lineage(client, row.model_name, row.model_version, row.package_sha256 or "")
-    label = f"{row.ground_truth} (from {row.label_source})" if row.ground_truth else "none yet"
+    return ErrandAnswer(trace=TraceResult(_chain(row, name) | origin, row.text if options.text else None))
+
+
+def _chain(row: StoredRow, store: str) -> dict[str, str]:
+    """Return the links of an answer's chain that its row holds."""
     return {
-        "chain": {
-            "row": f"{row.uuid} in {name}",
-            "answered": row.date.isoformat(timespec="seconds"),
-            "verdict": f"{row.classification}, probability {row.probability:.4f}, threshold {row.threshold:.4f}",
-            "in reach": {None: "unknown", True: "yes", False: "no: unlike all that was trained on"}[row.in_reach],
-            "label": label,
-            "model version": f"{row.model_name} {row.model_version}",
-            "package sha256": row.package_sha256 or "unknown (stored before packages were told apart)",
-            **origin,
-        },
-        "text": row.text if asked["text"] else None,
+        "row": f"{row.uuid} in {store}",
+        "answered": row.date.isoformat(timespec="seconds"),
+        "verdict": f"{row.classification}, probability {row.probability:.4f}, threshold {row.threshold:.4f}",
+        "in reach": {None: "unknown", True: "yes", False: "no: unlike all that was trained on"}[row.in_reach],
+        "label": f"{row.ground_truth} (from {row.label_source})" if row.ground_truth else "none yet",
+        "model version": f"{row.model_name} {row.model_version}",
+        "package sha256": row.package_sha256 or "unknown (stored before packages were told apart)",
     }
 
 
@@ -96,76 +110,82 @@ def _registry() -> Iterator[MlflowClient]:
         yield client
 
 
-def _open(asked: Asked) -> Store:
+def _open(address: str) -> Store:
     from spamctl.store.database import open_store
 
-    return open_store(asked["datastore_uri"], patience_s=PATIENCE_S)
+    return open_store(address, patience_s=PATIENCE_S)
 
 
-def _unknown(asked: Asked, store: Store) -> UsageError:
+def _unknown(uuid: str, store: Store) -> UsageError:
     """Report that there is no such row; what was typed may be anything."""
-    return UsageError(f"{asked['uuid'][:80]}: no row of {store.address.name} has this uuid; copy it from an answer")
+    return UsageError(f"{uuid[:80]}: no row of {store.address.name} has this uuid; copy it from an answer")
 
 
-ERRANDS: Mapping[str, Callable[[Asked], dict[str, Any]]] = {"rollback": rollback, "forget": forget, "trace": trace}
+ERRANDS: Mapping[str, Callable[[Asked], ErrandAnswer]] = {"rollback": rollback, "forget": forget, "trace": trace}
 
 
 def main() -> None:
     """Read what is asked, and answer, or say why not."""
-    asked = json.loads(sys.stdin.readline())
+    options = json.loads(sys.stdin.readline())
+    asked = Asked(options.pop("verb"), options.pop("uuid", ""), options)
     try:
-        told = ERRANDS[asked["verb"]](asked)
+        answer = ERRANDS[asked.verb](asked)
     except SpamctlError as refusal:
-        told = {"refusal": str(refusal), "exit_code": refusal.exit_code}
-    print(json.dumps({"errand": told}), flush=True)
+        answer = ErrandAnswer(refusal=str(refusal), exit_code=refusal.exit_code)
+    print(json.dumps({"errand": to_json(answer)}), flush=True)
 
 
 # Forget: remove rows from the store, then from its files, and then from every place that keeps their texts.
 
 
-def forget_everywhere(store: Store, asked: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Do what was asked for, and tell it: counts, places, what is left where; None if a single uuid names no row.
+def forget_everywhere(store: Store, options: ForgetOptions, uuid: str) -> ForgetResult | None:
+    """Remove what was asked for, a single row by its `uuid` if that is not empty; None if that names no row.
 
     Raises UsageError if the file of wishes cannot be read.
     """
     wishes: list[str] = []
-    if asked["older_than"] != "never":
+    aged = options.older_than != "never"
+    if aged:
         from spamctl.store.deletion import forget_before
 
-        removed = _ended(forget_before(store, datetime.now(UTC) - duration(asked["older_than"])))
+        removed = _ended(forget_before(store, datetime.now(UTC) - duration(options.older_than)))
     else:
         from spamctl.store.deletion import forget_rows
 
-        wishes = _wishes(asked)
+        wishes = _wishes(options, uuid)
         removed = _ended(forget_rows(store, wishes))
-    if asked["uuid"] and removed.unknown:
+    if uuid and removed.unknown:
         return None
     elsewhere = {
         wish for number, wish in enumerate(wishes, 1) if number in set(removed.unknown) and canonical_uuid(wish) is None
     }
-    listed = frozenset({Path(asked["matching"]).absolute()}) if wishes and not asked["uuid"] else frozenset[Path]()
+    listed = frozenset({Path(options.matching).absolute()}) if wishes and not uuid else frozenset[Path]()
     places, left = _elsewhere(store, removed, elsewhere, listed)
-    told = asdict(removed)
-    return {name: told[name] for name in ("rows", "related", "already", "unknown", "copies")} | {
-        "store": store.address.name,
-        "date": _when(store, asked["uuid"]) if asked["uuid"] else "",
-        "kind": "uuid" if asked["uuid"] else "older_than" if asked["older_than"] != "never" else "matching",
-        "wish": asked["older_than"] if asked["older_than"] != "never" else asked["matching"],
-        "listed": bool(listed) and any(canonical_uuid(wish) is None for wish in wishes),
-        "places": places,
-        "left": left,
-    }
+    return ForgetResult(
+        rows=removed.rows,
+        related=removed.related,
+        already=removed.already,
+        unknown=tuple(removed.unknown),
+        copies=removed.copies,
+        store=store.address.name,
+        date=_when(store, uuid) if uuid else "",
+        kind="uuid" if uuid else "older_than" if aged else "matching",
+        wish=options.older_than if aged else options.matching,
+        listed=bool(listed) and any(canonical_uuid(wish) is None for wish in wishes),
+        places=places,
+        left=tuple(left),
+    )
 
 
-def _wishes(asked: Mapping[str, Any]) -> list[str]:
+def _wishes(options: ForgetOptions, uuid: str) -> list[str]:
     """Return the uuids and texts that are asked for; a blank line is none."""
-    if asked["uuid"]:
-        return [canonical_uuid(asked["uuid"]) or ""]  # an empty one names no row
+    if uuid:
+        return [canonical_uuid(uuid) or ""]  # an empty one names no row
     try:
-        lines = Path(asked["matching"]).read_text(encoding="utf-8-sig").split("\n")
+        lines = Path(options.matching).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise UsageError(f"--matching {asked['matching']}: cannot be read: {why}; name another file") from None
+        raise UsageError(f"--matching {options.matching}: cannot be read: {why}; name another file") from None
     return [line.removesuffix("\r") for line in lines if line.strip()]
 
 

@@ -9,18 +9,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spamctl.config.label import LabelOptions
-from spamctl.config.options import duration
+from spamctl.config.options import date_of_age
 from spamctl.errors import SpamctlError
 
 if TYPE_CHECKING:
     from spamctl.data.cleaning import Question
+    from spamctl.schema.label import ReviewQuestion
     from spamctl.serving.explain import Reasons
     from spamctl.store.database import Store
     from spamctl.store.labels import Decision
@@ -44,6 +45,9 @@ class ReviewSession:
 
     def sit(self, answers: Iterator[str]) -> None:
         """Ask until the questions, or the answers, come to an end."""
+        from spamctl.schema.codec import to_json
+        from spamctl.schema.label import ReviewCounts
+
         questions, place = list(self._questions()), 0
         self.asked = len(questions)
         while place < len(questions):
@@ -53,20 +57,15 @@ class ReviewSession:
                 self.taken += 1
                 place += 1
                 continue
-            tell("question", **self._shown(question, row, place, replace=replace))
+            tell("question", **to_json(self._shown(question, row, place, replace=replace)))
             answer = next(answers, "quit")
             if answer == "quit":
                 break
             place = self._undo(place) if answer == "undo" else self._settle(question, place, answer, replace=replace)
         made = [decision for _, decision in self.decisions if decision]
-        tell(
-            "end",
-            asked=self.asked,
-            decided=len(made),
-            labelled=sum(len(decision.before) for decision in made),
-            taken=self.taken,
-            annotator=self.options.annotator,
-        )
+        labelled = sum(len(decision.before) for decision in made)
+        counts = ReviewCounts(self.asked, len(made), labelled, self.taken, self.options.annotator)
+        tell("end", **to_json(counts))
 
     @cached_property
     def _reasons(self) -> Reasons:
@@ -101,11 +100,12 @@ class ReviewSession:
         """Return labelled rows whose label the probabilities contradict, the least credible first."""
         from spamctl.data.cleaning import questions
         from spamctl.metrics.label_quality import suspects
+        from spamctl.schema.label import REVIEW
         from spamctl.store import labels, queries
 
         scored = labels.scored_labels(self.store, window)
         places = suspects([row.probability for row in scored], [row.label for row in scored])
-        uuids = [scored[place].uuid for place in places if scored[place].source != labels.REVIEW][:MOST_ROWS]
+        uuids = [scored[place].uuid for place in places if scored[place].source != REVIEW][:MOST_ROWS]
         rows = queries.find(self.store, uuids)
         return questions((uuid, rows[uuid].text) for uuid in uuids if uuid in rows)
 
@@ -141,26 +141,32 @@ class ReviewSession:
             labels.take_back(self.store, decision)
         return place
 
-    def _shown(self, question: Question, row: StoredRow, place: int, *, replace: bool) -> dict[str, Any]:
+    def _shown(self, question: Question, row: StoredRow, place: int, *, replace: bool) -> ReviewQuestion:
         """Return what a person sees of a question; a second opinion is asked for without the first."""
-        names = ("text", "classification", "probability", "threshold", "model_version", "in_reach")
-        seen = asdict(row)
+        from spamctl.schema.label import ReviewQuestion
+
         stands = replace and not self.options.second_opinion
-        return {name: seen[name] for name in names} | {
-            "number": place + 1,
-            "of": self.asked,
-            "copies": len(question.uuids) - 1,
-            "twins": question.twins,
-            "words": self._reasons.words(row.model_name, row.model_version, row.text, row.package_sha256 or ""),
-            "stands": f"{row.ground_truth} by {row.label_source}" if stands else "",
-        }
+        return ReviewQuestion(
+            text=row.text,
+            classification=row.classification,
+            probability=row.probability,
+            threshold=row.threshold,
+            model_version=row.model_version,
+            in_reach=row.in_reach,
+            number=place + 1,
+            of=self.asked,
+            copies=len(question.uuids) - 1,
+            twins=question.twins,
+            words=self._reasons.words(row.model_name, row.model_version, row.text, row.package_sha256 or ""),
+            stands=f"{row.ground_truth} by {row.label_source}" if stands else "",
+        )
 
     def _window(self, labelled: bool | None = None) -> Window:  # noqa: FBT001 - as in Window
         """Choose the rows that were asked for."""
         from spamctl.store.queries import Window
 
         now = datetime.now(UTC)
-        since = None if self.options.since == "always" else now - duration(self.options.since)
+        since = date_of_age(self.options.since, now)
         version = None if self.options.where_version == "any" else self.options.where_version
         return Window(since, now, version, labelled)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from spamctl.engine.calibration import Bools
 from spamctl.errors import DataError, NothingLearntError
 from spamctl.metrics import scores
 from spamctl.schema.message import Message
+from spamctl.schema.train import Baseline, BaselineChoice, PlattScaling
 
 VIEWS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -35,16 +37,14 @@ def measure(
     *,
     seed: int = 0,
     weights: Sequence[float] = (),
-) -> dict[str, Any]:
-    """Tune and fit on train, calibrate and set the threshold on validation, score on test; return plain JSON.
+) -> Baseline:
+    """Tune and fit on train, calibrate and set the threshold on validation, score on test.
 
     `weights` says how much each row of train counts in the fit; without any, all count the same.
-    Keys: `chosen` (view, cost, folds, cross-validated average precision), `calibration`, `operating_point`, `score` (as
-    Score.as_dict), `probabilities` (one for each test row) and `notes`. Raise DataError if a part lacks a class or
-    train has fewer than two rows of one.
+    Raise DataError if a part lacks a class or train has fewer than two rows of one.
     """
     chosen = tune([message.text for message in train], _truth(train), seed)
-    model = build(chosen["view"], chosen["cost"])
+    model = build(chosen.view, chosen.cost)
     weighed = {"linearsvc__sample_weight": np.array(weights)} if weights else {}
     model.fit([message.text for message in train], _truth(train), **weighed)
     validation_logits, test_logits = (
@@ -53,26 +53,26 @@ def measure(
     scale, notes = _calibrated(_truth(validation), validation_logits)
     point = scores.choose_threshold(_truth(validation), scale.apply(validation_logits), max_false_positive_rate)
     probabilities = scale.apply(test_logits)
-    return {
-        "chosen": chosen,
-        "calibration": scale.as_dict(),
-        "operating_point": point.as_dict(),
-        "score": scores.score(_truth(test), probabilities, point.threshold, seed=seed).as_dict(),
-        "probabilities": probabilities.tolist(),
-        "notes": notes,
-    }
+    return Baseline(
+        chosen=chosen,
+        calibration=PlattScaling(scale.slope, scale.intercept),
+        operating_point=point,
+        score=scores.score(_truth(test), probabilities, point.threshold, seed=seed),
+        probabilities=probabilities.tolist(),
+        notes=notes,
+    )
 
 
-def _calibrated(truth: Bools, margins: calibration.Floats) -> tuple[calibration.Calibration, list[str]]:
+def _calibrated(truth: Bools, margins: calibration.Floats) -> tuple[calibration.Calibration, tuple[str, ...]]:
     """Fit a calibration; a baseline that learnt nothing still has scores, and does not stop a training."""
     try:
-        return calibration.fit(truth, margins), []
+        return calibration.fit(truth, margins), ()
     except NothingLearntError:
         note = "the linear baseline ranks spam no higher than the rest on the validation rows: it is not calibrated"
-        return calibration.Calibration(1.0, 0.0), [note]
+        return calibration.Calibration(1.0, 0.0), (note,)
 
 
-def tune(texts: Sequence[str], is_spam: Bools, seed: int) -> dict[str, Any]:
+def tune(texts: Sequence[str], is_spam: Bools, seed: int) -> BaselineChoice:
     """Return the view and cost of the best cross-validated average precision on training rows (N texts, N labels).
 
     A tie goes to the earlier view and the lower cost. Raise DataError if a class has fewer than two rows.
@@ -87,7 +87,7 @@ def tune(texts: Sequence[str], is_spam: Bools, seed: int) -> dict[str, Any]:
     # Grams are counted once for all folds. A gram that only a held-out row has gets no weight in its fold.
     counts = {name: _counter(name).fit_transform(texts) for name in ("words", "characters")}
     split = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    found: dict[str, Any] = {"average_precision": -1.0}
+    found = BaselineChoice("", COSTS[0], folds, -1.0)
     for view, names in VIEWS.items():
         grid = GridSearchCV(
             _linear(COSTS[0]), {"linear__C": COSTS}, scoring="average_precision", cv=split, refit=False, n_jobs=1
@@ -97,8 +97,8 @@ def tune(texts: Sequence[str], is_spam: Bools, seed: int) -> dict[str, Any]:
         result = grid.fit(table, truth).cv_results_
         best = int(np.argmax(result["mean_test_score"]))
         precision = float(result["mean_test_score"][best])
-        if precision > found["average_precision"]:
-            found = {"view": view, "cost": COSTS[best], "folds": folds, "average_precision": precision}
+        if precision > found.average_precision:
+            found = replace(found, view=view, cost=COSTS[best], average_precision=precision)
     return found
 
 

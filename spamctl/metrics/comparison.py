@@ -6,15 +6,16 @@ Accuracy hides what a version loses behind what it gains: fewer false alarms pay
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from spamctl.engine.calibration import Bools
 from spamctl.errors import DataError
-from spamctl.metrics.scores import CONFIDENCE, Interval, proportion
+from spamctl.metrics.scores import CONFIDENCE, proportion
+from spamctl.schema.comparison import PairedRate
+from spamctl.schema.rates import ErrorRates, Interval
 
 # Decide whether a challenger is not worse than the champion on the same test rows.
 
@@ -31,10 +32,6 @@ class Decision:
     only_champion_right: int
     accuracy_difference: Interval
     p_value: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the decision as plain JSON."""
-        return asdict(self)
 
 
 def compare(is_spam: ArrayLike, challenger: ArrayLike, champion: ArrayLike, what: str = "test messages") -> Decision:
@@ -93,42 +90,34 @@ OF = {RECALL: "spam", FALSE_POSITIVE_RATE: "good"}
 
 
 @dataclass(frozen=True, slots=True)
-class Paired:
-    """Share of a class that either version calls spam, and the paired difference (challenger - champion)."""
-
-    rows: int
-    challenger: Interval
-    champion: Interval
-    difference: Interval
-    p_value: float
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
+class PairedRates:
     """Both rates of both versions on one part, which `what` names."""
 
     what: str
-    recall: Paired
-    false_positive_rate: Paired
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the differences as plain JSON."""
-        return {
-            "recall_difference": asdict(self.recall),
-            "false_positive_rate_difference": asdict(self.false_positive_rate),
-        }
+    recall: PairedRate
+    false_positive_rate: PairedRate
 
 
-def rates(is_spam: ArrayLike, challenger: ArrayLike, champion: ArrayLike, what: str) -> Rates:
+def rates(is_spam: ArrayLike, challenger: ArrayLike, champion: ArrayLike, what: str) -> PairedRates:
     """Compare two versions' verdicts (N,) on rows whose truth is `is_spam` (N,); either class may have no row.
 
     Each rate has Wilson's interval (1927), each difference that of Bonett & Price (2012), all of 95 %.
     """
     truth, new, old = (np.asarray(rows, dtype=bool) for rows in (is_spam, challenger, champion))
-    return Rates(what, _paired(new[truth], old[truth]), _paired(new[~truth], old[~truth]))
+    return PairedRates(what, _paired(new[truth], old[truth]), _paired(new[~truth], old[~truth]))
 
 
-def worse(found: Rates, budget: float) -> Iterator[str]:
+def error_rates(is_spam: ArrayLike, called: ArrayLike) -> ErrorRates:
+    """Return accuracy, recall and false-positive rate of verdicts (N,), each with Wilson's 95 % interval."""
+    truth, spam = np.asarray(is_spam, dtype=bool), np.asarray(called, dtype=bool)
+    return ErrorRates(
+        accuracy=_share(truth == spam, truth | True),
+        recall=_share(truth & spam, truth),
+        false_positive_rate=_share(~truth & spam, ~truth),
+    )
+
+
+def worse(found: PairedRates, budget: float) -> Iterator[str]:
     """Yield in what a challenger is credibly worse than the champion, or than its budget of false positives.
 
     Above the budget it may be where the champion is so too and it is no worse: to refuse it would keep what is worse.
@@ -142,7 +131,7 @@ def worse(found: Rates, budget: float) -> Iterator[str]:
         yield f"{_moved(FALSE_POSITIVE_RATE, alarms, found.what)}, {above(alarms.challenger, budget)}"
 
 
-def doubts(found: Rates, budget: float) -> Iterator[str]:
+def doubts(found: PairedRates, budget: float) -> Iterator[str]:
     """Yield what the rows are too few to tell: a rate that looks worse, or one that stands on hardly any row."""
     for name, rate, sign in ((RECALL, found.recall, -1), (FALSE_POSITIVE_RATE, found.false_positive_rate, 1)):
         credible = rate.difference.high < 0 if sign < 0 else rate.difference.low > 0
@@ -165,7 +154,7 @@ def above(rate: Interval, budget: float) -> str:
     return f"{rate.value:.4f} is credibly above its budget {budget:g} (95 % interval {rate.low:.4f} to {rate.high:.4f})"
 
 
-def sentence(found: Rates) -> str:
+def sentence(found: PairedRates) -> str:
     """Return both rates of both versions in words."""
     recall, alarms = found.recall, found.false_positive_rate
     return ", ".join(
@@ -175,16 +164,20 @@ def sentence(found: Rates) -> str:
     )
 
 
-def _paired(new: Bools, old: Bools) -> Paired:
+def _share(hits: Bools, rows: Bools) -> Interval:
+    return proportion(int(hits.sum()), int(rows.sum()))
+
+
+def _paired(new: Bools, old: Bools) -> PairedRate:
     gained, lost = int((new & ~old).sum()), int((~new & old).sum())
     rows = int(new.size)
     difference = paired_difference(gained, lost, rows) if rows else Interval(0.0, -1.0, 1.0)
-    return Paired(
+    return PairedRate(
         rows, proportion(int(new.sum()), rows), proportion(int(old.sum()), rows), difference, mcnemar(gained, lost)
     )
 
 
-def _moved(name: str, rate: Paired, what: str) -> str:
+def _moved(name: str, rate: PairedRate, what: str) -> str:
     of = f"{rate.rows:,} {OF[name]} {what}"
     return f"{name} {rate.champion.value:.4f} to {rate.challenger.value:.4f} on {of}"
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,12 +15,23 @@ from spamctl.data.bundled_sets import OWN_LINE
 from spamctl.engine import ngrams, parity
 from spamctl.engine.calibration import Bools, Floats, both_classes
 from spamctl.engine.engine import Engine
-from spamctl.engine.parity import Parity
 from spamctl.errors import DataError
 from spamctl.metrics import scores
-from spamctl.metrics.scores import Interval, proportion, roc_auc
+from spamctl.metrics.scores import proportion, roc_auc
 from spamctl.progress import ProgressGenerator, ProgressUpdate
-from spamctl.schema.message import NOT_SPAM, SPAM, Label, Message
+from spamctl.schema.evaluation import (
+    Evaluation,
+    GroupScore,
+    GroupScores,
+    Invariance,
+    Mistake,
+    Reach,
+    Slice,
+    SuiteLine,
+    SuiteReport,
+)
+from spamctl.schema.message import NOT_SPAM, SPAM, Message
+from spamctl.schema.train import Baseline
 
 # Break errors down by kind of message: recall, false positives, and the worst errors.
 
@@ -54,34 +64,6 @@ SLICES: Final[Mapping[str, Callable[[str], bool]]] = MappingProxyType(
         "with non-ASCII characters": lambda text: not text.isascii(),
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """Error rates of a model on one kind of message; None where no row shows one."""
-
-    name: str
-    rows: int
-    spam: int
-    recall: Interval | None
-    false_positive_rate: Interval | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the slice as plain JSON."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """A message with the wrong verdict; `text` is hostile until it is escaped."""
-
-    text: str
-    label: Label
-    probability: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the mistake as plain JSON."""
-        return asdict(self)
 
 
 def by_slice(texts: Sequence[str], is_spam: ArrayLike, probabilities: ArrayLike, threshold: float) -> tuple[Slice, ...]:
@@ -136,23 +118,6 @@ def _slice(name: str, inside: Bools, truth: Bools, called: Bools) -> Slice:
 MOST_ALONE = 800  # test messages that are scored one by one, and again in every other way
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Test probabilities (rows,) of rows scored one by one, their scores, and the check that batching changes nothing.
-
-    The scores are of probabilities alone; `reach` counts what a server that delivers messages out of reach would call
-    otherwise. It is empty where every message is in reach.
-    """
-
-    probabilities: list[float]
-    score: dict[str, Any]
-    parity: Parity
-    slices: list[dict[str, Any]]
-    mistakes: list[dict[str, Any]]
-    truncated: int
-    reach: dict[str, Any]
-
-
 def evaluate(engine: Engine, test: Sequence[Message], *, seed: int) -> ProgressGenerator[Evaluation]:
     """Score test messages one by one, then in other batchings, those beyond the first 800 in batches; yield progress.
 
@@ -173,12 +138,12 @@ def evaluate(engine: Engine, test: Sequence[Message], *, seed: int) -> ProgressG
     limit, novelties, called = engine.manifest.reach, [row.novelty for row in rows], probabilities >= engine.threshold
     return Evaluation(
         probabilities=probabilities.tolist(),
-        score=scores.score(truth, probabilities, engine.threshold, seed=seed).as_dict(),
+        score=scores.score(truth, probabilities, engine.threshold, seed=seed),
         parity=proof,
-        slices=[part.as_dict() for part in by_slice(texts, truth, probabilities, engine.threshold)],
-        mistakes=[error.as_dict() for error in worst_errors(texts, truth, probabilities, engine.threshold)],
+        slices=by_slice(texts, truth, probabilities, engine.threshold),
+        mistakes=worst_errors(texts, truth, probabilities, engine.threshold),
         truncated=sum(row.truncated for row in rows),
-        reach={} if limit is None else ngrams.measure_novelty(truth, called, novelties, limit).as_dict(),
+        reach=Reach() if limit is None else ngrams.measure_novelty(truth, called, novelties, limit),
     )
 
 
@@ -201,23 +166,6 @@ VIEWS: Final[Mapping[str, Callable[[Message], str]]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class GroupScore:
-    """Error rates of a filter on one group of messages; None where no row shows one. Intervals are Wilson's, 95 %."""
-
-    view: str
-    name: str
-    rows: int
-    spam: int
-    recall: Interval | None
-    false_positive_rate: Interval | None
-    roc_auc: float | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the score as plain JSON."""
-        return asdict(self)
-
-
 def by_kind(messages: Sequence[Message], probabilities: ArrayLike, threshold: float) -> tuple[GroupScore, ...]:
     """Score each group of each of VIEWS, the largest first; messages without a value in a view are left out.
 
@@ -233,24 +181,22 @@ def by_kind(messages: Sequence[Message], probabilities: ArrayLike, threshold: fl
     return tuple(found)
 
 
-def kinds_side_by_side(
-    messages: Sequence[Message], measured: Mapping[str, Mapping[str, Any]]
-) -> dict[str, list[dict[str, Any]]]:
-    """Return `by_kind` of each filter as plain JSON, from its `probabilities` (N,) and the threshold of its `score`."""
-    return {
-        name: [one.as_dict() for one in by_kind(messages, found["probabilities"], found["score"]["threshold"])]
-        for name, found in measured.items()
-    }
+def kinds_side_by_side(messages: Sequence[Message], model: Evaluation, baseline: Baseline) -> GroupScores:
+    """Return `by_kind` of the model and of the baseline, from their probabilities (N,) and their thresholds."""
+    return GroupScores(
+        model=by_kind(messages, model.probabilities, model.score.threshold),
+        baseline=by_kind(messages, baseline.probabilities, baseline.score.threshold),
+    )
 
 
-def held_out_kinds(messages: Sequence[Message], engine: Engine) -> list[dict[str, Any]]:
-    """Return `by_kind` of messages of families that were held out whole, as plain JSON; nothing if none were."""
+def held_out_kinds(messages: Sequence[Message], engine: Engine) -> tuple[GroupScore, ...]:
+    """Return `by_kind` of messages of families that were held out whole; nothing if none were."""
     if not messages:
-        return []
+        return ()
     p = engine.probabilities(engine.logits(engine.tokenize([message.text for message in messages])))
     truth = np.array([message.is_spam for message in messages], bool)
     whole = group_score("held out", "kinds never seen", truth, p, engine.threshold)
-    return [one.as_dict() for one in (whole, *by_kind(messages, p, engine.threshold))]
+    return (whole, *by_kind(messages, p, engine.threshold))
 
 
 def group_score(view: str, name: str, truth: Bools, probabilities: Floats, threshold: float) -> GroupScore:
@@ -282,52 +228,15 @@ MOST_CHANGED: Final = 240  # messages, drawn at random, that each harmless chang
 CallsSpam = Callable[[Sequence[str]], Sequence[bool]]
 
 
-@dataclass(frozen=True, slots=True)
-class SuiteLine:
-    """One line of a suite: how many of its rows were called spam, with Wilson's 95 % interval of that share."""
-
-    suite: str
-    name: str
-    rows: int
-    called_spam: Interval
-    fault: str  # why a filter with this result cannot lead, or nothing
-
-
-@dataclass(frozen=True, slots=True)
-class Invariance:
-    """One harmless change: the share of messages whose verdict it does not change, with Wilson's 95 % interval."""
-
-    change: str
-    rows: int
-    unchanged: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class SuiteReport:
-    """Results of all suites; a version may become champion only if no line has a fault."""
-
-    lines: tuple[SuiteLine, ...]
-    invariances: tuple[Invariance, ...]
-
-    @property
-    def faults(self) -> tuple[str, ...]:
-        """Return why the filter cannot lead, a sentence each."""
-        return tuple(line.fault for line in self.lines if line.fault)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the report as plain JSON."""
-        return asdict(self) | {"faults": list(self.faults)}
-
-
 def check_suites(suites: Mapping[str, Sequence[Message]], calls_spam: CallsSpam, *, seed: int = 0) -> SuiteReport:
     """Score every message of the suites, by name, and changed forms of some, with the function that serves."""
     every = [message for messages in suites.values() for message in messages]
     verdicts = dict(zip(every, calls_spam([message.text for message in every]), strict=True))
-    lines = [
+    lines = tuple(
         _line(suite, name, [message for message in messages if message.traits.kind == name], verdicts)
         for suite, messages in suites.items()
         for name in dict.fromkeys(message.traits.kind for message in messages)
-    ]
+    )
     chance = random.Random(seed)
     drawn = chance.sample(every, min(MOST_CHANGED, len(every)))
     invariances = []
@@ -338,7 +247,7 @@ def check_suites(suites: Mapping[str, Sequence[Message]], calls_spam: CallsSpam,
         now = calls_spam([changed for _, changed in pairs])
         same = sum(verdicts[message] == flagged for (message, _), flagged in zip(pairs, now, strict=True))
         invariances.append(Invariance(change, len(pairs), proportion(same, len(pairs))))
-    return SuiteReport(tuple(lines), tuple(invariances))
+    return SuiteReport(lines, tuple(invariances), tuple(line.fault for line in lines if line.fault))
 
 
 def deciding_faults(report: SuiteReport, wanted: str, *, knows_today: bool) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -12,6 +11,7 @@ from spamctl.data.feedback import Answer
 from spamctl.engine import calibration
 from spamctl.errors import NothingLearntError
 from spamctl.metrics.baseline import build
+from spamctl.schema.label import Agreement
 from spamctl.schema.message import SPAM, Label, Message
 
 # Find labels that the model's probabilities contradict (confident learning).
@@ -77,17 +77,6 @@ def _margins(
 
 
 # Measure the agreement of annotators beyond chance (Cohen's kappa).
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """Agreement of two annotators on the rows that both judged; no kappa where both gave one label only."""
-
-    first: str
-    second: str
-    rows: int
-    agreeing: int
-    kappa: float | None
 
 
 def agreements(opinions: Mapping[str, Mapping[str, Label]]) -> list[Agreement]:

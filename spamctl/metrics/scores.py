@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,74 +20,15 @@ from spamctl.engine.calibration import (
     sigmoid,
 )
 from spamctl.errors import DataError, NothingLearntError
+from spamctl.schema.rates import Confusion, Interval, MediumRate, OperatingPoint, Rates, Score
 
 # Shapes: S spam rows, H not spam rows, N = S + H; `...` stands for the resamples of a bootstrap.
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
-METRICS = (
-    "accuracy",
-    "precision",
-    "recall",
-    "f1",
-    "mcc",
-    "roc_auc",
-    "pr_auc",
-    "false_positive_rate",
-    "brier",
-    "ece",
-)
+METRICS = tuple(metric.name for metric in fields(Rates))
 RESAMPLED = ("mcc", "roc_auc", "pr_auc", "brier", "ece")  # the order of the rows of `_statistic`
 AREAS = ("roc_auc", "pr_auc")
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A measured value and the ends of its 95 % confidence interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def as_dict(self) -> dict[str, float]:
-        """Return the three numbers as plain JSON."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Confusion:
-    """Confusion matrix; spam is the positive class."""
-
-    true_positives: int
-    false_positives: int
-    false_negatives: int
-    true_negatives: int
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Scores of a model on one part: every metric, the confusion matrix, and notes for the reader."""
-
-    rows: int
-    threshold: float
-    confusion: Confusion
-    metrics: dict[str, Interval]
-    notes: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the whole score as plain JSON."""
-        return asdict(self) | {"notes": list(self.notes)}
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Score:
-        """Read what `as_dict` wrote; raise KeyError or TypeError if it is something else."""
-        return cls(
-            rows=fields["rows"],
-            threshold=fields["threshold"],
-            confusion=Confusion(**fields["confusion"]),
-            metrics={name: Interval(**fields["metrics"][name]) for name in METRICS},
-            notes=tuple(fields["notes"]),
-        )
 
 
 def score(
@@ -118,7 +59,7 @@ def score(
         rows=p.size,
         threshold=float(threshold),
         confusion=counts,
-        metrics={name: metrics[name] for name in METRICS},
+        metrics=Rates(**metrics),
         notes=_notes(counts, metrics["roc_auc"]),
     )
 
@@ -269,43 +210,12 @@ def _notes(counts: Confusion, area: Interval) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class MediumRate:
-    """False-positive rate on the good validation rows of one medium, and its 95 % upper bound."""
-
-    false_positives: int
-    rows: int
-    upper: float
-
-
-@dataclass(frozen=True, slots=True)
-class OperatingPoint:
-    """A threshold and its rates on the validation rows; `p >= threshold` is called spam."""
-
-    threshold: float
-    max_false_positive_rate: float
-    false_positives: int
-    false_positive_rate: Interval
-    false_positive_rate_upper: float
-    recall: Interval
-    notes: tuple[str, ...]
-    by_medium: dict[str, MediumRate] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the point as plain JSON."""
-        return asdict(self) | {"notes": list(self.notes)}
-
-
-@dataclass(frozen=True, slots=True)
 class Curve:
     """Recall and false-positive rate at falling thresholds, corners only."""
 
     thresholds: tuple[float, ...]
     false_positive_rates: tuple[float, ...]
     recalls: tuple[float, ...]
-
-    def as_dict(self) -> dict[str, list[float]]:
-        """Return the curve as plain JSON."""
-        return {name: list(values) for name, values in asdict(self).items()}
 
 
 def choose_threshold(

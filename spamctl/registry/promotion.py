@@ -6,21 +6,37 @@ What leads is decided on recall and on the false-positive rate apart: `metrics/c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
-from spamctl.data.feedback import Side, looks
+from spamctl.data.feedback import looks
 from spamctl.engine.engine import Engine
 from spamctl.engine.manifest import Files
 from spamctl.errors import SpamctlError
-from spamctl.metrics.comparison import ENOUGH, Decision, Rates, compare, doubts, rates, sentence, worse
+from spamctl.metrics.comparison import (
+    ENOUGH,
+    Decision,
+    PairedRates,
+    above,
+    compare,
+    doubts,
+    error_rates,
+    rates,
+    sentence,
+    worse,
+)
 from spamctl.metrics.scores import proportion
 from spamctl.registry import registration
-from spamctl.registry.registration import TestRows, called_spam, champion_files, engine_of, enter, over_budget
+from spamctl.registry.registration import FEEDBACK_TAG, TestRows, champion_files, engine_of, enter
 from spamctl.registry.registry_file import CHALLENGER, CHAMPION
+from spamctl.schema.comparison import ComparedPart, Comparison
+from spamctl.schema.evaluation import Evaluation, SuiteReport
+from spamctl.schema.feedback import FittedAnswers, LearntAnswers, NoAnswers, Side
 from spamctl.schema.message import SPAM
+from spamctl.schema.rates import Interval, Score
+from spamctl.schema.recalibrate import RecalibrateResult
+from spamctl.schema.train import LabelledRows, RecentRows, TrainResult
+from spamctl.schema.version import Gate, Mode
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,30 +44,55 @@ if TYPE_CHECKING:
 TOLERANCE = 0.01  # of accuracy on the frozen test part
 LEAST_RECENT = 20  # rows; on fewer, being better is luck
 MOST_DOUBT = 0.1  # share of labels: above it nothing can be concluded from the others either
-WHAT = {"test": "test messages", "recent": "recent messages"}
+TEST, RECENT = "test", "recent"  # parts on which versions are compared
+WHAT = {TEST: "test messages", RECENT: "recent messages"}
+
+Result = TypeVar("Result", TrainResult, RecalibrateResult)
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """Scores of a challenger on the frozen test part and on the recent rows, and the share of doubtful labels.
 
-    `budget` is the false-positive rate that it was given, and `sides` are the looks of which it learnt one class.
+    `recent` is None for a version that learnt from no labelled answer. `budget` is the false-positive rate that it was
+    given, `sides` are the looks of which it learnt one class, and `faults` what it does wrong in suites that decide.
     """
 
     test: TestRows
-    recent: TestRows
+    recent: TestRows | None
     doubt: float
     budget: float
     sides: Sequence[Side] = ()
+    faults: Sequence[str] = ()
+
+    @classmethod
+    def of(
+        cls,
+        test: LabelledRows,
+        evaluation: Evaluation,
+        answers: LearntAnswers | FittedAnswers | NoAnswers,
+        recent: RecentRows,
+        suites: SuiteReport,
+        budget: float,
+    ) -> Evidence:
+        """Take it from what the steps of a flow have found."""
+        threshold = evaluation.score.threshold
+        rows = TestRows.of(test, evaluation.probabilities, threshold)
+        if isinstance(answers, NoAnswers):
+            return cls(rows, None, 0.0, budget, faults=suites.deciding)
+        held_out = TestRows.of(recent.rows, recent.probabilities, threshold)
+        sides = answers.one_sided if isinstance(answers, LearntAnswers) else ()
+        return cls(rows, held_out, answers.doubt, budget, sides, suites.deciding)
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """The alias that a version earned, why, and how it and the champion compare on either part, as plain JSON."""
+    """The alias that a version earned, why, how it and the champion compare on either part, and its number."""
 
     alias: str
     reason: str
-    comparison: Mapping[str, Any]
+    comparison: Comparison = field(default_factory=Comparison)
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +100,7 @@ class Part:
     """Comparison of both versions on one part: on all its rows, and on spam and ham apart."""
 
     decision: Decision
-    rates: Rates
+    rates: PairedRates
 
     @classmethod
     def of(cls, rows: TestRows, theirs: Sequence[bool], what: str) -> Part:
@@ -83,51 +124,79 @@ class Candidate:
     tags: Mapping[str, str]
 
 
-def admit(client: MlflowClient, candidate: Candidate, run: Mapping[str, Any], budget: float) -> dict[str, Any]:
-    """Log and register a package as a new version, and give it its alias; return both, and why.
-
-    `run` is what the flow found out of it, `budget` its false-positive rate. Raises as MLflow does.
-    """
+def admit(client: MlflowClient, candidate: Candidate, evidence: Evidence) -> Promotion:
+    """Log and register a package as a new version, and give it the alias that it earns; raises as MLflow does."""
     model_uri = registration.log_model(candidate.run_id, candidate.files)
     version = registration.register(client, candidate.name, model_uri, candidate.run_id, candidate.tags)
-    return {"model_version": version} | settle(client, candidate.name, version, run, budget)
+    return promote(client, candidate.name, version, evidence)
 
 
-def settle(client: MlflowClient, name: str, version: str, run: Mapping[str, Any], budget: float) -> dict[str, Any]:
-    """Give a newly registered version (`run`) its alias; return that, the reason, and what was compared."""
-    if faults := run.get("suite_report", {}).get("deciding", ()):
-        enter(client, name, CHALLENGER, version)
-        return {"alias": CHALLENGER, "reason": f"it fails the suites: {'; '.join(faults)}"}
-    threshold, told = run["evaluation"]["score"]["threshold"], run["feedback"]
-    test = TestRows.of(run["parts"]["test"], run["evaluation"]["probabilities"], threshold)
-    if "store" not in told:
-        alias, reason = registration.promote(client, name, version, test, budget)
-        return {"alias": alias, "reason": reason}
-    recent = TestRows.of(run["recent"], run["recent_probabilities"], threshold)
-    sides = tuple(Side(**side) for side in told.get("one_sided", ()))
-    found = promote(client, name, version, Evidence(test, recent, told["doubt"], budget, sides))
-    return {"alias": found.alias, "reason": found.reason, "comparison": found.comparison}
+def noted(result: Result, promotion: Promotion) -> Result:
+    """Return the result of a training or a recalibration with what became of its version."""
+    return replace(
+        result,
+        model_version=promotion.version,
+        alias=promotion.alias,
+        reason=promotion.reason,
+        comparison=promotion.comparison,
+    )
 
 
 def promote(client: MlflowClient, name: str, version: str, evidence: Evidence) -> Promotion:
-    """Make a version champion if `judge` says so, or if there is none yet; else challenger.
+    """Make a version champion if it is the first, or better than the champion; else challenger.
 
-    A champion that cannot be scored keeps its place, and so does none where the other class of what was learnt cannot
-    be measured.
+    What is better is `judge`d where labelled answers were learnt, and else decided by the test part alone. Suites that
+    decide go first. A champion that cannot be scored keeps its place.
     """
-    unknown = "; ".join(unmeasured(evidence))
-    found = champion_files(client, name)
-    if not found:
-        first = f"the first version of {name}{over_budget(evidence.test, evidence.budget)}"
-        promotion = Promotion(CHALLENGER, unknown, {}) if unknown else Promotion(CHAMPION, first, {})
-    else:
+    if evidence.faults:
+        earned = Promotion(CHALLENGER, f"it fails the suites: {'; '.join(evidence.faults)}")
+    elif found := champion_files(client, name):
         try:
-            promotion = _compared(found[0], engine_of(client, name, *found), evidence, unknown)
+            earned = _beside(found[0], engine_of(client, name, *found), evidence)
         except SpamctlError as error:
-            reason = f"the champion, version {found[0]}, cannot be scored: {error}"
-            promotion = Promotion(CHALLENGER, reason, {})
-    enter(client, name, promotion.alias, version)
-    return promotion
+            earned = Promotion(CHALLENGER, f"the champion, version {found[0]}, cannot be scored: {error}")
+        if evidence.recent is None and client.get_model_version(name, found[0]).tags.get(FEEDBACK_TAG):
+            learnt = "learnt from labelled answers and this one did not: --feedback"
+            earned = Promotion(CHALLENGER, f"the champion, version {found[0]}, {learnt}")
+    else:
+        unknown = "; ".join(unmeasured(evidence))
+        first = f"the first version of {name}{over_budget(evidence.test, evidence.budget)}"
+        earned = Promotion(CHALLENGER, unknown) if unknown else Promotion(CHAMPION, first)
+    enter(client, name, earned.alias, version)
+    return replace(earned, version=version)
+
+
+def over_budget(test: TestRows, budget: float) -> str:
+    """Return a warning, if test rows show credibly more false positives than the budget allows; else nothing."""
+    good = [called for is_spam, called in zip(test.is_spam, test.called_spam, strict=True) if not is_spam]
+    rate = proportion(sum(good), len(good))
+    return f"; its false-positive rate {above(rate, budget)}" if rate.low > budget else ""
+
+
+def _beside(champion: str, engine: Engine, evidence: Evidence) -> Promotion:
+    """Compare a version with the champion, whose engine is given, by what there is to compare them on."""
+    if evidence.recent is not None:
+        return _compared(champion, engine, evidence)
+    return _on_test_part(_called_spam(engine, evidence.test.texts), evidence.test, evidence.budget)
+
+
+def _on_test_part(theirs: Sequence[bool], test: TestRows, budget: float) -> Promotion:
+    """Compare a version with the champion's verdicts on the same test rows.
+
+    Not worse is who is right on as many rows, and credibly worse neither in recall nor in false-positive rate.
+    """
+    part = Part.of(test, theirs, WHAT[TEST])
+    if not part.decision.not_worse:
+        return Promotion(CHALLENGER, part.words)
+    if faults := "; ".join(worse(part.rates, budget)):
+        return Promotion(CHALLENGER, f"worse where accuracy does not show it: {faults}")
+    return Promotion(CHAMPION, "; ".join([part.words, *doubts(part.rates, budget)]))
+
+
+def _called_spam(engine: Engine, texts: Sequence[str]) -> list[bool]:
+    """Return which texts a package calls spam."""
+    called: list[bool] = (engine.probabilities(engine.logits(engine.tokenize(texts))) >= engine.threshold).tolist()
+    return called
 
 
 def judge(parts: Mapping[str, Part], evidence: Evidence, unknown: str = "") -> tuple[bool, str]:
@@ -146,7 +215,7 @@ def judge(parts: Mapping[str, Part], evidence: Evidence, unknown: str = "") -> t
 
 def _fault(parts: Mapping[str, Part], evidence: Evidence, unknown: str) -> str:
     """Return why a challenger does not lead, or nothing."""
-    test, recent, rows = parts["test"], parts.get("recent"), len(evidence.recent.texts)
+    test, recent, rows = parts[TEST], parts.get(RECENT), len(evidence.recent.texts) if evidence.recent else 0
     fault = ""
     if test.decision.accuracy_difference.value < -TOLERANCE - 1e-9:  # else 9 fewer of 900 would be more than a point
         fault = f"worse by more than a point on the frozen test part: {test.words}"
@@ -186,121 +255,90 @@ def _counterparts(evidence: Evidence, side: Side) -> TestRows:
     """Return the rows of both parts that look like what was learnt and are of the other class."""
     rows = [
         row
-        for part in (evidence.test, evidence.recent)
+        for part in filter(None, (evidence.test, evidence.recent))
         for row in zip(part.texts, part.is_spam, part.called_spam, strict=True)
         if row[1] == (side.other == SPAM) and side.look in looks(row[0])
     ]
     return TestRows([text for text, _, _ in rows], [spam for _, spam, _ in rows], [called for _, _, called in rows])
 
 
-def _compared(champion: str, engine: Engine, evidence: Evidence, unknown: str) -> Promotion:
+def _compared(champion: str, engine: Engine, evidence: Evidence) -> Promotion:
     """Score the champion on both parts and on the counterparts of one-sided feedback, and decide."""
-    given = {"test": (evidence.test, WHAT["test"]), "recent": (evidence.recent, WHAT["recent"])}
+    given = {TEST: (evidence.test, WHAT[TEST]), RECENT: (evidence.recent, WHAT[RECENT])}
     for side in evidence.sides:
         what = f"messages {side.look}, of which only {side.label} was learnt"
         given[side.look] = (_counterparts(evidence, side), what)
     parts: dict[str, Part] = {}
-    told: dict[str, dict[str, Any]] = {}
+    told: dict[str, ComparedPart] = {}
     for name, (rows, what) in given.items():
-        if rows.texts:
-            theirs = called_spam(engine, rows.texts)
+        if rows and rows.texts:
+            theirs = _called_spam(engine, rows.texts)
             parts[name] = part = Part.of(rows, theirs, what)
             told[name] = _told(rows, theirs, part)
-    promoted, reason = judge(parts, evidence, unknown)
-    return Promotion(CHAMPION if promoted else CHALLENGER, reason, {"champion": champion, "parts": told})
+    promoted, reason = judge(parts, evidence, "; ".join(unmeasured(evidence)))
+    return Promotion(CHAMPION if promoted else CHALLENGER, reason, Comparison(champion=champion, parts=told))
 
 
-def _told(rows: TestRows, theirs: Sequence[bool], part: Part) -> dict[str, Any]:
-    """Return how both versions did on a part as plain JSON."""
-    compared = part.decision.as_dict()
-    return {
-        "rows": len(rows.texts),
-        "spam": sum(rows.is_spam),
-        "challenger": scores(rows.is_spam, rows.called_spam),
-        "champion": scores(rows.is_spam, theirs),
-        **{name: value for name, value in compared.items() if name not in {"reason", "not_worse"}},
-        **part.rates.as_dict(),
-    }
-
-
-def scores(is_spam: Any, called: Any) -> dict[str, dict[str, float]]:
-    """Return accuracy, recall and false positive rate of verdicts (N,), each with its 95 % interval."""
-    truth, spam = np.asarray(is_spam, dtype=bool), np.asarray(called, dtype=bool)
-    counts = {
-        "accuracy": (truth == spam, truth | True),
-        "recall": (truth & spam, truth),
-        "false_positive_rate": (~truth & spam, ~truth),
-    }
-    return {name: asdict(proportion(int(hits.sum()), int(rows.sum()))) for name, (hits, rows) in counts.items()}
+def _told(rows: TestRows, theirs: Sequence[bool], part: Part) -> ComparedPart:
+    """Return how both versions did on a part."""
+    return ComparedPart(
+        rows=len(rows.texts),
+        spam=sum(rows.is_spam),
+        challenger=error_rates(rows.is_spam, rows.called_spam),
+        champion=error_rates(rows.is_spam, theirs),
+        only_challenger_right=part.decision.only_challenger_right,
+        only_champion_right=part.decision.only_champion_right,
+        accuracy_difference=part.decision.accuracy_difference,
+        p_value=part.decision.p_value,
+        recall_difference=part.rates.recall,
+        false_positive_rate_difference=part.rates.false_positive_rate,
+    )
 
 
 # Register a model only if its test accuracy reaches the threshold and it is better than a constant answer.
 #
 # Where few messages are spam, one that calls nothing spam is right on most of them: accuracy alone lets it pass.
 
-Mode = Literal["point", "lower-bound"]
 CHANCE = 0.5  # the ROC AUC of who draws lots
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """The threshold, the measurement, and the decision with its reason; `majority` is the larger class's share.
-
-    `majority` is what a model that gives every message the same verdict is right on.
-    """
-
-    threshold: float
-    mode: Mode
-    accuracy: float
-    low: float
-    majority: float
-    passed: bool
-    reason: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the gate as plain JSON."""
-        return asdict(self)
-
-
-def apply_gate(score: Mapping[str, Any], threshold: float, mode: Mode) -> Gate:
-    """Compare a test score (as `Score.as_dict` writes it) with a threshold, and with what needs no filter.
+def apply_gate(score: Score, threshold: float, mode: Mode) -> Gate:
+    """Compare a test score with a threshold, and with what needs no filter.
 
     A model is refused, whatever the threshold, if it catches no spam, if the 95 % interval of its ROC AUC does not lie
     above chance, or if it is right on no more messages than one that gives all of them the more frequent verdict.
     """
-    accuracy, counts = score["metrics"]["accuracy"], score["confusion"]
-    spam = counts["true_positives"] + counts["false_negatives"]
-    larger = max(spam, score["rows"] - spam)
+    accuracy, counts = score.metrics.accuracy, score.confusion
+    spam = counts.true_positives + counts.false_negatives
+    larger = max(spam, score.rows - spam)
     reasons = [*_useless(score, spam, larger), *_below(accuracy, threshold, mode)]
-    majority = larger / score["rows"]
-    return Gate(threshold, mode, accuracy["value"], accuracy["low"], majority, not reasons, "; ".join(reasons))
+    majority = larger / score.rows
+    return Gate(threshold, mode, accuracy.value, accuracy.low, majority, not reasons, "; ".join(reasons))
 
 
-def _useless(score: Mapping[str, Any], spam: int, larger: int) -> Iterator[str]:
+def _useless(score: Score, spam: int, larger: int) -> Iterator[str]:
     """Yield why a model is no filter, in whole rows, so that no rounding opens the gate."""
-    counts, area = score["confusion"], score["metrics"]["roc_auc"]
-    if not counts["true_positives"]:
+    counts, area = score.confusion, score.metrics.roc_auc
+    if not counts.true_positives:
         yield f"it catches none of {spam:,} spam test messages (recall 0)"
-    if not area["low"] > CHANCE:  # which a value that is no number is not, either
+    if not area.low > CHANCE:  # which a value that is no number is not, either
         yield (
-            f"it ranks spam no better than chance: ROC AUC {area['value']:.4f}, "
-            f"95 % interval {area['low']:.4f} to {area['high']:.4f}, and {CHANCE} is chance"
+            f"it ranks spam no better than chance: ROC AUC {area.value:.4f}, "
+            f"95 % interval {area.low:.4f} to {area.high:.4f}, and {CHANCE} is chance"
         )
-    right = counts["true_positives"] + counts["true_negatives"]
+    right = counts.true_positives + counts.true_negatives
     if right <= larger:
         kind = "spam" if larger == spam else "not spam"
         yield (
-            f"it is right on {right:,} of {score['rows']:,} test messages, "
+            f"it is right on {right:,} of {score.rows:,} test messages, "
             f"and calling every message {kind} is right on {larger:,}"
         )
 
 
-def _below(accuracy: Mapping[str, float], threshold: float, mode: Mode) -> Iterator[str]:
+def _below(accuracy: Interval, threshold: float, mode: Mode) -> Iterator[str]:
     """Yield how accuracy misses the threshold: the value, or the interval's lower end."""
     measured, name = (
-        (accuracy["value"], "test accuracy")
-        if mode == "point"
-        else (accuracy["low"], "the lower bound of test accuracy")
+        (accuracy.value, "test accuracy") if mode == "point" else (accuracy.low, "the lower bound of test accuracy")
     )
     if not measured >= threshold:
         yield f"{name} {measured:.6g} is below --accuracy-threshold {threshold:.6g}"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,15 +22,19 @@ from spamctl.engine.manifest import MANIFEST, Files, Manifest
 from spamctl.errors import DataError
 from spamctl.export import finishing
 from spamctl.export.finishing import Fitting
-from spamctl.metrics.comparison import ENOUGH
-from spamctl.metrics.scores import CONFIDENCE, OperatingPoint
+from spamctl.metrics.comparison import ENOUGH, error_rates
+from spamctl.metrics.scores import CONFIDENCE
 from spamctl.progress import ProgressGenerator, ProgressUpdate
-from spamctl.registry import promotion
-from spamctl.registry.promotion import Gate
-from spamctl.registry.records import test_part, without_folder
+from spamctl.registry.records import json_file, metrics_of, test_part, values_of, without_folder
 from spamctl.registry.registration import FEEDBACK_TAG, Record, git_commit
 from spamctl.registry.runs import Opening
+from spamctl.schema.codec import to_json
+from spamctl.schema.comparison import RecalibratedPart
+from spamctl.schema.evaluation import Reach
 from spamctl.schema.message import Message
+from spamctl.schema.rates import OperatingPoint
+from spamctl.schema.recalibrate import RecalibrateFindings, RecalibrateResult, RecalibrateStart, VerdictRule
+from spamctl.schema.version import Gate, MetaflowRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,12 +43,8 @@ AT_A_TIME = 64  # rows between two ticks
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """What turns a package's raw logits into verdicts: its calibration and its threshold, a probability."""
-
-    slope: float
-    intercept: float
-    threshold: float
+class Setting(VerdictRule):
+    """Rule that turns a package's raw logits into verdicts, and that can be applied to them."""
 
     @classmethod
     def of(cls, manifest: Manifest) -> Setting:
@@ -61,10 +60,6 @@ class Setting:
         """Return this threshold as a probability of another calibration; the two scales cannot be compared else."""
         raw = (logit(self.threshold) - self.intercept) / self.slope
         return float(sigmoid(other.slope * raw + other.intercept))
-
-    def as_dict(self) -> dict[str, float]:
-        """Return the three numbers as plain JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +85,7 @@ def require_enough(answers: Sequence[Message], store: str, because: str = "") ->
 
 
 def recalibrate(
-    files: Files, answers: Sequence[Message], budget: float, about: Mapping[str, Any]
+    files: Files, answers: Sequence[Message], budget: float, about: Mapping[str, object]
 ) -> ProgressGenerator[Recalibrated]:
     """Return a package that differs from another in calibration, threshold and golden messages alone; yield progress.
 
@@ -137,37 +132,35 @@ def unproven(point: OperatingPoint, answers: Sequence[Message]) -> str:
     )
 
 
-def beside(is_spam: Sequence[bool], raw: Logits, before: Setting, after: Setting) -> dict[str, Any]:
-    """Return how a package did on rows, whose truth and raw logits (N,) are given, before and after, as plain JSON.
+def beside(is_spam: Sequence[bool], raw: Logits, before: Setting, after: Setting) -> RecalibratedPart:
+    """Return how a package did on rows, whose truth and raw logits (N,) are given, before and after.
 
-    It has the form of a part of a comparison with the champion: accuracy, recall and false-positive rate of the
-    `challenger` (after) and of the `champion` (before), each with its 95 % interval. `roc_auc` is what no threshold
-    changes: the share of pairs of spam and good rows that the package ranks rightly; None if a class is missing.
+    `roc_auc` is the share of pairs of spam and good rows that the package ranks rightly.
     """
     from sklearn.metrics import roc_auc_score
 
     both = len(set(is_spam)) > 1
-    return {
-        "roc_auc": float(roc_auc_score(is_spam, raw)) if both else None,
-        "rows": len(is_spam),
-        "spam": sum(is_spam),
-        "challenger": promotion.scores(is_spam, after.calls_spam(raw)),
-        "champion": promotion.scores(is_spam, before.calls_spam(raw)),
-    }
+    return RecalibratedPart(
+        roc_auc=float(roc_auc_score(is_spam, raw)) if both else None,
+        rows=len(is_spam),
+        spam=sum(is_spam),
+        challenger=error_rates(is_spam, after.calls_spam(raw)),
+        champion=error_rates(is_spam, before.calls_spam(raw)),
+    )
 
 
-def out_of_reach(engine: Engine, messages: Sequence[Message], raw: Logits) -> dict[str, Any]:
+def out_of_reach(engine: Engine, messages: Sequence[Message], raw: Logits) -> Reach:
     """Count the rows that are unlike all that was trained on, which a server may deliver whatever their score.
 
     Takes messages and their raw logits (N,). From where on a message is out of reach belongs to what was trained on,
     and stays. Empty where every message is in reach.
     """
     if engine.manifest.reach is None:
-        return {}
+        return Reach()
     called = Setting.of(engine.manifest).calls_spam(raw)
     novelties = [row.novelty for row in engine.tokenize([message.text for message in messages])]
     truth = [message.is_spam for message in messages]
-    return ngrams.measure_novelty(truth, called, novelties, engine.manifest.reach).as_dict()
+    return ngrams.measure_novelty(truth, called, novelties, engine.manifest.reach)
 
 
 # Convert the result of a recalibration into the plain values that MLflow, the card and the terminal show.
@@ -175,7 +168,6 @@ def out_of_reach(engine: Engine, messages: Sequence[Message], raw: Logits) -> di
 # A version that was recalibrated keeps the weights of another, and so what is known of the training that made them: its
 # data, its labelled answers, its test part. Its own tags begin with `recalibrated.`.
 
-Values = Mapping[str, Any]
 FROM_TAG = "recalibrated.from_version"
 TRAINING_TAG = "recalibrated.training_run"
 NEWEST_TAG = "data.feedback_newest"  # which a training leaves that learnt from labelled answers
@@ -223,102 +215,100 @@ def origin(client: MlflowClient, name: str, version: str) -> Origin:
     return Origin(run_id, params, {key: value for key, value in found.tags.items() if key.startswith(_KEPT)})
 
 
-def about(version: str, told: Values) -> dict[str, Any]:
+def about(start: RecalibrateStart) -> dict[str, object]:
     """Return what a recalibrated package says of itself beside what it said before: counts, never whose messages."""
-    counts = {"answers": told["fitted"]["rows"], "spam": told["fitted"]["spam"], "newest": told["newest"]}
-    return {"spamctl": __version__, "recalibrated": {"from_version": version, **counts}}
+    fitted = start.feedback.fitted
+    counts = {"answers": fitted.rows, "spam": fitted.spam, "newest": start.feedback.newest}
+    return {"spamctl": __version__, "recalibrated": {"from_version": start.version.version, **counts}}
 
 
-def opening(options: Values, run: Values) -> Opening:
+def opening(name: str, params: Mapping[str, object], start: RecalibrateStart) -> Opening:
     """Return what a recalibration's run in MLflow is called and described as when it begins."""
-    name, version, told = options["model_name"], run["found"]["version"], run["feedback"]
-    store = without_folder(told["store"])
+    version, told = start.version.version, start.feedback
+    store = without_folder(told.store)
     return Opening(
         name=f"{name}: version {version} recalibrated on {store}",
         description=(
             f"Recalibration of version {version} of the spam filter {name}: calibration and threshold are fitted to "
-            f"{told['fitted']['rows']:,} labelled answers from {store}, the weights stay. Metaflow run {run['run_id']}."
+            f"{told.fitted.rows:,} labelled answers from {store}, the weights stay. Metaflow run {start.run_id}."
         ),
-        began=run["began"],
-        metaflow_runs=(run["run_id"], ""),
-        params=options,
+        began=start.began,
+        metaflow_runs=(start.run_id, ""),
+        params=params,
         tags={"spamctl.version": __version__, "mlflow.source.git.commit": git_commit()},
         verb="recalibrate",
     )
 
 
-def summary(options: Values, run: Values, gate: Gate) -> dict[str, Any]:
+def summary(name: str, run: RecalibrateFindings, gate: Gate) -> RecalibrateResult:
     """Return the result of a recalibration before it is registered."""
-    return {
-        "registered": gate.passed,
-        "reason": gate.reason,
-        "alias": "",
-        "model_name": options["model_name"],
-        "model_version": "",
-        "from_version": run["found"]["version"],
-        "gate": gate.as_dict(),
-        "before": run["before"],
-        "after": run["after"],
-        "after_on_old_scale": Setting(**run["after"]).threshold_in(Setting(**run["before"])),
-        "operating_point": run["operating_point"],
-        "measured": run["measured"],
-        "scores": run["evaluation"]["score"]["metrics"],
-        "reach": run["reach"],
-        "parity": run["evaluation"]["parity"],
-        "notes": [*run["operating_point"]["notes"], *run["evaluation"]["score"]["notes"]],
-        "suites": run.get("suite_report", {}),
-        "feedback": run["feedback"],
-        "metaflow": {"run_id": run["run_id"]},
-    }
-
-
-def record(options: Values, run: Values) -> Record:
-    """Return what a recalibration leaves in MLflow."""
-    result, told = run["result"], run["feedback"]
-    metrics = {f"test_{name}": score["value"] for name, score in result["scores"].items()}
-    metrics |= {f"test_{name}_{end}": one[end] for name, one in result["scores"].items() for end in ("low", "high")}
-    for part, found in run["measured"]["parts"].items():
-        metrics |= {f"{part}_{name}": score["value"] for name, score in found["challenger"].items()}
-        metrics |= {f"{part}_roc_auc": found["roc_auc"]} if found["roc_auc"] is not None else {}
-        metrics |= {f"{part}_{name}_before": score["value"] for name, score in found["champion"].items()}
-    metrics |= run["after"] | {f"{name}_before": value for name, value in run["before"].items()}
-    metrics |= {"fitted_answers": told["fitted"]["rows"], "fitted_spam": told["fitted"]["spam"]}
-    files = {"score": run["evaluation"]["score"], "parity": run["evaluation"]["parity"], "test_part": test_part(run)}
-    files |= {"operating_point": run["operating_point"], "before_and_after": run["measured"]}
-    files |= {"reach": run["reach"]} if run["reach"] else {}
-    files |= {"suite_report": run["suite_report"]} if run.get("suite_report") else {}
-    return Record(
-        params={**options, "recalibrated_version": result["from_version"]},
-        metrics=metrics,
-        tags=tags(run),
-        files={f"evaluation/{name}.json": json.dumps(value, indent=1).encode() for name, value in files.items()},
-        dataset=("labelled answers", without_folder(told["store"]), told["sha256"]),
+    return RecalibrateResult(
+        registered=gate.passed,
+        reason=gate.reason,
+        model_name=name,
+        from_version=run.start.version.version,
+        gate=gate,
+        before=run.before,
+        after=run.after,
+        after_on_old_scale=run.after_on_old_scale,
+        operating_point=run.operating_point,
+        measured=run.measured,
+        scores=run.evaluation.score.metrics,
+        reach=run.reach,
+        parity=run.evaluation.parity,
+        notes=(*run.operating_point.notes, *run.evaluation.score.notes),
+        suites=run.suites,
+        feedback=run.start.feedback,
+        metaflow=MetaflowRun(run.start.run_id),
     )
 
 
-def tags(run: Values) -> dict[str, str]:
+def record(params: Mapping[str, object], run: RecalibrateFindings, result: RecalibrateResult) -> Record:
+    """Return what a recalibration leaves in MLflow."""
+    told = run.start.feedback
+    metrics = metrics_of(run.evaluation.score.metrics, "test")
+    for part, found in run.measured.parts.items():
+        metrics |= values_of(found.challenger, part) | values_of(found.champion, part, "_before")
+        metrics |= {f"{part}_roc_auc": found.roc_auc} if found.roc_auc is not None else {}
+    metrics |= to_json(run.after) | {f"{name}_before": value for name, value in to_json(run.before).items()}
+    metrics |= {"fitted_answers": told.fitted.rows, "fitted_spam": told.fitted.spam}
+    rows = test_part(run.test, run.evaluation.probabilities, run.recent)
+    files: dict[str, object] = {"score": run.evaluation.score, "parity": run.evaluation.parity, "test_part": rows}
+    files |= {"operating_point": run.operating_point, "before_and_after": run.measured}
+    files |= {"reach": run.reach} if run.reach else {}
+    files |= {"suite_report": run.suites} if run.suites.lines else {}
+    return Record(
+        params={**params, "recalibrated_version": result.from_version},
+        metrics=metrics,
+        tags=tags(run, result),
+        files={f"evaluation/{name}.json": json_file(value) for name, value in files.items()},
+        dataset=("labelled answers", without_folder(told.store), told.sha256),
+    )
+
+
+def tags(run: RecalibrateFindings, result: RecalibrateResult) -> dict[str, str]:
     """Return what a recalibration's run and its version are tagged with.
 
     A version that was fitted to labelled answers counts as one that learnt from them: it was chosen for what is new.
     """
-    result, told = run["result"], run["feedback"]
-    store = without_folder(told["store"])
+    start, told = run.start, run.start.feedback
+    store = without_folder(told.store)
     return {
         FEEDBACK_TAG: store,
-        **run["origin_tags"],
-        "data.test_sha256": run["test_sha256"],
+        **start.origin_tags,
+        "data.test_sha256": start.test_sha256,
         "spamctl.version": __version__,
         "mlflow.source.git.commit": git_commit(),
-        "metaflow.run_id": run["run_id"],
-        "gate": "passed" if result["registered"] else result["reason"],
-        FROM_TAG: result["from_version"],
-        TRAINING_TAG: run["training_run"],
+        "metaflow.run_id": start.run_id,
+        "gate": "passed" if result.registered else result.reason,
+        FROM_TAG: result.from_version,
+        TRAINING_TAG: start.training_run,
         "recalibrated.feedback": store,
-        "recalibrated.answers": str(told["fitted"]["rows"]),
-        "recalibrated.spam": str(told["fitted"]["spam"]),
-        "recalibrated.recent": str(told["recent"]["rows"]),
-        "recalibrated.sources": ",".join(sorted(told["sources"])),
-        "recalibrated.newest": told["newest"],
-        "recalibrated.sha256": told["sha256"],
-        "recalibrated.set_aside": str(told["doubtful"]),
+        "recalibrated.answers": str(told.fitted.rows),
+        "recalibrated.spam": str(told.fitted.spam),
+        "recalibrated.recent": str(told.recent.rows),
+        "recalibrated.sources": ",".join(sorted(told.sources)),
+        "recalibrated.newest": told.newest,
+        "recalibrated.sha256": told.sha256,
+        "recalibrated.set_aside": str(told.doubtful),
     }

@@ -1,184 +1,207 @@
-"""Convert the result of a training into the plain values that MLflow, the cards and the terminal show."""
+"""Convert the findings of a training into its result, and into what MLflow and the package keep of it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from spamctl import __version__
-from spamctl.registry.promotion import Gate
 from spamctl.registry.registration import FEEDBACK_TAG, Record, git_commit
 from spamctl.registry.runs import Opening
-from spamctl.schema.message import SPAM
+from spamctl.schema.codec import to_json
+from spamctl.schema.evaluation import GroupScore, GroupScores, of_views
+from spamctl.schema.feedback import LearntAnswers, NoAnswers
+from spamctl.schema.rates import Rates
+from spamctl.schema.train import (
+    ChosenModel,
+    CorpusSource,
+    DataSizes,
+    Depth,
+    LabelledRows,
+    RecentRows,
+    TrainFindings,
+    TrainResult,
+    TrainSettings,
+    TrainStart,
+    spam_rows,
+)
+from spamctl.schema.version import Gate, MetaflowRun
 
-Values = Mapping[str, Any]
 _DATASETS = {"sms-spam": "sms", "everyday": "everyday"}  # what a file of one's own is called is nobody's business
 SHOWN = ("dataset", "medium", "language")  # of a table by kind, in a terminal; all views are among the files of a run
 
 
-def about(options: Values, run: Values) -> dict[str, Any]:
-    """Return what a package says of itself to people: where it comes from, never whose messages."""
+def about(settings: TrainSettings, base_model: ChosenModel, corpus: CorpusSource, depth: Depth) -> dict[str, object]:
+    """Return what a package says of itself to people, as JSON: where it comes from, never whose messages."""
     return {
         "spamctl": __version__,
-        "base_model": {key: without_folder(value) for key, value in run["chosen_model"].items()},
-        "fallback": run["chosen_model"]["name"] != run["chosen_model"]["requested"],
-        "depth": run["chosen_depth"],
-        "blocks": run["blocks"],
-        "tune": options["tune"],
-        "dataset": {key: without_folder(value) for key, value in run["corpus"].items()},
-        "max_false_positive_rate": options["max_false_positive_rate"],
-        "seed": options["seed"],
+        "base_model": {key: without_folder(value) for key, value in to_json(base_model).items()},
+        "fallback": base_model.is_fallback,
+        "depth": depth.chosen,
+        "blocks": depth.blocks,
+        "tune": settings.tune,
+        "dataset": {key: without_folder(value) for key, value in to_json(corpus).items() if value},
+        "max_false_positive_rate": settings.max_false_positive_rate,
+        "seed": settings.seed,
     }
 
 
-def summary(options: Values, run: Values, gate: Gate) -> dict[str, Any]:
+def summary(settings: TrainSettings, run: TrainFindings, gate: Gate) -> TrainResult:
     """Return the result of a training before it is registered."""
-    sizes = {name: len(rows) for name, rows in run["parts"].items()}
-    return {
-        "registered": gate.passed,
-        "reason": gate.reason,
-        "alias": "",
-        "model_name": options["model_name"],
-        "model_version": "",
-        "gate": gate.as_dict(),
-        "base_model": run["chosen_model"]["name"],
-        "wanted_base_model": run["chosen_model"]["requested"],
-        "fallback": run["chosen_model"]["name"] != run["chosen_model"]["requested"],
-        "depth": run["chosen_depth"],
-        "blocks": run["blocks"],
-        "tune": options["tune"],
-        "engine": run["chosen_engine"],
-        "data": {"origin": run["corpus"]["origin"], **sizes, "test_spam": spam_rows(run["parts"]["test"])},
-        "threshold": run["operating_point"]["threshold"],
-        "scores": run["evaluation"]["score"]["metrics"],
-        "baseline": run["baseline"]["score"]["metrics"],
-        "reach": {"validation": run["reach"], "test": run["evaluation"]["reach"]} if run.get("reach") else {},
-        "parity": run["evaluation"]["parity"],
-        "leakage": run["leakage"],
-        "notes": run["operating_point"]["notes"] + run["evaluation"]["score"]["notes"] + run["baseline"]["notes"],
-        "kinds": {who: [one for one in rows if one["view"] in SHOWN] for who, rows in run.get("kinds", {}).items()},
-        "unseen": run.get("unseen", []),
-        "held_out_kinds": [one for one in run.get("held_out_kinds", ()) if one["view"] in {*SHOWN, "held out"}],
-        "suites": run.get("suite_report", {}),
-        "feedback": run.get("feedback", {}),
-        "metaflow": {"run_id": run["run_id"]},
-        "next": "spamctl cards train",
-    }
+    start, evaluation = run.start, run.evaluation
+    return TrainResult(
+        registered=gate.passed,
+        reason=gate.reason,
+        model_name=settings.model_name,
+        gate=gate,
+        base_model=start.base_model.name,
+        wanted_base_model=start.base_model.requested,
+        fallback=start.base_model.is_fallback,
+        depth=run.depth.chosen,
+        blocks=run.depth.blocks,
+        tune=settings.tune,
+        engine=run.package.engine,
+        data=_sizes(start),
+        threshold=run.package.point.threshold,
+        scores=evaluation.score.metrics,
+        baseline=run.baseline.score.metrics,
+        reach={"validation": run.package.reach, "test": evaluation.reach} if run.package.reach.is_measured else {},
+        parity=evaluation.parity,
+        leakage=start.leakage,
+        notes=(*run.package.point.notes, *evaluation.score.notes, *run.baseline.notes),
+        kinds=GroupScores(_shown(run.kinds.model), _shown(run.kinds.baseline)),
+        unseen=run.unseen,
+        held_out_kinds=tuple(of_views(run.held_out_kinds, (*SHOWN, "held out"))),
+        suites=run.suites,
+        feedback=start.feedback,
+        metaflow=MetaflowRun(start.run_id),
+    )
 
 
-def opening(options: Values, run: Values) -> Opening:
+def opening(settings: TrainSettings, start: TrainStart) -> Opening:
     """Return what a training's run in MLflow is called and described as when it begins."""
-    base_model, dataset = without_folder(run["chosen_model"]["name"]), without_folder(options["dataset"])
-    told = run.get("feedback", {})
-    learnt = f" and labelled answers from {without_folder(told['store'])}" if "store" in told else ""
-    sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in run["parts"].items())
+    base_model, dataset = without_folder(start.base_model.name), without_folder(settings.dataset)
+    told = start.feedback
+    learnt = f" and labelled answers from {without_folder(told.store)}" if isinstance(told, LearntAnswers) else ""
+    rows = {"train": start.parts.train, "validation": start.parts.validation, "test": start.parts.test}
+    sizes = ", ".join(f"{len(part):,} {name}" for name, part in rows.items())
     return Opening(
-        name=f"{options['model_name']}: {base_model} on {dataset}{' + feedback' if learnt else ''}",
+        name=f"{settings.model_name}: {base_model} on {dataset}{' + feedback' if learnt else ''}",
         description=(
-            f"Training of the spam filter {options['model_name']}: {base_model}, {options['tune']} tuned, on "
-            f"{without_folder(run['corpus']['origin'])}{learnt} ({sizes} messages). Metaflow run {run['run_id']}."
+            f"Training of the spam filter {settings.model_name}: {base_model}, {settings.tune} tuned, on "
+            f"{without_folder(start.corpus.origin)}{learnt} ({sizes} messages). Metaflow run {start.run_id}."
         ),
-        began=run["began"],
-        metaflow_runs=(run["run_id"], run["origin_run_id"]),
-        params=options,
+        began=start.began,
+        metaflow_runs=(start.run_id, start.origin_run_id),
+        params=settings.recorded,
         tags={"spamctl.version": __version__, "mlflow.source.git.commit": git_commit()},
     )
 
 
-def record(options: Values, run: Values, pictures: Mapping[str, bytes]) -> Record:
+def record(settings: TrainSettings, run: TrainFindings, result: TrainResult, pictures: Mapping[str, bytes]) -> Record:
     """Return what a training leaves in MLflow."""
-    result = run["result"]
-    scores = {f"test_{name}": score["value"] for name, score in result["scores"].items()}
-    bounds = {f"test_{name}_{end}": score[end] for name, score in result["scores"].items() for end in ("low", "high")}
-    baseline = {f"baseline_{name}": score["value"] for name, score in result["baseline"].items()}
-    curves = {"train_loss": run["losses"]["training"], "validation_loss": run["losses"]["validation"]}
+    scores, corpus = run.evaluation.score.metrics, run.start.corpus
+    blocks = {f"block_{score.block:02d}_log_loss": score.log_loss for score in run.depth.scores}
+    names = (_DATASETS.get(name.strip(), "own file") for name in settings.dataset.split(","))
     return Record(
         params={
-            **options,
-            "used_base_model": result["base_model"],
-            "used_depth": result["depth"],
-            "used_engine": result["engine"],
+            **settings.recorded,
+            "used_base_model": result.base_model,
+            "used_depth": result.depth,
+            "used_engine": result.engine,
         },
-        metrics={**scores, **bounds, **baseline, "threshold": result["threshold"], **_block_metrics(run)},
-        curves=curves,
-        tags=tags(run),
-        files={
-            **{f"plots/{name}.png": picture for name, picture in pictures.items()},
-            "evaluation/score.json": _json(run["evaluation"]["score"]),
-            "evaluation/baseline.json": _json(
-                {key: value for key, value in run["baseline"].items() if key != "probabilities"}
-            ),
-            "evaluation/test_part.json": _json(test_part(run)),
-            "evaluation/parity.json": _json(run["evaluation"]["parity"]),
-            "evaluation/engines.json": _json(run["engine_distances"]),
-            **{
-                f"evaluation/{name}.json": _json(run[name])
-                for name in ("kinds", "unseen", "held_out_kinds", "suite_report")
-                if run.get(name)
-            },
-            **({"evaluation/reach.json": _json(result["reach"])} if result.get("reach") else {}),
+        metrics={
+            **metrics_of(scores, "test"),
+            **values_of(run.baseline.score.metrics, "baseline"),
+            "threshold": result.threshold,
+            **blocks,
         },
-        dataset=(
-            " and ".join(
-                dict.fromkeys(_DATASETS.get(name.strip(), "own file") for name in options["dataset"].split(","))
-            ),
-            run["corpus"]["origin"],
-            run["corpus"]["sha256"],
-        ),
+        curves={"train_loss": run.losses.training, "validation_loss": run.losses.validation},
+        tags=tags(run, result),
+        files={**{f"plots/{name}.png": picture for name, picture in pictures.items()}, **_files(run, result)},
+        dataset=(" and ".join(dict.fromkeys(names)), corpus.origin, corpus.sha256),
     )
 
 
-def test_part(run: Values) -> list[dict[str, Any]]:
+def _files(run: TrainFindings, result: TrainResult) -> dict[str, bytes]:
+    """Return the files of a run that say how it was measured, by path."""
+    told: dict[str, object] = {
+        "score": run.evaluation.score,
+        "baseline": {key: value for key, value in to_json(run.baseline).items() if key != "probabilities"},
+        "test_part": test_part(run.start.parts.test, run.evaluation.probabilities, run.recent),
+        "parity": run.evaluation.parity,
+        "engines": run.package.distances,
+    }
+    told |= {"kinds": run.kinds} if run.kinds.model else {}
+    told |= {"unseen": run.unseen} if run.unseen else {}
+    told |= {"held_out_kinds": run.held_out_kinds} if run.held_out_kinds else {}
+    told |= {"suite_report": run.suites} if run.suites.lines else {}
+    told |= {"reach": result.reach} if result.reach else {}
+    return {f"evaluation/{name}.json": json_file(value) for name, value in told.items()}
+
+
+def metrics_of(rates: Rates, part: str) -> dict[str, float]:
+    """Return the metrics of a part and the ends of their intervals, as MLflow names them."""
+    told = to_json(rates)
+    bounds = {f"{part}_{name}_{end}": one[end] for name, one in told.items() for end in ("low", "high")}
+    return values_of(rates, part) | bounds
+
+
+def values_of(rates: object, part: str, after: str = "") -> dict[str, float]:
+    """Return the values of all rates of a part, as MLflow names them."""
+    return {f"{part}_{name}{after}": rate["value"] for name, rate in to_json(rates).items()}
+
+
+def test_part(test: LabelledRows, probabilities: Sequence[float], recent: RecentRows) -> list[dict[str, str | float]]:
     """Return each test message with its truth and the model's probability: the reference of what comes later.
 
     After feedback the recent rows join it, each row saying which part it is of: what was learnt is no drift any more.
     """
-    rows = _scored(run["parts"]["test"], run["evaluation"]["probabilities"])
-    if not run.get("recent"):
+    rows = _scored(test, probabilities)
+    if not recent.rows:
         return rows
-    recent = _scored(run["recent"], run["recent_probabilities"])
-    return [row | {"part": "test"} for row in rows] + [row | {"part": "recent"} for row in recent]
+    newest = _scored(recent.rows, recent.probabilities)
+    return [row | {"part": "test"} for row in rows] + [row | {"part": "recent"} for row in newest]
 
 
-def _scored(rows: list[list[str]], probabilities: list[float]) -> list[dict[str, Any]]:
+def _scored(rows: LabelledRows, probabilities: Sequence[float]) -> list[dict[str, str | float]]:
     return [
         {"text": text, "label": label, "probability": probability}
         for (text, label), probability in zip(rows, probabilities, strict=True)
     ]
 
 
-def tags(run: Values) -> dict[str, str]:
+def tags(run: TrainFindings, result: TrainResult) -> dict[str, str]:
     """Return what a run and a model version are tagged with."""
-    result = run["result"]
-    beaten = result["baseline"]["roc_auc"]["value"] > result["scores"]["roc_auc"]["value"]
+    corpus, base_model = run.start.corpus, run.start.base_model
+    beaten = run.baseline.score.metrics.roc_auc.value > run.evaluation.score.metrics.roc_auc.value
     return {
         "spamctl.version": __version__,
         "mlflow.source.git.commit": git_commit(),
-        "metaflow.run_id": run["run_id"],
-        "base_model": without_folder(result["base_model"]),
-        "fallback_for": without_folder(result["wanted_base_model"]) if result["fallback"] else "",
-        "data.sha256": run["corpus"]["sha256"],
-        "data.test_sha256": run["corpus"]["test_sha256"],
-        "gate": "passed" if result["registered"] else result["reason"],
+        "metaflow.run_id": run.start.run_id,
+        "base_model": without_folder(base_model.name),
+        "fallback_for": without_folder(base_model.requested) if base_model.is_fallback else "",
+        "data.sha256": corpus.sha256,
+        "data.test_sha256": corpus.test_sha256,
+        "gate": "passed" if result.registered else result.reason,
         "warning": "the linear baseline ranks the test messages better" if beaten else "",
-        **feedback_tags(run.get("feedback", {})),
+        **feedback_tags(run.start.feedback),
     }
 
 
-def feedback_tags(told: Values) -> dict[str, str]:
+def feedback_tags(told: LearntAnswers | NoAnswers) -> dict[str, str]:
     """Return what was learnt beside the dataset, and what was left out of it for good, for the lineage."""
-    found = {"data.forgotten": str(told["forgotten"])} if told.get("forgotten") else {}
-    if "store" in told:
+    found = {"data.forgotten": str(told.forgotten)} if told.forgotten else {}
+    if isinstance(told, LearntAnswers):
         found |= {
-            FEEDBACK_TAG: without_folder(told["store"]),
-            "data.feedback_rows": str(told["train"]["rows"] + told["validation"]["rows"]),
-            "data.feedback_recent": str(told["recent"]["rows"]),
-            "data.feedback_sources": ",".join(sorted(told["sources"])),
-            "data.feedback_newest": told["newest"],
-            "data.feedback_sha256": told["sha256"],
-            "data.feedback_set_aside": str(told["doubtful"]),
+            FEEDBACK_TAG: without_folder(told.store),
+            "data.feedback_rows": str(told.train.rows + told.validation.rows),
+            "data.feedback_recent": str(told.recent.rows),
+            "data.feedback_sources": ",".join(sorted(told.sources)),
+            "data.feedback_newest": told.newest,
+            "data.feedback_sha256": told.sha256,
+            "data.feedback_set_aside": str(told.doubtful),
         }
     return found
 
@@ -188,14 +211,17 @@ def without_folder(place: str) -> str:
     return Path(place).name if place.startswith((".", "/", "~")) else place
 
 
-def spam_rows(rows: list[list[str]]) -> int:
-    """Count the spam among [text, label] rows."""
-    return sum(label == SPAM for _, label in rows)
+def json_file(value: object) -> bytes:
+    """Return a noun, or a list or dict of nouns, as a JSON file."""
+    return json.dumps(to_json(value), indent=1).encode()
 
 
-def _block_metrics(run: Values) -> dict[str, float]:
-    return {f"block_{score['block']:02d}_log_loss": score["log_loss"] for score in run["depth_scores"]}
+def _sizes(start: TrainStart) -> DataSizes:
+    parts = start.parts
+    return DataSizes(
+        start.corpus.origin, len(parts.train), len(parts.validation), len(parts.test), spam_rows(parts.test)
+    )
 
 
-def _json(value: object) -> bytes:
-    return json.dumps(value, indent=1).encode()
+def _shown(scores: tuple[GroupScore, ...]) -> tuple[GroupScore, ...]:
+    return tuple(of_views(scores, SHOWN))

@@ -1,4 +1,4 @@
-"""Log a training to MLflow, register its package, and decide which version is the champion."""
+"""Log a training to MLflow, register its package, and give a version its alias."""
 
 from __future__ import annotations
 
@@ -20,12 +20,9 @@ from spamctl.engine import manifest
 from spamctl.engine.engine import Engine
 from spamctl.engine.manifest import MANIFEST, PACKAGE, Files
 from spamctl.engine.runtime import ONNX
-from spamctl.errors import ArtefactError, SpamctlError
-from spamctl.metrics import comparison
-from spamctl.metrics.comparison import compare
-from spamctl.metrics.scores import proportion
+from spamctl.errors import ArtefactError
 from spamctl.registry import seals
-from spamctl.registry.registry_file import CHALLENGER, CHAMPION, crown, require_there
+from spamctl.registry.registry_file import CHAMPION, crown, require_there
 from spamctl.registry.tracking import experiment_id
 from spamctl.schema.message import SPAM
 
@@ -212,59 +209,12 @@ def engine_of(client: MlflowClient, name: str, version: str, folder: Path) -> En
     return Engine(folder, registered=seals.registered(client, client.get_model_version(name, version)))
 
 
-def promote(client: MlflowClient, name: str, version: str, test: TestRows, budget: float) -> tuple[str, str]:
-    """Make a version champion if it is the first, or not worse than the champion on the same rows; else challenger.
-
-    Not worse is who is right on as many rows, and credibly worse neither in recall nor in false-positive rate, for
-    which `budget` was given. Returns the alias and the reason in one line. A champion that cannot be scored keeps its
-    place, and so does one that learnt from labelled answers: this version did not, and the frozen test rows say nothing
-    of what is new.
-    """
-    alias, reason = CHAMPION, f"the first version of {name}{over_budget(test, budget)}"
-    if found := champion_files(client, name):
-        champion = found[0]
-        try:
-            alias, reason = _beside(called_spam(engine_of(client, name, *found), test.texts), test, budget)
-        except SpamctlError as error:
-            alias, reason = CHALLENGER, f"the champion, version {champion}, cannot be scored: {error}"
-        if client.get_model_version(name, champion).tags.get(FEEDBACK_TAG):
-            alias = CHALLENGER
-            reason = f"the champion, version {champion}, learnt from labelled answers and this one did not: --feedback"
-    enter(client, name, alias, version)
-    return alias, reason
-
-
-def over_budget(test: TestRows, budget: float) -> str:
-    """Return a warning, if test rows show credibly more false positives than the budget allows; else nothing."""
-    good = [called for is_spam, called in zip(test.is_spam, test.called_spam, strict=True) if not is_spam]
-    rate = proportion(sum(good), len(good))
-    return f"; its false-positive rate {comparison.above(rate, budget)}" if rate.low > budget else ""
-
-
 def enter(client: MlflowClient, name: str, alias: str, version: str) -> None:
     """Give a version its alias."""
     if alias == CHAMPION:
         crown(client, name, version)
     else:
         client.set_registered_model_alias(name, alias, version)
-
-
-def _beside(theirs: Sequence[bool], test: TestRows, budget: float) -> tuple[str, str]:
-    """Compare a version with the champion's verdicts on the same test rows."""
-    what = "test messages"
-    decision = compare(test.is_spam, test.called_spam, theirs, what)
-    apart = comparison.rates(test.is_spam, test.called_spam, theirs, what)
-    if not decision.not_worse:
-        return CHALLENGER, f"{decision.reason}; {comparison.sentence(apart)}"
-    if faults := "; ".join(comparison.worse(apart, budget)):
-        return CHALLENGER, f"worse where accuracy does not show it: {faults}"
-    return CHAMPION, "; ".join([decision.reason, comparison.sentence(apart), *comparison.doubts(apart, budget)])
-
-
-def called_spam(engine: Engine, texts: Sequence[str]) -> list[bool]:
-    """Return which texts a package calls spam."""
-    called: list[bool] = (engine.probabilities(engine.logits(engine.tokenize(texts))) >= engine.threshold).tolist()
-    return called
 
 
 def git_commit() -> str:

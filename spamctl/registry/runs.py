@@ -16,9 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from spamctl import __version__
+from spamctl.engine.engine import Embedder
 from spamctl.errors import UnavailableError
+from spamctl.registry import versions
 from spamctl.registry.registration import Record, finish_run
 from spamctl.registry.tracking import experiment_id, open_tracking, tracking_uri
+from spamctl.registry.versions import Found
+from spamctl.schema.codec import from_json
+from spamctl.schema.monitor import Figures, Judgement, MonitorResult, Quality, Reach, Reference
+from spamctl.schema.rates import Interval
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -219,74 +225,100 @@ def _last_step(client: MlflowClient, run_id: str, name: str) -> int:
     return max((point.step for point in client.get_metric_history(run_id, name)), default=-1)
 
 
-# Convert the result of a monitoring into the plain values that the store and MLflow keep.
-
-Values = Mapping[str, Any]
-
-_MEASURES = ("accuracy", "precision", "recall", "f1", "false_positive_rate", "calibration_error")
+# Convert the result of a monitoring into what the trend, the result and MLflow keep of it.
 
 
-def monitoring_figures(judgement: Values, spam_share: float) -> dict[str, Any]:
+def describe(found: Found, measured: versions.Reference, embedder: Embedder) -> Reference:
+    """Return what a result says of the version that is judged, and of its test part."""
+    reach = embedder.manifest.about.get("out_of_reach")
+    return Reference(
+        model_name=found.name,
+        model_version=found.version,
+        alias=found.alias,
+        threshold=embedder.threshold,
+        rows=len(measured.rows),
+        spam=measured.spam,
+        parts=measured.parts,
+        digest=measured.digest,
+        out_of_reach=from_json(Reach, reach) if reach else None,
+    )
+
+
+def monitoring_figures(found: Judgement, spam_share: float) -> Figures:
     """Return what the trend shows of one run; None where no label tells, or nothing could be estimated."""
-    quality, estimate = judgement["quality"], judgement["estimate"]
-    return {
-        "drift_score": _finite(judgement["drift_score"]),
-        "spam_share": spam_share,
-        "accuracy": _interval(quality["accuracy"]) if quality else None,
-        "false_positive_rate": _finite(_value(quality["false_positive_rate"])) if quality else None,
-        "estimated_accuracy": _finite(_value(estimate["accuracy"])) if estimate else None,
-    }
+    quality, estimate = found.quality, found.estimate
+    return Figures(
+        drift_score=_finite(found.drift_score),
+        spam_share=spam_share,
+        accuracy=_interval(quality.accuracy) if quality else None,
+        false_positive_rate=_value(quality.false_positive_rate) if quality else None,
+        estimated_accuracy=_value(estimate.accuracy) if estimate else None,
+    )
 
 
-def record_monitoring(options: Values, result: Values, files: Mapping[str, bytes]) -> Record:
+def record_monitoring(options: Mapping[str, object], result: MonitorResult, files: Mapping[str, bytes]) -> Record:
     """Return what a monitoring leaves in MLflow."""
-    reference, window = result["reference"], result["window"]
+    judged, window = result.reference, result.window
     return Record(
         params=dict(options),
         metrics=dict(_metrics(result)),
         tags={
             "spamctl.version": __version__,
-            "metaflow.run_id": result["run_id"],
-            "verdict": result["verdict"],
-            "model_name": reference["model_name"],
-            "model_version": reference["model_version"],
-            "store": result["store"],
-            "sampled": str(window["sampled"]).lower(),
+            "metaflow.run_id": result.run_id,
+            "verdict": result.verdict,
+            "model_name": judged.model_name,
+            "model_version": judged.model_version,
+            "store": result.store,
+            "sampled": str(window.sampled).lower(),
         },
         files=files,
-        dataset=("test part", f"{reference['model_name']} version {reference['model_version']}", reference["digest"]),
+        dataset=("test part", f"{judged.model_name} version {judged.model_version}", judged.digest),
     )
 
 
-def _metrics(result: Values) -> Iterator[tuple[str, float]]:
+def _metrics(result: MonitorResult) -> Iterator[tuple[str, float]]:
     """Yield every figure that is a number."""
-    found: dict[str, Any] = {
-        "rows": result["window"]["rows"],
-        "distinct": result["window"]["distinct"],
-        **{name: value for name, value in result["history"][-1].items() if isinstance(value, int | float)},
+    now = result.history[-1]
+    found: dict[str, float | None] = {
+        "rows": now.rows,
+        "distinct": result.window.distinct,
+        "drift_score": now.drift_score,
+        "spam_share": now.spam_share,
+        "false_positive_rate": now.false_positive_rate,
+        "estimated_accuracy": now.estimated_accuracy,
     }
-    for name in _MEASURES if result["quality"] else ():
-        measure = result["quality"].get(name) or {}
-        found |= {name: measure.get("value"), f"{name}_low": measure.get("low"), f"{name}_high": measure.get("high")}
-    if result["quality"]:
-        found |= {"labelled_rows": result["quality"]["rows"], "coverage": result["quality"]["coverage"]}
-    for test in result["tests"]:
-        name = re.sub(r"\W+", "_", test["name"], flags=re.ASCII)
-        found |= {f"statistic_{name}": test["statistic"], f"threshold_{name}": test["threshold"]}
-    yield from ((name, float(value)) for name, value in found.items() if _finite(value) is not None)
+    if quality := result.quality:
+        for name, measure in _measures(quality).items():
+            ends = (measure.value, measure.low, measure.high) if measure else (None, None, None)
+            found |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+        found |= {"labelled_rows": quality.rows, "coverage": quality.coverage}
+    for test in result.tests:
+        name = re.sub(r"\W+", "_", test.name, flags=re.ASCII)
+        found |= {f"statistic_{name}": test.statistic, f"threshold_{name}": test.threshold}
+    yield from ((name, float(value)) for name, value in found.items() if value is not None and math.isfinite(value))
 
 
-def _interval(measure: Values | None) -> dict[str, float | None] | None:
-    """Return a value with its interval, as JSON can hold it."""
-    if measure is None or _finite(measure["value"]) is None:
-        return None
-    return {name: _finite(measure[name]) for name in ("value", "low", "high")}
+def _measures(quality: Quality) -> dict[str, Interval | None]:
+    """Return the measures of quality by the names of their metrics."""
+    return {
+        "accuracy": quality.accuracy,
+        "precision": quality.precision,
+        "recall": quality.recall,
+        "f1": quality.f1,
+        "false_positive_rate": quality.false_positive_rate,
+        "calibration_error": quality.calibration_error,
+    }
 
 
-def _value(measure: Values | None) -> float | None:
-    return None if measure is None else measure["value"]
+def _interval(measure: Interval | None) -> Interval | None:
+    """Return a measure, if JSON can hold it."""
+    return measure if measure and all(map(math.isfinite, (measure.value, measure.low, measure.high))) else None
 
 
-def _finite(value: Any) -> float | None:
+def _value(measure: Interval | None) -> float | None:
+    return _finite(measure.value) if measure else None
+
+
+def _finite(value: float | None) -> float | None:
     """Return a number, or None for what is none or cannot be written as JSON."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    return float(value) if value is not None and math.isfinite(value) else None

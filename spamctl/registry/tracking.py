@@ -14,6 +14,7 @@ import httpx
 from filelock import FileLock, Timeout
 
 from spamctl import sqlite_url
+from spamctl.display import without_password
 from spamctl.errors import UnavailableError, UsageError
 from spamctl.registry.registry_file import adopt
 from spamctl.sqlite_url import url_of
@@ -28,15 +29,12 @@ DEFAULT = "sqlite:///mlflow.db"
 CHANGE_COUNTER = 24  # where a SQLite file counts its changes (Database File Format, section 1.3.7)
 DATABASES = ("mssql", "mysql", "postgresql")
 
+shown = without_password
+
 
 def tracking_uri() -> str:
     """Return MLFLOW_TRACKING_URI, or a SQLite file in the working folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT
-
-
-def shown(uri: str) -> str:
-    """Return a store's address without a password or a token in it."""
-    return re.sub(r"(?<=://)([^/?#]*:)?[^/?#]*@", r"\1***@", uri)
 
 
 def absolute(uri: str) -> str:

@@ -27,10 +27,11 @@ from spamctl.registry import registry_file, seals
 from spamctl.registry.registry_file import ALIASES, CHAMPION, LATEST, NAME, versions_of
 from spamctl.registry.tracking import absolute, open_tracking, require_reachable, shown, state_of, tracking_uri
 from spamctl.schema.message import SPAM
+from spamctl.schema.version import ModelVersion
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion as RegisteredVersion
     from pydantic import ConfigDict
 
 REMEMBERED = "resolved.json"
@@ -39,21 +40,10 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 _LONGEST_SHOWN = 40
 _DRAFT = ".copy-"
 
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A version of a registered model and the local folder of its package."""
-
-    name: str
-    version: str
-    alias: str  # the alias that was followed, or nothing
-    folder: str
-    digest: str = ""  # the package's
-    sealed: bool = True  # the registry knows the digest, and it is that
-    remembered: bool = False  # the registry did not answer: what it said last was used
+Found = ModelVersion  # by which monitoring and serving import it
 
 
-def fetch(name: str, wanted: str, cache: Path) -> Found:
+def fetch(name: str, wanted: str, cache: Path) -> ModelVersion:
     """Return the version of model `name` that `wanted` means, its package copied under `cache` and verified.
 
     `wanted` is `champion`, `challenger`, `latest` or a number. A registry in a file that has not changed since it was
@@ -83,7 +73,7 @@ def fetch(name: str, wanted: str, cache: Path) -> Found:
             return replace(found, remembered=True)
         raise UnavailableError(f"{error}; no version of {name} was fetched here before") from error
     alias, digest = wanted if wanted in ALIASES else "", manifest.digest(folder)
-    found = Found(name, str(version.version), alias, str(folder), digest, sealed=bool(registered))
+    found = ModelVersion(name, str(version.version), alias, str(folder), digest, sealed=bool(registered))
     _remember(place, wanted, uri, found, state)
     return found
 
@@ -117,13 +107,13 @@ def _identity(client: MlflowClient, name: str, wanted: str) -> str:
     return f"{version.version}-{_tail(version)} {version.creation_timestamp}"
 
 
-def _tail(version: ModelVersion) -> str:
+def _tail(version: RegisteredVersion) -> str:
     """Derive a folder suffix from what MLflow records of a version, to tell versions of one number apart."""
     made_of = [version.source, version.run_id, getattr(version, "model_id", None)]
     return hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()[:12]
 
 
-def _find(client: MlflowClient, name: str, wanted: str) -> ModelVersion:
+def _find(client: MlflowClient, name: str, wanted: str) -> RegisteredVersion:
     """Ask the registry for a version."""
     from mlflow.exceptions import MlflowException
 
@@ -142,7 +132,7 @@ def _find(client: MlflowClient, name: str, wanted: str) -> ModelVersion:
     return max(every, key=lambda version: int(version.version))
 
 
-def _numbered(version: ModelVersion) -> ModelVersion:
+def _numbered(version: RegisteredVersion) -> RegisteredVersion:
     """Return a version whose number is one: a registry may answer anything, and it becomes part of a path."""
     if not _NUMBER.fullmatch(str(version.version)):
         told = repr(str(version.version)[:_LONGEST_SHOWN])
@@ -155,7 +145,7 @@ def _no_version(client: MlflowClient, name: str, wanted: str) -> UsageError:
     return registry_file.no_version(name, wanted, [_numbered(version).version for version in versions_of(client, name)])
 
 
-def _copy(version: ModelVersion, place: Path, registered: str) -> Path:
+def _copy(version: RegisteredVersion, place: Path, registered: str) -> Path:
     """Return the folder of a verified copy, made whole or not at all; one that is there and sound is kept."""
     import mlflow
 
@@ -195,7 +185,7 @@ def _scratch(place: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _remember(place: Path, wanted: str, uri: str, found: Found, state: str) -> None:
+def _remember(place: Path, wanted: str, uri: str, found: ModelVersion, state: str) -> None:
     """Write down what the registry said, and in which state it was."""
     known = _remembered(place) | {_key(wanted, uri): asdict(found) | {"state": state}}
     draft = place / f".{REMEMBERED}.{os.getpid()}"
@@ -203,7 +193,7 @@ def _remember(place: Path, wanted: str, uri: str, found: Found, state: str) -> N
     draft.replace(place / REMEMBERED)
 
 
-def _recall(place: Path, name: str, wanted: str, uri: str, state: str = "") -> Found | None:
+def _recall(place: Path, name: str, wanted: str, uri: str, state: str = "") -> ModelVersion | None:
     """Return what the registry at `uri` said last, if its copy is still sound; only if in `state`, if one is given."""
     told = _remembered(place).get(_key(wanted, uri))
     if told is None or (state and told.get("state") != state):
@@ -211,7 +201,7 @@ def _recall(place: Path, name: str, wanted: str, uri: str, state: str = "") -> F
     folder = place / Path(told["folder"]).name  # beside the work, also where that has been moved or copied
     manifest.verify(folder, str(told.get("digest", "")))
     digest, sealed = manifest.digest(folder), bool(told.get("sealed", False))
-    return Found(name, str(told["version"]), str(told["alias"]), str(folder), digest, sealed=sealed)
+    return ModelVersion(name, str(told["version"]), str(told["alias"]), str(folder), digest, sealed=sealed)
 
 
 def _remembered(place: Path) -> dict[str, dict[str, str]]:
@@ -262,7 +252,7 @@ class Reference:
         return dict(Counter(row.part for row in self.rows))
 
 
-def fetch_reference(found: Found) -> Reference:
+def fetch_reference(found: ModelVersion) -> Reference:
     """Return the reference of a version that `versions.fetch` found, copied beside its package.
 
     A copy that is there and sound is used; the registry is not asked then. Raises UsageError if the version left no
@@ -287,13 +277,13 @@ def fetch_reference(found: Found) -> Reference:
     return reference
 
 
-def beside(found: Found, name: str) -> Path:
+def beside(found: ModelVersion, name: str) -> Path:
     """Return where a file that belongs to a version lies: beside its package, in which nothing else may lie."""
     folder = Path(found.folder)
     return folder.with_name(f"{folder.name}.{name}")
 
 
-def _download(found: Found) -> bytes:
+def _download(found: ModelVersion) -> bytes:
     """Return the file that the version's training left in its MLflow run."""
     uri = tracking_uri()
     require_reachable(uri)
@@ -316,7 +306,7 @@ def _download(found: Found) -> bytes:
     )
 
 
-def _read(content: bytes, found: Found) -> Reference:
+def _read(content: bytes, found: ModelVersion) -> Reference:
     """Read the file, and refuse one that is not a reference."""
     name = f"the test part of {found.name} version {found.version}"
     try:

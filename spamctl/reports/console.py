@@ -1,8 +1,8 @@
-"""Print what the short verbs did, and the greeting of a server."""
+"""Print what the short verbs did, the greeting of a server, and the grid of facts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,70 +12,103 @@ from rich.text import Text
 
 from spamctl import display
 from spamctl.reports.monitor import count
+from spamctl.schema.errands import ErrandAnswer, ForgetResult, RollbackResult, TraceResult
+
+_ASCII = {"\N{EN DASH}": "-", "\N{RIGHTWARDS ARROW}": "->"}
+
+
+def plain(text: object, console: Console, style: Any = "") -> Text:
+    """Return harmless text in characters that this terminal can show; markup in it is not read."""
+    if not console.options.ascii_only:
+        return Text(display.visible(text), style=style)
+    written = str(text)
+    for sign, letters in _ASCII.items():
+        written = written.replace(sign, letters)
+    return Text(display.ascii_only(written), style=style)
+
+
+def grid(facts: Iterable[tuple[str, str]], console: Console) -> Table:
+    """Return facts, a name and its value a line."""
+    table = Table.grid(padding=(0, 2), pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(f" {name}", plain(value, console))
+    return table
+
+
+def next_command(command: str, console: Console) -> Iterator[Text]:
+    """Yield an empty line and the command to type next."""
+    yield Text()
+    yield Text.assemble(("Next: ", "bold"), plain(command, console, "bold cyan"))
+
+
+# Print what an errand did: the rollback, what was forgotten, or where an answer comes from.
 
 _MOST_LINES = 10
 
 
-def show(verb: str, told: Mapping[str, Any], console: Console) -> None:
+def show(answer: ErrandAnswer, console: Console) -> None:
     """Print the answer of an errand."""
-    if verb == "trace":
-        _chain(told, console)
-        return
-    for line in (rolled_back if verb == "rollback" else forgotten)(told):
+    if answer.trace:
+        _chain(answer.trace, console)
+    lines = [*(rolled_back(answer.rollback) if answer.rollback else ())]
+    lines += forgotten(answer.forget) if answer.forget else ()
+    for line in lines:
         console.print(_text(line, console), soft_wrap=True)
 
 
-def rolled_back(told: Mapping[str, Any]) -> Iterator[str]:
+def rolled_back(told: RollbackResult) -> Iterator[str]:
     """Yield what leads now."""
-    before = f", version {told['before']} before" if told["before"] else ""
-    yield f"{told['name']}: version {told['after']} is champion{before}; a running server follows within seconds"
+    before = f", version {told.before} before" if told.before else ""
+    yield f"{told.name}: version {told.after} is champion{before}; a running server follows within seconds"
 
 
-def forgotten(told: Mapping[str, Any]) -> Iterator[str]:
+def forgotten(told: ForgetResult) -> Iterator[str]:
     """Yield what was removed, from where, and what may be left elsewhere."""
-    single, retention = told["kind"] == "uuid", told["kind"] == "older_than"
-    if single and told["already"]:
-        yield f"already forgotten on {told['date']}: {told['store']} has no such row"
+    single, retention = told.kind == "uuid", told.kind == "older_than"
+    if single and told.already:
+        yield f"already forgotten on {told.date}: {told.store} has no such row"
     else:
-        rows = "the row" if single else f"{count(told['rows'], 'row')} {_wished(told)}"
-        more = f" and {told['related']:,} labels, truths and shadow verdicts of it" if told["related"] else ""
+        rows = "the row" if single else f"{count(told.rows, 'row')} {_wished(told)}"
+        more = f" and {told.related:,} labels, truths and shadow verdicts of it" if told.related else ""
         learnt = "" if retention else "; later trainings exclude it and its near duplicates"
-        yield f"forgotten: {rows}{more if single else more.replace(' of it', '')}, in {told['store']}{learnt}"
-    if told["already"] and not single:
-        yield f"{told['already']:,} of them had been forgotten before"
-    if places := told["places"]:
+        yield f"forgotten: {rows}{more if single else more.replace(' of it', '')}, in {told.store}{learnt}"
+    if told.already and not single:
+        yield f"{told.already:,} of them had been forgotten before"
+    if places := told.places:
         yield f"removed from {', '.join(f'{number:,} {name}' for name, number in places.items())}"
-    if told["copies"]:
-        rows = "1 other row has" if told["copies"] == 1 else f"{told['copies']:,} other rows have"
-        verb = "is" if told["copies"] == 1 else "are"
+    if told.copies:
+        rows = "1 other row has" if told.copies == 1 else f"{told.copies:,} other rows have"
+        verb = "is" if told.copies == 1 else "are"
         how = "it was sent again later" if retention else "forget each by its uuid, or all with --matching"
         yield f"{rows} the same text and {verb} not removed: {how}"
-    if unknown := told["unknown"]:
+    if unknown := told.unknown:
         lines = ", ".join(f"{line:,}" for line in unknown[:_MOST_LINES])
         rest = f" and {len(unknown) - _MOST_LINES:,} more" if len(unknown) > _MOST_LINES else ""
-        yield f"NOT FOUND in {told['store']}: {count(len(unknown), 'line')} of {told['wish']}: {lines}{rest}"
-    if told["listed"]:
-        yield f"{told['wish']} lists messages itself: delete it"
-    for place in told["left"]:
+        yield f"NOT FOUND in {told.store}: {count(len(unknown), 'line')} of {told.wish}: {lines}{rest}"
+    if told.listed:
+        yield f"{told.wish} lists messages itself: delete it"
+    for place in told.left:
         yield f"LEFT: {place}"
-    if told["rows"]:
+    if told.rows:
         yield "a version trained on it is unchanged: retrain to replace it, then delete it in MLflow"
 
 
-def _wished(told: Mapping[str, Any]) -> str:
+def _wished(told: ForgetResult) -> str:
     """Describe which rows were asked for."""
-    return f"older than {told['wish']}" if told["kind"] == "older_than" else f"that {told['wish']} lists"
+    return f"older than {told.wish}" if told.kind == "older_than" else f"that {told.wish} lists"
 
 
-def _chain(told: Mapping[str, Any], console: Console) -> None:
+def _chain(told: TraceResult, console: Console) -> None:
     """Print an answer's chain, a link a line."""
     grid = Table.grid(padding=(0, 2), pad_edge=False)
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    for name, value in told["chain"].items():
+    for name, value in told.chain.items():
         grid.add_row(name, _text(value, console))
-    if told["text"] is not None:
-        grid.add_row("text", _text(told["text"], console))
+    if told.text is not None:
+        grid.add_row("text", _text(told.text, console))
     console.print(grid)
 
 
@@ -109,6 +142,7 @@ class Greeting:
     follows: str
     with_token: bool
     workers: int
+    spamd: str = ""
 
 
 def greet(greeting: Greeting, console: Console) -> None:
@@ -145,6 +179,9 @@ def _facts(greeting: Greeting) -> Iterator[tuple[str, str]]:
         yield "shadow", f"version {greeting.shadow} scores every stored message in shadow mode"
     if greeting.workers > 1:
         yield "workers", f"{greeting.workers} processes"
+    if greeting.spamd:
+        host, _, port = greeting.spamd.rpartition(":")
+        yield "mail", f"spamd protocol on {greeting.spamd}  (spamc -d {host.strip('[]')} -p {port} -R < message.eml)"
     yield "access", "clients must send the token" if greeting.with_token else "no token is required"
     yield "page", f"{greeting.address}/  (also /docs, /metrics, /ready, /version)"
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -15,20 +14,26 @@ from rich.text import Text
 from spamctl import display
 from spamctl.reports.figures import BLUE, GREY, ORANGE, canvas, name_axes, png
 from spamctl.reports.html import Column, Markup, beside, document, element, link, pictures, table
+from spamctl.schema.monitor import MonitorResult, Quality
+from spamctl.schema.rates import Interval
 
 _COLUMNS = (Column("act", "number"), Column("what"), Column("typed", "typed"), Column("result"))
-_RATES = {"accuracy": "accuracy", "recall": "recall", "false_positive_rate": "false-positive rate"}
+_RATES: dict[str, Callable[[Quality], Interval | None]] = {
+    "accuracy": lambda quality: quality.accuracy,
+    "recall": lambda quality: quality.recall,
+    "false-positive rate": lambda quality: quality.false_positive_rate,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One act: its title, the equivalent command, its result in words, seconds, and its result as values."""
+    """One act: its title, the equivalent command, its result in words, seconds, and what a monitoring found."""
 
     title: str
     command: str
     figure: str
     seconds: float
-    result: Mapping[str, Any]
+    monitored: MonitorResult | None = None
 
 
 def announce(number: int, title: str, command: str, console: Console) -> None:
@@ -56,7 +61,7 @@ def show(acts: Sequence[Act], seconds: float, page: str, console: Console) -> No
 
 def sentence(acts: Sequence[Act]) -> str:
     """Summarise the demonstration in one sentence of figures."""
-    told = {name: [_rate(act, key) for act in _watches(acts)] for key, name in _RATES.items()}
+    told = {name: [_rate(result, name) for _, result in _watches(acts)] for name in _RATES}
     before, after, again = (f"{value:.3f}" for value in told.pop("accuracy"))
     more = ", ".join(f"{name} {_path(values)}" for name, values in told.items())
     return f"Accuracy: {before} before drift, {after} under drift, {again} after retraining ({more})"
@@ -65,10 +70,10 @@ def sentence(acts: Sequence[Act]) -> str:
 def is_good(acts: Sequence[Act]) -> bool:
     """Return whether retraining made no rate worse than under drift."""
     kept = []
-    for key in _RATES:
-        _, after, again = (_rate(act, key) for act in _watches(acts))
+    for name in _RATES:
+        _, after, again = (_rate(result, name) for _, result in _watches(acts))
         if after is not None and again is not None:
-            kept.append(again <= after if key == "false_positive_rate" else again >= after)
+            kept.append(again <= after if name == "false-positive rate" else again >= after)
     return all(kept)
 
 
@@ -89,35 +94,31 @@ def _parts(acts: Sequence[Act], cards: Sequence[Path]) -> Iterator[Markup]:
     rows = ((number, act.title, act.command, act.figure) for number, act in enumerate(acts, start=1))
     yield table(_COLUMNS, rows)
     yield element("h2", "Monitoring reports")
-    for act in _watches(acts):
-        yield element("p", act.title, "quiet")
-        checks = act.result["checks"]
+    for title, result in _watches(acts):
+        yield element("p", title, "quiet")
         columns = (Column("check"), Column("status"), Column("finding"))
-        yield table(columns, ((check["name"], check["status"], check["sentence"]) for check in checks))
+        yield table(columns, ((check.name, check.status, check.sentence) for check in result.checks))
     yield element("h2", "All cards")
     places = filter(beside, (path.relative_to("reports").as_posix() for path in cards))  # others' files may lie there
     yield table((Column("page"),), ((link(place.removesuffix(".html"), place),) for place in places))
 
 
-def _watches(acts: Sequence[Act]) -> list[Act]:
-    return [act for act in acts if act.title.startswith("Monitor")]
+def _watches(acts: Sequence[Act]) -> list[tuple[str, MonitorResult]]:
+    """Return the title and the result of each act that monitored."""
+    return [(act.title, act.monitored) for act in acts if act.monitored]
 
 
-def _accuracy(act: Act) -> Mapping[str, float]:
-    accuracy: Mapping[str, float] = act.result["quality"]["accuracy"]
-    return accuracy
-
-
-def _rate(act: Act, key: str) -> float | None:
-    found = act.result["quality"].get(key)
-    return None if found is None else float(found["value"])
+def _rate(result: MonitorResult, name: str) -> float | None:
+    found = _RATES[name](result.quality) if result.quality else None
+    return found.value if found else None
 
 
 def _plot(acts: Sequence[Act]) -> bytes:
     """Draw accuracy with its interval, and the drift score, at each watch."""
     watches = _watches(acts)
-    names = [act.title.removeprefix("Monitor: ") for act in watches]
-    return story_plot(names, [_accuracy(act) for act in watches], [act.result["drift_score"] for act in watches])
+    accuracies = [result.quality.accuracy for _, result in watches if result.quality and result.quality.accuracy]
+    drift = [result.drift_score or 0.0 for _, result in watches]
+    return story_plot([title.removeprefix("Monitor: ") for title, _ in watches], accuracies, drift)
 
 
 def _text(text: object, console: Console, style: str = "") -> Text:
@@ -128,12 +129,12 @@ def _text(text: object, console: Console, style: str = "") -> Text:
 # Plot accuracy and drift by round of the demonstration.
 
 
-def story_plot(names: Sequence[str], accuracies: Sequence[Mapping[str, float]], drift: Sequence[float]) -> bytes:
+def story_plot(names: Sequence[str], accuracies: Sequence[Interval], drift: Sequence[float]) -> bytes:
     """Return a PNG of two panels: accuracy with its 95 % interval, and the drift score beside its alarm line."""
     places = range(len(names))
-    values = [accuracy["value"] for accuracy in accuracies]
-    lows = [max(0.0, accuracy["value"] - accuracy["low"]) for accuracy in accuracies]
-    highs = [max(0.0, accuracy["high"] - accuracy["value"]) for accuracy in accuracies]
+    values = [accuracy.value for accuracy in accuracies]
+    lows = [max(0.0, accuracy.value - accuracy.low) for accuracy in accuracies]
+    highs = [max(0.0, accuracy.high - accuracy.value) for accuracy in accuracies]
     figure, (left, right) = canvas(
         "Accuracy of the filter, and drift of its messages",
         "Bars are 95 % intervals; the dashed line is the alarm.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -13,212 +12,197 @@ from rich.table import Table
 from rich.text import Text
 
 from spamctl import display
-from spamctl.reports.scores import UNDEFINED, Score, interval, number, percent
-from spamctl.reports.train import without_password
+from spamctl.display import without_password
+from spamctl.reports.scores import UNDEFINED, number, percent
+from spamctl.schema.message import NOT_SPAM, SPAM
+from spamctl.schema.monitor import (
+    Breakdown,
+    Check,
+    MonitorResult,
+    Outcome,
+    Overview,
+    Quality,
+    Reach,
+    Separation,
+    Side,
+    Window,
+)
+from spamctl.schema.rates import Interval
 
 # Describe a monitoring in sentences: the verdict, each check, each test, and how good the model still is.
 
-SIDES = {"spam": "spam side", "not spam": "not-spam side"}
-BREAKDOWNS = ("version", "source", "family")
+SIDES: Mapping[Side, str] = {SPAM: "spam side", NOT_SPAM: "not-spam side"}
 
 _DEFAULT_STORE = "spam.db"
 _TITLE = 110  # characters that a title may have
 _DIGEST = 12  # characters of a sha256 that tell test parts apart
 _ENOUGH_LABELS = 30  # below which a new training would learn little from them
-_MEASURES = {
-    "accuracy": "accuracy",
-    "precision": "precision",
-    "recall": "recall",
-    "f1": "F1",
-    "false_positive_rate": "false-positive rate",
-    "calibration_error": "calibration error",
-}
 
 
-def headline(result: Mapping[str, Any]) -> str:
+def headline(result: MonitorResult) -> str:
     """Summarise the verdict in one sentence: what is wrong, or that nothing is."""
-    verdict, rows = result["verdict"], result["window"]["rows"]
-    if wrong := [each for each in result["checks"] if each["status"] == verdict != "ok"]:
-        wrong.sort(key=lambda check: check["name"] != "quality")  # what labels say counts most
+    verdict, rows = result.verdict, result.window.rows
+    if wrong := [each for each in result.checks if each.status == verdict != "ok"]:
+        wrong.sort(key=lambda check: check.name != "quality")  # what labels say counts most
         others = f" (and {count(len(wrong) - 1, 'other check')})" if len(wrong) > 1 else ""
-        return f"{verdict.upper()}: {_brief(wrong[0]['sentence'].rstrip('.'))}{others}"
-    undone = ", ".join(plain(each["name"]) for each in result["checks"] if each["status"] == "not done")
+        return f"{verdict.upper()}: {_brief(wrong[0].sentence.rstrip('.'))}{others}"
+    undone = ", ".join(plain(each.name) for each in result.checks if each.status == "not done")
     unsaid = f"; not checked: {undone}" if undone else ""
     like = f"{'look' if rows != 1 else 'looks'} like the test part"
     return f"OK: {count(rows, 'message')} {like}, and no test raises an alarm{unsaid}"
 
 
-def loud(result: Mapping[str, Any]) -> Iterator[str]:
+def loud(result: MonitorResult) -> Iterator[str]:
     """Yield what must not be overlooked."""
-    if simulated := result["simulated"]:
+    if simulated := result.simulated:
         made = (
-            f"{count(simulated['rows'], 'label')} were simulated from the verdicts; "
-            if simulated["rows"] > 1
+            f"{count(simulated.rows, 'label')} were simulated from the verdicts; "
+            if simulated.rows > 1
             else "1 label was simulated from its verdict; "
         )
         yield (
-            f"SIMULATED LABELS: {made}their agreement with the verdicts, {percent(simulated['agreement'])}, "
+            f"SIMULATED LABELS: {made}their agreement with the verdicts, {percent(simulated.agreement)}, "
             "was chosen and is NOT AN ACCURACY"
         )
-    if result["estimate"] and not result["estimate"]["trustworthy"]:
+    if result.estimate and not result.estimate.trustworthy:
         yield "The accuracy estimated without labels is not reliable on this window"
 
 
-def told_apart(classifier: Mapping[str, float]) -> str:
+def told_apart(classifier: Separation) -> str:
     """Describe whether a classifier separates window and reference; an AUC below chance means nothing."""
-    chance = f"{number(classifier['threshold'])} expected by chance"
-    if classifier["auc"] <= classifier["threshold"]:
+    chance = f"{number(classifier.threshold)} expected by chance"
+    if classifier.auc <= classifier.threshold:
         return f"A classifier cannot separate current from reference messages: its AUC is not above the {chance}."
-    told = f"A classifier separates current from reference messages with an AUC of {number(classifier['auc'])}"
+    told = f"A classifier separates current from reference messages with an AUC of {number(classifier.auc)}"
     return f"{told}, above the {chance}."
 
 
-def advised(checks: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], str]]:
+def advised(checks: Iterable[Check]) -> Iterator[tuple[Check, str]]:
     """Yield each check with what to do about it; what was said for an earlier one is not said again."""
     said = set()
     for check in checks:
-        yield check, "" if check["advice"] in said else check["advice"]
-        said.add(check["advice"])
+        yield check, "" if check.advice in said else check.advice
+        said.add(check.advice)
 
 
-def times(test: Mapping[str, Any]) -> float:
-    """Return how many times its threshold a test's statistic is."""
-    return test["statistic"] / test["threshold"] if test["threshold"] else 0.0
-
-
-def ordered(tests: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def ordered(tests: Sequence[Outcome]) -> list[Outcome]:
     """Return tests with alarms first, the others by how near they are to their threshold."""
-    return sorted(tests, key=lambda test: (not test["alarm"], -times(test)))
+    return sorted(tests, key=lambda test: (not test.alarm, -test.exceeds))
 
 
-def cells_of(test: Mapping[str, Any]) -> tuple[str, ...]:
+def cells_of(test: Outcome) -> tuple[str, ...]:
     """Return a test's name, reference, current, statistic in thresholds, adjusted p and rows."""
     return (
-        plain(test["name"]),
-        figure(test["reference"]),
-        figure(test["current"]),
-        f"{times(test):.2f}",
-        probability(test["adjusted_p"]),
-        f"{test['rows']:,}",
+        plain(test.name),
+        figure(test.reference),
+        figure(test.current),
+        f"{test.exceeds:.2f}",
+        probability(test.adjusted_p),
+        f"{test.rows:,}",
     )
 
 
-def quality_rows(result: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+def quality_rows(result: MonitorResult) -> Iterator[tuple[str, ...]]:
     """Yield each measure: name, measured, interval, estimated without labels, interval."""
-    quality, estimate = result["quality"] or {}, result["estimate"] or {}
-    for key, name in _MEASURES.items():
-        measured, guessed = quality.get(key), estimate.get(key)
-        if key in quality or guessed:
-            yield (
-                name,
-                value(measured),
-                interval(measured) if measured else "",
-                value(guessed) if guessed else "",
-                interval(guessed) if guessed else "",
-            )
+    if result.quality:
+        for name, measured in _measures(result.quality).items():
+            guessed = result.estimate.accuracy if result.estimate and name == "accuracy" else None
+            yield name, value(measured), ends(measured), value(guessed) if guessed else "", ends(guessed)
+    elif result.estimate:
+        guessed = result.estimate.accuracy
+        yield "accuracy", UNDEFINED, "", value(guessed), ends(guessed)
 
 
-def labels(result: Mapping[str, Any]) -> str:
+def labels(result: MonitorResult) -> str:
     """Describe how many rows have a trustworthy label, and its source."""
-    quality = result["quality"]
+    quality = result.quality
     if not quality:
         return "no row has a trusted label"
-    sources = ", ".join(f"{name} {rows:,}" for name, rows in quality["label_sources"].items())
-    share = f"{percent(quality['coverage'])} of the window"
-    return f"{count(quality['rows'], 'row')} ({share}), {quality['spam']:,} of them spam; labelled by {sources}"
+    sources = ", ".join(f"{name} {rows:,}" for name, rows in quality.label_sources.items())
+    share = f"{percent(quality.coverage)} of the window"
+    return f"{count(quality.rows, 'row')} ({share}), {quality.spam:,} of them spam; labelled by {sources}"
 
 
-def trust(result: Mapping[str, Any]) -> str:
+def trust(result: MonitorResult) -> str:
     """Describe what the label-free estimate rests on, and whether it holds."""
-    estimate = result["estimate"]
+    estimate = result.estimate
     if not estimate:
         return "no estimate could be made"
-    outside = estimate["outside_support"]
     beyond = "too few messages to tell how many lie outside the reference"
-    if outside:
-        lie = f"{percent(outside['share'])} of the messages lie outside the reference"
-        beyond = f"{lie}, where {percent(outside['expected'])} are expected"
-    held = "the messages show nothing against it" if estimate["trustworthy"] else "NOT RELIABLE HERE"
-    return f"assumes that {estimate['assumption']}; {held}: {beyond}"
+    if outside := estimate.outside_support:
+        lie = f"{percent(outside.share)} of the messages lie outside the reference"
+        beyond = f"{lie}, where {percent(outside.expected)} are expected"
+    held = "the messages show nothing against it" if estimate.trustworthy else "NOT RELIABLE HERE"
+    return f"assumes that {estimate.assumption}; {held}: {beyond}"
 
 
-def breakdown(result: Mapping[str, Any], by: str) -> list[tuple[str, ...]]:
-    """Return quality by version, source or family: name, rows, accuracy, recall, false-positive rate."""
-    return [
-        (
-            str(each["name"]),
-            f"{each['rows']:,}",
-            *(value(each.get(key)) for key in ("accuracy", "recall", "false_positive_rate")),
+def breakdowns(found: Breakdown) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
+    """Yield quality by version, source and family: name, rows, accuracy, recall, false-positive rate."""
+    for by, groups in (("version", found.version), ("source", found.source), ("family", found.family)):
+        yield (
+            by,
+            [
+                (each.name, f"{each.rows:,}", *map(value, (each.accuracy, each.recall, each.false_positive_rate)))
+                for each in groups
+            ],
         )
-        for each in result["quality_by"].get(by, ())
-    ]
 
 
-def terms(result: Mapping[str, Any], side: str) -> list[tuple[str, ...]]:
+def terms(result: MonitorResult, side: Side) -> list[tuple[str, ...]]:
     """Return the words of one side that moved most: term, others of the same messages, score, share now and before."""
     return [
-        (
-            each["term"],
-            ", ".join(each.get("beside", ())),
-            f"{each['z']:+.1f}",
-            percent(each["current_rate"]),
-            percent(each["reference_rate"]),
-        )
-        for each in result["causes"].get(side, ())
+        (each.term, ", ".join(each.beside), f"{each.z:+.1f}", percent(each.current_rate), percent(each.reference_rate))
+        for each in result.causes.terms(side)
     ]
 
 
-def carriers(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
+def carriers(result: MonitorResult) -> list[tuple[str, ...]]:
     """Return which versions and sources carry the change: kind, name, rows, share, drift in thresholds."""
     return [
-        (each["by"], str(each["name"]), f"{each['rows']:,}", percent(each["share"]), figure(each["drift"]))
-        for each in result["causes"].get("carriers", ())
+        (each.by, each.name, f"{each.rows:,}", percent(each.share), figure(each.drift))
+        for each in result.causes.carriers
     ]
 
 
-def data_rows(result: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def data_rows(result: MonitorResult) -> Iterator[tuple[str, str, str]]:
     """Yield what the messages are like: name, reference, current."""
-    pair = [result["data"]["reference"], result["data"]["current"]]
-    for name, words in _DATA.items():
-        yield name, words(pair[0]), words(pair[1])
+    if result.data:
+        for name, words in _DATA.items():
+            yield name, words(result.data.reference), words(result.data.current)
 
 
-def facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def facts(result: MonitorResult) -> Iterator[tuple[str, str]]:
     """Yield what was compared with what, and where the run is kept."""
-    window, reference = result["window"], result["reference"]
+    window, reference = result.window, result.reference
     yield "window", _window(window)
-    yield "versions", _counted(window["versions"])
-    if window.get("reach_known"):
-        yield "out of reach", _out_of_reach(window, reference.get("out_of_reach") or {})
-    yield "sources", _counted(window["sources"])
+    yield "versions", _counted(window.versions)
+    if window.reach_known:
+        yield "out of reach", _out_of_reach(window, reference.out_of_reach)
+    yield "sources", _counted(window.sources)
     yield (
         "reference",
         (
-            f"test part of {reference['model_name']} version {reference['model_version']}, "
-            f"sha256 {reference['digest'][:_DIGEST]}: "
-            f"{count(reference['rows'], 'message')}, {reference['spam']:,} spam"
+            f"test part of {reference.model_name} version {reference.model_version}, "
+            f"sha256 {reference.digest[:_DIGEST]}: "
+            f"{count(reference.rows, 'message')}, {reference.spam:,} spam"
         ),
     )
-    yield "store", without_password(str(result["store"]))
-    for name, place in (result.get("files") or {}).items():
-        yield name, str(place)
-    if run := result.get("mlflow"):
-        yield (
-            "MLflow run",
-            f"{run['run_id']} in experiment {run['experiment']}, {without_password(run['tracking_uri'])}",
-        )
-    if result.get("run_id"):
-        yield "monitor run", str(result["run_id"])
+    yield "store", without_password(result.store)
+    yield from result.files.items()
+    if run := result.mlflow:
+        yield "MLflow run", f"{run.run_id} in experiment {run.experiment}, {without_password(run.tracking_uri)}"
+    if result.run_id:
+        yield "monitor run", result.run_id
 
 
-def following(result: Mapping[str, Any]) -> str:
+def following(result: MonitorResult) -> str:
     """Return the next command to type."""
-    if given := result.get("next"):
-        return str(given)
-    store = str(result["store"])
+    if result.next:
+        return result.next
+    store = result.store
     where = "" if store == _DEFAULT_STORE else f" --target-uri {shlex.quote(without_password(store))}"
-    labelled = result["quality"]["rows"] if result["quality"] else 0
-    match result["verdict"]:
+    labelled = result.quality.rows if result.quality else 0
+    match result.verdict:
         case "failed" if labelled >= _ENOUGH_LABELS:
             return f"spamctl label --export labelled.csv{where}"
         case "failed" | "warning":
@@ -232,9 +216,22 @@ def plain(name: str) -> str:
     return name.replace("_", " ")
 
 
-def value(score: Score | None) -> str:
-    """Write the value of a score, which may be undefined."""
-    return number(score["value"]) if score else UNDEFINED
+def three(quality: Quality) -> str:
+    """Write accuracy, recall and false-positive rate, those that are known: each hides what another shows."""
+    shown = ("accuracy", "recall", "false-positive rate")
+    known = ((name, rate) for name, rate in _measures(quality).items() if name in shown and rate)
+    return ", ".join(f"{name} {number(rate.value)}" for name, rate in known)
+
+
+def value(found: Interval | None) -> str:
+    """Write the value of a rate, which may be undefined."""
+    return number(found.value) if found else UNDEFINED
+
+
+def ends(found: Interval | None) -> str:
+    """Write the two ends of a rate's interval, or nothing where there is none."""
+    shown = [number(found.low), number(found.high)] if found else [UNDEFINED]
+    return "" if UNDEFINED in shown else "\N{EN DASH}".join(shown)
 
 
 def figure(found: float | None) -> str:
@@ -257,26 +254,41 @@ def _brief(sentence: str) -> str:
     return f"{'; '.join(parts[:shown])}; and {len(parts) - shown} more"
 
 
-def _window(window: Mapping[str, Any]) -> str:
+def _measures(quality: Quality) -> dict[str, Interval | None]:
+    """Return the measures of quality by the names that a reader knows."""
+    return {
+        "accuracy": quality.accuracy,
+        "precision": quality.precision,
+        "recall": quality.recall,
+        "F1": quality.f1,
+        "false-positive rate": quality.false_positive_rate,
+        "calibration error": quality.calibration_error,
+    }
+
+
+def _window(window: Window) -> str:
     """Describe which rows were examined."""
-    asked = [f"{name} {window[name]}" for name in ("since", "until") if window.get(name)]
-    seen = [str(window[name]) for name in ("oldest", "newest") if window.get(name)]
+    asked = [f"{name} {moment}" for name, moment in (("since", window.since), ("until", window.until)) if moment]
+    seen = [moment for moment in (window.oldest, window.newest) if moment]
     parts = [
-        f"{count(window['rows'], 'row')}, {window['distinct']:,} distinct",
-        *([f"a random {window['judged']:,} of which are tested"] if window["sampled"] else ()),
+        f"{count(window.rows, 'row')}, {window.distinct:,} distinct",
+        *([f"a random {window.judged:,} of which are tested"] if window.sampled else ()),
         *asked,
         *(["from " + " to ".join(seen)] if seen else ()),
     ]
     return ", ".join(parts)
 
 
-def _out_of_reach(window: Mapping[str, Any], validation: Mapping[str, Any]) -> str:
+def _out_of_reach(window: Window, validation: Reach | None) -> str:
     """Describe how many rows are unlike the training data, beside the validation rows."""
-    share = percent(window["out_of_reach"] / window["reach_known"])
-    told = f"{window['out_of_reach']:,} of {count(window['reach_known'], 'row')} ({share}) unlike the training data"
+    share = percent(window.out_of_reach / window.reach_known)
+    told = f"{window.out_of_reach:,} of {count(window.reach_known, 'row')} ({share}) unlike the training data"
     if not validation:
         return told
-    good, spam = (percent(validation[f"{kind}_out"] / max(1, validation[kind])) for kind in ("good", "spam"))
+    good, spam = (
+        percent(out / max(1, rows))
+        for out, rows in ((validation.good_out, validation.good), (validation.spam_out, validation.spam))
+    )
     return f"{told}; of the validation rows {good} of the good ones and {spam} of spam were"
 
 
@@ -296,14 +308,14 @@ def count(number_of: int, noun: str, plural: str = "") -> str:
     return f"{number_of:,} {noun if number_of == 1 else plural or f'{noun}s'}"
 
 
-_DATA: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "rows": lambda part: f"{part['rows']:,}",
-    "distinct texts": lambda part: f"{part['distinct']:,}",
-    "repeated": lambda part: f"{part['repeated']:,}",
-    "empty": lambda part: f"{part['empty']:,}",
-    "median length": lambda part: figure(part["length_median"]),
-    "odd Unicode": lambda part: percent(part["odd_unicode_share"]),
-    "scripts": lambda part: _scripts(part["scripts"]),
+_DATA: Mapping[str, Callable[[Overview], str]] = {
+    "rows": lambda part: f"{part.rows:,}",
+    "distinct texts": lambda part: f"{part.distinct:,}",
+    "repeated": lambda part: f"{part.repeated:,}",
+    "empty": lambda part: f"{part.empty:,}",
+    "median length": lambda part: figure(part.length_median),
+    "odd Unicode": lambda part: percent(part.odd_unicode_share),
+    "scripts": lambda part: _scripts(part.scripts),
 }
 
 
@@ -318,7 +330,7 @@ _MOST_GROUPS = 6
 _WIDEST_WORD = 32
 
 
-def show(result: Mapping[str, Any], console: Console) -> None:
+def show(result: MonitorResult, console: Console) -> None:
     """Print the finding, for 80 columns or more, with or without colour, in a terminal or a pipe."""
     for line in _lines(result, console):
         console.print(line, highlight=False, soft_wrap=False)
@@ -326,17 +338,17 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     console.print(told, highlight=False, soft_wrap=True)  # a command that can be copied is not broken
 
 
-def _lines(result: Mapping[str, Any], console: Console) -> Iterator[Text | Table | str]:
+def _lines(result: MonitorResult, console: Console) -> Iterator[Text | Table | str]:
     """Yield what is printed, from top to bottom."""
-    verdict = result["verdict"]
+    verdict = result.verdict
     yield ""
     yield _text(f"{_mark(verdict, console)} {headline(result)}", console, _STYLES[verdict])
     for warning in loud(result):
         yield _text(f"! {warning}", console, "bold yellow")
     yield ""
-    yield _checks(result["checks"], console)
-    if result["tests"]:
-        yield _tests(ordered(result["tests"]), console)
+    yield _checks(result.checks, console)
+    if result.tests:
+        yield _tests(ordered(result.tests), console)
     yield from _quality(result, console)
     yield from _causes(result, console)
     yield _grid(facts(result), console)
@@ -344,33 +356,33 @@ def _lines(result: Mapping[str, Any], console: Console) -> Iterator[Text | Table
     yield _text("The whole report: spamctl cards monitor", console, "dim")
 
 
-def _checks(checks: Iterable[Mapping[str, Any]], console: Console) -> Table:
+def _checks(checks: Iterable[Check], console: Console) -> Table:
     """Return each check with its mark, its sentence, and what to do if it is not ok."""
     grid = Table.grid(padding=(0, 1), pad_edge=False)
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True, style="bold")
     grid.add_column(overflow="fold")
     for check, advice in advised(checks):
-        style = _STYLES[check["status"]]
-        mark = _text(f" {_mark(check['status'], console)}", console, style)
-        grid.add_row(mark, _short(check["name"], console), _text(check["sentence"], console))
+        style = _STYLES[check.status]
+        mark = _text(f" {_mark(check.status, console)}", console, style)
+        grid.add_row(mark, _short(check.name, console), _text(check.sentence, console))
         if advice:
             grid.add_row("", "", _text(f"-> {advice}", console, "cyan"))
     return grid
 
 
-def _tests(tests: Iterable[Mapping[str, Any]], console: Console) -> Table:
+def _tests(tests: Iterable[Outcome], console: Console) -> Table:
     """Return each test: the two values, and how many times its threshold the statistic is."""
     table = _table(_TESTS)
     for test in tests:
-        rings = _text("ALARM" if test["alarm"] else "", console, "bold red")
+        rings = _text("ALARM" if test.alarm else "", console, "bold red")
         name, *figures = cells_of(test)[:4]
         cells = [_short(name, console), *(_text(cell, console) for cell in figures)]
-        table.add_row(*cells, rings, style="bold" if test["alarm"] else "")
+        table.add_row(*cells, rings, style="bold" if test.alarm else "")
     return table
 
 
-def _quality(result: Mapping[str, Any], console: Console) -> Iterator[Text | Table | str]:
+def _quality(result: MonitorResult, console: Console) -> Iterator[Text | Table | str]:
     """Yield what was measured on labels beside what is expected without, and by version, source and family."""
     if rows := list(quality_rows(result)):
         table = _table(_QUALITY)
@@ -379,8 +391,7 @@ def _quality(result: Mapping[str, Any], console: Console) -> Iterator[Text | Tab
         yield table
     facts_of_quality = [("labels", labels(result)), ("estimate", trust(result))]
     yield _grid(facts_of_quality, console)
-    for by in BREAKDOWNS:
-        groups = breakdown(result, by)
+    for by, groups in breakdowns(result.quality_by):
         if len(groups) > 1:
             table = _table((f"by {by}", *_GROUPS))
             for name, *cells in groups[:_MOST_GROUPS]:
@@ -389,7 +400,7 @@ def _quality(result: Mapping[str, Any], console: Console) -> Iterator[Text | Tab
     yield ""
 
 
-def _causes(result: Mapping[str, Any], console: Console) -> Iterator[Text | Table | str]:
+def _causes(result: MonitorResult, console: Console) -> Iterator[Text | Table | str]:
     """Yield the words that moved most, those of spam and those of the rest apart."""
     words = [
         (name, ", ".join(_clipped(term) for term, *_ in terms(result, side)[:_MOST_WORDS]))

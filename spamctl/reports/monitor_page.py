@@ -5,24 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from spamctl import display
 from spamctl.errors import UsageError
 from spamctl.reports.html import Column, Markup, beside, document, element, folded, line, link, pictures, strong, table
 from spamctl.reports.monitor import (
-    BREAKDOWNS,
     SIDES,
     advised,
-    breakdown,
+    breakdowns,
     carriers,
     cells_of,
     count,
@@ -41,7 +39,9 @@ from spamctl.reports.monitor import (
     trust,
     value,
 )
-from spamctl.reports.scores import THREE, number, percent
+from spamctl.reports.scores import number, percent
+from spamctl.schema.codec import JsonObject, finite, from_json, to_json
+from spamctl.schema.monitor import Causes, Check, Example, MonitorResult, Outcome
 
 KINDS = {"ok": "verdict good", "warning": "verdict fair", "failed": "verdict bad"}
 _MARKS = {
@@ -111,7 +111,17 @@ _FILES = {
 }
 
 
-def page(result: Mapping[str, Any], plots: Mapping[str, bytes], beside: Iterable[str] = ()) -> str:
+@dataclass(frozen=True, slots=True)
+class KeptRun:
+    """A run in a folder of reports: its folder, when it was written, and its result, or why that cannot be read."""
+
+    folder: str
+    date: str
+    result: MonitorResult | None = None
+    fault: str = ""
+
+
+def page(result: MonitorResult, plots: Mapping[str, bytes], beside: Iterable[str] = ()) -> str:
     """Return the card of a monitoring; takes the result, PNGs by name, and the files that lie beside the page.
 
     A card that is shown alone has no file beside it; one in a folder links to them.
@@ -119,30 +129,28 @@ def page(result: Mapping[str, Any], plots: Mapping[str, bytes], beside: Iterable
     return document(headline(result), _parts(result, plots, list(beside)))
 
 
-def with_texts(result: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+def with_texts(result: MonitorResult, texts: Mapping[str, str]) -> MonitorResult:
     """Return a result whose examples have their texts, those of them that are known by uuid."""
-    causes = dict(result["causes"])
-    causes["examples"] = {
-        side: [{**each, "text": texts[each["uuid"]]} if each.get("uuid") in texts else each for each in found]
-        for side, found in (causes.get("examples") or {}).items()
+    examples = {
+        side: tuple(replace(each, text=texts.get(each.uuid or "", each.text)) for each in found)
+        for side, found in result.causes.examples.items()
     }
-    return {**result, "causes": causes}
+    return replace(result, causes=replace(result.causes, examples=examples))
 
 
-def without_words(result: Mapping[str, Any]) -> dict[str, Any]:
+def without_words(result: MonitorResult) -> MonitorResult:
     """Return a result without the words and messages that moved, for a page that may lie on a server of others."""
-    carriers = result["causes"].get("carriers", [])
-    return {**result, "causes": {"carriers": carriers}}
+    return replace(result, causes=Causes(carriers=result.causes.carriers))
 
 
-def index(runs: Sequence[Mapping[str, Any]], others: Sequence[str] = ()) -> str:
-    """Return the page that lists the runs of a folder, as given: {"folder", "result"} or {"folder", "fault"} each.
+def index(runs: Sequence[KeptRun], others: Sequence[str] = ()) -> str:
+    """Return the page that lists the runs of a folder in the order given.
 
     `others` are pages of other makers in that folder, by their places below it.
     """
     title = "Monitoring runs"
-    newest = next((run["result"] for run in runs if "result" in run), None)
-    told, kind = (f"Newest run: {headline(newest)}", KINDS[newest["verdict"]]) if newest else (title, "")
+    newest = next((run.result for run in runs if run.result), None)
+    told, kind = (f"Newest run: {headline(newest)}", KINDS[newest.verdict]) if newest else (title, "")
     parts = [element("h1", told, kind)]
     parts.append(element("p", f"{count(len(runs), 'run')} kept here, the newest first.", "quiet"))
     parts.append(table(_RUNS, map(_run_row, runs)))
@@ -152,9 +160,9 @@ def index(runs: Sequence[Mapping[str, Any]], others: Sequence[str] = ()) -> str:
     return document(title, parts)
 
 
-def _parts(result: Mapping[str, Any], plots: Mapping[str, bytes], beside: Sequence[str]) -> Iterator[Markup]:
+def _parts(result: MonitorResult, plots: Mapping[str, bytes], beside: Sequence[str]) -> Iterator[Markup]:
     """Yield the parts of the card, from top to bottom."""
-    yield element("h1", headline(result), KINDS[result["verdict"]])
+    yield element("h1", headline(result), KINDS[result.verdict])
     for warning in loud(result):
         yield element("p", warning, "loud")
     yield line("What to type next: ", element("code", following(result)))
@@ -162,75 +170,74 @@ def _parts(result: Mapping[str, Any], plots: Mapping[str, bytes], beside: Sequen
         yield element("h2", "Trend")
         yield pictures(trend)
     yield element("h2", "Checks")
-    yield table(_CHECKS, map(_check_row, advised(result["checks"])))
+    yield table(_CHECKS, map(_check_row, advised(result.checks)))
     yield from _tests(result, plots)
     yield from _quality(result)
     yield from _causes(result, plots)
     yield from _behind(result, beside)
 
 
-def _tests(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> Iterator[Markup]:
+def _tests(result: MonitorResult, plots: Mapping[str, bytes]) -> Iterator[Markup]:
     """Yield the pictures of the tests, then every figure behind a click."""
     shown = _some(plots, ("tests", "probabilities"))
-    if result["tests"] or shown:
+    if result.tests or shown:
         yield element("h2", "Tests")
     if shown:
         yield pictures(shown)
-    if result["tests"]:
+    if result.tests:
         yield element(
             "p",
             "A test raises an alarm when its statistic exceeds its threshold. Thresholds are calibrated by permutation "
             "for a window of this size: without drift, at most the stated share of windows raises any alarm.",
             "quiet",
         )
-        yield table(_TESTS, map(_test_row, ordered(result["tests"])))
-    if classifier := result["domain_classifier"]:
+        yield table(_TESTS, map(_test_row, ordered(result.tests)))
+    if classifier := result.domain_classifier:
         yield element("p", told_apart(classifier), "quiet")
 
 
-def _quality(result: Mapping[str, Any]) -> Iterator[Markup]:
+def _quality(result: MonitorResult) -> Iterator[Markup]:
     """Yield how good the model is on trusted labels, beside what is expected without any."""
     yield element("h2", "Quality")
     if rows := list(quality_rows(result)):
         yield table(_QUALITY, rows)
     yield line(strong("Labels: "), labels(result), kind="quiet")
     yield line(strong("Without labels: "), trust(result), kind="quiet")
-    for by in BREAKDOWNS:
-        if groups := breakdown(result, by):
+    for by, groups in breakdowns(result.quality_by):
+        if groups:
             yield element("h2", f"Quality by {by}")
             yield table((Column(by), *_GROUPS), groups)
 
 
-def _causes(result: Mapping[str, Any], plots: Mapping[str, bytes]) -> Iterator[Markup]:
+def _causes(result: MonitorResult, plots: Mapping[str, bytes]) -> Iterator[Markup]:
     """Yield the words, the messages, the versions and the sources that moved; all of them hostile, shown harmlessly."""
-    moved = any(result["causes"].get(side) for side in SIDES)
-    if not moved and not result["causes"].get("carriers"):
+    causes = result.causes
+    if not (causes.spam or causes.not_spam or causes.carriers):
         return
     yield element("h2", "What changed")
     if shown := _some(plots, ("words",)):
         yield pictures(shown)
-    examples = result["causes"].get("examples") or {}
     for side, name in SIDES.items():
         if rows := terms(result, side):
             yield folded(f"{count(len(rows), 'word or phrase', 'words and phrases')}, {name}", [table(_TERMS, rows)])
-        if found := examples.get(side):
+        if found := causes.examples.get(side):
             yield folded(f"{count(len(found), 'message')} nearest to the change, {name}", list(_examples(found)))
     if rows := carriers(result):
         yield element("p", "Versions and sources with the change:")
         yield table(_CARRIERS, rows)
 
 
-def _examples(found: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
+def _examples(found: Sequence[Example]) -> Iterator[Markup]:
     """Yield messages by their uuids, with their texts on a page for which they were read from the store."""
-    cells = [(number(each["probability"]), each.get("uuid", ""), each.get("text", "")) for each in found]
-    if any("text" in each for each in found):
+    cells = [(number(each.probability), each.uuid or "", each.text or "") for each in found]
+    if any(each.text is not None for each in found):
         yield table(_EXAMPLES, cells)
     else:
         yield table(_EXAMPLES[:2], [cell[:2] for cell in cells])
         yield line("Their texts: ", element("code", "spamctl trace UUID --text"), kind="quiet")
 
 
-def _behind(result: Mapping[str, Any], beside: Sequence[str]) -> Iterator[Markup]:
+def _behind(result: MonitorResult, beside: Sequence[str]) -> Iterator[Markup]:
     """Yield what one looks up: the data, the other files, the facts."""
     yield element("h2", "Data")
     yield table((Column("messages"), Column("reference"), Column("current")), list(data_rows(result)))
@@ -243,41 +250,38 @@ def _behind(result: Mapping[str, Any], beside: Sequence[str]) -> Iterator[Markup
     yield table(_PAIRS, list(facts(result)))
 
 
-def _check_row(told: tuple[Mapping[str, Any], str]) -> Sequence[object]:
+def _check_row(told: tuple[Check, str]) -> Sequence[object]:
     """Return a check with its mark; what to do is a command or a sentence."""
     check, advice = told
-    return _word(check["status"]), plain(check["name"]), check["sentence"], advice
+    return _word(check.status), plain(check.name), check.sentence, advice
 
 
-def _test_row(test: Mapping[str, Any]) -> Sequence[object]:
+def _test_row(test: Outcome) -> Sequence[object]:
     """Return a test with every figure; one that raises an alarm stands out."""
     name, *figures = cells_of(test)
-    if not test["alarm"]:
-        return (name, test["kind"], *figures, "")
-    return (strong(name), test["kind"], *figures, element("span", "ALARM", "alarm"))
+    if not test.alarm:
+        return (name, test.kind, *figures, "")
+    return (strong(name), test.kind, *figures, element("span", "ALARM", "alarm"))
 
 
-def _run_row(run: Mapping[str, Any]) -> Sequence[object]:
+def _run_row(run: KeptRun) -> Sequence[object]:
     """Return one run of the list; one that cannot be read says why."""
-    if "fault" in run:
-        return ("", run["folder"], run["fault"], *[""] * (len(_RUNS) - 3))
-    result, folder = run["result"], run["folder"]
-    quality = result["quality"]
-    rates = [value(quality[name]) for name in THREE] if quality else ["not measured", "", ""]
-    share = (result["history"] or [{}])[-1].get("spam_share")
-    version = result["reference"]["model_version"]
-    when = str(run["date"])[:16].replace("T", " ")
-    where = link(folder, f"{folder}/index.html")
-    drift = figure(result["drift_score"])
+    result, folder = run.result, run.folder
+    if result is None:
+        return ("", folder, run.fault, *[""] * (len(_RUNS) - 3))
+    quality = result.quality
+    rates: Sequence[str] = ("not measured", "", "")
+    if quality:
+        rates = [value(rate) for rate in (quality.accuracy, quality.recall, quality.false_positive_rate)]
     return (
-        when,
-        where,
-        _word(result["verdict"]),
-        f"{result['window']['rows']:,}",
-        drift,
-        percent(share),
+        run.date[:16].replace("T", " "),
+        link(folder, f"{folder}/index.html"),
+        _word(result.verdict),
+        f"{result.window.rows:,}",
+        figure(result.drift_score),
+        percent(result.history[-1].spam_share if result.history else None),
         *rates,
-        version,
+        result.reference.model_version,
     )
 
 
@@ -318,7 +322,7 @@ _FORMULA = ("=", "+", "-", "@")
 
 def write_pages(
     folder: Path,
-    result: Mapping[str, Any],
+    result: MonitorResult,
     pages: Mapping[str, str],
     plots: Mapping[str, bytes],
     quoted: Mapping[str, str] = NOTHING_QUOTED,
@@ -329,13 +333,16 @@ def write_pages(
     examples by uuid: the run's own page alone shows them.
     Raises UsageError if the folder cannot be written, or the run is already there.
     """
-    run = str(result["run_id"])
+    run = result.run_id
     if not _RUN_NAME.fullmatch(run) or ".." in run:
         raise UsageError(f"{run!r} cannot name a folder of reports: give letters, digits, '-', '_' and '.'")
     places = {"report": str(folder / run / _INDEX_NAME), "all reports": str(folder / _INDEX_NAME)}
-    told = {**result, "files": {**(result.get("files") or {}), **places}}
+    told = replace(result, files={**result.files, **places})
     further = {f"{name}.html": _with_way_back(html) for name, html in pages.items() if html}
-    tables = {"tests.csv": _csv(_TEST_FIELDS, told["tests"]), "words.csv": _csv(("side", *_TERM_FIELDS), _terms(told))}
+    tables = {
+        "tests.csv": _csv(_TEST_FIELDS, map(to_json, told.tests)),
+        "words.csv": _csv(("side", *_TERM_FIELDS), _terms(told)),
+    }
     shown = page(with_texts(told, quoted), plots, [*further, *tables, _JSON])
     texts = {_INDEX_NAME: shown, **further, **tables, _JSON: _json(told)}
     try:
@@ -359,28 +366,27 @@ def _others(folder: Path) -> Iterator[str]:
         yield from (place for place in places if place != _INDEX_NAME and beside(place))
 
 
-def kept(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the runs of a folder, the newest first: {"folder", "date"} with a "result" or a "fault"."""
+def kept(folder: Path) -> Iterator[KeptRun]:
+    """Yield the runs of a folder, the newest first."""
     found = [path for path in folder.glob(f"*/{_JSON}") if _RUN_NAME.fullmatch(path.parent.name)]
     stamped = sorted(((path.stat().st_mtime_ns, path) for path in found), reverse=True)
     for stamp, path in stamped[:_MOST_RUNS]:
         date = datetime.fromtimestamp(stamp / 1e9, UTC).isoformat()
         try:
-            yield {"folder": path.parent.name, "date": date, "result": _read(path)}
+            yield KeptRun(path.parent.name, date, _read(path))
         except ValueError as error:  # which also covers what is not JSON, and not UTF-8
-            yield {"folder": path.parent.name, "date": date, "fault": f"{_JSON} cannot be read: {error}"}
+            yield KeptRun(path.parent.name, date, fault=f"{_JSON} cannot be read: {error}")
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Return a result that was written here, or raise ValueError; only what the list shows is asked for."""
+def _read(path: Path) -> MonitorResult:
+    """Return a result that was written here, or raise ValueError; only what the list shows must be there."""
     if path.stat().st_size > _MOST_BYTES:
         raise ValueError(f"larger than {_MOST_BYTES:,} bytes")
     told = json.loads(path.read_text(encoding="utf-8"))
     try:
-        index([{"folder": "x", "date": "", "result": told}])
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError(f"not the result of a monitoring ({type(error).__name__})") from error
-    return dict(told)
+        return from_json(MonitorResult, told)
+    except ValueError as error:
+        raise ValueError(f"not the result of a monitoring ({error})") from error
 
 
 def _with_way_back(html: str) -> str:
@@ -413,14 +419,14 @@ def _replace(path: Path, text: str) -> None:
         waiting.unlink(missing_ok=True)
 
 
-def _terms(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _terms(result: MonitorResult) -> Iterator[JsonObject]:
     """Yield the words that moved with the side on which they did."""
     for side in SIDES:
-        for each in result["causes"].get(side) or ():
-            yield {"side": side, **each, "beside": ", ".join(each.get("beside", ()))}
+        for each in result.causes.terms(side):
+            yield {"side": side, **to_json(each), "beside": ", ".join(each.beside)}
 
 
-def _csv(heads: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+def _csv(heads: Sequence[str], rows: Iterable[JsonObject]) -> str:
     """Return rows as CSV in which no spreadsheet reads a formula."""
     paper = io.StringIO()
     writer = csv.writer(paper, lineterminator="\n")
@@ -437,15 +443,6 @@ def _cell(value: object) -> object:
     return f"'{shown}" if shown.startswith(_FORMULA) else shown
 
 
-def _json(result: Mapping[str, Any]) -> str:
+def _json(result: MonitorResult) -> str:
     """Return a result as JSON that every reader accepts: what is not a number is null."""
-    return json.dumps(_plain(result), indent=1, allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    """Return a value with each NaN and infinity as None."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(finite(to_json(result)), indent=1, allow_nan=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
-# A score as it crosses from step to step: {"value": 0.99, "low": 0.98, "high": 0.995}; low and high bound 95 %.
-Score = Mapping[str, float | None]
+from spamctl.schema.evaluation import GroupScore, GroupScores, SuiteReport, UnseenScore, of_views
+from spamctl.schema.rates import ErrorRates, Interval, Rates
 
 UNDEFINED = "n/a"
 _DECIMALS = 4
@@ -22,6 +22,27 @@ class Measure:
     key: str
     name: str
     lower_is_better: bool = False
+
+    def of(self, rates: Rates | ErrorRates) -> Interval:
+        """Return this metric of all that were measured."""
+        found: Interval = getattr(rates, self.key)
+        return found
+
+
+class MeasuredRates(Protocol):
+    """What tells the three rates that are read together; None where no row tells one."""
+
+    @property
+    def accuracy(self) -> Interval | None:
+        """Return the share of all messages that are called what they are."""
+
+    @property
+    def recall(self) -> Interval | None:
+        """Return the share of the spam that is called spam."""
+
+    @property
+    def false_positive_rate(self) -> Interval | None:
+        """Return the share of the good messages that are called spam."""
 
 
 MEASURES = (
@@ -50,42 +71,51 @@ def percent(value: float | None) -> str:
     return UNDEFINED if value is None or math.isnan(value) else f"{100 * value:.2f} %"
 
 
-def three(scores: Mapping[str, Score | None]) -> str:
+def three(rates: MeasuredRates) -> str:
     """Write accuracy, recall and false-positive rate, those that are known, in one line."""
-    known = ((measure, scores.get(measure.key)) for measure in MEASURES if measure.key in THREE)
-    return ", ".join(f"{measure.name} {number(score['value'])}" for measure, score in known if score)
+    named = (
+        ("accuracy", rates.accuracy),
+        ("recall", rates.recall),
+        ("false-positive rate", rates.false_positive_rate),
+    )
+    return ", ".join(f"{name} {number(rate.value)}" for name, rate in named if rate)
 
 
-def interval(score: Score) -> str:
+def interval(score: Interval) -> str:
     """Write the two ends of a score's interval, or nothing where there is none."""
-    ends = (score.get("low"), score.get("high"))
+    ends = (score.low, score.high)
     return "" if any(_is_undefined(end) for end in ends) else _TO.join(number(end) for end in ends)
 
 
-def winner(measure: Measure, ours: Score, theirs: Score) -> str:
+def from_keys(score: Mapping[str, float | None]) -> Interval:
+    """Return a score from plain JSON, in which null stands for what is undefined."""
+    value, low, high = (score.get(key) for key in ("value", "low", "high"))
+    return Interval(*(math.nan if end is None else end for end in (value, low, high)))
+
+
+def winner(measure: Measure, ours: Interval, theirs: Interval) -> str:
     """Return "model", "baseline" or "neither": whose score is better, as far as four decimals tell."""
-    mine, other = ours.get("value"), theirs.get("value")
-    if mine is None or other is None or number(mine) == number(other) or UNDEFINED in {number(mine), number(other)}:
+    mine, other = ours.value, theirs.value
+    if number(mine) == number(other) or UNDEFINED in {number(mine), number(other)}:
         return "neither"
     return "model" if (mine < other) == measure.lower_is_better else "baseline"
 
 
-def comparison(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> str:
+def comparison(scores: Rates, baseline: Rates | None) -> str:
     """Describe in one sentence on which scores the baseline is better than the model."""
-    shared = [measure for measure in MEASURES if measure.key in scores and measure.key in baseline]
-    lost = [m for m in shared if winner(m, scores[m.key], baseline[m.key]) == "baseline"]
-    if not shared:
+    if baseline is None:
         return ""
+    lost = [m for m in MEASURES if winner(m, m.of(scores), m.of(baseline)) == "baseline"]
     if not lost:
-        return f"The linear baseline is better on none of the {len(shared)} scores."
-    if len(lost) == len(shared):
+        return f"The linear baseline is better on none of the {len(MEASURES)} scores."
+    if len(lost) == len(MEASURES):
         return "The linear baseline is better on every score."
     return f"The linear baseline is better on {_listed([measure.name for measure in lost])}."
 
 
-def baseline_wins(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> bool:
+def baseline_wins(scores: Rates, baseline: Rates | None) -> bool:
     """Return whether the baseline is more accurate than the model."""
-    return "accuracy" in baseline and winner(MEASURES[0], scores["accuracy"], baseline["accuracy"]) == "baseline"
+    return baseline is not None and winner(MEASURES[0], scores.accuracy, baseline.accuracy) == "baseline"
 
 
 def _listed(names: list[str]) -> str:
@@ -107,53 +137,56 @@ INVARIANCE_HEADS = ("harmless change", "messages", "same verdict", "95 % interva
 _SHARE = {"must-deliver": False, "must-catch": True}  # whether called spam is right
 
 
-def kind_rows(kinds: Mapping[str, Sequence[Mapping[str, Any]]], views: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def kind_rows(kinds: GroupScores, views: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """Yield a row of HEADS for each group of `views`: what is kept and caught, by the model and by the baseline."""
-    rivals = {(one["view"], one["name"]): one for one in kinds.get("baseline", ())}
-    for one in kinds.get("model", ()):
-        if one["view"] in views:
-            other = rivals.get((one["view"], one["name"]), {})
-            good = one["rows"] - one["spam"]
-            yield (one["name"], f"{good:,}", _kept(one), _kept(other), f"{one['spam']:,}", _caught(one), _caught(other))
+    rivals = {(one.view, one.name): one for one in kinds.baseline}
+    for one in of_views(kinds.model, views):
+        other = rivals.get((one.view, one.name))
+        good = one.rows - one.spam
+        yield (one.name, f"{good:,}", _kept(one), _kept(other), f"{one.spam:,}", _caught(one), _caught(other))
 
 
-def unseen_rows(unseen: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+def unseen_rows(unseen: Sequence[UnseenScore]) -> Iterator[tuple[str, ...]]:
     """Yield a row of UNSEEN_HEADS for each medium: the area of each expert, and what both catch together."""
-    for medium in dict.fromkeys(one["medium"] for one in unseen):
-        by_expert = {one["expert"]: one for one in unseen if one["medium"] == medium}
-        areas = [f"{by_expert[name]['roc_auc']:.3f}" for name in UNSEEN_HEADS[2:5]]
-        yield (medium, f"{by_expert['both']['rows']:,}", *areas, f"{by_expert['both']['recall']:.1%}")
+    for medium in dict.fromkeys(one.medium for one in unseen):
+        by_expert = {one.expert: one for one in unseen if one.medium == medium}
+        areas = [f"{by_expert[name].roc_auc:.3f}" for name in UNSEEN_HEADS[2:5]]
+        both = by_expert[UNSEEN_HEADS[4]]
+        yield (medium, f"{both.rows:,}", *areas, f"{both.recall:.1%}")
 
 
-def suite_rows(suites: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+def suite_rows(suites: SuiteReport) -> Iterator[tuple[str, ...]]:
     """Yield a row of SUITE_HEADS for each line, those that fail marked."""
-    for line in suites.get("lines", ()):
-        share = line["called_spam"]
-        right = share if _SHARE[line["suite"]] else _other(share)
-        ends = f"{right['low']:.1%} to {right['high']:.1%}"
-        mark = "FAILS" if line["fault"] else ""
-        yield (f"{line['suite']}: {line['name']}", f"{line['rows']:,}", f"{right['value']:.1%}", ends, mark)
+    for line in suites.lines:
+        share = line.called_spam
+        right = share if _SHARE[line.suite] else _other(share)
+        mark = "FAILS" if line.fault else ""
+        yield (f"{line.suite}: {line.name}", f"{line.rows:,}", f"{right.value:.1%}", _ends(right), mark)
 
 
-def invariance_rows(suites: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+def invariance_rows(suites: SuiteReport) -> Iterator[tuple[str, ...]]:
     """Yield a row of INVARIANCE_HEADS for each harmless change."""
-    for one in suites.get("invariances", ()):
-        same = one["unchanged"]
-        yield (one["change"], f"{one['rows']:,}", f"{same['value']:.1%}", f"{same['low']:.1%} to {same['high']:.1%}")
+    for one in suites.invariances:
+        yield (one.change, f"{one.rows:,}", f"{one.unchanged.value:.1%}", _ends(one.unchanged))
 
 
-def _kept(one: Mapping[str, Any]) -> str:
+def _ends(share: Interval) -> str:
+    """Write the two ends of the interval of a share."""
+    return f"{share.low:.1%} to {share.high:.1%}"
+
+
+def _kept(one: GroupScore | None) -> str:
     """Write the share of good messages that is kept."""
-    rate = one.get("false_positive_rate")
-    return f"{1 - rate['value']:.1%}" if rate else UNDEFINED
+    rate = one and one.false_positive_rate
+    return f"{1 - rate.value:.1%}" if rate else UNDEFINED
 
 
-def _caught(one: Mapping[str, Any]) -> str:
+def _caught(one: GroupScore | None) -> str:
     """Write the share of spam that is caught."""
-    rate = one.get("recall")
-    return f"{rate['value']:.1%}" if rate else UNDEFINED
+    rate = one and one.recall
+    return f"{rate.value:.1%}" if rate else UNDEFINED
 
 
-def _other(share: Mapping[str, float]) -> dict[str, float]:
+def _other(share: Interval) -> Interval:
     """Turn the share that is called spam into the share that is not."""
-    return {"value": 1 - share["value"], "low": 1 - share["high"], "high": 1 - share["low"]}
+    return Interval(1 - share.value, 1 - share.high, 1 - share.low)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from spamctl import display
+from spamctl.display import without_password
+from spamctl.reports.console import grid, next_command, plain
 from spamctl.reports.scores import (
     HEADS,
     INVARIANCE_HEADS,
@@ -19,7 +19,6 @@ from spamctl.reports.scores import (
     SUITE_HEADS,
     UNSEEN_HEADS,
     Measure,
-    Score,
     baseline_wins,
     comparison,
     interval,
@@ -32,7 +31,13 @@ from spamctl.reports.scores import (
     unseen_rows,
     winner,
 )
-from spamctl.schema.message import NOT_SPAM, SPAM
+from spamctl.schema.comparison import Comparison, PartRates
+from spamctl.schema.evaluation import GroupScores, Reach
+from spamctl.schema.feedback import Answers, FittedAnswers, LearntAnswers, NoAnswers, Side
+from spamctl.schema.rates import Interval, Rates
+from spamctl.schema.recalibrate import RecalibrateResult
+from spamctl.schema.train import TrainResult
+from spamctl.schema.version import MlflowRun
 
 # Describe what a training used of labelled answers, and how the new version compares with the champion.
 
@@ -45,74 +50,72 @@ SHOWN = (
 COMPARISON_COLUMNS = ("part", "messages", "score", "new version", "95 % interval", "champion", "95 % interval")
 
 
-def feedback_notes(told: Mapping[str, Any]) -> Iterator[str]:
+def feedback_notes(told: Answers | NoAnswers) -> Iterator[str]:
     """Yield what was added, left out and set aside."""
-    if told.get("forgotten"):
-        yield f"left out: {_rows(told['forgotten'], 'forgotten message')} of the dataset (spamctl forget)"
-    if "store" not in told:
+    if told.forgotten:
+        yield f"left out: {_rows(told.forgotten, 'forgotten message')} of the dataset (spamctl forget)"
+    if isinstance(told, NoAnswers):
         return
-    yield f"feedback from {told['store']}: {feedback_summary(told)}"
-    for reason, count in {**told["left_out"], **told["passed_over"]}.items():
+    yield f"feedback from {told.store}: {feedback_summary(told)}"
+    for reason, count in {**told.left_out, **told.passed_over}.items():
         yield f"feedback left out: {_rows(count, 'label')} {reason}"
-    if told["doubtful"]:
-        first = ", ".join(row["uuid"] for row in told["set_aside"][:3]) + (", …" if told["doubtful"] > 3 else "")  # noqa: PLR2004 - as many as fit a line
-        yield f"feedback excluded: {_rows(told['doubtful'], 'doubtful label')}, {told['doubt']:.0%} of them ({first})"
+    if told.doubtful:
+        first = ", ".join(label.uuid for label in told.set_aside[:3]) + (", …" if told.doubtful > 3 else "")  # noqa: PLR2004 - as many as fit a line
+        yield f"feedback excluded: {_rows(told.doubtful, 'doubtful label')}, {told.doubt:.0%} of them ({first})"
+    if isinstance(told, LearntAnswers):
+        yield from map(_one_sided, told.one_sided)
 
-    yield from map(_one_sided, told.get("one_sided", ()))
 
-
-def _one_sided(side: Mapping[str, Any]) -> str:
+def _one_sided(side: Side) -> str:
     """Describe a surface pattern whose answers are of one class, and what balances it."""
-    other = NOT_SPAM if side["label"] == SPAM else SPAM
-    learnt = f"{_rows(side['answers'], 'answer')} {side['look']} labelled {side['label']}, and none labelled {other}"
-    if not side["counterparts"]:
+    learnt = f"{_rows(side.answers, 'answer')} {side.look} labelled {side.label}, and none labelled {side.other}"
+    if not side.counterparts:
         return f"feedback of one class: {learnt}: the dataset has no such message either, so each counts for 1"
     return (
-        f"feedback of one class: {learnt}: balanced by {_rows(side['counterparts'], 'message')} of the dataset "
-        f"(counting {side['counterpart_weight']:.3g} each, the answers {side['answer_weight']:.3g} each)"
+        f"feedback of one class: {learnt}: balanced by {_rows(side.counterparts, 'message')} of the dataset "
+        f"(counting {side.counterpart_weight:.3g} each, the answers {side.answer_weight:.3g} each)"
     )
 
 
-def feedback_warnings(told: Mapping[str, Any]) -> Iterator[str]:
+def feedback_warnings(told: Answers | NoAnswers) -> Iterator[str]:
     """Yield what may mislead: labels of one kind alone, and labels made from verdicts."""
-    if "store" not in told:
+    if isinstance(told, NoAnswers):
         return
-    learnt = told.get("train")
-    if learnt and learnt["spam"] in {0, learnt["rows"]}:
-        kind = "spam" if learnt["spam"] else "not spam"
+    if isinstance(told, LearntAnswers) and told.train.spam in {0, told.train.rows}:
+        kind = "spam" if told.train.spam else "not spam"
         yield f"all labelled answers for training are {kind}: no label was checked against the others"
-    if made := told["sources"].get("simulated"):
+    if made := told.sources.get("simulated"):
         yield f"{_rows(made, 'label')} simulated from verdicts: the model learns its own predictions"
 
 
-def feedback_summary(told: Mapping[str, Any]) -> str:
+def feedback_summary(told: Answers) -> str:
     """Return how many answers each part got, and how many of them are spam."""
-    words = {"train": "training", "validation": "validation", "fitted": "to fit to", "recent": "held out as recent"}
-    counts = [
-        f"{told[part]['rows']:,} {word} ({told[part]['spam']:,} spam)" for part, word in words.items() if part in told
-    ]
-    return f"{', '.join(counts)}; the newest from {told['newest']}"
+    counts = [("held out as recent", told.recent)]
+    if isinstance(told, LearntAnswers):
+        counts = [("training", told.train), ("validation", told.validation), *counts]
+    if isinstance(told, FittedAnswers):
+        counts = [("to fit to", told.fitted), *counts]
+    listed = ", ".join(f"{part.rows:,} {word} ({part.spam:,} spam)" for word, part in counts)
+    return f"{listed}; the newest from {told.newest}"
 
 
-def comparison_rows(comparison: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str, str, str, str]]:
-    """Yield the cells of the table of both versions on both parts, and which of them is better."""
-    for part, found in comparison.get("parts", {}).items():
+def comparison_rows(parts: Mapping[str, PartRates]) -> Iterator[tuple[str, str, str, str, str, str, str, str]]:
+    """Yield the cells of the table of both versions on each part, and which of them is better."""
+    for part, found in parts.items():
         title = PARTS.get(part, f"{part}, of the class without labels")
-        if found:
-            for index, measure in enumerate(SHOWN):
-                new: Score = found["challenger"][measure.key]
-                old: Score = found["champion"][measure.key]
-                head = (title, f"{found['rows']:,}") if index == 0 else ("", "")
-                better = {"model": "new", "baseline": "old"}.get(winner(measure, new, old), "")
-                yield (
-                    *head,
-                    measure.name,
-                    number(new["value"]),
-                    interval(new),
-                    number(old["value"]),
-                    interval(old),
-                    better,
-                )
+        for index, measure in enumerate(SHOWN):
+            new, old = measure.of(found.challenger), measure.of(found.champion)
+            head = (title, f"{found.rows:,}") if index == 0 else ("", "")
+            better = {"model": "new", "baseline": "old"}.get(winner(measure, new, old), "")
+            yield (
+                *head,
+                measure.name,
+                number(new.value),
+                interval(new),
+                number(old.value),
+                interval(old),
+                better,
+            )
 
 
 def _rows(count: int, noun: str) -> str:
@@ -135,113 +138,105 @@ _TUNING = {
 }
 
 
-def verdict(result: Mapping[str, Any]) -> tuple[Outcome, str]:
+def verdict(result: TrainResult | RecalibrateResult) -> tuple[Outcome, str]:
     """Return the outcome of a run and the sentence that tells it."""
-    reason = result.get("reason", "")
-    if not result["registered"]:
-        return "refused", f"Not registered: {reason or _gate(result)}{_scores(result)}"
-    name = f"Registered as {result['model_name']} version {result['model_version']}"
-    if result["alias"] == "champion":
-        return "champion", f"{name}, now the champion{_scores(result)}" + (f": {reason}" if reason else "")
-    return "challenger", f"{name}, as a challenger{_scores(result)}: " + (
-        reason or "the champion is better on the same test part"
+    scores = f" ({three(result.scores)})" if result.scores else ""  # accuracy alone means little where spam is rare
+    if not result.registered:
+        return "refused", f"Not registered: {result.reason or _gate(result)}{scores}"
+    name = f"Registered as {result.model_name} version {result.model_version}"
+    if result.alias == "champion":
+        return "champion", f"{name}, now the champion{scores}" + (f": {result.reason}" if result.reason else "")
+    return "challenger", f"{name}, as a challenger{scores}: " + (
+        result.reason or "the champion is better on the same test part"
     )
 
 
-def _scores(result: Mapping[str, Any]) -> str:
-    """Describe in brackets how good the model is: accuracy alone means little where few messages are spam."""
-    told = three(result.get("scores", {}))
-    return f" ({told})" if told else ""
-
-
-def fallback(result: Mapping[str, Any]) -> str:
+def fallback(result: TrainResult) -> str:
     """Return the sentence that says loudly that another base model was used, or nothing."""
-    if not result.get("fallback"):
-        return ""
-    wanted = result.get("wanted_base_model", "the base model asked for")
-    return f"FALLBACK: {wanted} was not available, {result['base_model']} was used instead"
+    wanted = result.wanted_base_model or "the base model asked for"
+    return fallback_warning(wanted, result.base_model, "was") if result.fallback else ""
 
 
-def facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def fallback_warning(wanted: str, used: str, verb: Literal["is", "was"]) -> str:
+    """Return the warning that a base model `is` or `was` used in place of the one that was wanted."""
+    return f"FALLBACK: {wanted} was not available, {used} {verb} used instead"
+
+
+def facts(result: TrainResult) -> Iterator[tuple[str, str]]:
     """Yield each fact of a run as its name and its words; what the run did not reach is left out."""
-    for name, key, words in _FACTS:
-        if result.get(key):
-            yield name, words(result)
-    for note in [*feedback_notes(result.get("feedback", {})), *result.get("notes", ())]:
-        yield "note", note
+    yield from ((name, told) for name, words in _FACTS if (told := words(result)))
+    yield from (("note", note) for note in (*feedback_notes(result.feedback), *result.notes))
 
 
-def without_password(uri: str) -> str:
-    """Return a URI that names a server and a user, and keeps the password to itself."""
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", uri)
+def mlflow_run(run: MlflowRun | None) -> str:
+    """Describe where a run is tracked."""
+    return f"{run.run_id} in experiment {run.experiment}, {without_password(run.tracking_uri)}" if run else ""
 
 
-def _gate(result: Mapping[str, Any]) -> str:
-    """Describe how the model missed the accuracy threshold."""
-    gate = result["gate"]
-    low = gate["mode"] == "lower-bound"
-    measured = f"the lower bound of accuracy, {number(gate['low'])}," if low else f"accuracy {number(gate['accuracy'])}"
-    return f"{measured} is below --accuracy-threshold {gate['threshold']:g}"
-
-
-def _model(result: Mapping[str, Any]) -> str:
-    """Describe what was trained."""
-    depth = f", block {result['depth']} of {result['blocks']}" if result.get("depth") else ""
-    return f"{result['base_model']}{depth}, {_TUNING.get(result['tune'], result['tune'])}"
-
-
-def _messages(result: Mapping[str, Any]) -> str:
-    """Describe how the messages were split."""
-    data = result["data"]
-    chosen_on = f"{data['train']:,} training, {data['validation']:,} validation"
-    return f"{chosen_on}, {data['test']:,} test ({data['test_spam']:,} spam)"
-
-
-def _threshold(result: Mapping[str, Any]) -> str:
-    """Describe the threshold, and how many good messages it flags."""
-    rate = result.get("scores", {}).get("false_positive_rate")
-    cost = f": flags {percent(rate['value'])} of good messages (at most {percent(rate['high'])})" if rate else ""
-    return f"{number(result['threshold'])}{cost}"
-
-
-def reach(result: Mapping[str, Any]) -> str:
+def reach(parts: Mapping[str, Reach]) -> str:
     """Describe how many messages are unlike the training data, and what delivering them costs in recall."""
-    return "; ".join(f"{_out_of_reach(counts)} ({part})" for part, counts in result["reach"].items() if counts)
+    return "; ".join(f"{_out_of_reach(counts)} ({part})" for part, counts in parts.items() if counts.is_measured)
 
 
-def _out_of_reach(counts: Mapping[str, Any]) -> str:
+def _out_of_reach(counts: Reach) -> str:
     """Describe the share of a part that is out of reach, and how much of the caught spam is lost with it."""
     good, spam, lost = (
-        percent(counts[out] / max(1, counts[of]))
-        for out, of in (("good_out", "good"), ("spam_out", "spam"), ("lost", "spam"))
+        percent(out / max(1, of))
+        for out, of in ((counts.good_out, counts.good), (counts.spam_out, counts.spam), (counts.lost, counts.spam))
     )
-    caught = f"{counts['lost']:,} of {counts['caught']:,} caught"
+    caught = f"{counts.lost:,} of {counts.caught:,} caught"
     return f"{good} of good messages and {spam} of spam out of reach; delivering them costs {lost} of recall, {caught}"
 
 
-def _parity(result: Mapping[str, Any]) -> str:
+def _gate(result: TrainResult | RecalibrateResult) -> str:
+    """Describe how the model missed the accuracy threshold."""
+    gate = result.gate
+    low = gate.mode == "lower-bound"
+    measured = f"the lower bound of accuracy, {number(gate.low)}," if low else f"accuracy {number(gate.accuracy)}"
+    return f"{measured} is below --accuracy-threshold {gate.threshold:g}"
+
+
+def _model(result: TrainResult) -> str:
+    """Describe what was trained."""
+    depth = f", block {result.depth} of {result.blocks}" if result.depth else ""
+    return f"{result.base_model}{depth}, {_TUNING.get(result.tune, result.tune)}"
+
+
+def _messages(result: TrainResult) -> str:
+    """Describe how the messages were split."""
+    data = result.data
+    chosen_on = f"{data.train:,} training, {data.validation:,} validation"
+    return f"{chosen_on}, {data.test:,} test ({data.test_spam:,} spam)"
+
+
+def _threshold(result: TrainResult) -> str:
+    """Describe the threshold, and how many good messages it flags."""
+    rate = result.scores and result.scores.false_positive_rate
+    cost = f": flags {percent(rate.value)} of good messages (at most {percent(rate.high)})" if rate else ""
+    return f"{number(result.threshold)}{cost}"
+
+
+def _parity(result: TrainResult) -> str:
     """Describe how far the packaged model's answers move with batch size, padding and row order."""
-    parity = result["parity"]
-    return f"{parity['rows']:,} test messages, probabilities move by {parity['max_delta']:.1e} at most"
+    parity = result.parity
+    return f"{parity.rows:,} test messages, probabilities move by {parity.max_delta:.1e} at most" if parity else ""
 
 
-def _leakage(result: Mapping[str, Any]) -> str:
+def _leakage(result: TrainResult) -> str:
     """Describe how many test messages have a twin in another part of the split."""
-    leakage = result["leakage"]
-    return f"{leakage['exact']} exact, {leakage['masked']} digit-masked twins across the split"
+    leakage = result.leakage
+    return f"{leakage.exact} exact, {leakage.masked} digit-masked twins across the split" if leakage else ""
 
 
-def _seconds(result: Mapping[str, Any]) -> str:
+def _seconds(result: TrainResult) -> str:
     """Describe the duration of each part."""
-    seconds = result["seconds"]
-    parts = ", ".join(f"{name} {_duration(spent)}" for name, spent in seconds.items())
-    return f"{_duration(sum(seconds.values()))} ({parts})"
+    parts = ", ".join(f"{name} {_duration(spent)}" for name, spent in result.seconds.items())
+    return f"{_duration(sum(result.seconds.values()))} ({parts})" if parts else ""
 
 
-def _mlflow(result: Mapping[str, Any]) -> str:
-    """Describe where the run is tracked."""
-    run = result["mlflow"]
-    return f"{run['run_id']} in experiment {run['experiment']}, {without_password(run['tracking_uri'])}"
+def _memory(result: TrainResult) -> str:
+    """Describe the most memory that a step has held."""
+    return f"{result.peak_memory / GIB:.1f} GiB peak in one step" if result.peak_memory else ""
 
 
 def _duration(seconds: float) -> str:
@@ -249,19 +244,19 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < _SMALL else f"{seconds:.0f} s"
 
 
-_FACTS = (
-    ("model", "base_model", _model),
-    ("engine", "engine", lambda result: str(result["engine"])),
-    ("data", "data", lambda result: str(result["data"]["origin"])),
-    ("messages", "data", _messages),
-    ("leakage", "leakage", _leakage),
-    ("threshold", "threshold", _threshold),
-    ("reach", "reach", reach),
-    ("parity", "parity", _parity),
-    ("time", "seconds", _seconds),
-    ("memory", "peak_memory", lambda result: f"{result['peak_memory'] / GIB:.1f} GiB peak in one step"),
-    ("MLflow run", "mlflow", _mlflow),
-    ("Metaflow run", "metaflow", lambda result: str(result["metaflow"]["run_id"])),
+_FACTS: tuple[tuple[str, Callable[[TrainResult], str]], ...] = (
+    ("model", _model),
+    ("engine", lambda result: result.engine),
+    ("data", lambda result: result.data.origin),
+    ("messages", _messages),
+    ("leakage", _leakage),
+    ("threshold", _threshold),
+    ("reach", lambda result: reach(result.reach)),
+    ("parity", _parity),
+    ("time", _seconds),
+    ("memory", _memory),
+    ("MLflow run", lambda result: mlflow_run(result.mlflow)),
+    ("Metaflow run", lambda result: result.metaflow.run_id),
 )
 
 
@@ -270,61 +265,59 @@ _MARKS = {"champion": "✔", "challenger": "✔", "refused": "✘"}
 _MARKS_ASCII = {"champion": "OK", "challenger": "OK", "refused": "NO"}
 
 
-def show(result: Mapping[str, Any], console: Console) -> None:
+def show(result: TrainResult, console: Console) -> None:
     """Print the result of training, for 80 columns or more, with or without colour, in a terminal or a pipe."""
     for line in _lines(result, console):
         console.print(line, highlight=False, soft_wrap=False)
 
 
-def _lines(result: Mapping[str, Any], console: Console) -> Iterator[Text | Table | str]:
+def _lines(result: TrainResult, console: Console) -> Iterator[Text | Table | str]:
     """Yield what is printed, from top to bottom."""
     outcome, sentence = verdict(result)
     marks = _MARKS_ASCII if console.options.ascii_only else _MARKS
     yield ""
-    yield _text(f"{marks[outcome]} {sentence}", console, _STYLES[outcome])
+    yield plain(f"{marks[outcome]} {sentence}", console, _STYLES[outcome])
     if loud := fallback(result):
-        yield _text(f"! {loud}", console, "bold yellow")
+        yield plain(f"! {loud}", console, "bold yellow")
     yield from _by_kind(result, console)
-    if "scores" in result:
-        yield from _evaluation(result, console)
-    if compared := result.get("comparison"):
-        yield _beside(compared, console)
-    yield _facts(result, console)
-    yield ""
-    yield Text.assemble(("Next: ", "bold"), _text(result["next"], console, "bold cyan"))
+    if result.scores:
+        yield from _evaluation(result.scores, result.baseline, console)
+    if result.comparison.parts:
+        yield _beside(result.comparison, console)
+    yield grid(facts(result), console)
+    yield from next_command(result.next, console)
 
 
-def _by_kind(result: Mapping[str, Any], console: Console) -> Iterator[Text | Table | str]:
+def _by_kind(result: TrainResult, console: Console) -> Iterator[Text | Table | str]:
     """Yield what a user gets: good messages kept and spam caught by kind, on unseen kinds, and in the suites."""
     tables = (
-        (HEADS, kind_rows(result.get("kinds", {}), ("dataset", "medium"))),
-        (HEADS, kind_rows({"model": result.get("held_out_kinds", ())}, ("held out", "medium"))),
-        (UNSEEN_HEADS, unseen_rows(result.get("unseen", ()))),
-        (SUITE_HEADS, suite_rows(result.get("suites", {}))),
-        (INVARIANCE_HEADS, invariance_rows(result.get("suites", {}))),
+        (HEADS, kind_rows(result.kinds, ("dataset", "medium"))),
+        (HEADS, kind_rows(GroupScores(result.held_out_kinds), ("held out", "medium"))),
+        (UNSEEN_HEADS, unseen_rows(result.unseen)),
+        (SUITE_HEADS, suite_rows(result.suites)),
+        (INVARIANCE_HEADS, invariance_rows(result.suites)),
     )
     for heads, rows in tables:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
         for place, head in enumerate(heads):
             table.add_column(head, justify="left" if place == 0 else "right")
         for row in rows:
-            table.add_row(*(_text(cell, console, "bold red" if cell == "FAILS" else "") for cell in row))
+            table.add_row(*(plain(cell, console, "bold red" if cell == "FAILS" else "") for cell in row))
         if table.row_count:
             yield table
 
 
-def _evaluation(result: Mapping[str, Any], console: Console) -> Iterator[Text | Table | str]:
+def _evaluation(scores: Rates, baseline: Rates | None, console: Console) -> Iterator[Text | Table | str]:
     """Yield the table of scores and what the baseline says about them."""
-    scores, baseline = result["scores"], result.get("baseline", {})
     yield _table(scores, baseline, console)
     if baseline_wins(scores, baseline):
-        yield _text("! The linear baseline is more accurate than this model.", console, "bold red")
+        yield plain("! The linear baseline is more accurate than this model.", console, "bold red")
     if sentence := comparison(scores, baseline):
-        yield _text(f" * marks the better score. {sentence}", console, "dim")
+        yield plain(f" * marks the better score. {sentence}", console, "dim")
     yield ""
 
 
-def _table(scores: Mapping[str, Score], baseline: Mapping[str, Score], console: Console) -> Table:
+def _table(scores: Rates, baseline: Rates | None, console: Console) -> Table:
     """Return the scores beside the baseline's; the better one is bold and starred."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("test score", no_wrap=True)
@@ -332,52 +325,30 @@ def _table(scores: Mapping[str, Score], baseline: Mapping[str, Score], console: 
         table.add_column(title, justify="right", no_wrap=True)
         table.add_column("95 % interval", style="dim", no_wrap=True)
     for measure in MEASURES:
-        ours, theirs = scores.get(measure.key), baseline.get(measure.key)
-        if ours is None:
-            continue
+        ours, theirs = measure.of(scores), measure.of(baseline) if baseline else None
         better = winner(measure, ours, theirs) if theirs else "neither"
         cells = [*_cells(ours, best=better == "model"), *(_cells(theirs, best=better == "baseline") if theirs else ())]
-        table.add_row(measure.name, *(_text(cell, console, cell.style) for cell in cells))
+        table.add_row(measure.name, *(plain(cell, console, cell.style) for cell in cells))
     return table
 
 
-def _beside(comparison: Mapping[str, Any], console: Console) -> Table:
+def _beside(comparison: Comparison, console: Console) -> Table:
     """Return the new version beside the champion, on the frozen test part and on what is new."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("score", no_wrap=True)
-    for title in ("new version", f"version {comparison['champion']}"):
-        table.add_column(_text(title, console), justify="right", no_wrap=True)
+    for title in ("new version", f"version {comparison.champion}"):
+        table.add_column(plain(title, console), justify="right", no_wrap=True)
         table.add_column("95 % interval", style="dim", no_wrap=True)
-    for part, rows, score, new, of_new, old, of_old, better in comparison_rows(comparison):
+    for part, rows, score, new, of_new, old, of_old, better in comparison_rows(comparison.parts):
         if part:
-            table.add_row(_text(f"{part}, {rows}", console, "bold"))
-        new_cell = _text(f"* {new}", console, "bold") if better == "new" else _text(new, console)
-        old_cell = _text(f"* {old}", console, "bold") if better == "old" else _text(old, console)
-        table.add_row(_text(f" {score}", console), new_cell, _text(of_new, console), old_cell, _text(of_old, console))
+            table.add_row(plain(f"{part}, {rows}", console, "bold"))
+        new_cell = plain(f"* {new}", console, "bold") if better == "new" else plain(new, console)
+        old_cell = plain(f"* {old}", console, "bold") if better == "old" else plain(old, console)
+        table.add_row(plain(f" {score}", console), new_cell, plain(of_new, console), old_cell, plain(of_old, console))
     return table
 
 
-def _cells(score: Score, *, best: bool) -> tuple[Text, Text]:
+def _cells(score: Interval, *, best: bool) -> tuple[Text, Text]:
     """Return a score and its interval; the mark of the better one does not need colour."""
-    value = Text(f"{'* ' if best else ''}{number(score['value'])}", style="bold" if best else "")
+    value = Text(f"{'* ' if best else ''}{number(score.value)}", style="bold" if best else "")
     return value, Text(interval(score))
-
-
-def _facts(result: Mapping[str, Any], console: Console) -> Table:
-    """Return the facts behind the scores, a name and its value a line."""
-    grid = Table.grid(padding=(0, 2), pad_edge=False)
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in facts(result):
-        grid.add_row(f" {name}", _text(value, console))
-    return grid
-
-
-def _text(text: object, console: Console, style: Any = "") -> Text:
-    """Return harmless text in characters that this terminal can show; markup in it is not read."""
-    shown = (
-        display.ascii_only(str(text).replace("\N{EN DASH}", "-"))
-        if console.options.ascii_only
-        else display.visible(text)
-    )
-    return Text(shown, style=style)

@@ -11,8 +11,12 @@ from typing import Any
 from spamctl.reports import scores as kinds
 from spamctl.reports import train
 from spamctl.reports.html import Column, Markup, document, element, pictures, strong, table
-from spamctl.reports.scores import MEASURES, UNDEFINED, Score, baseline_wins, comparison, interval, number, winner
+from spamctl.reports.scores import MEASURES, UNDEFINED, baseline_wins, comparison, interval, number, winner
 from spamctl.reports.train import facts, fallback, verdict
+from spamctl.schema.evaluation import GroupScores, Mistake, Slice
+from spamctl.schema.feedback import LearntAnswers
+from spamctl.schema.rates import Rates
+from spamctl.schema.train import BlockScore, TrainResult
 
 _KINDS = {"champion": "verdict good", "challenger": "verdict fair", "refused": "verdict bad"}
 
@@ -37,24 +41,20 @@ _MISTAKE_COLUMNS = (Column("truth", "faint"), Column("probability of spam", "num
 
 
 def evaluation_page(
-    result: Mapping[str, Any],
-    *,
-    plots: Mapping[str, bytes],
-    slices: Sequence[Mapping[str, Any]],
-    mistakes: Sequence[Mapping[str, Any]],
+    result: TrainResult, *, plots: Mapping[str, bytes], slices: Sequence[Slice], mistakes: Sequence[Mistake]
 ) -> str:
     """Return the card of a whole run: verdict, scores beside the baseline, pictures, slices, worst errors, facts.
 
-    Takes the train result, PNGs by name, and the rows of `model.slices` as plain dicts.
+    Takes the train result, PNGs by name, and the slices and mistakes of the evaluation.
     """
     return document(verdict(result)[1], _evaluation(result, plots, slices, mistakes))
 
 
-def depth_page(plot: bytes, *, scores: Sequence[Mapping[str, float]], chosen: int, floor: int, base_model: str) -> str:
+def depth_page(plot: bytes, *, scores: Sequence[BlockScore], chosen: int, floor: int, of: int, base_model: str) -> str:
     """Return the card of the choice of depth: the picture, and what every block scored."""
-    title = f"{base_model}: {chosen} of {len(scores)} blocks are kept"
+    title = f"{base_model}: {chosen} of {of} blocks are kept"
     rule = "The shallowest block whose log loss is within one standard error of the best, and no lower than the floor"
-    rows = [_block_row(each, kept=each["block"] == chosen) for each in scores]
+    rows = [_block_row(each, kept=each.block == chosen) for each in scores]
     heads = ("block", "accuracy", "log loss", "standard error")
     columns = [Column(head, "number") for head in heads]
     return document(
@@ -63,7 +63,7 @@ def depth_page(plot: bytes, *, scores: Sequence[Mapping[str, float]], chosen: in
             element("h1", title),
             element("p", f"{rule}, block {floor}. Cross-validated on training messages only.", "quiet"),
             pictures({"accuracy_by_depth": plot}),
-            element("h2", "Every block"),
+            element("h2", "Each block that could be kept"),
             table(columns, rows),
         ],
     )
@@ -76,35 +76,31 @@ def fixed_depth_page(depth: int, blocks: int, *, base_model: str) -> str:
 
 
 def _evaluation(
-    result: Mapping[str, Any],
+    result: TrainResult,
     plots: Mapping[str, bytes],
-    slices: Sequence[Mapping[str, Any]],
-    mistakes: Sequence[Mapping[str, Any]],
+    slices: Sequence[Slice],
+    mistakes: Sequence[Mistake],
 ) -> Iterator[Markup]:
     """Yield the parts of the evaluation card, from top to bottom."""
     outcome, sentence = verdict(result)
-    scores, baseline = result["scores"], result["baseline"]
     yield element("h1", sentence, _KINDS[outcome])
     if loud := fallback(result):
         yield element("p", loud, "loud")
-    if baseline_wins(scores, baseline):
-        yield element("p", "The linear baseline is more accurate than this model.", "loud")
-    yield element("h2", f"Scores on {result['data']['test']:,} held-out test messages")
-    yield table(_SCORE_COLUMNS, _score_rows(scores, baseline))
-    yield element("p", f"Bold marks the better score. {comparison(scores, baseline)}", "quiet")
+    if result.scores and result.baseline:
+        yield from _scores(result.scores, result.baseline, result.data.test)
     yield from _beside(result)
     yield element("h2", "Pictures")
     yield pictures(plots)
     for title, heads, rows in (
-        ("Good messages kept, spam caught", kinds.HEADS, kinds.kind_rows(result.get("kinds", {}), _VIEWS)),
+        ("Good messages kept, spam caught", kinds.HEADS, kinds.kind_rows(result.kinds, _VIEWS)),
         (
             "Held-out kinds of message",
             kinds.HEADS,
-            kinds.kind_rows({"model": result.get("held_out_kinds", ())}, ("held out", *_VIEWS)),
+            kinds.kind_rows(GroupScores(result.held_out_kinds), ("held out", *_VIEWS)),
         ),
-        ("Unseen kinds: area under the ROC curve", kinds.UNSEEN_HEADS, kinds.unseen_rows(result.get("unseen", ()))),
-        ("Suites", kinds.SUITE_HEADS, kinds.suite_rows(result.get("suites", {}))),
-        ("Harmless changes", kinds.INVARIANCE_HEADS, kinds.invariance_rows(result.get("suites", {}))),
+        ("Unseen kinds: area under the ROC curve", kinds.UNSEEN_HEADS, kinds.unseen_rows(result.unseen)),
+        ("Suites", kinds.SUITE_HEADS, kinds.suite_rows(result.suites)),
+        ("Harmless changes", kinds.INVARIANCE_HEADS, kinds.invariance_rows(result.suites)),
     ):
         if listed := list(rows):
             yield element("h2", title)
@@ -117,11 +113,19 @@ def _evaluation(
     yield table((Column("fact"), Column("value")), facts(result))
 
 
-def _beside(result: Mapping[str, Any]) -> Iterator[Markup]:
+def _scores(scores: Rates, baseline: Rates, rows: int) -> Iterator[Markup]:
+    """Yield the scores on the test part, of `rows` messages, beside the baseline's."""
+    if baseline_wins(scores, baseline):
+        yield element("p", "The linear baseline is more accurate than this model.", "loud")
+    yield element("h2", f"Scores on {rows:,} held-out test messages")
+    yield table(_SCORE_COLUMNS, _score_rows(scores, baseline))
+    yield element("p", f"Bold marks the better score. {comparison(scores, baseline)}", "quiet")
+
+
+def _beside(result: TrainResult) -> Iterator[Markup]:
     """Yield the new version beside the champion after feedback, and the rows that were set aside."""
-    comparison, told = result.get("comparison", {}), result.get("feedback", {})
-    if comparison:
-        yield element("h2", f"Comparison with the champion, version {comparison['champion']}")
+    if result.comparison.parts:
+        yield element("h2", f"Comparison with the champion, version {result.comparison.champion}")
         rows = [
             [
                 *cells[:3],
@@ -130,42 +134,41 @@ def _beside(result: Mapping[str, Any]) -> Iterator[Markup]:
                 strong(cells[5]) if better == "old" else cells[5],
                 cells[6],
             ]
-            for *cells, better in train.comparison_rows(comparison)
+            for *cells, better in train.comparison_rows(result.comparison.parts)
         ]
         yield table([Column(name) for name in train.COMPARISON_COLUMNS], rows)
-    if told.get("set_aside"):
-        yield element("h2", f"{told['doubtful']:,} doubtful labels, excluded")
-        listed = [(row["uuid"], row["label"], row["source"], number(row["probability"])) for row in told["set_aside"]]
+    told = result.feedback
+    if isinstance(told, LearntAnswers) and told.set_aside:
+        yield element("h2", f"{told.doubtful:,} doubtful labels, excluded")
+        listed = [(row.uuid, row.label, row.source, number(row.probability)) for row in told.set_aside]
         yield table([Column(name) for name in ("uuid", "label", "from", "probability of spam when answered")], listed)
 
 
-def _score_rows(scores: Mapping[str, Score], baseline: Mapping[str, Score]) -> Iterator[Sequence[object]]:
+def _score_rows(scores: Rates, baseline: Rates) -> Iterator[Sequence[object]]:
     """Yield a row for each measure; the better score is bold."""
     for measure in MEASURES:
-        if measure.key in scores and measure.key in baseline:
-            ours, theirs = scores[measure.key], baseline[measure.key]
-            better = winner(measure, ours, theirs)
-            mine = strong(number(ours["value"])) if better == "model" else number(ours["value"])
-            other = strong(number(theirs["value"])) if better == "baseline" else number(theirs["value"])
-            yield measure.name, mine, interval(ours), other, interval(theirs)
+        ours, theirs = measure.of(scores), measure.of(baseline)
+        better = winner(measure, ours, theirs)
+        mine = strong(number(ours.value)) if better == "model" else number(ours.value)
+        other = strong(number(theirs.value)) if better == "baseline" else number(theirs.value)
+        yield measure.name, mine, interval(ours), other, interval(theirs)
 
 
-def _block_row(score: Mapping[str, float], *, kept: bool) -> Sequence[object]:
+def _block_row(score: BlockScore, *, kept: bool) -> Sequence[object]:
     """Return what one block scored; the chosen one is bold."""
-    block = strong(f"{score['block']} (chosen)") if kept else score["block"]
-    return [block, *(number(score[key]) for key in ("accuracy", "log_loss", "standard_error"))]
+    block = strong(f"{score.block} (chosen)") if kept else score.block
+    return [block, number(score.accuracy), number(score.log_loss), number(score.standard_error)]
 
 
-def _slice_row(row: Mapping[str, Any]) -> Sequence[object]:
+def _slice_row(row: Slice) -> Sequence[object]:
     """Return one kind of message and what the filter does to it; a rate without messages is undefined."""
-    cells = [row["name"], f"{row['rows']:,}", f"{row['spam']:,}"]
-    for key in ("recall", "false_positive_rate"):
-        score = row[key]
-        cells += [number(score["value"]), interval(score)] if score else [UNDEFINED, ""]
+    cells = [row.name, f"{row.rows:,}", f"{row.spam:,}"]
+    for score in (row.recall, row.false_positive_rate):
+        cells += [number(score.value), interval(score)] if score else [UNDEFINED, ""]
     return cells
 
 
-def _worst(mistakes: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
+def _worst(mistakes: Sequence[Mistake]) -> Iterator[Markup]:
     """Yield the worst errors with their texts, which are hostile and shown as they are, harmlessly."""
     if not mistakes:
         yield element("p", "Every test message got the right verdict.")
@@ -173,7 +176,7 @@ def _worst(mistakes: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
     yield element(
         "p", "Misclassified messages, the most confident first. Hidden characters are shown as escapes.", "quiet"
     )
-    yield table(_MISTAKE_COLUMNS, [(row["label"], number(row["probability"]), row["text"]) for row in mistakes])
+    yield table(_MISTAKE_COLUMNS, [(row.label, number(row.probability), row.text) for row in mistakes])
 
 
 # Draw the loss in a `blank` Metaflow card while training goes on, without slowing it.

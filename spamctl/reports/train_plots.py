@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from spamctl.reports import figures
 from spamctl.reports.figures import BLUE, GREY, INK, LINE, ORANGE, SHADE
-from spamctl.reports.scores import MEASURES, Score, number, percent
+from spamctl.reports.scores import MEASURES, number, percent
+from spamctl.schema.rates import Confusion, Interval, Rates, Score
+from spamctl.schema.train import BlockScore
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from spamctl.engine.calibration import ReliabilityBin
+    from spamctl.metrics.scores import Curve
+
 Point = tuple[float, float]
-Counts = Mapping[str, int]
 
 _DARK = 0.6  # a cell with a larger share is so dark that its number is white
 _DECADES = (0.001, 0.01, 0.1, 1.0)
@@ -24,24 +27,23 @@ def evaluation_plots(
     probabilities: Sequence[float],
     is_spam: Sequence[bool],
     *,
-    score: Mapping[str, Any],
-    baseline: Mapping[str, Score],
+    score: Score,
+    baseline: Rates,
     budget: float,
 ) -> dict[str, bytes]:
-    """Draw every picture of an evaluation, by name; `score` is `model.score.Score.as_dict()` of the same rows."""
+    """Draw every picture of an evaluation, by name; `score` is that of the same rows."""
     from spamctl.engine.calibration import reliability
     from spamctl.metrics.scores import curve
 
-    metrics = score["metrics"]
+    metrics = score.metrics
     rows = (len(is_spam) - sum(is_spam), sum(is_spam))
-    bins = [asdict(each) for each in reliability(is_spam, probabilities)]
-    corners = curve(is_spam, probabilities).as_dict()
+    bins, corners = reliability(is_spam, probabilities), curve(is_spam, probabilities)
     return {
         "model_and_baseline": model_and_baseline(metrics, baseline, rows=len(is_spam)),
-        "confusion_matrix": confusion_matrix(score["confusion"]),
+        "confusion_matrix": confusion_matrix(score.confusion),
         "operating_curve": operating_curve(corners, scores=metrics, budget=budget, rows=rows),
-        "score_histogram": score_histogram(probabilities, is_spam, threshold=score["threshold"]),
-        "reliability_diagram": reliability_diagram(bins, probabilities, ece=metrics["ece"]),
+        "score_histogram": score_histogram(probabilities, is_spam, threshold=score.threshold),
+        "reliability_diagram": reliability_diagram(bins, probabilities, ece=metrics.ece),
     }
 
 
@@ -62,47 +64,48 @@ def loss_curve(
     return figures.png(figure)
 
 
-def accuracy_by_depth(scores: Sequence[Mapping[str, float]], *, chosen: int, floor: int, rows: int) -> bytes:
+def accuracy_by_depth(scores: Sequence[BlockScore], *, chosen: int, floor: int, rows: int, of: int) -> bytes:
     """Draw each block's cross-validated accuracy, and the log loss by whose standard error the depth is chosen.
 
-    A score is {"block", "log_loss", "standard_error", "accuracy"}; blocks under the floor are never chosen.
+    Blocks under the floor are never chosen. `of` is how many blocks the base model has.
     """
-    best = min(scores, key=lambda score: score["log_loss"])
-    blocks = [score["block"] for score in scores]
-    title = f"Block {chosen} of {len(blocks)} is {_depth_reason(scores, chosen, best)}"
+    best = min(scores, key=lambda score: score.log_loss)
+    blocks = [score.block for score in scores]
+    title = f"Block {chosen} of {of} is {_depth_reason(scores, chosen, best)}"
     note = f"cross-validated on n = {rows:,} training messages; band: one standard error"
     figure, panels = figures.canvas(title, note, panels=2)
-    bar = best["log_loss"] + best["standard_error"]
+    bar = best.log_loss + best.standard_error
     panels[1].axhline(bar, color=GREY, linestyle="--", linewidth=1, label="best + 1 standard error")
-    low, high = ([s["log_loss"] + sign * s["standard_error"] for s in scores] for sign in (-1, 1))
+    low, high = ([s.log_loss + sign * s.standard_error for s in scores] for sign in (-1, 1))
     panels[1].fill_between(blocks, low, high, color=BLUE, alpha=0.18, linewidth=0)
-    for axes, key, unit in zip(
-        panels, ("accuracy", "log_loss"), ("share of messages", "nats per message"), strict=True
-    ):
-        heights = {score["block"]: score[key] for score in scores}
+    drawn = (
+        ("accuracy (share of messages)", {score.block: score.accuracy for score in scores}),
+        ("log loss (nats per message)", {score.block: score.log_loss for score in scores}),
+    )
+    for axes, (name, heights) in zip(panels, drawn, strict=True):
         axes.axvspan(0.5, floor - 0.5, color=SHADE, zorder=0, label=f"below the floor, {floor}")
         axes.plot(blocks, list(heights.values()), color=BLUE, marker="o", markersize=3, linewidth=1.6)
         axes.plot(chosen, heights[chosen], marker="o", markersize=9, color=ORANGE, linestyle="", label="chosen")
         axes.set_xlim(0.5, len(blocks) + 0.5)
-        figures.name_axes(axes, x="blocks kept", y=f"{key.replace('_', ' ')} ({unit})")
+        figures.name_axes(axes, x="blocks kept", y=name)
         figures.legend(axes)
     return figures.png(figure)
 
 
-def reliability_diagram(bins: Sequence[Mapping[str, float]], probabilities: Sequence[float], *, ece: Score) -> bytes:
+def reliability_diagram(bins: Sequence[ReliabilityBin], probabilities: Sequence[float], *, ece: Interval) -> bytes:
     """Draw the observed against the predicted share of spam in bins of equal mass, and the scores' histogram.
 
-    A bin is {"rows", "mean_probability", "spam_share"}; its interval is Wilson's.
+    The interval of a bin is Wilson's.
     """
     from spamctl.metrics.scores import proportion
 
-    title = f"Predicted and observed spam shares differ by {number(ece['value'])} on average"
+    title = f"Predicted and observed spam shares differ by {number(ece.value)} on average"
     note = f"n = {len(probabilities):,} test messages, {len(bins)} equal-mass bins; bars: 95 % intervals"
     figure, (axes, below) = figures.canvas(title, note, panels=2)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="perfectly calibrated")
-    shares = [proportion(round(b["spam_share"] * b["rows"]), int(b["rows"])).as_dict() for b in bins]
+    shares = [proportion(round(b.spam_share * b.rows), b.rows) for b in bins]
     axes.errorbar(
-        [b["mean_probability"] for b in bins], _values(shares), yerr=_arms(shares),
+        [b.mean_probability for b in bins], _values(shares), yerr=_arms(shares),
         fmt="o", color=BLUE, capsize=3, label="this model",
     )  # fmt: skip
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
@@ -115,9 +118,9 @@ def reliability_diagram(bins: Sequence[Mapping[str, float]], probabilities: Sequ
     return figures.png(figure)
 
 
-def confusion_matrix(counts: Counts) -> bytes:
-    """Draw {"true_negatives", "false_positives", "false_negatives", "true_positives"} with row percentages."""
-    cells = (counts["true_negatives"], counts["false_positives"]), (counts["false_negatives"], counts["true_positives"])
+def confusion_matrix(counts: Confusion) -> bytes:
+    """Draw the confusion matrix with row percentages."""
+    cells = (counts.true_negatives, counts.false_positives), (counts.false_negatives, counts.true_positives)
     shares = [[cell / max(sum(row), 1) for cell in row] for row in cells]
     title = f"{percent(shares[1][1])} of spam is caught; {percent(shares[0][1])} of the rest is flagged"
     figure, (axes,) = figures.canvas(title, f"n = {sum(map(sum, cells)):,} test messages", height=3.6)
@@ -135,32 +138,30 @@ def confusion_matrix(counts: Counts) -> bytes:
     return figures.png(figure)
 
 
-def operating_curve(
-    curve: Mapping[str, Sequence[float]], *, scores: Mapping[str, Score], budget: float, rows: tuple[int, int]
-) -> bytes:
-    """Draw {"false_positive_rates", "recalls"}, the budget, and the chosen threshold as `scores` measured it.
+def operating_curve(curve: Curve, *, scores: Rates, budget: float, rows: tuple[int, int]) -> bytes:
+    """Draw recall over the false-positive rate, the budget, and the chosen threshold as `scores` measured it.
 
     `rows` counts the not spam and the spam messages.
     """
-    rate, recall = scores["false_positive_rate"], scores["recall"]
-    kept = "within" if _value(rate) <= budget else "over"
-    title = f"At {percent(rate['value'])} false positives ({kept} budget) {percent(recall['value'])} of spam is caught"
+    rate, recall = scores.false_positive_rate, scores.recall
+    kept = "within" if rate.value <= budget else "over"
+    title = f"At {percent(rate.value)} false positives ({kept} budget) {percent(recall.value)} of spam is caught"
     note = f"n = {rows[0]:,} not spam and {rows[1]:,} spam test messages; bars: 95 % intervals"
     figure, (axes,) = figures.canvas(title, note)
     least = 0.5 / max(rows[0], 1)  # a log axis has no zero: half a message stands for it
-    rates = [max(rate, least) for rate in curve["false_positive_rates"]]
-    axes.step(rates, curve["recalls"], where="post", color=BLUE, linewidth=1.8)
+    rates = [max(rate, least) for rate in curve.false_positive_rates]
+    axes.step(rates, curve.recalls, where="post", color=BLUE, linewidth=1.8)
     axes.axvline(max(budget, least), color=GREY, linestyle="--", linewidth=1, label=f"budget {percent(budget)}")
-    drawn = {key: max(_value(rate, key), least) for key in ("value", "low", "high")}
+    drawn = Interval(*(max(end, least) for end in (rate.value, rate.low, rate.high)))
     axes.errorbar(
-        drawn["value"], _value(recall), xerr=_arms([drawn]), yerr=_arms([recall]),
+        drawn.value, recall.value, xerr=_arms([drawn]), yerr=_arms([recall]),
         fmt="o", color=ORANGE, capsize=3, markersize=7, label="chosen threshold",
     )  # fmt: skip
     ticks = [least, *(tick for tick in _DECADES if tick > 1.5 * least)]
     axes.set_xscale("log")
     axes.set_xticks(ticks, ["0 %", *(f"{100 * tick:g} %" for tick in ticks[1:])])
     axes.set_xticks([], minor=True)
-    axes.set(xlim=(least * 0.8, 1.2), ylim=(max(_value(recall, "low") - 0.3, -0.02), 1.02))
+    axes.set(xlim=(least * 0.8, 1.2), ylim=(max(recall.low - 0.3, -0.02), 1.02))
     figures.name_axes(axes, x="false-positive rate (share of good messages, log scale)", y="recall (share of spam)")
     figures.legend(axes)
     return figures.png(figure)
@@ -183,16 +184,16 @@ def score_histogram(probabilities: Sequence[float], is_spam: Sequence[bool], *, 
     return figures.png(figure)
 
 
-def model_and_baseline(scores: Mapping[str, Score], baseline: Mapping[str, Score], *, rows: int) -> bytes:
+def model_and_baseline(scores: Rates, baseline: Rates, *, rows: int) -> bytes:
     """Draw each score of the model beside the linear baseline's, where high is good and where low is good."""
-    gain = 100 * (_value(scores["accuracy"]) - _value(baseline["accuracy"]))
+    gain = 100 * (scores.accuracy.value - baseline.accuracy.value)
     stands = f"is {abs(gain):.2f} points {'above' if gain > 0 else 'below'}" if gain else "equals"
     title = f"Accuracy {stands} the linear baseline's"
     figure, panels = figures.canvas(title, f"n = {rows:,} test messages; bars: 95 % intervals", panels=2)
     for axes, lower in zip(panels, (False, True), strict=True):
-        shown = [m for m in MEASURES if m.lower_is_better == lower and m.key in scores and m.key in baseline]
-        _dots(axes, [scores[m.key] for m in shown], shift=-0.13, colour=BLUE, name="this model")
-        _dots(axes, [baseline[m.key] for m in shown], shift=0.13, colour=GREY, name="linear baseline")
+        shown = [m for m in MEASURES if m.lower_is_better == lower]
+        _dots(axes, [m.of(scores) for m in shown], shift=-0.13, colour=BLUE, name="this model")
+        _dots(axes, [m.of(baseline) for m in shown], shift=0.13, colour=GREY, name="linear baseline")
         axes.set_yticks(range(len(shown)), [m.name for m in shown], color=INK)
         axes.set_ylim(len(shown) - 0.5, -0.5)
         figures.name_axes(axes, x=f"score ({'lower' if lower else 'higher'} is better)", y="")
@@ -201,7 +202,7 @@ def model_and_baseline(scores: Mapping[str, Score], baseline: Mapping[str, Score
     return figures.png(figure)
 
 
-def _dots(axes: Axes, scores: Sequence[Score], *, shift: float, colour: str, name: str) -> None:
+def _dots(axes: Axes, scores: Sequence[Interval], *, shift: float, colour: str, name: str) -> None:
     """Draw one dot and interval a score, each on its own line."""
     lines = [line + shift for line in range(len(scores))]
     arms = _arms(scores)
@@ -223,32 +224,26 @@ def _epochs_above(axes: Axes, steps_per_epoch: float) -> None:
     top.spines["top"].set_visible(False)
 
 
-def _depth_reason(scores: Sequence[Mapping[str, float]], chosen: int, best: Mapping[str, float]) -> str:
+def _depth_reason(scores: Sequence[BlockScore], chosen: int, best: BlockScore) -> str:
     """Describe how the chosen block compares with the best one."""
-    if chosen == best["block"]:
+    if chosen == best.block:
         return "the best by cross-validation"
-    loss = {score["block"]: score["log_loss"] for score in scores}[chosen]
-    bar = best["log_loss"] + best["standard_error"]
+    loss = {score.block: score.log_loss for score in scores}[chosen]
+    bar = best.log_loss + best.standard_error
     near = "within one standard error of" if loss <= bar else "more than one standard error from"
-    return f"{near} the best, block {best['block']}"
+    return f"{near} the best, block {best.block}"
 
 
-def _arms(scores: Sequence[Score]) -> list[list[float]]:
+def _arms(scores: Sequence[Interval]) -> list[list[float]]:
     """Return how far each interval reaches below and above its value."""
-    below = [max(_value(score) - _value(score, "low"), 0.0) for score in scores]
-    above = [max(_value(score, "high") - _value(score), 0.0) for score in scores]
+    below = [max(score.value - score.low, 0.0) for score in scores]
+    above = [max(score.high - score.value, 0.0) for score in scores]
     return [below, above]
 
 
-def _values(scores: Sequence[Score]) -> list[float]:
-    """Return the values of scores."""
-    return [_value(score) for score in scores]
-
-
-def _value(score: Score, key: str = "value") -> float:
-    """Return a number of a score; an undefined one is not a number, which no plot draws."""
-    value = score[key]
-    return float("nan") if value is None else value
+def _values(scores: Sequence[Interval]) -> list[float]:
+    """Return the values of scores; one that is no number is not drawn."""
+    return [score.value for score in scores]
 
 
 def _columns(points: Sequence[Point]) -> tuple[list[float], list[float]]:

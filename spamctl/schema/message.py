@@ -20,6 +20,9 @@ class Traits:
     A kind of spam and its honest twin (a parcel-fee scam and a parcel notice) are one family: what a filter does on
     unseen kinds is measured by holding families out whole. `border` marks rows written near the border between the
     labels: they teach, but they set no threshold, since nobody receives them at that rate.
+
+    Mails of one `thread` (a conversation, or all of a mailing list) stay on one side of the split. `received` is when a
+    message came, as seconds since 1970 in decimal digits, so that the newest ones can be kept for the test.
     """
 
     dataset: str = ""
@@ -28,6 +31,8 @@ class Traits:
     medium: str = ""
     language: str = ""
     border: bool = False
+    thread: str = ""
+    received: str = ""
 
 
 UNKNOWN: Final = Traits()

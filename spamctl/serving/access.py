@@ -21,6 +21,9 @@ from spamctl.serving import errors
 from spamctl.serving.errors import CLOSE, Refusal, of_status, quoted
 
 OPEN = frozenset({"/ping", "/health"})  # they need no token
+# Their clients send the token in the body, where the routes themselves look for it.
+KEYED = frozenset({"/1.1/verify-key", "/1.1/comment-check", "/1.1/submit-spam", "/1.1/submit-ham"})
+OPENAI = "/v1/"  # below it errors have OpenAI's form
 ANY_HOST = "*"
 OLD_HOST = "localhost"
 ELSEWHERE = "other"  # the route of a request that no route answers
@@ -125,7 +128,7 @@ class Guard:
         if len(hosts) != 1 or not self._access.allows_host(hosts[0]):
             told = f"the Host {quoted(hosts[0])} is not allowed" if hosts else "the request has no Host"
             raise of_status(403, f"{told}: use the server's own name, or start it with --allowed-hosts", _close(scope))
-        if not self._access.token or scope["path"] in OPEN:
+        if not self._access.token or scope["path"] in OPEN | KEYED:
             return
         given = list(_values(scope, b"authorization"))
         if len(given) != 1 or not self._access.allows_credentials(given[0]):
@@ -174,7 +177,8 @@ class _Answer:
         if self._began:
             return
         state = self._scope["state"]
-        body = errors.error_body(refused, state["request_id"])
+        written = errors.body_of_openai if self._scope["path"].startswith(OPENAI) else errors.error_body
+        body = written(refused, state["request_id"])
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode("ascii"))]
         headers += [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in refused.headers.items()]
         await self._begin({"type": "http.response.start", "status": refused.status, "headers": headers})
@@ -238,12 +242,17 @@ def _matches(name: str, address: Address | None, allowed: str) -> bool:
     return name == allowed
 
 
-def _log(scope: Scope, error: BaseException) -> None:
-    """Log where an exception came from, but not its text, which may contain a message."""
+def trace_of(error: BaseException) -> str:
+    """Return where an exception came from, but not its text, which may contain a message."""
     told = []
     chain: BaseException | None = error
     while chain is not None:
         told += [f"{type(chain).__module__}.{type(chain).__qualname__} at", *traceback.format_tb(chain.__traceback__)]
         chain = chain.__cause__ or (None if chain.__suppress_context__ else chain.__context__)
-    trace = "\n".join(line.rstrip() for line in told)
+    return "\n".join(line.rstrip() for line in told)
+
+
+def _log(scope: Scope, error: BaseException) -> None:
+    """Log where an exception came from."""
+    trace = trace_of(error)
     logger.error("request %s: %s", scope["state"]["request_id"], trace, extra={"kind": trace})

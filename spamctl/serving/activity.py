@@ -11,12 +11,14 @@ import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from spamctl.schema.codec import from_json, to_json
 
 if TYPE_CHECKING:
     from spamctl.store.rows import Kept
@@ -43,10 +45,6 @@ class Shown:
     model_version: str
     captured: bool = False
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
 
 @dataclass(frozen=True, slots=True)
 class Activity:
@@ -56,17 +54,17 @@ class Activity:
     rows: int
     spam: int
     seconds: float
-    latencies_ms: list[float]  # one a request
-    verdicts: list[dict[str, Any]]
+    latencies_ms: tuple[float, ...]  # one a request
+    verdicts: tuple[Shown, ...]
 
     def to_json(self) -> str:
         """Write it in ASCII: a message may hold half a character."""
-        return json.dumps(asdict(self))
+        return json.dumps(to_json(self))
 
     @classmethod
-    def from_json(cls, told: str) -> Self:
-        """Read what `to_json` wrote; raise ValueError or TypeError if it is anything else."""
-        return cls(**json.loads(told))
+    def from_json(cls, told: str) -> Activity:
+        """Read what `to_json` wrote; raise ValueError if it is anything else."""
+        return from_json(Activity, json.loads(told))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ class Figures:
     p99_ms: float | None
 
     @classmethod
-    def of(cls, activities: Sequence[Activity]) -> Self:
+    def of(cls, activities: Sequence[Activity]) -> Figures:
         """Aggregate the activity of several processes, each in its own time."""
         rows = sum(one.rows for one in activities)
         latencies = sorted(latency for one in activities for latency in one.latencies_ms)
@@ -130,15 +128,15 @@ class RecentAnswers:
             rows=sum(request.rows for request in requests),
             spam=sum(request.spam for request in requests),
             seconds=seconds,
-            latencies_ms=[round(request.latency_ms, 3) for request in requests],
-            verdicts=[shown.as_dict() for shown in reversed(self._verdicts)],
+            latencies_ms=tuple(round(request.latency_ms, 3) for request in requests),
+            verdicts=tuple(reversed(self._verdicts)),
         )
 
 
-def newest(activities: Sequence[Activity]) -> list[dict[str, Any]]:
+def newest(activities: Sequence[Activity]) -> list[Shown]:
     """Return the newest verdicts of several processes, the newest first."""
     verdicts = [verdict for one in activities for verdict in one.verdicts]
-    return sorted(verdicts, key=lambda verdict: str(verdict["date"]), reverse=True)[:MOST_VERDICTS]
+    return sorted(verdicts, key=lambda verdict: verdict.date, reverse=True)[:MOST_VERDICTS]
 
 
 def shown(text: str) -> str:

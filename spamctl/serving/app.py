@@ -7,9 +7,9 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,9 +19,14 @@ from starlette.types import ASGIApp
 
 from spamctl import __version__
 from spamctl.errors import UnavailableError
-from spamctl.serving import activity, openapi
+from spamctl.schema.codec import to_json
+from spamctl.serving import activity, completions, openapi
 from spamctl.serving.access import Access, Guard
-from spamctl.serving.activity import Activity, Figures, newest, shown
+from spamctl.serving.activity import Activity, Figures, Shown, newest, shown
+from spamctl.serving.akismet import Akismet
+from spamctl.serving.completions import Completions
+from spamctl.serving.mail_route import MailRoute
+from spamctl.serving.protocol import Intake
 from spamctl.serving.routes import Feedback, Invocations
 from spamctl.serving.state import Service
 from spamctl.store import queries
@@ -79,9 +84,13 @@ PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 def create_app(service: Service, access: Access) -> ASGIApp:
     """Return the application that serves a service to those who have access."""
-    views = Views(service)
+    views, limits = Views(service), service.limits
+    intake = Intake(body_bytes=limits.body_bytes, total_bytes=limits.buffered_bytes, patience_s=limits.timeout_s)
     routes = [
-        Route("/invocations", Invocations(service).__call__, methods=["POST"]),
+        Route("/invocations", Invocations(service, intake).__call__, methods=["POST"]),
+        Route("/mail", MailRoute(service, intake).__call__, methods=["POST"]),
+        Route("/v1/chat/completions", Completions(service, intake).__call__, methods=["POST"]),
+        Route("/v1/models", views.models, methods=["GET"]),
         Route("/feedback", Feedback(service).__call__, methods=["POST"]),
         Route("/ping", views.alive, methods=["GET"]),
         Route("/health", views.alive, methods=["GET"]),
@@ -90,6 +99,7 @@ def create_app(service: Service, access: Access) -> ASGIApp:
         Route("/recent", views.recent, methods=["GET"]),
         Route("/metrics", views.metrics, methods=["GET"]),
         Route("/openapi.json", views.openapi, methods=["GET"]),
+        *Akismet(service, access).routes(),
         *page_routes(),
     ]
     return Guard(Starlette(routes=routes), access, on_answer=views.count)
@@ -152,24 +162,29 @@ class Views:
             "spam_share": figures.spam_share,
             "latency_ms": {"p50": figures.p50_ms, "p99": figures.p99_ms},
             "captured": service.archive.name if service.archive else "",
-            "verdicts": await self._with_texts(newest(activities)),
+            "verdicts": list(map(to_json, await self._with_texts(newest(activities)))),
         }
         # In ASCII: a message may hold half a character.
         return Response(json.dumps(told), media_type="application/json")
 
-    async def _with_texts(self, verdicts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def _with_texts(self, verdicts: list[Shown]) -> list[Shown]:
         """Read the texts of captured messages from the store; texts removed there are no longer shown."""
-        archive, kept = self._service.archive, [verdict["uuid"] for verdict in verdicts if verdict["captured"]]
+        archive, kept = self._service.archive, [verdict.uuid for verdict in verdicts if verdict.captured]
         if archive and kept:
             try:
                 rows = await asyncio.to_thread(queries.find, archive.store, kept)
             except UnavailableError:  # verdicts alone are better than no page
                 return verdicts
-            verdicts = [verdict for verdict in verdicts if not verdict["captured"] or verdict["uuid"] in rows]
-            for verdict in verdicts:
-                if verdict["captured"]:
-                    verdict["text"] = shown(rows[verdict["uuid"]].text)
+            there = [verdict for verdict in verdicts if not verdict.captured or verdict.uuid in rows]
+            return [
+                replace(verdict, text=shown(rows[verdict.uuid].text)) if verdict.captured else verdict
+                for verdict in there
+            ]
         return verdicts
+
+    async def models(self, _request: Request) -> Response:
+        """Return the models of POST /v1/chat/completions."""
+        return completions.list_models(self._service)
 
     async def metrics(self, _request: Request) -> Response:
         """Return all metrics in Prometheus' text format."""

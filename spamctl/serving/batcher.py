@@ -64,10 +64,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A verdict, and the raw logit that it is based on."""
+    """A verdict, the raw logit that it is based on, and how many tokens of the message the model read."""
 
     verdict: Verdict
     logit: float
+    tokens: int
 
 
 @dataclass(slots=True, eq=False)
@@ -128,6 +129,10 @@ class Scorer:
     def waiting(self) -> int:
         """Count the rows that have no verdict yet."""
         return self._rows
+
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens of a short text, while the version is held."""
+        return len(self._engine.tokenize([text])[0].ids)
 
     def submit(self, texts: Sequence[str]) -> Future[list[Scored]]:
         """Queue the texts of one request; the future holds one score a text, in order.
@@ -291,7 +296,9 @@ class Scorer:
     def _settle(self, job: _Job) -> None:
         """Answer a request all of whose rows have their logit, unless it was cancelled."""
         pairs = zip(job.rows, job.logits, strict=True)
-        scores = [Scored(self._engine.verdict(row, logit), logit) for row, logit in pairs if logit is not None]
+        scores = [
+            Scored(self._engine.verdict(row, logit), logit, len(row.ids)) for row, logit in pairs if logit is not None
+        ]
         if self._mine(job):
             job.future.set_result(scores)
 

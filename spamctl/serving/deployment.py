@@ -8,33 +8,17 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from spamctl.engine.engine import Engine
 from spamctl.engine.manifest import Manifest
 from spamctl.schema.message import OutOfReach
+from spamctl.schema.serve import Release
 from spamctl.serving.batcher import Scored, Scorer
 
 WARM_WIDTHS = (16, 32, 64)  # tokens: the lengths of most messages
 OnBatch = Callable[[int, float], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """A version that can be served: `folder` holds its package, `alias` is what it was found by, if anything.
-
-    `digest` is the package's, by which it is known even if its number is given to another one; `sealed` tells whether
-    the registry knows it too.
-    """
-
-    name: str
-    version: str
-    alias: str
-    folder: str
-    digest: str = ""
-    sealed: bool = True
 
 
 class Deployment:
@@ -80,6 +64,10 @@ class Deployment:
     def waiting(self) -> int:
         """Count the rows that have no verdict yet."""
         return self._scorer.waiting
+
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens of a short text; call it while the deployment is held."""
+        return self._scorer.count_tokens(text)
 
     def submit(self, texts: Sequence[str]) -> Future[list[Scored]]:
         """Score the texts of one request; see `Scorer.submit`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from spamctl.display import visible
@@ -28,6 +28,7 @@ WRONG_VALUE: Final = "INVALID_PARAMETER_VALUE"  # status 400: it could be read, 
 UNKNOWN: Final = "RESOURCE_DOES_NOT_EXIST"  # status 404: the route is there, what it was asked for is not
 CLOSE: Final = {"connection": "close"}  # what is left of the body will not be read
 MOST_BYTES = 1024
+_OPENAI_KINDS: Final = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _LONGEST_SHOWN = 40  # no message shows more than two pieces of the input
 
 
@@ -49,10 +50,26 @@ def of_status(status: int, message: str, headers: Mapping[str, str] | None = Non
 
 def error_body(refusal: Refusal, request_id: str) -> bytes:
     """Return the answer's body: an ASCII JSON object of error_code, message and request_id, at most 1 KiB."""
+    return _cut_to_fit(
+        refusal, lambda message: {"error_code": refusal.code, "message": message, "request_id": request_id}
+    )
+
+
+def body_of_openai(refusal: Refusal, _request_id: str) -> bytes:
+    """Return the answer's body as OpenAI's clients read it, at most 1 KiB; its id they take from the header."""
+    kind = _OPENAI_KINDS.get(refusal.status, "invalid_request_error" if refusal.status < 500 else "server_error")  # noqa: PLR2004
+    return _cut_to_fit(
+        refusal,
+        lambda message: {"error": {"message": message, "type": kind, "param": None, "code": refusal.code.lower()}},
+    )
+
+
+def _cut_to_fit(refusal: Refusal, written: Callable[[str], object]) -> bytes:
+    """Write a body as ASCII JSON, its message cut until it fits."""
     message = visible(refusal.message)
-    while len(written := _written(refusal.code, message, request_id)) > MOST_BYTES:
+    while len(text := json.dumps(written(message)).encode("ascii")) > MOST_BYTES:
         message = message[: len(message) * 3 // 4] + "..."
-    return written
+    return text
 
 
 def answer(refusal: Refusal, request_id: str, headers: Mapping[str, str]) -> bytes:
@@ -68,7 +85,3 @@ def answer(refusal: Refusal, request_id: str, headers: Mapping[str, str]) -> byt
 def quoted(text: str) -> str:
     """Repeat a piece of the input: escaped, in quotes, and cut to 40 characters."""
     return f"'{visible(text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + '...')}'"
-
-
-def _written(code: str, message: str, request_id: str) -> bytes:
-    return json.dumps({"error_code": code, "message": message, "request_id": request_id}).encode("ascii")

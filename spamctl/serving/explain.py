@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 from spamctl.engine.manifest import MANIFEST, digest
 from spamctl.errors import ArtefactError
 from spamctl.registry.registry_file import NAME
+from spamctl.schema.prediction import WordPush
 
 if TYPE_CHECKING:
     from spamctl.engine.engine import Engine
 
 MOST_WORDS = 64
+MOST_TOLD = 6
+_LEAST_PUSH = 0.05  # log-odds, below which a word is not behind anything
 # A window of 512 tokens ends long before these characters; a text of 10 MB costs no more than a page.
 _READ_FOR_WORDS = 8_192
 _KEPT_OF_THE_TEXT = 65_536
@@ -60,15 +63,22 @@ def pushes(logit: float, without: Sequence[float]) -> list[float]:
     return [logit - other for other in without]
 
 
-def explanation(variants: Variants, logit: float, without: Sequence[float]) -> list[dict[str, str | int | float]]:
-    """Return a row a word as plain JSON: `word`, `start`, `end` and its `push`, above 0 towards spam.
+def explanation(variants: Variants, logit: float, without: Sequence[float]) -> list[WordPush]:
+    """Return each word with its push.
 
     `logit` is the message's own, `without` are those of its variants in order; a different number is a ValueError.
     """
     return [
-        {"word": word.text, "start": word.start, "end": word.end, "push": push}
+        WordPush(word.text, word.start, word.end, push)
         for word, push in zip(variants.words, pushes(logit, without), strict=True)
     ]
+
+
+def told(variants: Variants, logit: float, without: Sequence[float]) -> str:
+    """Return the words that push a message most, each with its push in log-odds of spam, the strongest first."""
+    found = zip((word.text for word in variants.words), pushes(logit, without), strict=True)
+    strongest = sorted(found, key=lambda pair: -abs(pair[1]))[:MOST_TOLD]
+    return ", ".join(f"{word} {push:+.2f}" for word, push in strongest if abs(push) >= _LEAST_PUSH)
 
 
 def _runs(text: str, most: int) -> tuple[Word, ...]:
@@ -92,9 +102,7 @@ def _cuts(text: str, words: Sequence[Word]) -> list[tuple[int, int]]:
 
 # Explain a stored verdict by words, with a local copy of the exact version that gave it, if there is one.
 
-SHOWN_WORDS = 6
 _VERSION = re.compile(r"[0-9]{1,9}")
-_LEAST_PUSH = 0.05  # log-odds, below which a word is not behind anything
 
 
 class Reasons:
@@ -118,9 +126,7 @@ class Reasons:
             return engine
         without = variants(text)
         logit, *logits = engine.logits(engine.tokenize([text, *without.texts])).tolist()
-        pushes = [(str(row["word"]), float(row["push"])) for row in explanation(without, logit, logits)]
-        strongest = sorted(pushes, key=lambda pair: -abs(pair[1]))[:SHOWN_WORDS]
-        return ", ".join(f"{word} {push:+.2f}" for word, push in strongest if abs(push) >= _LEAST_PUSH)
+        return told(without, logit, logits)
 
     def _engine(self, name: str, version: str, package: str) -> Engine | str:
         """Load a version; what the store calls it must be a name before it may be part of a path."""

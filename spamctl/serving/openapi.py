@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from spamctl.schema.message import NOT_SPAM, SPAM
+from spamctl.schema.prediction import PROPERTIES, WORD_PROPERTIES
+from spamctl.serving import openapi_wires
 
 Json = dict[str, Any]
 
@@ -40,6 +42,7 @@ def document(version: str) -> Json:
         "paths": {
             "/invocations": {"post": _invocations()},
             "/feedback": {"post": _feedback()},
+            **{path: {method: _of_wire(told)} for path, (method, told) in openapi_wires.operations().items()},
             **{path: {"get": operation} for path, operation in _figures().items()},
             **{path: {"get": operation} for path, operation in _pages().items()},
         },
@@ -106,6 +109,14 @@ def _feedback() -> Json:
     }
 
 
+def _of_wire(told: Json) -> Json:
+    """Describe a route of another program's wire, whose errors may have a form of their own."""
+    error = told.get("error", "Error")
+    operation = _operation(told["name"], told["summary"], told["description"], told["answer"], told["errors"], error)
+    operation["parameters"] += told.get("parameters", [])
+    return operation | ({"requestBody": told["requestBody"]} if "requestBody" in told else {})
+
+
 def _figures() -> dict[str, Json]:
     """Describe the routes that tell how the server is."""
     alive = "Tells that the process answers; needs no token."
@@ -166,9 +177,11 @@ def _pages() -> dict[str, Json]:
     return pages
 
 
-def _operation(name: str, summary: str, description: str, answer: Json, statuses: tuple[int, ...] = ()) -> Json:
+def _operation(
+    name: str, summary: str, description: str, answer: Json, statuses: tuple[int, ...] = (), error: str = "Error"
+) -> Json:
     """Describe one operation that answers with 200, or with an error."""
-    errors = {str(status): _json(_ref("Error"), REASONS[status]) for status in sorted({*EVERYWHERE, *statuses})}
+    errors = {str(status): _json(_ref(error), REASONS[status]) for status in sorted({*EVERYWHERE, *statuses})}
     return {
         "operationId": name,
         "summary": summary,
@@ -207,7 +220,7 @@ def _object(properties: Mapping[str, Json], *, optional: tuple[str, ...] = (), o
 
 
 def _schemas() -> dict[str, Json]:
-    return _what_is_sent() | _what_is_answered() | _what_is_told()
+    return _what_is_sent() | _what_is_answered() | _what_is_told() | openapi_wires.schemas()
 
 
 def _what_is_sent() -> dict[str, Json]:
@@ -245,24 +258,13 @@ def _what_is_sent() -> dict[str, Json]:
 
 
 def _what_is_answered() -> dict[str, Json]:
-    text, whole, flag = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "boolean"}
-    label, probability = {"enum": [SPAM, NOT_SPAM]}, {"type": "number", "minimum": 0, "maximum": 1}
-    word = _object({"word": text, "start": whole, "end": whole, "push": {"type": "number"}})
-    prediction = _object(
-        {
-            "classification": label,
-            "probability": probability,
-            "uuid": {"type": "string", "format": "uuid"},
-            "model_version": text,
-            "captured": flag,
-            "truncated": flag,
-            "in_reach": flag | {"description": "Whether the message is like any that the model was trained on."},
-            "explanation": {"type": "array", "items": word},
-        },
-        optional=("explanation",),
-    )
+    text, label = {"type": "string"}, {"enum": [SPAM, NOT_SPAM]}
+    word = _object({name: dict(described) for name, described in WORD_PROPERTIES.items()})
+    described = {name: dict(described) for name, described in PROPERTIES.items()}
+    prediction = _object(described | {"explanation": {"type": "array", "items": word}}, optional=("explanation",))
     return {
-        "Predictions": _object({"predictions": {"type": "array", "items": prediction}}),
+        "Prediction": prediction,
+        "Predictions": _object({"predictions": {"type": "array", "items": _ref("Prediction")}}),
         "Recorded": _object({"uuid": text, "label": label, "outcome": {"enum": ["recorded", "unchanged"]}}),
         "Error": _object(
             {"error_code": {"type": "string", "pattern": "^[A-Z_]+$"}, "message": text, "request_id": text}

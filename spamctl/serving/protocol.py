@@ -11,14 +11,16 @@ import contextlib
 import json
 import math
 import re
+import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
 
+from spamctl.schema.codec import JsonObject
 from spamctl.serving.errors import CLOSE, WRONG_VALUE, Refusal, of_status, quoted
 
 TEXT: Final = "text"
@@ -39,11 +41,16 @@ _CELL = re.compile(r'(?:"((?:[^"]++|"")*+)"|([^,"\r\n][^,\r\n]*+)?)(,|\r\n|\n|\r
 
 @dataclass(frozen=True, slots=True)
 class ScoringRequest:
-    """Parsed request: the texts, whether to capture (None: not given), whether to explain."""
+    """Parsed request: the texts, whether to capture (None: not given), whether to explain, and by how many words.
+
+    `explain_within_s` bounds the time for the explanation alone: a request that can do without it is answered so.
+    """
 
     texts: list[str]
     data_capture: bool | None = None
     explain: bool = False
+    explained_words: int = 0  # 0: as many as the limits allow
+    explain_within_s: float | None = None
 
 
 def read(content_type: str | None, body: bytes, *, most_rows: int) -> ScoringRequest:
@@ -59,11 +66,17 @@ def read(content_type: str | None, body: bytes, *, most_rows: int) -> ScoringReq
     return ask
 
 
-def read_object(content_type: str | None, body: bytes) -> dict[str, Any]:
-    """Return the JSON object that a body holds, its numbers as 0.0; raise Refusal, 415 or 400, if it holds none."""
+def read_object(
+    content_type: str | None, body: bytes, *, most_values: int = 100, example: str = EXAMPLE, numbers: bool = False
+) -> JsonObject:
+    """Return the JSON object that a body holds; raise Refusal, 415, 413 or 400, if it holds none.
+
+    Its numbers are 0.0, or, with `numbers`, whole ones what they are, up to 18 digits.
+    """
     if _media_type(content_type) != JSON:
         raise of_status(415, f"the body is {CSV}: send it as Content-Type: {JSON}")
-    return _object(_decoded(body), most_values=100)
+    decoder = _NUMBER_DECODER if numbers else _DECODER
+    return _object(_decoded(body), most_values=most_values, example=example, decoder=decoder)
 
 
 def kind(value: object) -> str:
@@ -102,23 +115,25 @@ def _decoded(body: bytes) -> str:
     return text.removeprefix("\ufeff")
 
 
-def _object(text: str, *, most_values: int) -> dict[str, Any]:
+def _object(
+    text: str, *, most_values: int, example: str = EXAMPLE, decoder: json.JSONDecoder | None = None
+) -> JsonObject:
     """Parse a JSON object in which no key stands twice; what would fill the memory with small values is not parsed."""
     if len(text) > _LONG and re.match(_MORE_VALUES % most_values, text):
         raise of_status(413, f"the body has more than {most_values} values: send fewer in each request")
     try:
-        parsed = _DECODER.decode(text)
+        parsed = (decoder or _DECODER).decode(text)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise of_status(400, f"the body is not JSON: {error.msg.removesuffix(' at')} at {where}: {EXAMPLE}") from None
+        raise of_status(400, f"the body is not JSON: {error.msg.removesuffix(' at')} at {where}: {example}") from None
     except RecursionError:
-        raise of_status(400, f"the body is nested too deeply: {EXAMPLE}") from None
+        raise of_status(400, f"the body is nested too deeply: {example}") from None
     if not isinstance(parsed, dict):
-        raise of_status(400, f"the body holds {kind(parsed)}, not an object: {EXAMPLE}")
+        raise of_status(400, f"the body holds {kind(parsed)}, not an object: {example}")
     return parsed
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, Any]]) -> JsonObject:
     """Make an object, and refuse duplicate keys."""
     made = dict(pairs)
     if len(made) != len(pairs):
@@ -132,16 +147,22 @@ def _zero(_digits: str) -> float:
     return 0.0
 
 
+def _whole(digits: str) -> int:
+    """Read a whole number, of a long one its beginning."""
+    return int(digits[:18])
+
+
 _DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_int=_zero, parse_float=_zero)
+_NUMBER_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_int=_whole, parse_float=_zero)
 
 
 # From JSON to texts
 
 
-def _asked(document: dict[str, Any]) -> ScoringRequest:
+def _asked(document: JsonObject) -> ScoringRequest:
     """Read one of the four keys that hold rows, and the params."""
     keys = [key for key in KEYS if key in document]
-    _refuse_unknown(document, (*KEYS, "params"), "key")
+    refuse_unknown(document, (*KEYS, "params"), "key")
     if len(keys) != 1:
         raise _wrong(
             f"the body has {' and '.join(keys) or 'no rows'}, where one of {', '.join(KEYS)} belongs: {EXAMPLE}"
@@ -158,7 +179,7 @@ def _params(params: Any) -> tuple[bool | None, bool]:
     """Read the switches of a request."""
     if not isinstance(params, dict):
         raise _wrong(f'params holds {kind(params)}, not an object: send "params": {{"data_capture": false}}')
-    _refuse_unknown(params, PARAMS, "parameter")
+    refuse_unknown(params, PARAMS, "parameter")
     for name, value in params.items():
         if not isinstance(value, bool):
             raise _wrong(f"params.{name} holds {kind(value)}: send true or false")
@@ -187,7 +208,7 @@ def _split(frame: Any) -> list[str]:
     """Read a table whose columns, index and data stand apart; the index says nothing of a text."""
     if not isinstance(frame, dict):
         raise _wrong(f'{SPLIT} holds {kind(frame)}, not an object: send {{"columns": ["text"], "data": [["..."]]}}')
-    _refuse_unknown(frame, ("columns", "index", "data"), f"key in {SPLIT}")
+    refuse_unknown(frame, ("columns", "index", "data"), f"key in {SPLIT}")
     columns, rows = (_listed(frame, name) for name in ("columns", "data"))
     index = frame.get("index")
     if columns != [TEXT]:
@@ -203,7 +224,7 @@ def _split(frame: Any) -> list[str]:
     return _texts([cells[0] for cells in rows])
 
 
-def _listed(frame: dict[str, Any], name: str) -> list[Any]:
+def _listed(frame: JsonObject, name: str) -> list[Any]:
     """Return a part of a table."""
     part = frame.get(name)
     if not isinstance(part, list):
@@ -268,7 +289,7 @@ def _past_empty_lines(table: str, at: int) -> int:
 # Refusals
 
 
-def _refuse_columns(names: Sequence[str] | dict[str, Any], where: str) -> None:
+def _refuse_columns(names: Collection[str], where: str) -> None:
     """Refuse names of columns that are not `text` alone, by the first that is wrong."""
     for name in names:
         if name != TEXT:
@@ -279,7 +300,7 @@ def _refuse_columns(names: Sequence[str] | dict[str, Any], where: str) -> None:
         raise _wrong(f"{where}: {fault}: {EXAMPLE}")
 
 
-def _refuse_unknown(names: dict[str, Any], known: Sequence[str], what: str) -> None:
+def refuse_unknown(names: Iterable[str], known: Sequence[str], what: str) -> None:
     """Refuse a name that is not known, with the nearest that is."""
     for name in names:
         if name not in known:
@@ -302,6 +323,8 @@ SOON = {"retry-after": "1"}
 FREE_BYTES = 2**16  # of each body are not counted: slow senders of long bodies must not shut out short ones
 _HEARING_OUT_S = 1.0
 _PLAIN = {"content-encoding": {"", "identity"}, "transfer-encoding": {"", "identity", "chunked"}}
+_GZIP = {"gzip", "x-gzip"}
+_GZIP_BITS = 16 + zlib.MAX_WBITS  # a header of gzip and nothing else
 
 
 @dataclass(slots=True)
@@ -327,24 +350,37 @@ class Intake:
         """Count the bytes, beyond the first 64 KiB of each, of the bodies that have not been given back."""
         return self._held
 
+    @contextlib.contextmanager
+    def room(self, length: int) -> Iterator[None]:
+        """Reserve memory for a body of another protocol while the block lasts; raise Refusal (413, 429) as `body`."""
+        share = _Share()
+        try:
+            self._make_room(share, length)
+            yield
+        finally:
+            self._give_back(share)
+
     async def read(self, request: Request) -> bytes:
         """Return the body of a request, which is not counted from then on; see `body`."""
         async with self.body(request) as body:
             return body
 
     @contextlib.asynccontextmanager
-    async def body(self, request: Request) -> AsyncIterator[bytes]:
-        """Yield the body of a request, counted until the block ends.
+    async def body(self, request: Request, *, gunzip: bool = False) -> AsyncIterator[bytes]:
+        """Yield the body of a request, counted until the block ends; one in gzip is decompressed where `gunzip` is set.
 
-        Raises Refusal: 415 if it is compressed, 413 if it is too long, by its Content-Length or as it comes, 429 if the
-        other bodies leave no room for it, 408 if it comes too slowly. Raises ClientDisconnect if the client has gone.
+        Raises Refusal: 415 if it is compressed otherwise, 413 if it is too long, by its Content-Length, as it comes or
+        as it is decompressed, 429 if the other bodies leave no room for it, 408 if it comes too slowly. Raises
+        ClientDisconnect if the client has gone.
         """
         share = _Share()
         try:
             try:
-                _refuse_encoded(request)
+                zipped = gunzip and request.headers.get("content-encoding", "").strip().lower() in _GZIP
+                _refuse_encoded(request, zipped=zipped)
                 async with asyncio.timeout(self._patience_s):
                     body = await self._whole(request, share)
+                body = self._gunzipped(body, share) if zipped else body
             except TimeoutError:
                 fault = f"the body did not come within {self._patience_s:g} s: send it faster, or in parts"
                 raise of_status(408, fault, CLOSE) from None
@@ -374,6 +410,26 @@ class Intake:
             whole += piece
         return bytes(whole)
 
+    def _gunzipped(self, body: bytes, share: _Share) -> bytes:
+        """Decompress a body a piece at a time, each counted before the next is made, or refuse it."""
+        whole, zipped, behind = bytearray(), zlib.decompressobj(_GZIP_BITS), False
+        try:
+            for start in range(0, len(body), FREE_BYTES):
+                left, behind = body[start : start + FREE_BYTES], zipped.eof
+                while not zipped.eof:
+                    made = zipped.decompress(left, FREE_BYTES)
+                    whole += made
+                    self._make_room(share, len(body) + len(whole))
+                    left = zipped.unconsumed_tail
+                    if not left and len(made) < FREE_BYTES:
+                        break
+        except zlib.error:
+            raise of_status(400, "the body is not gzip, as its Content-Encoding says: send it as it is") from None
+        if not zipped.eof or zipped.unused_data or behind:
+            fault = "has something behind its end" if zipped.eof else "ends too early"
+            raise of_status(400, f"the body in gzip {fault}: compress all of it at once")
+        return bytes(whole)
+
     def _make_room(self, share: _Share, length: int) -> None:
         """Reserve memory for a body, or raise Refusal."""
         if length > self._body_bytes:
@@ -398,9 +454,11 @@ async def _next(request: Request) -> tuple[bytes, bool]:
     return message.get("body", b""), message.get("more_body", False)
 
 
-def _refuse_encoded(request: Request) -> None:
-    """Refuse a compressed body, naming its encoding."""
+def _refuse_encoded(request: Request, *, zipped: bool) -> None:
+    """Refuse a compressed body, naming its encoding; gzip passes where it is read."""
     for header, plain in _PLAIN.items():
+        if zipped and header == "content-encoding":
+            continue
         for given in ",".join(request.headers.getlist(header)).split(","):
             if given.strip().lower() not in plain:
                 told = f"the body is encoded as {quoted(given.strip())}: send it as it is, without {header.title()}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from mlflow.pyfunc.model import PythonModel
 from spamctl.engine.engine import Engine
 from spamctl.engine.manifest import PACKAGE, UNSEALED
 from spamctl.errors import DataError, UnavailableError
+from spamctl.schema.codec import JsonObject
 from spamctl.schema.message import Verdict
+from spamctl.schema.prediction import Prediction
 from spamctl.serving import mlflow_model
 from spamctl.serving.mlflow_model import UNREGISTERED, registered_as, registered_digest
 from spamctl.store.rows import CapturedRow, row_uuid
@@ -66,8 +68,8 @@ class SpamModel(PythonModel):
         self.engine.replay_golden()
 
     def predict(
-        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
-    ) -> list[dict[str, Any]]:
+        self, context: Any, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None
+    ) -> list[JsonObject]:
         """Return one answer a row of a DataFrame; `captured` is True if the row is on the disk. Thread-safe.
 
         Raises InputError, which is a DataError, if the column text holds anything else; NotStoredError, which is an
@@ -79,15 +81,15 @@ class SpamModel(PythonModel):
         rows = self._rows(texts, verdicts, latency_ms=1000 * (time.perf_counter() - began))
         captured = bool((params or {}).get(DATA_CAPTURE, True)) and self._keep(rows)
         return [
-            {
-                "classification": row.classification,
-                "probability": row.probability,
-                "uuid": row.uuid,
-                "model_version": row.model_version,
-                "captured": captured,
-                "truncated": verdict.truncated,
-                "in_reach": verdict.in_reach,
-            }
+            Prediction(
+                row.classification,
+                row.probability,
+                row.uuid,
+                row.model_version,
+                captured,
+                verdict.truncated,
+                verdict.in_reach,
+            ).to_wire()
             for row, verdict in zip(rows, verdicts, strict=True)
         ]
 

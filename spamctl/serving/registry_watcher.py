@@ -17,13 +17,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spamctl import folders
 from spamctl.errors import ArtefactError, SpamctlError, UsageError
-from spamctl.serving.deployment import Release
+from spamctl.schema.codec import from_json, to_json
+from spamctl.schema.serve import Release, Releases
+from spamctl.serving import child
 from spamctl.serving.log import Tell, unfailing
 
 if TYPE_CHECKING:
@@ -89,18 +91,9 @@ class _Kept:
             self._child.wait()
 
     def _start(self) -> subprocess.Popen[str]:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "spamctl.serving.registry_watcher", str(self._releases)],
-            env=self._environment,
-            stdin=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for the server, which ends it
-        )
-        assert child.stdin  # noqa: S101 - for the type checker
-        with contextlib.suppress(BrokenPipeError):  # it died at once, and another one will be started
-            child.stdin.write(json.dumps(asdict(self._wish)) + "\n")
-            child.stdin.flush()
-        return child
+        """Start a follower; one that dies at once is replaced by another."""
+        wish = json.dumps(to_json(self._wish))
+        return child.start("spamctl.serving.registry_watcher", [str(self._releases)], wish, self._environment)
 
     def _replace(self) -> None:
         while not self._ending.wait(AGAIN_S):
@@ -132,17 +125,16 @@ class Pulse:
         return "the registry is followed again"
 
 
-def read_releases(path: Path) -> tuple[Release, Release | None] | None:
+def read_releases(path: Path) -> Releases | None:
     """Return what is to be served and its shadow, or None while nothing has been written.
 
     Raises ArtefactError if it cannot be read.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        return Release(**told["served"]), Release(**told["shadow"]) if told["shadow"] else None
+        return from_json(Releases, json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise ArtefactError(f"{path.name}: names no version ({type(error).__name__})") from error
 
 
@@ -162,9 +154,9 @@ def find_releases(wish: FollowRequest) -> tuple[Found, Found | None]:
     return served, shadow if shadow and shadow.folder != served.folder else None
 
 
-def release_values(found: Found) -> dict[str, Any]:
-    """Return a version that was found as the plain values of a Release."""
-    return asdict(Release(found.name, found.version, found.alias, found.folder, found.digest, found.sealed))
+def release(found: Found) -> Release:
+    """Return a version that was found as one that can be served."""
+    return Release(found.name, found.version, found.alias, found.folder, found.digest, found.sealed)
 
 
 class Follower:
@@ -197,7 +189,7 @@ class Follower:
         self._meant, self._state = now, state
 
     def _write(self, served: Found, shadow: Found | None) -> None:
-        told = {"served": release_values(served), "shadow": release_values(shadow) if shadow else None}
+        told = to_json(Releases(release(served), release(shadow) if shadow else None))
         draft = self._releases.with_suffix(".draft")
         draft.write_text(json.dumps(told), encoding="utf-8")
         draft.replace(self._releases)
@@ -206,7 +198,7 @@ class Follower:
 
 def main(releases: Path) -> None:
     """Poll until nobody holds the other end of standard input."""
-    wish = FollowRequest(**json.loads(sys.stdin.readline()))
+    wish = from_json(FollowRequest, json.loads(sys.stdin.readline()))
     tell = unfailing(lambda text: sys.stderr.write(f"following {wish.name} {wish.version}: {text}\n"))
     told, follower, due = "", Follower(wish, releases), 0.0
     while not _hung_up(min(BEAT_S, max(0.0, due - time.monotonic()))):

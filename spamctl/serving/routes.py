@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from spamctl.errors import SpamctlError, UnavailableError
+from spamctl.schema.label import USER
 from spamctl.schema.message import NOT_SPAM, SPAM, Label, canonical_uuid
+from spamctl.schema.prediction import Prediction, WordPush, encode
 from spamctl.serving import explain
 from spamctl.serving.activity import MOST_VERDICTS, Shown, shown
 from spamctl.serving.batcher import Scored
@@ -28,6 +28,7 @@ from spamctl.store import labels
 from spamctl.store.rows import CapturedRow, Earlier, Kept, ShadowVerdict, row_uuid
 
 SERVER = "serve"
+LEAST_WORDS = 4  # in fewer runs of words than these, none is told apart from the rest of a message
 RETRY_SOON = {"Retry-After": "1"}
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Answered:
     request_id: str
     came: datetime
     latency_ms: float
+    source: str
 
     def uuids(self) -> list[str]:
         """Return a row's uuid for each text: the same when the request is sent again."""
@@ -71,7 +73,7 @@ class Answered:
                 threshold=threshold,
                 request_id=self.request_id,
                 latency_ms=self.latency_ms,
-                source=SERVER,
+                source=self.source,
                 package_sha256=self.deployment.digest,
                 in_reach=scored.verdict.in_reach,
             )
@@ -79,53 +81,103 @@ class Answered:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Request to classify: its id, when it came, and the way in that its rows name as their source."""
+
+    request_id: str
+    source: str = SERVER
+    came: datetime = field(default_factory=lambda: datetime.now(UTC))
+    began: float = field(default_factory=time.perf_counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """Answer to a request: what was scored, what is told of each text, and whether it is stored."""
+
+    answered: Answered
+    told: list[Kept]
+    captured: bool
+    explanations: list[list[WordPush]]
+
+    def predictions(self) -> list[Prediction]:
+        """Return one prediction a text; one that was given before is not explained anew."""
+        predictions = [
+            Prediction(
+                one.classification,
+                one.probability,
+                one.uuid,
+                one.model_version,
+                self.captured,
+                scored.verdict.truncated,
+                one.in_reach is not False,
+            )
+            for scored, one in zip(self.answered.scores, self.told, strict=True)
+        ]
+        for place, (scored, words) in enumerate(zip(self.answered.scores, self.explanations, strict=False)):
+            if predictions[place].probability == scored.verdict.probability:  # else these words are not behind it
+                predictions[place] = predictions[place]._replace(explanation=words)
+        return predictions
+
+
 class Invocations:
     """Route that classifies messages."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, intake: Intake) -> None:
         self._service = service
-        limits = service.limits
-        self._intake = Intake(
-            body_bytes=limits.body_bytes, total_bytes=limits.buffered_bytes, patience_s=limits.timeout_s
-        )
+        self._intake = intake
+        self._classifier = Classifier(service)
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request; raise Refusal if it cannot be."""
-        came, began = datetime.now(UTC), time.perf_counter()
-        self._refuse_overload()
+        arrival = Arrival(request.state.request_id)
+        self._classifier.refuse_overload()
         async with self._intake.body(request) as body:
-            with self._slot():
+            with self._classifier.slot():
                 ask = read(request.headers.get("content-type"), body, most_rows=self._service.limits.rows)
-                return await self._answer(ask, request.state.request_id, came, began)
+                classified = await self._classifier.classify(ask, arrival)
+        return Response(encode(classified.predictions()), media_type="application/json")
 
-    async def _answer(self, ask: ScoringRequest, request_id: str, came: datetime, began: float) -> Response:
-        """Score, capture and answer; the version that is served now does all of it."""
+
+class Classifier:
+    """Scoring and capture that all ways in share, with the limits and metrics of the service."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def classify(self, ask: ScoringRequest, arrival: Arrival) -> Classified:
+        """Score, explain and capture texts; the version that is served now does all of it.
+
+        Raises Refusal: 504 if it takes too long, 503 if the answer must be stored and cannot be, 400 if more rows are
+        to be explained than may be.
+        """
         limits = self._service.limits
         with self._service.deployments.hold() as deployment:
             try:
                 async with asyncio.timeout(limits.timeout_s):
+                    began = time.perf_counter()
                     scores = await self._score(deployment, ask.texts)
-                    explanations = await self._explain(deployment, ask, scores)
+                    explanations = await self._explain(deployment, ask, scores, time.perf_counter() - began)
             except TimeoutError:
                 raise of_status(504, f"not answered within {limits.timeout_s:g} s") from None
-        latency_ms = (time.perf_counter() - began) * 1000
-        answered = Answered(ask.texts, scores, deployment, request_id, came, latency_ms)
+        latency_ms = (time.perf_counter() - arrival.began) * 1000
+        answered = Answered(ask.texts, scores, deployment, arrival.request_id, arrival.came, latency_ms, arrival.source)
         uuids, earlier = answered.uuids(), Earlier()
         captured = await self._capture(answered, uuids, ask, earlier)
         told = answered.told(uuids, earlier)
-        self._note(answered, told, time.perf_counter() - began, captured=captured)
+        self._note(answered, told, time.perf_counter() - arrival.began, captured=captured)
         self._shadow(answered, uuids, captured=captured)
-        return _response(answered, told, captured=captured, explanations=explanations)
+        return Classified(answered, told, captured, explanations)
 
-    def _refuse_overload(self) -> None:
+    def refuse_overload(self) -> None:
         """Refuse before reading when the maximum of concurrent requests is reached."""
         if self._service.in_flight >= self._service.limits.in_flight:
             raise of_status(429, "too many requests are being answered; try again soon", RETRY_SOON)
 
     @contextmanager
-    def _slot(self) -> Iterator[None]:
+    def slot(self) -> Iterator[None]:
         """Take one of the places for concurrent requests; a slow sender has held none so far."""
-        self._refuse_overload()
+        self.refuse_overload()
         service = self._service
         service.in_flight += 1
         service.metrics.in_flight.inc()
@@ -140,20 +192,33 @@ class Invocations:
         return await asyncio.wrap_future(deployment.submit(texts))
 
     async def _explain(
-        self, deployment: Deployment, ask: ScoringRequest, scores: Sequence[Scored]
-    ) -> list[list[dict[str, Any]]]:
-        """Score each message without each of its words, all in one batch; nothing if not requested."""
+        self, deployment: Deployment, ask: ScoringRequest, scores: Sequence[Scored], took_s: float
+    ) -> list[list[WordPush]]:
+        """Score each message without each of its words, all in one batch; nothing if not requested.
+
+        Where the time is bounded, so is the number of words, by what scoring the messages took: a long message, or one
+        that waited for others, is not explained at all, rather than begun in vain and at the others' expense.
+        """
         if not ask.explain:
             return []
         limits = self._service.limits
+        most_words = min(limits.explained_words, ask.explained_words or limits.explained_words)
         if len(ask.texts) > limits.explained_rows:
             raise Refusal(
                 400,
                 WRONG_VALUE,
                 f"params.explain: takes at most {limits.explained_rows} rows, got {len(ask.texts)}; send them in parts",
             )
-        every = [explain.variants(text, most_words=limits.explained_words) for text in ask.texts]
-        without = iter(await self._score(deployment, [text for variants in every for text in variants.texts]))
+        if ask.explain_within_s is not None:
+            most_words = min(most_words, int(ask.explain_within_s / max(took_s, 1e-3)))
+            if most_words < LEAST_WORDS:
+                return []
+        every = [explain.variants(text, most_words=most_words) for text in ask.texts]
+        try:
+            async with asyncio.timeout(ask.explain_within_s):
+                without = iter(await self._score(deployment, [text for variants in every for text in variants.texts]))
+        except TimeoutError:
+            return []
         return [
             explain.explanation(variants, scored.logit, [next(without).logit for _ in variants.texts])
             for variants, scored in zip(every, scores, strict=True)
@@ -228,32 +293,9 @@ class Invocations:
         service.metrics.shadowed.labels(outcome).inc(len(uuids))
 
 
-def _response(
-    answered: Answered, told: Sequence[Kept], *, captured: bool, explanations: Sequence[Sequence[dict[str, Any]]]
-) -> Response:
-    """Write the answer as MLflow's scoring protocol spells it; one that was given before is not explained anew."""
-    predictions: list[dict[str, Any]] = [
-        {
-            "classification": one.classification,
-            "probability": one.probability,
-            "uuid": one.uuid,
-            "model_version": one.model_version,
-            "captured": captured,
-            "truncated": scored.verdict.truncated,
-            "in_reach": one.in_reach is not False,
-        }
-        for scored, one in zip(answered.scores, told, strict=True)
-    ]
-    for scored, prediction, words in zip(answered.scores, predictions, explanations, strict=False):
-        if prediction["probability"] == scored.verdict.probability:  # else these words are not behind it
-            prediction["explanation"] = words
-    return Response(json.dumps({"predictions": predictions}), media_type="application/json")
-
-
 # Record a person's label of a message: POST /feedback.
 
 MOST_BYTES = 4096
-USER = "user"
 EXAMPLE = '{"uuid": "...", "label": "spam" or "not spam"}'
 
 

@@ -26,6 +26,7 @@ from spamctl.serving.deployment import Deployments
 from spamctl.serving.limits import Connection, ConnectionLimiter
 from spamctl.serving.log import Tell, rate_limited_log
 from spamctl.serving.registry_watcher import LATE_S, Pulse, read_releases
+from spamctl.serving.spamd import Spamd
 from spamctl.serving.state import Archive, Service, Settings
 from spamctl.store.capture import Capture
 from spamctl.store.database import fold_log, log_is_idle, open_store
@@ -35,22 +36,26 @@ FOLD_S = 5.0
 BACKLOG = 2048
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; raise UsageError if the address is not available."""
+def listen(host: str, port: int, option: str = "") -> socket.socket:
+    """Return a socket that listens; raise UsageError if the address is not available.
+
+    `option` is the one that names both, where it is not --host and --port.
+    """
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
             0
         ]
         listener = socket.socket(family, kind)
     except OSError as error:
-        raise UsageError(f"--host {host}: is no address here: {error.strerror}") from None
+        raise UsageError(f"{option or f'--host {host}'}: is no address here: {error.strerror}") from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise UsageError(f"--port {port}: is not available on {host}: {error.strerror}; choose another") from None
+        where = option or f"--port {port}"
+        raise UsageError(f"{where}: is not available on {host}: {error.strerror}; choose another") from None
     listener.set_inheritable(True)
     return listener
 
@@ -84,8 +89,11 @@ def serve(
     tell: Tell,
     ready: Callable[[], None],
     loading: Callable[[Settings], Loaded] = load,
+    for_mail: socket.socket | None = None,
 ) -> signal.Signals:
     """Answer until SIGINT or SIGTERM, and return which of them it was; `ready` is called once it answers.
+
+    `for_mail` listens for the spamd protocol, where it is wanted.
 
     Raises UsageError or UnavailableError if the store cannot be used, ArtefactError if the release cannot be served.
     """
@@ -96,7 +104,7 @@ def serve(
         stack.callback(deployments.close)
         metrics.serve(settings.release.name, settings.release.version)
         service = Service(deployments, archive, settings.limits, metrics, siblings=shared_folder())
-        server = Server(service, settings, tell, ready)
+        server = Server(service, settings, tell, ready, for_mail)
         gc.freeze()  # what has been made so far stays: collecting rubbish need not look at it
         with asyncio.Runner(loop_factory=_loop_factory()) as runner, contextlib.suppress(asyncio.CancelledError):
             runner.run(server.among_siblings(listener))
@@ -108,10 +116,19 @@ def serve(
 class Server(uvicorn.Server):
     """uvicorn's server with our own signals, and with our tasks beside it."""
 
-    def __init__(self, service: Service, settings: Settings, tell: Tell, ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        settings: Settings,
+        tell: Tell,
+        ready: Callable[[], None],
+        for_mail: socket.socket | None = None,
+    ) -> None:
         self._service, self._settings, self._tell, self._ready = service, settings, tell, ready
         self.stopped_by = signal.SIGTERM
         self._door = ConnectionLimiter()
+        self._for_mail = for_mail
+        self._spamd = Spamd(service, self._door) if for_mail else None
         app = create_app(service, Access(settings.token, settings.hosts))
         super().__init__(
             uvicorn.Config(
@@ -161,13 +178,16 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and report it."""
         await super().startup(sockets)
+        if self._spamd and self._for_mail:
+            await self._spamd.start(self._for_mail)
         self._tasks = [asyncio.create_task(each) for each in (self._follow(), self._log(), self._fold())]
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish pending answers, then end the background tasks."""
         self._service.stopping = True
-        await super().shutdown(sockets)
+        mail = [self._spamd.stop(self._settings.limits.drain_s)] if self._spamd else []
+        await asyncio.gather(super().shutdown(sockets), *mail)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -197,7 +217,7 @@ class Server(uvicorn.Server):
         before, fault, began = deployments.current.release, "", time.monotonic()
         try:
             told = read_releases(path)
-            if told is None or not await asyncio.to_thread(deployments.exchange, *told):
+            if told is None or not await asyncio.to_thread(deployments.exchange, told.served, told.shadow):
                 return
         except ArtefactError as error:
             fault = str(error)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Coroutine
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
+from spamctl.schema.codec import from_json, to_json
 from spamctl.schema.message import OutOfReach
+from spamctl.schema.serve import Release
 from spamctl.serving.activity import Metrics, RecentAnswers
-from spamctl.serving.deployment import Deployments, Release
+from spamctl.serving.deployment import Deployments
 from spamctl.store.capture import Capture
 from spamctl.store.database import Store
 
@@ -31,6 +33,7 @@ class Limits:
     shadow_rows: int = 1_000  # that may wait for the shadow version
     explained_rows: int = 10
     explained_words: int = 64
+    reason_s: float = 0.2  # for the words in a reply of a chat; without them its reason is plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ class Settings:
     shadow: Release | None = None
     host: str = "127.0.0.1"
     port: int = 8080
+    spamd: str = ""  # HOST:PORT that answers mail servers, or nothing
     token: str = field(default="", repr=False)
     hosts: tuple[str, ...] = ()
     capture: Literal["required", "best-effort", "off"] = "required"
@@ -96,20 +100,15 @@ class Settings:
         """Return the URL of the server."""
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
-    def following(self, releases: Path) -> Self:
+    def following(self, releases: Path) -> Settings:
         """Return the same settings with a file to follow."""
         return replace(self, releases=str(releases))
 
     def to_json(self) -> str:
         """Write all of it, secrets included, on one line."""
-        return json.dumps(asdict(self))
+        return json.dumps(to_json(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
+    def from_json(cls, text: str) -> Settings:
         """Read what `to_json` wrote."""
-        values = json.loads(text)
-        values["release"] = Release(**values["release"])
-        values["shadow"] = Release(**values["shadow"]) if values["shadow"] else None
-        values["limits"] = Limits(**values["limits"])
-        values["hosts"] = tuple(values["hosts"])
-        return cls(**values)
+        return from_json(Settings, json.loads(text))

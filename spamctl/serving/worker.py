@@ -1,7 +1,8 @@
-"""Run one of several processes that answer on a socket opened by their parent."""
+"""Run one of several processes that answer on sockets opened by their parent."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -16,8 +17,11 @@ from spamctl.serving.state import Settings
 READY = "ready"
 
 
-def main(descriptor: int) -> int:
-    """Serve the settings from standard input, and stop when it ends: the parent is gone."""
+def main(descriptor: int, for_mail: int | None = None) -> int:
+    """Serve the settings from standard input, and stop when it ends: the parent is gone.
+
+    The sockets that listen are given by their numbers: the one for HTTP, and the one for spamd, where it is wanted.
+    """
     settings = Settings.from_json(sys.stdin.readline())
     threading.Thread(target=_stop_at_the_end, daemon=True).start()
 
@@ -25,8 +29,10 @@ def main(descriptor: int) -> int:
         sys.stderr.write(f"worker {os.getpid()}: {text}\n")
 
     try:
-        with socket.socket(fileno=descriptor) as listener:
-            serve(settings, listener, unfailing(tell), lambda: _say(READY))
+        with contextlib.ExitStack() as stack:
+            listener = stack.enter_context(socket.socket(fileno=descriptor))
+            mail = None if for_mail is None else stack.enter_context(socket.socket(fileno=for_mail))
+            serve(settings, listener, unfailing(tell), lambda: _say(READY), for_mail=mail)
     except SpamctlError as refusal:
         _say(str(refusal).splitlines()[0])
         return refusal.exit_code
@@ -45,4 +51,4 @@ def _stop_at_the_end() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    sys.exit(main(*map(int, sys.argv[1:3])))

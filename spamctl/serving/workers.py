@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from prometheus_client.multiprocess import mark_process_dead
 
 from spamctl import folders
 from spamctl.errors import SpamctlError
+from spamctl.serving import child
 from spamctl.serving.activity import SHARED_FOLDER
 from spamctl.serving.log import Tell
 from spamctl.serving.registry_watcher import FollowRequest, following
@@ -28,9 +29,11 @@ AGAIN_S = 1.0
 class Workers:
     """Supervisor of the worker processes: it starts them, replaces one that dies, and ends them all."""
 
-    def __init__(self, settings: Settings, listener: socket.socket, environment: Mapping[str, str], tell: Tell) -> None:
-        """Prepare; `environment` is that of the workers."""
-        self._settings, self._listener, self._environment, self._tell = settings, listener, environment, tell
+    def __init__(
+        self, settings: Settings, listeners: Sequence[socket.socket], environment: Mapping[str, str], tell: Tell
+    ) -> None:
+        """Prepare; `listeners` are for HTTP and, where it is wanted, spamd, `environment` is that of the workers."""
+        self._settings, self._listeners, self._environment, self._tell = settings, listeners, environment, tell
         self._children: list[subprocess.Popen[str]] = []
         self._stopped_by: signal.Signals | None = None
         self._hurried = False
@@ -44,8 +47,8 @@ class Workers:
         before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             self._children = [self._start() for _ in range(self._settings.workers)]
-            for child in self._children:
-                self._wait_until_ready(child)
+            for worker in self._children:
+                self._wait_until_ready(worker)
             if self._stopped_by is None:
                 ready()
             while self._stopped_by is None:
@@ -62,33 +65,22 @@ class Workers:
         self._stopped_by = signal.Signals(number)
 
     def _start(self) -> subprocess.Popen[str]:
-        """Start one worker; its settings may contain secrets, so they go by a pipe."""
-        number = self._listener.fileno()
-        child = subprocess.Popen(
-            [sys.executable, "-m", "spamctl.serving.worker", str(number)],
-            env=self._environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            pass_fds=[number],
-            start_new_session=True,  # Ctrl-C reaches us alone, and we pass it on once
-        )
-        assert child.stdin  # noqa: S101 - for the type checker
-        child.stdin.write(self._settings.to_json() + "\n")
-        child.stdin.flush()
-        return child
+        """Start one worker on the shared sockets."""
+        held = [listener.fileno() for listener in self._listeners]
+        words, settings = [str(number) for number in held], self._settings.to_json()
+        return child.start("spamctl.serving.worker", words, settings, self._environment, holds=held)
 
-    def _wait_until_ready(self, child: subprocess.Popen[str]) -> None:
-        assert child.stdout  # noqa: S101 - for the type checker
-        line = child.stdout.readline().strip()
+    def _wait_until_ready(self, worker: subprocess.Popen[str]) -> None:
+        assert worker.stdout  # noqa: S101 - for the type checker
+        line = worker.stdout.readline().strip()
         if line != READY and self._stopped_by is None:
-            raise SpamctlError(f"a worker could not start: {line or f'exit code {child.wait()}'}")
+            raise SpamctlError(f"a worker could not start: {line or f'exit code {worker.wait()}'}")
 
     def _replace_dead(self) -> None:
-        for index, child in enumerate(self._children):
-            if child.poll() is not None and self._stopped_by is None:
-                self._count_out(child.pid)
-                self._tell(f"a worker died (exit code {child.returncode}); another one takes its place")
+        for index, worker in enumerate(self._children):
+            if worker.poll() is not None and self._stopped_by is None:
+                self._count_out(worker.pid)
+                self._tell(f"a worker died (exit code {worker.returncode}); another one takes its place")
                 time.sleep(AGAIN_S)
                 self._children[index] = self._start()
                 threading.Thread(target=self._hear, args=(self._children[index],), daemon=True).start()
@@ -97,23 +89,24 @@ class Workers:
         """Remove a dead worker's open requests from the metrics."""
         mark_process_dead(pid, self._environment[SHARED_FOLDER])  # type: ignore[no-untyped-call]
 
-    def _hear(self, child: subprocess.Popen[str]) -> None:
+    def _hear(self, worker: subprocess.Popen[str]) -> None:
         """Report why a replacement worker could not start, if it gave a reason."""
-        assert child.stdout  # noqa: S101 - for the type checker
-        line = child.stdout.readline().strip()
+        assert worker.stdout  # noqa: S101 - for the type checker
+        line = worker.stdout.readline().strip()
         if line not in {"", READY}:
             self._tell(f"a worker could not start: {line}")
 
     def _end(self) -> None:
         """Stop the workers gracefully: pending requests are answered first."""
-        self._listener.close()  # who calls now is refused, and not left waiting
+        for listener in self._listeners:
+            listener.close()  # who calls now is refused, and not left waiting
         deadline = time.monotonic() + self._settings.limits.drain_s + 10.0
-        for child in self._children:
-            child.terminate()
-        while any(child.poll() is None for child in self._children):
+        for worker in self._children:
+            worker.terminate()
+        while any(worker.poll() is None for worker in self._children):
             if self._hurried or time.monotonic() > deadline:
-                for child in self._children:
-                    child.kill()
+                for worker in self._children:
+                    worker.kill()
             time.sleep(WATCH_S)
 
 
@@ -134,10 +127,19 @@ def run(
     Raises UsageError if the address or the store is not available, ArtefactError if the model cannot be served.
     """
     folders.remove_abandoned()
-    with listen(settings.host, settings.port) as listener, following(wish, environment, tell) as releases:
-        if releases:
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(listen(settings.host, settings.port))
+        for_mail = stack.enter_context(listen_for_mail(settings.spamd)) if settings.spamd else None
+        if releases := stack.enter_context(following(wish, environment, tell)):
             settings = settings.following(releases)
         if settings.workers == 1:
-            return serve(settings, listener, tell, ready, loading)
-        with folders.temporary_folder("metrics") as shared:
-            return Workers(settings, listener, {**environment, SHARED_FOLDER: str(shared)}, tell).run(ready)
+            return serve(settings, listener, tell, ready, loading, for_mail)
+        shared = stack.enter_context(folders.temporary_folder("metrics"))
+        listeners = [listener, *([for_mail] if for_mail else [])]
+        return Workers(settings, listeners, {**environment, SHARED_FOLDER: str(shared)}, tell).run(ready)
+
+
+def listen_for_mail(address: str) -> socket.socket:
+    """Return a socket that listens at HOST:PORT; raise UsageError if that is not available."""
+    host, _, port = address.rpartition(":")
+    return listen(host.strip("[]"), int(port), f"--spamd {address}")

@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -142,6 +142,17 @@ class CaptureStats:
     fault: str
 
 
+@dataclass(slots=True)
+class _Counts:
+    """Rows by what became of them, as in `CaptureStats`; read and written under the lock."""
+
+    stored: int = 0
+    repeated: int = 0
+    failed: int = 0
+    late: int = 0
+    waiting: int = 0
+
+
 class Capture:
     """Queue of rows from any thread, written by one thread of its own; create one per process, after the fork."""
 
@@ -162,7 +173,7 @@ class Capture:
         self._lock = threading.Condition()
         self._queue: deque[Waiting] = deque()
         self._writing: list[Waiting] = []
-        self._counts: Counter[str] = Counter()
+        self._counts = _Counts()
         self._failing_since = 0.0  # 0: it works
         self._fault = self._why = ""
         self._told = False
@@ -188,7 +199,7 @@ class Capture:
         waiting.future.set_running_or_notify_cancel()
         with self._lock:
             refusal = self._refusal(waiting.rows)
-            self._counts["waiting"] += waiting.rows
+            self._counts.waiting += waiting.rows
             if waiting.rows and not refusal:
                 self._queue.append(waiting)
                 self._lock.notify_all()
@@ -201,10 +212,18 @@ class Capture:
     def stats(self) -> CaptureStats:
         """Return the counts so far; `reachable` is False once the store has failed for a second."""
         with self._lock:
-            counts = {name: self._counts[name] for name in ("stored", "repeated", "failed", "late", "waiting")}
+            counts = self._counts
             unsound = self._inspector.fault
             reachable = self._failing_s() < _UNREADY_S and not unsound
-            return CaptureStats(**counts, reachable=reachable, fault=unsound or self._fault)
+            return CaptureStats(
+                stored=counts.stored,
+                repeated=counts.repeated,
+                failed=counts.failed,
+                late=counts.late,
+                waiting=counts.waiting,
+                reachable=reachable,
+                fault=unsound or self._fault,
+            )
 
     def close(self, timeout_s: float = 30.0) -> bool:
         """Accept no more, write what is queued, and close the store; return whether the writer finished.
@@ -309,12 +328,12 @@ class Capture:
         """Answer what was committed in time; count what was not."""
         with self._lock:
             self._writing.clear()
-            self._counts["stored"] += new
-            self._counts["repeated"] += sum(len(waiting.group.rows) for waiting in claimed) - new
+            self._counts.stored += new
+            self._counts.repeated += sum(len(waiting.group.rows) for waiting in claimed) - new
             answered = []
             for waiting in claimed:
-                self._counts["late"] += waiting.rows * waiting.settled
-                self._counts["waiting"] -= waiting.rows * (not waiting.settled)
+                self._counts.late += waiting.rows * waiting.settled
+                self._counts.waiting -= waiting.rows * (not waiting.settled)
                 if not waiting.settled:
                     waiting.settled = True
                     answered.append(waiting)
@@ -361,7 +380,7 @@ class Capture:
         """Return why no more rows are accepted, or an empty string."""
         if unready := "capture is closing" if self._closing else self._inspector.fault:
             return unready
-        return "too many rows wait for the store" if self._counts["waiting"] + rows > self._most_waiting else ""
+        return "too many rows wait for the store" if self._counts.waiting + rows > self._most_waiting else ""
 
     def _fail(self, requests: list[Waiting], words: str) -> None:
         """Answer that requests are not known to be stored."""
@@ -369,8 +388,8 @@ class Capture:
             failed = [waiting for waiting in requests if not waiting.settled]
             for waiting in failed:
                 waiting.settled = True
-                self._counts["failed"] += waiting.rows
-                self._counts["waiting"] -= waiting.rows
+                self._counts.failed += waiting.rows
+                self._counts.waiting -= waiting.rows
         for waiting in failed:
             if self._mode == "required":
                 waiting.future.set_exception(UnavailableError(f"the answer could not be stored: {words}"))

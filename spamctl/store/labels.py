@@ -12,6 +12,7 @@ from typing import Literal
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, insert, select, update
 
 from spamctl.progress import ProgressGenerator, ProgressUpdate
+from spamctl.schema.label import FILE, REVIEW, SIMULATED, USER, Conflict
 from spamctl.schema.message import NOT_SPAM, SPAM, Label, canonical_uuid
 from spamctl.store import queries
 from spamctl.store.database import Store
@@ -20,6 +21,8 @@ from spamctl.store.rows import StoredRow
 from spamctl.store.tables import data, labels
 
 Outcome = Literal["recorded", "unchanged", "unknown"]
+
+WITHDRAWN = "withdrawn"  # in the history alone: the label that a person took back
 
 _CHUNK = 5_000  # uuids in one statement: SQLite takes 32,766 values, PostgreSQL's protocol 65,535
 _PAUSE_S = 0.02  # SQLite gives the lock to whoever asks first, and a server that waits for it asks now and then
@@ -82,6 +85,27 @@ def feedback(store: Store, uuid: str, label: Label, *, source: str = "user", ann
     return "recorded"
 
 
+def withdraw(store: Store, uuid: str, *, source: str = "user", annotator: str = "") -> bool:
+    """Remove the label of a row if it is from `source`, and return whether it was; labels of others stay.
+
+    The history keeps the label with the source `withdrawn`. Raises UnavailableError if the database fails.
+    """
+    row = canonical_uuid(uuid)
+    with store.writing() as connection:
+        current = select(data.c.ground_truth, data.c.label_source).where(data.c.uuid == row).with_for_update()
+        found = connection.execute(current).one_or_none() if row else None
+        if found is None or found.ground_truth is None or found.label_source != source:
+            return False
+        nothing = {"ground_truth": None, "label_source": None, "labeled_at": None}
+        written = connection.execute(update(data).where(data.c.uuid == row).values(nothing)).rowcount
+        entry = {"uuid": row, "date": datetime.now(UTC), "label": found.ground_truth}
+        entry |= {"source": WITHDRAWN, "annotator": annotator}
+        logged = connection.execute(insert(labels).execution_options(preserve_rowcount=True), [entry]).rowcount
+        if written != 1 or logged != 1:
+            raise not_kept(labels if written else data, 1)
+    return True
+
+
 def history(store: Store, uuid: str) -> list[GivenLabel]:
     """Return the labels that a row was given one at a time, the oldest first; raise as `feedback` does."""
     chosen = select(labels.c.date, labels.c.label, labels.c.source, labels.c.annotator)
@@ -116,20 +140,8 @@ def _check_label(label: str) -> None:
 
 # Assign the labels of a file to rows, and report where the two disagree.
 
-FILE = "file"
-
 _MOST_NAMED = 5
 _TASK, _UNIT = "labelling", "rows"
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """A row whose label differs from the file's."""
-
-    uuid: str
-    label: Label
-    source: str
-    given: Label
 
 
 @dataclass(slots=True)
@@ -210,9 +222,7 @@ def assign_by_text(
 
 # Select rows for review, and record each decision, by whom and when.
 
-REVIEW = "review"
-SIMULATED = "simulated"
-_BY_PEOPLE = (REVIEW, "user")
+_BY_PEOPLE = (REVIEW, USER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Table, and_, column, func, or_, select, table
 
+from spamctl.schema.label import SourceTally
 from spamctl.schema.message import Label, canonical_uuid
 from spamctl.store.database import Fault, NotKeptError, Store
 from spamctl.store.rows import StoredRow
@@ -72,15 +73,6 @@ class Standing(NamedTuple):
     label_source: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class SourceTally:
-    """Number of labels from one source, and of those that equal the row's verdict."""
-
-    source: str
-    rows: int
-    agreeing: int
-
-
 ALL = Window()
 
 _STANDING = (data.c.uuid, data.c.ground_truth, data.c.label_source)  # the order of Standing
@@ -106,6 +98,12 @@ def by_version(store: Store, window: Window = ALL) -> dict[tuple[str, str], int]
     statement = select(*key, rows).where(*window.conditions()).group_by(*key).order_by(rows.desc(), *key)
     with store.reading() as connection:
         return {(name, version): count for name, version, count in connection.execute(statement)}
+
+
+def versions(store: Store) -> list[str]:
+    """Return the versions that have answered, of whatever model; reads an index alone."""
+    with store.reading() as connection:
+        return list(connection.scalars(select(data.c.model_version).distinct().order_by(data.c.model_version)))
 
 
 def by_source(store: Store, window: Window = ALL) -> list[SourceTally]:

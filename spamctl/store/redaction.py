@@ -8,9 +8,8 @@ import io
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -75,10 +74,10 @@ class Wanted:
         values = {value for text in self.texts for value in (text, clean(text), _whole(text)) if value.strip()}
         forms = {form for value in values for form in self._spelt(value)}
         words = {form for word in self.words for form in self._spelt(word)}
-        settled = {"values": frozenset(values), "_forms": frozenset(forms), "_word_forms": frozenset(words)}
-        settled_all: dict[str, Any] = {**settled, "_inside": Inside(form for form in forms if len(form) >= LEAST)}
-        for name, value in settled_all.items():
-            object.__setattr__(self, name, value)
+        object.__setattr__(self, "values", frozenset(values))
+        object.__setattr__(self, "_forms", frozenset(forms))
+        object.__setattr__(self, "_word_forms", frozenset(words))
+        object.__setattr__(self, "_inside", Inside(form for form in forms if len(form) >= LEAST))
 
     def in_value(self, content: bytes, *, named: bool) -> bool:
         """Return whether a pickled value, which may be a page, contains a message, or a word if it names words."""
@@ -107,13 +106,13 @@ class Wanted:
 
     def without_rows(self, content: bytes) -> bytes:
         """Return a test part without the rows that say one; raise ValueError, TypeError or KeyError if it is none."""
-        rows: list[dict[str, Any]] = json.loads(content)
+        rows = json.loads(content)
         kept = [row for row in rows if row["text"] not in self.values]
         return content if len(kept) == len(rows) else json.dumps(kept, indent=1).encode()
 
     def without_causes(self, content: bytes, uuids: frozenset[str]) -> bytes:
         """Return the finding of a monitoring without the words, and the examples of the rows; raise as above."""
-        finding: dict[str, Any] = json.loads(content)
+        finding = json.loads(content)
         causes = dict(finding["causes"])
         for side, found in causes.items():
             if side == "examples":
@@ -141,7 +140,7 @@ class Wanted:
         csv.writer(paper, lineterminator="\n").writerows(kept)
         return paper.getvalue().encode()
 
-    def _names(self, example: dict[str, Any], uuids: frozenset[str]) -> bool:
+    def _names(self, example: Mapping[str, object], uuids: frozenset[str]) -> bool:
         return example.get("uuid") in uuids or example.get("text") in self.values
 
     def _other_words(self, words: Iterable[str]) -> list[str]:

@@ -6,10 +6,9 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from operator import itemgetter
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +18,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from spamctl.data.cleaning import twin_key
 from spamctl.errors import UsageError
 from spamctl.progress import ProgressGenerator, ProgressUpdate
+from spamctl.schema import monitor as schema
+from spamctl.schema.codec import from_json, to_json
+from spamctl.schema.label import is_trusted
 from spamctl.schema.message import SPAM, Label
+from spamctl.schema.monitor import Figures, Verdict
 from spamctl.store import queries, truth
 from spamctl.store.database import Store
 from spamctl.store.queries import Window, not_kept
 from spamctl.store.tables import data, monitoring
-
-SIMULATED = "simulated"
 
 _A_LOOKUP = 2_000
 _MOST_NAMED = 5
@@ -80,6 +81,11 @@ class Survey:
     sample: list[WindowRow] = field(default_factory=list)
     labelled: list[WindowRow] = field(default_factory=list)
     families: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def sampled(self) -> bool:
+        """Return whether the sample holds fewer rows than the window."""
+        return self.rows > len(self.sample)
 
     def count(self, page: Sequence[WindowRow]) -> None:
         """Count the rows of one page."""
@@ -149,6 +155,31 @@ def survey(store: Store, window: Window, wish: SampleRequest) -> ProgressGenerat
     return found
 
 
+def figures(survey: Survey, window: Window) -> schema.Window:
+    """Return the figures of a survey of a window, without any row of it."""
+    since, until, oldest, newest = (
+        moment.isoformat() if moment else "" for moment in (window.since, window.until, survey.oldest, survey.newest)
+    )
+    return schema.Window(
+        rows=survey.rows,
+        distinct=survey.distinct,
+        empty=survey.empty,
+        spam=survey.spam,
+        out_of_reach=survey.out_of_reach,
+        reach_known=survey.reach_known,
+        trusted=survey.trusted,
+        judged=len(survey.sample),
+        sampled=survey.sampled,
+        since=since,
+        until=until,
+        oldest=oldest,
+        newest=newest,
+        versions=dict(survey.versions),
+        sources=dict(survey.sources),
+        label_sources=dict(survey.label_sources),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Others:
     """Counts of rows of the version that another package answered, and of rows that name no package."""
@@ -216,7 +247,7 @@ def _families(store: Store, uuids: Sequence[str]) -> dict[str, str]:
 
 
 def _is_trusted(row: WindowRow) -> bool:
-    return row.ground_truth is not None and row.label_source != SIMULATED
+    return is_trusted(row.ground_truth, row.label_source)
 
 
 def _digest(text: str, seed: int = 0) -> int:
@@ -227,14 +258,12 @@ def _digest(text: str, seed: int = 0) -> int:
 
 # Store the result of each monitoring, and read the latest for the trend.
 
-Verdict = Literal["ok", "warning", "failed"]
-
 _NEWEST = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Result of a monitoring: the version, the window, and its figures as plain JSON values."""
+    """Result of a monitoring: the version, the window, and its figures, which are stored as JSON."""
 
     run_id: str
     date: datetime
@@ -244,7 +273,7 @@ class Finding:
     window_until: datetime
     rows: int
     verdict: Verdict
-    figures: dict[str, Any]
+    figures: Figures
 
 
 def append_monitoring(store: Store, finding: Finding) -> bool:
@@ -253,7 +282,8 @@ def append_monitoring(store: Store, finding: Finding) -> bool:
     Raises UnavailableError if the database fails; then nothing is written.
     """
     insert = sqlite.insert if store.address.file else postgresql.insert
-    values = asdict(finding) | {"figures": json.dumps(finding.figures, allow_nan=False)}
+    values = {name: getattr(finding, name) for name in Finding.__slots__}
+    values |= {"figures": json.dumps(to_json(finding.figures), allow_nan=False)}
     statement = insert(monitoring).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
     with store.writing() as connection:
         if new := bool(connection.execute(statement, [values]).rowcount):
@@ -273,4 +303,5 @@ def monitoring_history(store: Store, model_name: str, most: int = _NEWEST) -> li
     )
     with store.reading() as connection:
         rows = connection.execute(statement).all()
-    return [Finding(**row._asdict() | {"figures": json.loads(row.figures)}) for row in reversed(rows)]
+    read = [row._asdict() for row in reversed(rows)]
+    return [Finding(**row | {"figures": from_json(Figures, json.loads(row["figures"]))}) for row in read]

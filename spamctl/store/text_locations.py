@@ -12,7 +12,9 @@ them, in the folder that a command is typed in and in that of the store:
     mlruns, mlartifacts                      test_part.json: the test rows         the row is taken out
                                              (older: pages and pictures of words)  blanked, pictures deleted
     .spamctl/models/*.test_part.json         a copy of the test rows               the row is taken out
-    .spamctl/monitor-RUN.json, preview-*     left by a command that was killed     blanked
+    .spamctl/monitor-RUN.json, preview-*,    left by a command that was killed     blanked
+    .spamctl/score                           rows of an interrupted scoring        blanked, and scored again
+    .spamctl/stdin-*                         left by a command that was killed     blanked
     .spamctl/logs                            nothing, by law 6                     blanked all the same
     exports (label --export)                 whole rows                            the row is taken out
     manifest.json of a package               golden rows                           named: a package is sealed
@@ -40,6 +42,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from spamctl.data import export
+from spamctl.schema.codec import from_json, to_json
 from spamctl.store.redaction import Wanted
 
 STATE, RUNS, REPORTS = Path(".spamctl"), Path(".metaflow"), Path("reports")
@@ -49,7 +52,7 @@ _KEPT = STATE / "kept.jsonl"
 _UNFIT = STATE / "forgotten"  # a file for each run that cannot be resumed any more; the command looks for it
 _BINARY = {".bin", ".gz", ".npz", ".onnx", ".parquet", ".png", ".pyc", ".safetensors", ".xml", ".ckpt", ".pt", ".sock"}
 _TEST_PART = "test_part.json"
-_LEFT_BEHIND = re.compile(r"(?:monitor|preview)-\w+\.json")  # by a command that was killed
+_LEFT_BEHIND = re.compile(r"(?:monitor|preview|score)-\w+\.json")  # by a command that was killed
 _SEAL = "manifest.json"  # beside which every byte is under a digest
 _CODE = "code"  # of ours, beside a package
 _OF_WORDS = ("result", "plots", "evidently", "monitor_html")  # of a monitoring run: pictures of words, too
@@ -211,10 +214,19 @@ class Sweep:
         return str(path.relative_to(self.folder)) if path.is_relative_to(self.folder) else str(path)
 
 
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """An unusual place of texts, relative to the folder if it is inside, and since when it holds them."""
+
+    kind: str
+    path: str
+    date: datetime
+
+
 def remember_place(kind: str, path: Path) -> None:
     """Record, in the working folder, unusual places of texts: an export, or reports."""
     place = Path(os.path.relpath(path)) if Path(path).absolute().is_relative_to(Path.cwd()) else Path(path).absolute()
-    line = json.dumps({"kind": kind, "path": str(place), "date": datetime.now(UTC).isoformat()})
+    line = json.dumps(to_json(_Remembered(kind, str(place), datetime.now(UTC))))
     _KEPT.parent.mkdir(exist_ok=True)
     with os.fdopen(os.open(_KEPT, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
         file.write(f"{line}\n")
@@ -231,8 +243,8 @@ def remembered(folder: Path) -> Iterator[tuple[str, Path, datetime]]:
     """Yield what `remember` wrote in a folder: kind, path, moment."""
     kept = folder / _KEPT
     for line in kept.read_text(encoding="utf-8").splitlines() if kept.is_file() else ():
-        told = json.loads(line)
-        yield told["kind"], folder / told["path"], datetime.fromisoformat(told["date"])
+        told = from_json(_Remembered, json.loads(line))
+        yield told.kind, folder / told.path, told.date
 
 
 def _files(place: Path, skipped: tuple[str, ...] = ()) -> Iterator[Path]:

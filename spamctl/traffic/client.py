@@ -11,44 +11,32 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
 import queue
 import re
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import httpx
 
 from spamctl.errors import UnavailableError, UsageError
-from spamctl.schema.message import NOT_SPAM, SPAM, Label, canonical_uuid
+from spamctl.schema.prediction import Prediction
 
 # Parse a server's answer to a batch, and explain what deviates from the wire format.
 
 _ERROR_CODE = re.compile(r"[A-Z][A-Z_]{1,39}")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Prediction of a server for one message."""
-
-    classification: Label
-    probability: float
-    uuid: str
-    model_version: str
-    captured: bool
-
-
-def read_answers(body: bytes, messages: int) -> list[Answer] | str:
+def read_answers(body: bytes, messages: int) -> list[Prediction] | str:
     """Return the answers to so many messages, or say in a few words how the body strays from the wire format."""
     try:
         told = json.loads(body)
@@ -59,11 +47,11 @@ def read_answers(body: bytes, messages: int) -> list[Answer] | str:
         return "the answer has no list of predictions"
     if len(rows) != messages:
         return f"{len(rows):,} predictions for {messages:,} messages"
-    if fault := next(filter(None, map(_fault, rows)), ""):
-        return fault
-    if len({row["uuid"] for row in rows}) != messages:
-        return "two predictions have the same uuid"
-    return [_answer(row) for row in rows]
+    try:
+        found = list(map(Prediction.from_wire, rows))
+    except ValueError as stray:
+        return str(stray)
+    return found if len({one.uuid for one in found}) == messages else "two predictions have the same uuid"
 
 
 def error_code(body: bytes) -> str:
@@ -74,26 +62,6 @@ def error_code(body: bytes) -> str:
         return ""
     code = told.get("error_code") if isinstance(told, dict) else None
     return code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else ""
-
-
-def _fault(row: Any) -> str:
-    """Return what is wrong with a prediction, or an empty string."""
-    if not isinstance(row, dict):
-        return "a prediction is no object"
-    uuid, probability = row.get("uuid"), row.get("probability")
-    if not isinstance(uuid, str) or canonical_uuid(uuid) != uuid:
-        return "a prediction has no uuid"
-    if row.get("classification") not in (SPAM, NOT_SPAM):  # a tuple: what is compared may be a list
-        return "a prediction's classification is neither spam nor not spam"
-    if isinstance(probability, bool) or not isinstance(probability, int | float) or not 0 <= probability <= 1:
-        return "a prediction's probability is no number from 0 to 1"
-    if not isinstance(row.get("model_version"), str) or not row["model_version"]:
-        return "a prediction names no model version"
-    return "" if isinstance(row.get("captured"), bool) else "a prediction does not say whether it is captured"
-
-
-def _answer(row: dict[str, Any]) -> Answer:
-    return Answer(row["classification"], float(row["probability"]), row["uuid"], row["model_version"], row["captured"])
 
 
 Fate = Literal["answered", "refused", "garbled", "unanswered"]
@@ -143,7 +111,7 @@ class Outcome:
     number: int
     fate: Fate
     reason: str = ""
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[Prediction, ...] = ()
     latency_s: float = 0.0
     tries: int = 0
 
@@ -343,17 +311,29 @@ def start_of(uri: str) -> str:
     return f"spamctl serve --port {parts.port}" if here and parts.port not in {None, OWN_PORT} else "spamctl serve"
 
 
-def read_token(file: str) -> str:
-    """Return the token in a file, else in SPAMCTL_SERVE_TOKEN, else ""; raise UsageError for what can be none."""
-    where, token = TOKEN, os.environ.get(TOKEN, "")
+def read_token(file: str, environ: Mapping[str, str], *, least: int = 0) -> str:
+    """Return the token in a file, else in SPAMCTL_SERVE_TOKEN, else ""; raise UsageError for what can be none.
+
+    A server's own token protects something from `least` characters on; a client's is a copy of it, of any length.
+    """
+    where, token = TOKEN, environ.get(TOKEN, "")
     if file != NOTHING:
         where = f"--token-file {file}"
         try:
             token = Path(file).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{where}: cannot be read: {getattr(error, 'strerror', 'it is not text')}") from None
-        if not token:
+        if not token and not least:
             raise UsageError(f"{where}: is empty; put the token in it that the server was started with")
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise UsageError(f"{where}: a token is ASCII characters without a blank; copy it from where the server has it")
+    elif not token:
+        return ""
+    if len(token) < least or not token.isascii() or not token.isprintable() or " " in token:
+        raise UsageError(f"{where}: {_STRONG.format(least) if least else _COPIED}")
     return token
+
+
+_COPIED = "a token is ASCII characters without a blank; copy it from where the server has it"
+_STRONG = (
+    "must hold at least {} ASCII characters without a blank; "
+    "python3 -c 'import secrets; print(secrets.token_urlsafe())' makes one"
+)

@@ -15,13 +15,13 @@ reports is a false alarm. Were the share filled with synthetic messages there to
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final
 
 from spamctl.errors import DataError
-from spamctl.schema.message import SPAM, Label, Message
+from spamctl.schema.message import SPAM, Message
+from spamctl.schema.traffic import Change, Staged
 from spamctl.traffic.rewrites import good_words, has_link, homoglyphs, leet, length, rotate, vocabulary, zero_width
 from spamctl.traffic.rng import SeededRandom, whole
 from spamctl.traffic.synthetic import Synthetic, write
@@ -40,7 +40,6 @@ DRIFTS: Final = (
     "mixed",
 )
 NEW_KINDS: Final = "new-kinds"  # which needs messages beside the test part
-Origin = Literal["test part", "synthetic", "replay"]
 TEST_PART: Final = "test part"
 SYNTHETIC: Final = "synthetic"
 
@@ -57,31 +56,6 @@ TEXT_DRIFTS: Final = MappingProxyType[str, Rewrite](
     }
 )
 OF_SPAMMERS: Final = frozenset({"homoglyph", "zero-width", "leet", "good-words"})  # nobody else has a filter to fool
-
-
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """A message ready to be sent, with the truth about it.
-
-    `origin` says where the text is from: a row of the test part as it stands, or written or rewritten here.
-    `drift_type` and `dose` say what the message was subject to (`none` and 0 outside the drifted share); a message of
-    the share may well come out of it as it went in, at a low dose, or as spammers' tricks are not for it.
-    """
-
-    text: str
-    label: Label
-    origin: Origin
-    family: str
-    drift_type: str
-    dose: float
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A message of the test part, and its replacement under drift."""
-
-    before: Message
-    after: Staged
 
 
 def drift(message: Message, kind: str, strength: float, *, seed: int, index: int) -> Message:
@@ -172,7 +146,7 @@ def _written(message: Synthetic, drift_type: str, dose: float) -> Staged:
 def _rewritten(message: Message, kind: str, strength: float, seed: int, index: int) -> Staged:
     """Rewrite the text of a message; one that comes out as it went in is still of the test part."""
     text = drift(message, kind, strength, seed=seed, index=index).text
-    origin: Origin = TEST_PART if text == message.text else SYNTHETIC
+    origin = TEST_PART if text == message.text else SYNTHETIC
     return Staged(text, message.label, origin, TEST_PART, kind, strength)
 
 

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from spamctl.progress import ProgressGenerator, ProgressUpdate
+from spamctl.schema.label import ORACLE, SIMULATED
 from spamctl.schema.message import NOT_SPAM, SPAM, Label
 from spamctl.store import labels, queries, truth
 from spamctl.store.database import Store
 from spamctl.store.queries import Window
-
-SIMULATED = "simulated"
-ORACLE = "oracle"
 
 _LOTS = 2**64
 _UNIT = "rows"

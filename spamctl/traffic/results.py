@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from spamctl.schema.message import SPAM, Label
+from spamctl.schema.prediction import Prediction
+from spamctl.schema.rates import Interval
+from spamctl.schema.traffic import Counts, GroupResult, Rates, Staged
 from spamctl.store.truth import TrueRow
-from spamctl.traffic.client import Answer, Batch, Outcome
+from spamctl.traffic.client import Batch, Outcome
 
 PERCENTILES = (50, 95, 99)
 _MOST_REASONS = 10
@@ -40,17 +42,14 @@ class Verdicts:
         caught, flagged = counts[True, True], counts[False, True]
         return cls(caught + counts[True, False], caught, flagged + counts[False, False], flagged)
 
-    def scores(self) -> dict[str, dict[str, float]]:
+    def scores(self) -> Rates:
         """Return accuracy, recall and false-positive rate, each with its 95 % interval (Wilson 1927), where defined."""
-        from spamctl.metrics.scores import proportion
-
         right = self.caught + self.rest - self.flagged
-        shares = {
-            "accuracy": (right, self.spam + self.rest),
-            "recall": (self.caught, self.spam),
-            "false_positive_rate": (self.flagged, self.rest),
-        }
-        return {name: proportion(hits, rows).as_dict() for name, (hits, rows) in shares.items() if rows}
+        return Rates(
+            accuracy=_rate(right, self.spam + self.rest),
+            recall=_rate(self.caught, self.spam),
+            false_positive_rate=_rate(self.flagged, self.rest),
+        )
 
 
 class Tally:
@@ -60,11 +59,11 @@ class Tally:
         """Begin; `known` are the messages in the order in which they were put into batches of `batch_size`."""
         self._known, self._size = known, batch_size
         self._fates: Counter[tuple[str, str]] = Counter()  # messages by (fate, reason)
-        self._pairs: list[tuple[Known, Answer]] = []
+        self._pairs: list[tuple[Known, Prediction]] = []
         self._latencies: list[float] = []  # seconds
         self._tried = self._repeated = 0  # messages that left at all; tries beyond the first
 
-    def add(self, outcome: Outcome) -> list[tuple[int, Answer]]:
+    def add(self, outcome: Outcome) -> list[tuple[int, Prediction]]:
         """Count a batch, and return its answers, each with the place of its message in the traffic."""
         first = outcome.number * self._size
         known = self._known[first : first + self._size]
@@ -81,27 +80,29 @@ class Tally:
         """Count the messages whose outcome is known."""
         return self._fates.total()
 
-    def summary(self, seconds: float) -> dict[str, Any]:
-        """Return all counts and scores as plain JSON; `seconds` is how long the sending took."""
+    def summary(self, seconds: float) -> Counts:
+        """Return all counts and scores; `seconds` is how long the sending took."""
         answers = [answer for _, answer in self._pairs]
         judged = [(known.group, known.label, answer) for known, answer in self._pairs if known.label is not None]
         called_spam = sum(answer.classification == SPAM for answer in answers)
-        return {
-            "samples": len(self._known),
-            "sent": self._tried,
-            "answered": len(answers),
-            "captured": sum(answer.captured for answer in answers),
-            **{fate: self._reasons(fate) for fate in ("refused", "garbled", "unanswered")},
-            "repeated": self._repeated,
-            "versions": dict(Counter(answer.model_version for answer in answers).most_common(_MOST_REASONS)),
-            "latency_ms": self._percentiles(),
-            "seconds": seconds,
-            "spam_share": called_spam / len(answers) if answers else None,
-            "true_spam_share": _share([label == SPAM for _, label, _ in judged]),
-            "judged": len(judged),
-            "scores": Verdicts.of((label, answer.classification) for _, label, answer in judged).scores(),
-            "groups": [_group(name, judged) for name in sorted({group for group, _, _ in judged})],
-        }
+        return Counts(
+            samples=len(self._known),
+            sent=self._tried,
+            answered=len(answers),
+            captured=sum(answer.captured for answer in answers),
+            refused=self._reasons("refused"),
+            garbled=self._reasons("garbled"),
+            unanswered=self._reasons("unanswered"),
+            repeated=self._repeated,
+            versions=dict(Counter(answer.model_version for answer in answers).most_common(_MOST_REASONS)),
+            latency_ms=self._percentiles(),
+            seconds=seconds,
+            spam_share=called_spam / len(answers) if answers else None,
+            true_spam_share=_share([label == SPAM for _, label, _ in judged]),
+            judged=len(judged),
+            scores=Verdicts.of((label, answer.classification) for _, label, answer in judged).scores(),
+            groups=tuple(_group(name, judged) for name in sorted({group for group, _, _ in judged})),
+        )
 
     def _reasons(self, fate: str) -> dict[str, int]:
         """Return how many messages met a fate, by reason, the commonest first."""
@@ -123,61 +124,62 @@ def _share(marks: Sequence[bool]) -> float | None:
     return sum(marks) / len(marks) if marks else None
 
 
-def _group(name: str, judged: Sequence[tuple[str, Label, Answer]]) -> dict[str, Any]:
+def _rate(hits: int, rows: int) -> Interval | None:
+    from spamctl.metrics.scores import proportion
+
+    if not rows:
+        return None
+    found = proportion(hits, rows)
+    return Interval(found.value, found.low, found.high)
+
+
+def _group(name: str, judged: Sequence[tuple[str, Label, Prediction]]) -> GroupResult:
     """Return what one group of messages met."""
     verdicts = Verdicts.of((label, answer.classification) for group, label, answer in judged if group == name)
-    return {
-        "name": name,
-        "rows": verdicts.spam + verdicts.rest,
-        "spam": verdicts.spam,
-        "called_spam": verdicts.caught + verdicts.flagged,
-        "scores": verdicts.scores(),
-    }
+    return GroupResult(
+        name=name,
+        rows=verdicts.spam + verdicts.rest,
+        spam=verdicts.spam,
+        called_spam=verdicts.caught + verdicts.flagged,
+        scores=verdicts.scores(),
+    )
 
 
 # Split traffic into batches, and join what was known of each message with its answer.
-
-# A message as it passes from step to step: {"text", "label" (None: unknown), "origin", "family", "drift_type", "dose"}.
-Sample = Mapping[str, Any]
 
 REPLAY = "replay"
 NO_DRIFT = "none"
 
 
-def replayed(rows: Iterable[tuple[str, Label | None]]) -> list[dict[str, Any]]:
+def replayed(rows: Iterable[tuple[str, Label | None]]) -> list[Staged]:
     """Return a user's own messages as samples."""
-    same = {"origin": REPLAY, "family": REPLAY, "drift_type": NO_DRIFT, "dose": 0.0}
-    return [{"text": text, "label": label} | same for text, label in rows]
+    return [Staged(text, label, REPLAY, REPLAY, NO_DRIFT, 0.0) for text, label in rows]
 
 
-def split_batches(samples: Sequence[Sample], size: int, traffic_run: str) -> Iterator[Batch]:
+def split_batches(samples: Sequence[Staged], size: int, traffic_run: str) -> Iterator[Batch]:
     """Yield the samples in batches of `size`, the last one shorter; a run gives the same batches the same ids again."""
     for number, first in enumerate(range(0, len(samples), size)):
-        texts = tuple(sample["text"] for sample in samples[first : first + size])
+        texts = tuple(sample.text for sample in samples[first : first + size])
         yield Batch(f"traffic-{traffic_run}-{number}", texts)
 
 
-def known_samples(samples: Iterable[Sample]) -> list[Known]:
+def known_samples(samples: Iterable[Staged]) -> list[Known]:
     """Return what is known of each sample, grouped by where its text is from and by what it was subject to."""
-    return [Known(sample["label"], _group_name(sample)) for sample in samples]
+    return [Known(sample.label, _group_name(sample)) for sample in samples]
 
 
 def true_rows(
-    samples: Sequence[Sample], answered: Iterable[tuple[int, Answer]], seed: int, traffic_run: str
+    samples: Sequence[Staged], answered: Iterable[tuple[int, Prediction]], seed: int, traffic_run: str
 ) -> list[TrueRow]:
     """Return the truth of answered samples, by the uuid of the answer; a sample without a label has none."""
-    return [
-        TrueRow(
-            uuid=answer.uuid,
-            seed=seed,
-            traffic_run=traffic_run,
-            **{name: value for name, value in samples[place].items() if name != "text"},
-        )
-        for place, answer in answered
-        if samples[place]["label"] is not None
-    ]
+    rows = []
+    for place, answer in answered:
+        sample = samples[place]
+        if sample.label is not None:
+            told = (sample.label, sample.origin, sample.family, sample.drift_type, sample.dose)
+            rows.append(TrueRow(answer.uuid, *told, seed, traffic_run))
+    return rows
 
 
-def _group_name(sample: Sample) -> str:
-    origin, drift_type = sample["origin"], sample["drift_type"]
-    return str(origin) if drift_type == NO_DRIFT else f"{origin}, {drift_type}"
+def _group_name(sample: Staged) -> str:
+    return sample.origin if sample.drift_type == NO_DRIFT else f"{sample.origin}, {sample.drift_type}"

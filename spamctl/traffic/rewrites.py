@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from spamctl.schema.codec import from_json
 from spamctl.schema.message import SPAM, Label
 from spamctl.traffic.rng import SeededRandom, whole
 
@@ -23,6 +24,21 @@ def lexicon(name: str) -> dict[str, Any]:
     """Return a word list of the package by its name, such as `vocabulary-spam`."""
     text = files("spamctl.traffic").joinpath(_FOLDER, f"{name}.yaml").read_text(encoding="utf-8")
     return {key: _lines(value) for key, value in yaml.safe_load(text).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class HostWords:
+    """Parts of made-up host names: first, joint, second."""
+
+    first: tuple[str, ...]
+    joint: tuple[str, ...]
+    second: tuple[str, ...]
+
+
+@cache
+def host_words() -> HostWords:
+    """Return the parts of made-up host names."""
+    return from_json(HostWords, lexicon("hosts"))
 
 
 def _lines(value: Any) -> Any:
@@ -52,9 +68,9 @@ _LIVE = re.compile(r"\d|@|://|\w\.\w")
 
 def host(dice: SeededRandom, *, about: str = "") -> str:
     """Make up a host name, which may begin with what it is about."""
-    words = lexicon("hosts")
-    first, joint = (about, "-") if about else (dice.pick(words["first"]), dice.pick(words["joint"]))
-    return f"{first}{joint}{dice.pick(words['second'])}.{dice.pick(ENDINGS)}"
+    words = host_words()
+    first, joint = (about, "-") if about else (dice.pick(words.first), dice.pick(words.joint))
+    return f"{first}{joint}{dice.pick(words.second)}.{dice.pick(ENDINGS)}"
 
 
 def rotate(text: str, dice: SeededRandom, strength: float) -> str:
@@ -161,6 +177,22 @@ class Terms:
     closers: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Introductions:
+    """Slang that may stand before or after a whole message."""
+
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """A lexicon as its file spells it: new forms by old forms by part of speech, and slang to introduce."""
+
+    replace: Mapping[str, Mapping[str, tuple[str, ...]]]
+    introduce: Introductions
+
+
 @cache
 def terms(label: Label) -> Terms:
     """Read the lexicon of spam, or that of the rest.
@@ -168,17 +200,16 @@ def terms(label: Label) -> Terms:
     An entry names all forms of an old word and those of new ones in the same order (`prize/prizes: [drop/drops]`), so a
     noun stays a noun, a plural a plural, and a past tense a past tense. A new word of one form serves for all.
     """
-    known = lexicon("vocabulary-spam" if label == SPAM else "vocabulary-not-spam")
+    known = from_json(Vocabulary, lexicon("vocabulary-spam" if label == SPAM else "vocabulary-not-spam"))
     new_forms: dict[str, tuple[str, ...]] = {}
-    for entries in known["replace"].values():
+    for entries in known.replace.values():
         for old, new in entries.items():
             for place, form in enumerate(old.split("/")):
                 new_forms[form] = tuple(_form(other, place) for other in new)
     longest_first = sorted(new_forms, key=lambda form: (-len(form), form))
     old = "|".join(map(re.escape, longest_first))
     pattern = rf"(?:\b(?P<article>(?ai:an?))(?P<gap>\s+))?(?<![\w'-])(?P<old>(?ai:{old}))(?![\w'-])"
-    introduce = known["introduce"]
-    return Terms(new_forms, re.compile(pattern), tuple(introduce["before"]), tuple(introduce["after"]))
+    return Terms(new_forms, re.compile(pattern), known.introduce.before, known.introduce.after)
 
 
 def _form(word: str, place: int) -> str:

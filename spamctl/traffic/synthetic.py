@@ -1,8 +1,8 @@
 """Generate synthetic messages with true labels: spam of 2003 and of today, and legitimate look-alikes."""
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import accumulate
 from types import MappingProxyType
@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from faker import Faker
 
+from spamctl.schema.codec import from_json, key
 from spamctl.schema.message import NOT_SPAM, SPAM, Label
 from spamctl.traffic.rewrites import ENDINGS, host, is_live, lexicon
 from spamctl.traffic.rng import SeededRandom, whole
@@ -179,14 +180,45 @@ class Family:
     phrases: dict[str, list[str]]
 
 
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """How people type: shares of words that get a `short` form, and of messages with each habit."""
+
+    shortens: float
+    short: Mapping[str, tuple[str, ...]]
+    dots: float
+    small_letters: float = field(metadata=key("small letters"))
+    no_full_stop: float = field(metadata=key("no full stop"))
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Phrases that several families use: roles are the same all through a message, phrases are drawn anew."""
+
+    roles: Mapping[str, tuple[str, ...]]
+    phrases: Mapping[str, tuple[str, ...]]
+
+
+@cache
+def hand(name: str) -> Hand:
+    """Return a way of typing by its name."""
+    return from_json(Hand, lexicon("hands")[name])
+
+
+@cache
+def shared() -> Shared:
+    """Return the phrases that all families share."""
+    return from_json(Shared, lexicon("shared"))
+
+
 @cache
 def families(era: str, label: Label) -> tuple[Family, ...]:
     """Return the families of an era that carry a label."""
     return tuple(_family(name, entry) for name, entry in lexicon(FILES[era, label]).items())
 
 
-def _family(name: str, entry: dict[str, Any]) -> Family:
-    phrases = {key: value for key, value in entry.items() if key not in {"weight", "hand"}}
+def _family(name: str, entry: Mapping[str, Any]) -> Family:
+    phrases = {part: value for part, value in entry.items() if part not in {"weight", "hand"}}
     return Family(name, entry.get("weight", 1), entry.get("hand", "tidy"), phrases)
 
 
@@ -198,7 +230,7 @@ def text_of(family: Family, cast: TemplateValues) -> str:
     """
     text = _expanded(cast.dice.pick(family.phrases["messages"]), family, cast)
     text = _STRAY.sub(lambda stray: stray[1] or stray[2], _SPACES.sub(" ", text)).strip()
-    return _capitalised(text) if family.hand == "tidy" else _in_hand(text, lexicon("hands")[family.hand], cast)
+    return _capitalised(text) if family.hand == "tidy" else _in_hand(text, hand(family.hand), cast)
 
 
 def symbols(family: Family) -> set[str]:
@@ -208,8 +240,7 @@ def symbols(family: Family) -> set[str]:
 
 def is_known(name: str, family: Family) -> bool:
     """Return whether a family can expand a name."""
-    shared = lexicon("shared")
-    return name in family.phrases or name in shared["roles"] or name in shared["phrases"] or name in VALUES
+    return name in family.phrases or name in shared().roles or name in shared().phrases or name in VALUES
 
 
 def _expanded(phrase: str, family: Family, cast: TemplateValues) -> str:
@@ -221,13 +252,12 @@ def _expanded(phrase: str, family: Family, cast: TemplateValues) -> str:
 
 
 def _named(name: str, family: Family, cast: TemplateValues) -> str:
-    shared = lexicon("shared")
     if name in family.phrases:
         return _expanded(cast.dice.pick(family.phrases[name]), family, cast)
-    if name in shared["roles"]:
-        return cast.once(name, lambda: _one(shared["roles"][name], family, cast))
-    if name in shared["phrases"]:
-        return _one(shared["phrases"][name], family, cast)
+    if name in shared().roles:
+        return cast.once(name, lambda: _one(shared().roles[name], family, cast))
+    if name in shared().phrases:
+        return _one(shared().phrases[name], family, cast)
     return cast.value(name)
 
 
@@ -240,20 +270,20 @@ def _capitalised(text: str) -> str:
     return text if is_live(text.split(" ", 1)[0]) else text[:1].upper() + text[1:]
 
 
-def _in_hand(text: str, hand: dict[str, Any], cast: TemplateValues) -> str:
+def _in_hand(text: str, writer: Hand, cast: TemplateValues) -> str:
     """Write a text as people type: shorter words, small letters, no full stop, each more or less often."""
-    dice, short = cast.dice, hand["short"]
+    dice = cast.dice
 
     def typed(match: re.Match[str]) -> str:
-        lot, options = dice.lot(), short.get(match[0].lower())
-        return dice.pick(options) if options and lot < hand["shortens"] else match[0]
+        lot, options = dice.lot(), writer.short.get(match[0].lower())
+        return dice.pick(options) if options and lot < writer.shortens else match[0]
 
     text = re.sub(r"[A-Za-z']+", typed, text)
-    if dice.lot() < hand["small letters"]:
+    if dice.lot() < writer.small_letters:
         text = text.lower()
-    if dice.lot() < hand["no full stop"]:
+    if dice.lot() < writer.no_full_stop:
         text = text.removesuffix(".")
-    if dice.lot() < hand["dots"]:
+    if dice.lot() < writer.dots:
         text = text.replace(". ", "... ").replace(", ", dice.pick(("... ", ".. ", ", ")))
     return text
 

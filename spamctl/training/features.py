@@ -12,8 +12,9 @@ from torch import Tensor
 
 from spamctl.errors import DataError
 from spamctl.progress import ProgressGenerator, ProgressUpdate, ticks
+from spamctl.schema.train import BlockScore
 from spamctl.training.model import Trunk, pool
-from spamctl.training.probe import BlockScore, DepthChoice, choose_depth, score_blocks
+from spamctl.training.probe import DepthChoice, choose_depth, score_blocks
 
 # B rows, T tokens, D width of the model
 
@@ -134,7 +135,11 @@ def frozen_pass(
 def pooled_by_block(
     trunk: Trunk, rows: Sequence[Sequence[int]], into: np.ndarray, *, dtype: torch.dtype
 ) -> Iterator[int]:
-    """Fill `into` (blocks, rows, 2D) with the pooled, normed output of each block; yield how many rows are done."""
+    """Fill `into` (blocks, rows, 2D) with the pooled, normed output of the first blocks; yield how many rows are done.
+
+    No block beyond those of `into` is run.
+    """
+    trunk.window(0, len(into), norm=False)
     done = 0
     with frozen(trunk, dtype) as device:
         for batch in length_batches([len(row) for row in rows]):
@@ -145,6 +150,7 @@ def pooled_by_block(
                 into[block, batch] = pool(trunk.final_norm(states.float()), lengths).float().cpu().numpy()
             done += len(batch)
             yield done
+    trunk.window(0, trunk.depth)
 
 
 # Choose how many blocks of a base model to keep, on training rows alone.
@@ -153,7 +159,7 @@ SAMPLE = 400  # training rows: enough to rank blocks, and a forward pass through
 SAMPLE_OF_KINDS = 900  # where families of kinds are held out whole: a fold must hold many of them
 SAMPLE_TOKENS = 64
 # On unseen kinds a probe asks for 19 of 30 blocks, twice the time of a message. Together with n-grams, blocks beyond
-# the tenth add .007 of ROC AUC: that is not worth it, so with kinds the search ends here.
+# the tenth add .007 of ROC AUC: that is not worth it, so with kinds the search ends here, and runs no block beyond.
 CEILING_SHARE = 0.4
 
 
@@ -166,22 +172,22 @@ def find_depth(
     seed: int,
     groups: Sequence[str] = (),
 ) -> ProgressGenerator[DepthChoice]:
-    """Score every block of the trunk on a sample of training rows of token ids, and choose one; yield progress.
+    """Score each block that may be kept on a sample of training rows of token ids, and choose one; yield progress.
 
     Rows of one of `groups` (rows,) share a fold. Where these are families of kinds, each is held out whole: the depth
     that is best on more of the same kinds is too shallow for kinds that a filter has yet to see.
     """
     sample = draw_sample(is_spam, SAMPLE_OF_KINDS if groups else SAMPLE, seed)
     short = [rows[row][:SAMPLE_TOKENS] for row in sample]
-    pooled = np.empty((trunk.depth, len(sample), 2 * trunk.width), np.float32)
+    last = max(1, round(trunk.depth * CEILING_SHARE)) if groups else trunk.depth
+    pooled = np.empty((last, len(sample), 2 * trunk.width), np.float32)
     yield from ticks(pooled_by_block(trunk, short, pooled, dtype=dtype), "every block, a sample", len(sample))
     scores: list[BlockScore] = []
     sampled = [groups[row] for row in sample] if groups else []
     for score in score_blocks(pooled, np.array([is_spam[row] for row in sample]), seed, sampled):
         scores.append(score)
-        yield ProgressUpdate("probe each block", len(scores), trunk.depth, "blocks")
-    ceiling = max(1, round(trunk.depth * CEILING_SHARE)) if groups else 0
-    return choose_depth(scores, len(sample), ceiling)
+        yield ProgressUpdate("probe each block", len(scores), last, "blocks")
+    return choose_depth(scores, len(sample), trunk.depth)
 
 
 def draw_sample(is_spam: Sequence[bool], size: int, seed: int) -> list[int]:

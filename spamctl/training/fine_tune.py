@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,13 +22,15 @@ from spamctl.progress import ProgressGenerator, ProgressUpdate, ticks
 from spamctl.training import model, probe
 from spamctl.training.base_model import BaseModel, load_tokenizer, load_trunk
 from spamctl.training.features import HiddenStates, TokenIds, frozen, frozen_dtype, frozen_pass, length_batches
-from spamctl.training.loop import Checkpoints, Part, Progress, TrainingConfig, fine_tune
+from spamctl.training.loop import Checkpoints, Part, Progress, TrainingConfig, fine_tune, mean_loss
 from spamctl.training.model import SpamClassifier, Trunk, Tune, pool
 from spamctl.training.probe import fit_probe
 
 Rows = Sequence[Sequence[int]]
+Row = TypeVar("Row")
 Features = NDArray[np.float32]
 Bools = NDArray[np.bool_]
+STOPPING_ROWS = 1_200  # of validation: enough to tell which epoch is best, and each row more costs a frozen pass
 MOST_SCORES = 2**21  # of attention, a head, in one batch: 32 rows of 256 tokens
 
 
@@ -96,12 +99,15 @@ def tune(
     yield ProgressUpdate("head", 2, 2, "parts")
     train = Part(inputs[0], lesson.train_is_spam, lesson.train_weights)
     validation = Part(inputs[1], lesson.validation_is_spam)
-    plan = replace(recipe.plan, bfloat16=recipe.frozen_dtype == torch.bfloat16)
-    reached = 0  # what was found out before a training went on is told again, of earlier steps
-    for progress in fine_tune(classifier, train, validation, plan, checkpoints):
-        history.add(progress)
-        reached = max(reached, progress.step)
-        yield Training("fine-tuning", reached, progress.steps, "steps", progress=progress)
+    if recipe.tune == "head" and classifier.hidden is not None:
+        yield from _as_fitted(classifier, validation, history)
+    else:
+        plan = replace(recipe.plan, bfloat16=recipe.frozen_dtype == torch.bfloat16)
+        reached = 0  # what was found out before a training went on is told again, of earlier steps
+        for progress in fine_tune(classifier, train, validation, plan, checkpoints):
+            history.add(progress)
+            reached = max(reached, progress.step)
+            yield Training("fine-tuning", reached, progress.steps, "steps", progress=progress)
     return save({name: weight.detach().cpu().contiguous() for name, weight in classifier.learnt().items()}), history
 
 
@@ -110,6 +116,17 @@ class Training(ProgressUpdate):
     """One training step and its loss."""
 
     progress: Progress | None = None
+
+
+def _as_fitted(classifier: SpamClassifier, validation: Part, history: History) -> Iterator[Training]:
+    """Leave a hidden head as it was fitted, and tell its validation loss.
+
+    More steps lower the loss on more of the same kinds, where early stopping looks, and lose .002 of ROC AUC on kinds
+    that are unseen.
+    """
+    progress = Progress(0, 0, 1, math.nan, mean_loss(classifier, validation))
+    history.add(progress)
+    yield Training("fine-tuning", 1, 1, "steps", progress=progress)
 
 
 def _start(classifier: SpamClassifier, features: Features, truth: Bools, weights: Sequence[float], seed: int) -> None:
@@ -129,6 +146,11 @@ def _out_of_fold(
     if classifier.hidden is None:
         return list(map(float, probe.out_of_fold(features, truth, groups, seed)))
     return list(map(float, model.out_of_fold(features, truth, groups, classifier.hidden.out_features, seed)))
+
+
+def thinned(rows: Sequence[Row]) -> list[Row]:
+    """Return every k-th row, and so at most STOPPING_ROWS; all where there are no more."""
+    return list(rows[:: max(1, math.ceil(len(rows) / STOPPING_ROWS))])
 
 
 def restore(classifier: SpamClassifier, recipe_tune: Tune, lora_rank: int, learnt: bytes) -> None:

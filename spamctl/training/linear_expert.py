@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +13,7 @@ from spamctl.engine import calibration
 from spamctl.engine.calibration import Bools, Floats
 from spamctl.engine.ngrams import BUCKETS, NgramExpert, count
 from spamctl.metrics.scores import roc_auc
+from spamctl.schema.evaluation import UnseenScore
 from spamctl.schema.message import Message
 from spamctl.training.probe import folds
 
@@ -65,22 +65,6 @@ def expert_margins(expert: NgramExpert, texts: Sequence[str]) -> NDArray[np.floa
 EXPERTS: Final = ("language model", "n-grams", "both")
 FLAGGED: Final = 0.01  # of good messages, where recall is read off
 EVERY_MEDIUM: Final = "every medium"
-
-
-@dataclass(frozen=True, slots=True)
-class UnseenScore:
-    """Ranking of natural messages of unseen kinds: the area, and recall at a false-positive rate of 1 %."""
-
-    expert: str
-    medium: str
-    rows: int
-    spam: int
-    roc_auc: float
-    recall: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the score as plain JSON."""
-        return asdict(self)
 
 
 def measure_unseen(messages: Sequence[Message], probe_logits: Sequence[float], *, seed: int) -> tuple[UnseenScore, ...]:

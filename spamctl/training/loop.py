@@ -308,20 +308,24 @@ def _checkpoint(classifier: SpamClassifier, optimizer: torch.optim.Optimizer, st
 
 
 def _resume(found: Checkpoint, classifier: SpamClassifier, optimizer: torch.optim.Optimizer) -> _State:
-    kinds: dict[str, dict[str, Tensor]] = {"weights": {}, "best": {}, "adamw": {}, "random": {}}
+    weights: dict[str, Tensor] = {}
+    best: dict[str, Tensor] = {}
+    adamw: dict[str, Tensor] = {}
+    generators: dict[str, Tensor] = {}
+    kinds = {"weights": weights, "best": best, "adamw": adamw, "random": generators}
     for name, tensor in found.tensors.items():
         kind, _, rest = name.partition("/")
         kinds[kind][rest] = tensor
-    classifier.restore(kinds["weights"])
+    classifier.restore(weights)
     moments: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in kinds["adamw"].items():
+    for name, tensor in adamw.items():
         index, _, moment = name.partition("/")
         moments.setdefault(int(index), {})[moment] = tensor
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    torch.set_rng_state(kinds["random"][""])
+    torch.set_rng_state(generators[""])
     device = classifier.head.weight.device
-    if device.type == "cuda" and "cuda" in kinds["random"]:  # it may have begun where there is none
-        torch.cuda.set_rng_state(kinds["random"]["cuda"], device)
+    if device.type == "cuda" and "cuda" in generators:  # it may have begun where there is none
+        torch.cuda.set_rng_state(generators["cuda"], device)
     place: dict[str, object] = dict(found.place)
     best_loss = place.pop("best_loss")
-    return _State(**place, best_loss=math.inf if best_loss is None else best_loss, best=kinds["best"])  # type: ignore[arg-type]
+    return _State(**place, best_loss=math.inf if best_loss is None else best_loss, best=best)  # type: ignore[arg-type]

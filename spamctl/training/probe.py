@@ -9,22 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spamctl.errors import DataError
+from spamctl.schema.train import BlockScore
 
 STRENGTH = 0.1  # inverse of the L2 penalty on standardised features
 FOLDS = 5
 FLOOR_SHARE = (
     0.25  # shallower blocks do as well on the messages at hand, and fall behind on those of another place or year
 )
-
-
-@dataclass(frozen=True, slots=True)
-class BlockScore:
-    """Cross-validated log loss of a block in nats, its standard error, and its accuracy."""
-
-    block: int
-    log_loss: float
-    standard_error: float
-    accuracy: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +76,17 @@ def out_of_fold(
     return logits
 
 
-def choose_depth(scores: list[BlockScore], rows: int, ceiling: int = 0) -> DepthChoice:
-    """Choose the shallowest block whose loss is within one standard error of the best one's, between floor and ceiling.
+def choose_depth(scores: list[BlockScore], rows: int, blocks: int = 0) -> DepthChoice:
+    """Choose the shallowest block whose loss is within one standard error of the best one's, from the floor on.
+
+    `blocks` is how many the model has, where not all were scored: the floor is a share of them.
 
     The rule of Breiman, Friedman, Olshen and Stone, Classification and Regression Trees (1984), section 3.4.3. The
     error of the difference on the same rows would be smaller, and asked for 20 of 30 blocks where this asks for half as
     many: twice the time for each message, for .007 of the area that both experts reach together on unseen kinds.
     """
-    floor = max(1, round(len(scores) * FLOOR_SHARE))
-    eligible = [score for score in scores if floor <= score.block <= (ceiling or len(scores))]
+    floor = max(1, round((blocks or len(scores)) * FLOOR_SHARE))
+    eligible = [score for score in scores if floor <= score.block]
     best = min(eligible, key=lambda score: score.log_loss)
     depth = next(score.block for score in eligible if score.log_loss <= best.log_loss + best.standard_error)
     return DepthChoice(depth, floor, rows, tuple(scores))

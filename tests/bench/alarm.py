@@ -295,7 +295,7 @@ def causes_of(reference: Any, current: Any, plant: tuple[str, float], lots: rand
         words.insert(lots.randrange(len(words) + 1), word)
         sides[1][row] = " ".join(words)
     ham = [text for text, called in zip(reference.texts, reference.called_spam, strict=True) if not called]
-    return [one["term"] for one in risen(*sides, ham)], len(chosen)
+    return [one.term for one in risen(*sides, ham)], len(chosen)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ from pathlib import Path
 from drift import MAX_FALSE_POSITIVE_RATE, take_versions
 from measuring import circumstances, fetched, say, table
 
+from spamctl.schema.codec import to_json
+
 PACKAGES = ("onnxruntime", "scikit-learn")
 VIEWS = ("dataset", "medium", "style", "language", "family")
 HEADINGS = ("messages", "good", "flagged", "95 %", "spam", "caught", "95 %", "area")
@@ -113,7 +115,7 @@ def show_test(name: str, test: Sequence, probabilities: Probabilities, threshold
     """Print the test part by kind."""
     from spamctl.metrics.evaluation import by_kind
 
-    groups = [one.as_dict() for one in by_kind(test, probabilities([one.text for one in test]), threshold)]
+    groups = to_json(by_kind(test, probabilities([one.text for one in test]), threshold))
     for view in VIEWS:
         rows = [cells(one["name"], one) for one in groups if one["view"] == view]
         print(f"\n{name}, test part by {view}, threshold {threshold:.3f}")
@@ -131,7 +133,7 @@ def show_outside(
 
     scores = {file: np.array(probabilities([text for text, _ in rows])) for file, rows in outside.items()}
     truths = {file: np.array([is_spam for _, is_spam in rows]) for file, rows in outside.items()}
-    rows = [cells(file, group_score("file", file, truths[file], scores[file], threshold).as_dict()) for file in outside]
+    rows = [cells(file, to_json(group_score("file", file, truths[file], scores[file], threshold))) for file in outside]
     print(f"\n{name}, messages from outside, threshold {threshold:.3f}")
     print(table(HEADINGS, rows))
     if {*AGAINST, "smishing"} <= outside.keys():

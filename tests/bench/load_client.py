@@ -1,5 +1,7 @@
 """Send messages to a server from a number of clients, each on a connection of its own, and time the answers.
 
+Over the spamd protocol each message, a whole mail, has a connection and an identifier of its own.
+
     python tests/bench/load_client.py TEXTS.json < PLAN.json
 
 A program of its own, on one thread, so that it takes as little as it can from the server that it measures: a request's
@@ -37,6 +39,7 @@ class Plan:
     seconds: float
     warm_up_s: float = 0.0  # answers of so many seconds do not count
     patience_s: float = 15.0  # for answers that are under way at the end, which do not count in rate and times
+    spamd: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +97,12 @@ def main() -> None:
 
 async def load(plan: Plan, texts: Sequence[str]) -> Load:
     """Run all clients to the end."""
-    requests = [request(text, plan) for text in texts]
+    make, ask = (mail_request, mail_client) if plan.spamd else (request, client)
+    requests = [make(text, plan) for text in texts]
     used = _cpu_s()
     begin = time.perf_counter() + plan.warm_up_s
     tally = Tally(begin, begin + plan.seconds)
-    clients = [asyncio.create_task(client(plan.port, shuffled(requests, seed), tally)) for seed in range(plan.clients)]
+    clients = [asyncio.create_task(ask(plan.port, shuffled(requests, seed), tally)) for seed in range(plan.clients)]
     await asyncio.wait(clients, timeout=plan.warm_up_s + plan.seconds + plan.patience_s)
     for one in clients:
         one.cancel()
@@ -125,6 +129,22 @@ async def client(port: int, requests: Iterator[bytes], tally: Tally) -> None:
                 writer.close()
 
 
+async def mail_client(port: int, requests: Iterator[bytes], tally: Tally) -> None:
+    """Ask about one mail after the other over the spamd protocol; each has a new identifier and is a new row."""
+    number, seed = 0, random.getrandbits(40)
+    while (sent := time.perf_counter()) < tally.end:
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            number += 1
+            writer.write(next(requests) % (seed, number))
+            head = await reader.readuntil(b"\r\n\r\n")
+            tally.add(sent, OK if head.startswith(b"SPAMD/1.5 0 EX_OK\r\n") else int(head.split(b" ", 2)[1]), b"")
+            writer.close()
+        except (OSError, EOFError):
+            tally.broken += 1
+            await asyncio.sleep(AGAIN_S)
+
+
 async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     """Read the status and the body of one answer."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
@@ -140,6 +160,14 @@ def request(text: str, plan: Plan) -> bytes:
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
+
+
+def mail_request(mail: str, _plan: Plan) -> bytes:
+    """Write the request of one mail, with two places for the numbers of its identifier."""
+    raw = mail.encode("latin-1").replace(b"%", b"%%")
+    identifier = b"Message-ID: <%013d.%09d@bench.example>\r\n"
+    length = len(identifier % (0, 0)) + len(mail)
+    return b"CHECK SPAMC/1.5\r\nContent-length: %d\r\n\r\n" % length + identifier + raw
 
 
 def shuffled(requests: Sequence[bytes], seed: int) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from spamctl.schema.codec import to_json
 from tests.reports.conftest import summary
 
 TINY_FLOW = Path(__file__).with_name("tiny_flow.py")
@@ -24,7 +25,7 @@ sys.exit(app.main())
 @pytest.fixture
 def start(tmp_path):
     """Start the command in this test's folder, with the tiny flow; whatever still runs in the end is killed."""
-    (tmp_path / "result.json").write_text(json.dumps(summary()))
+    (tmp_path / "result.json").write_text(json.dumps(to_json(summary())))
     for behaviour in ("break", "deaf", "die", "hang", "once", "refuse"):  # which the tiny flow reads as data sets
         (tmp_path / behaviour).touch()
     begun = []

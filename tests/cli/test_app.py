@@ -10,9 +10,10 @@ import pytest
 from spamctl import __version__
 from spamctl.cli.app import main
 from spamctl.config.verbs import VERBS
+from tests.each import each
 
 
-@pytest.mark.parametrize(
+@each(
     ("words", "fault"),
     [
         (["trian"], "trian: there is no such verb; did you mean train?"),
@@ -41,7 +42,6 @@ from spamctl.config.verbs import VERBS
         (["forget"], "forget: nothing is named: give a uuid, --older-than 90d or --matching FILE"),
         (["ui", "--port", "0"], "--port: must be at least 1, got 0"),
     ],
-    ids=lambda item: " ".join(item) if isinstance(item, list) else "",
 )
 def test_a_slip_is_one_line_and_exit_code_2(capsys, words, fault):
     assert main(words) == 2
@@ -112,13 +112,13 @@ def test_nobody_reads():
     process.stderr.close()
 
 
-@pytest.mark.parametrize(
+@each(
     ("words", "offered"),
     [
         ("spamctl ", [*VERBS]),
         ("spamctl train --ep", ["--epochs"]),
         ("spamctl train --tune l", ["last-block", "lora"]),
-        ("spamctl cards ", ["train", "traffic", "label", "monitor", "recalibrate"]),
+        ("spamctl cards ", ["train", "traffic", "label", "monitor", "recalibrate", "score"]),
     ],
 )
 def test_a_shell_completes(words, offered):

@@ -12,6 +12,7 @@ import pytest
 
 from spamctl.cli.app import main
 from spamctl.config.verbs import OTHER_VARIABLES, VERBS
+from tests.each import each
 
 END_OF_PAGE = "end of page"
 PAGES = [["--help"], *([verb, "--help"] for verb in VERBS), *([verb, "--help-all"] for verb in VERBS)]
@@ -50,7 +51,7 @@ def without_colours(text):
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@each("verb", VERBS)
 def test_every_option_is_there_with_its_default_and_its_variable(capsys, verb):
     assert main([verb, "--help-all"]) == 0
     page = " ".join(capsys.readouterr().out.split())
@@ -64,7 +65,7 @@ def test_every_option_is_there_with_its_default_and_its_variable(capsys, verb):
     assert page.endswith(VERBS[verb].example)
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@each("verb", VERBS)
 def test_the_first_page_leaves_out_the_advanced_options_and_says_so_in_the_end(capsys, verb):
     assert main([verb, "--help"]) == 0
     page = " ".join(capsys.readouterr().out.split())
@@ -76,7 +77,7 @@ def test_the_first_page_leaves_out_the_advanced_options_and_says_so_in_the_end(c
     assert "--help-all Show every option" in page
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@each("verb", VERBS)
 def test_advanced_options_stand_in_panels_of_their_own_after_the_others(capsys, verb):
     assert main([verb, "--help-all"]) == 0
     page = capsys.readouterr().out
@@ -89,7 +90,7 @@ def test_advanced_options_stand_in_panels_of_their_own_after_the_others(capsys, 
             assert page.index(f"{title}:") > max(at[option.name] for option in declared if not option.advanced)
 
 
-@pytest.mark.parametrize(
+@each(
     ("typed", "completed"),
     [
         ("spamctl train --weight", "--weight-decay"),
@@ -116,7 +117,7 @@ def test_the_front_page_lists_every_verb_with_what_it_does(capsys):
         assert f"{name} {purpose}" in page
 
 
-@pytest.mark.parametrize("words", PAGES, ids=" ".join)
+@each("words", PAGES)
 def test_a_pipe_gets_plain_text(capsys, words):
     main(words)
     page = capsys.readouterr().out

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from spamctl.cli.app import main
 from tests.faults.processes import is_alive
 from tests.reports.conftest import summary
 from tests.reports.test_feedback import TOLD
@@ -42,19 +43,28 @@ def test_a_run_tells_its_steps_and_ends_in_its_result_whatever_the_environment_s
     assert (tmp_path / ".metaflow" / "TrainFlow" / "latest_run").is_file()
 
 
-def test_the_answer_no_is_exit_code_3_with_its_reason(run, tmp_path):
+@pytest.fixture
+def answered(monkeypatch, capsys):
+    """Type `spamctl train` where a run has told a result, and return what the command makes of it."""
+
+    def answered(told):
+        monkeypatch.setattr("spamctl.cli.run.run_verb", lambda *_: (None, told))
+        return main(["train"]), *capsys.readouterr()
+
+    return answered
+
+
+def test_the_answer_no_is_exit_code_3_with_its_reason(answered):
     reason = "accuracy 0.9956 is under --accuracy-threshold 0.9999"
-    (tmp_path / "result.json").write_text(json.dumps(summary(registered=False, reason=reason)))
-    code, _, err = run("train")
+    code, _, err = answered(summary(registered=False, reason=reason))
     assert code == 3
-    assert err.splitlines()[-1] == f"spamctl: {reason}"
+    assert err == f"spamctl: {reason}\n"
 
 
 @pytest.mark.parametrize(("feedback", "expected"), [({"forgotten": 0}, 0), ({"forgotten": 0, "store": "spam.db"}, 3)])
-def test_a_challenger_after_feedback_is_the_answer_no(run, tmp_path, feedback, expected):
+def test_a_challenger_after_feedback_is_the_answer_no(answered, feedback, expected):
     told = summary(alias="challenger", reason="not better on what is new", feedback=feedback | COUNTS)
-    (tmp_path / "result.json").write_text(json.dumps(told))
-    code, out, err = run("train")
+    code, out, err = answered(told)
     assert code == expected
     said = " ".join(out.split())
     assert "as a challenger (accuracy" in said
@@ -90,7 +100,12 @@ def test_of_a_step_that_is_killed_no_cause_is_guessed(run):
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "number"), [("hang", signal.SIGINT), ("hang", signal.SIGHUP), ("deaf", signal.SIGTERM)]
+    ("behaviour", "number"),
+    [
+        ("hang", signal.SIGINT),
+        pytest.param("hang", signal.SIGHUP, marks=pytest.mark.long),
+        ("deaf", signal.SIGTERM),
+    ],
 )
 def test_a_stopped_run_leaves_no_process_and_says_how_to_go_on(start, tmp_path, behaviour, number):
     process = start("train", "--dataset", behaviour)
@@ -142,6 +157,7 @@ def test_a_run_whose_command_is_killed_ends_with_all_its_processes(start, tmp_pa
     wait_for(lambda: not [pid for pid in processes() if str(tmp_path) in working_folder_of(pid)])
 
 
+@pytest.mark.long
 def test_a_run_that_still_goes_on_is_not_resumed(start, run, tmp_path):
     process = start("train", "--dataset", "once")
     wait_for((tmp_path / "pid").is_file)

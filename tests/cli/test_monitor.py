@@ -18,7 +18,7 @@ TINY_FLOW = Path(__file__).with_name("tiny_monitor.py")
 DOOR = f"""
 import sys
 from spamctl.cli import app; from spamctl.cli import run as beforehand; from spamctl.cli import run as launch; from spamctl.cli import monitor as webhook
-beforehand.look = lambda *_: None  # the tiny flow has neither store nor model; tests/cli/test_beforehand.py tries it
+beforehand.look = lambda *_: None  # the program has neither store nor model; tests/cli/test_beforehand.py tries it
 tiny = launch.Flow("monitor", "MonitorFlow", ({str(TINY_FLOW)!r},))
 launch.Flow.of = classmethod(lambda cls, verb: tiny)
 webhook.PATIENCE_S = webhook.PAUSE_S = 0.2
@@ -28,7 +28,7 @@ sys.exit(app.main(["monitor", *sys.argv[1:]]))
 
 @pytest.fixture
 def monitor(tmp_path):
-    """Start the verb over a tiny flow that follows a plan; whatever still runs in the end is killed."""
+    """Start the verb over a program that tells what a flow tells; whatever still runs in the end is killed."""
     begun = []
 
     def monitor(plan, *words):
@@ -56,7 +56,7 @@ def said(tmp_path):
 
 
 def until(true):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not true():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)

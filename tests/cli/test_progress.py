@@ -1,12 +1,14 @@
 """Progress is a line now and then in a file, bars on a terminal, and never what a message's text says it is."""
 
 import io
+import json
 
 import pytest
 from rich.console import Console
 
 from spamctl.cli import progress
-from spamctl.cli.events import Event
+from spamctl.cli.events import read_event
+from tests.each import each
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def screen():
 
 
 def tell(shown, kind, **fields):
-    shown.tell(Event(kind, fields))
+    shown.tell(read_event(json.dumps({"spamctl": kind, **fields})))
 
 
 def test_a_run_in_a_file(screen, clock):
@@ -96,7 +98,7 @@ def test_a_rate_below_one_is_not_said():
     assert progress.pace(0.05, 61) == "1 min 1 s left"
 
 
-@pytest.mark.parametrize(
+@each(
     ("seconds", "words"), [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (125, "2 min 5 s"), (3780, "1 h 3 min")]
 )
 def test_a_time_is_said_as_one_would(seconds, words):

@@ -11,10 +11,12 @@ from spamctl.cli.app import main
 from spamctl.config.serve import ServeOptions
 from spamctl.config.sources import resolve
 from spamctl.errors import UsageError
-from spamctl.serving.deployment import Release
+from spamctl.schema.codec import from_json
+from spamctl.schema.serve import Release, Releases
 from spamctl.serving.state import MIB, Limits, Settings
+from tests.each import each
 from tests.hosts import ELSEWHERE, LOOPBACK
-from tests.ports import closed_port
+from tests.ports import closed_port, silent_port
 
 TOKEN = "a-token-of-32-characters-for-this"
 FOUND = {"served": {"name": "spam", "version": "7", "alias": "champion", "folder": "here"}, "shadow": None}
@@ -24,6 +26,7 @@ CORES = 8
 SETTINGS = {
     "--host=::1": {"host": "::1", "hosts": ("::1",)},
     "--port=81": {"port": 81},
+    "--spamd=127.0.0.1:783": {"spamd": "127.0.0.1:783"},
     "--allowed-hosts=a.example, *.b.example,,*": {"hosts": ("127.0.0.1", "a.example", "*.b.example", "*")},
     "--capture=off": {"capture": "off"},
     "--datastore-uri=other.db": {"datastore_uri": "other.db"},
@@ -61,7 +64,7 @@ def chosen(*words):
 
 
 def told(*words, found=FOUND, token=""):
-    return serve._settings(chosen(*words), found, token)
+    return serve._settings(chosen(*words), from_json(Releases, found), token)
 
 
 def usual(**changes):
@@ -75,12 +78,12 @@ def test_every_option_is_tried():
     assert tried == {option.flag for option in ServeOptions.declared() if option.name not in NOT_TOLD}
 
 
-@pytest.mark.parametrize(("word", "changes"), SETTINGS.items(), ids=SETTINGS)
+@each(("word", "changes"), SETTINGS.items())
 def test_an_option_reaches_the_server(word, changes):
     assert told(word) == usual(**changes)
 
 
-@pytest.mark.parametrize(("word", "changes"), LIMITS.items(), ids=LIMITS)
+@each(("word", "changes"), LIMITS.items())
 def test_a_limit_reaches_the_server(word, changes):
     assert told(word) == usual(limits=replace(Limits(), **changes))
 
@@ -101,7 +104,7 @@ def token(*words, **variables):
 
 def test_a_token_comes_from_the_file_then_from_the_variable(tmp_path):
     (tmp_path / "token").write_text(f" {TOKEN}\n")
-    variable = {serve.TOKEN: TOKEN.upper()}
+    variable = {"SPAMCTL_SERVE_TOKEN": TOKEN.upper()}
     assert token("--token-file=token") == TOKEN
     assert token("--token-file=token", **variable) == TOKEN
     assert token(**variable) == TOKEN.upper()
@@ -159,6 +162,23 @@ def test_a_loopback_address_needs_no_token(refusal, host):
 def test_an_address_that_others_reach_is_bound_with_a_token_or_where_all_may(refusal, monkeypatch, tmp_path, host, by):
     (tmp_path / "token").write_text(TOKEN)
     if by == "a variable":
-        monkeypatch.setenv(serve.TOKEN, TOKEN)
+        monkeypatch.setenv("SPAMCTL_SERVE_TOKEN", TOKEN)
     words = {"--insecure": ["--insecure"], "--token-file": ["--token-file", "token"], "a variable": []}[by]
     assert is_let_on(refusal(host, *words))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.0.2.7", "mail.example"])
+def test_an_address_for_mail_servers_that_others_reach_is_refused(refusal, monkeypatch, host):
+    monkeypatch.setenv(serve.TOKEN, TOKEN)  # which the protocol cannot send
+    line = refusal("127.0.0.1", "--spamd", f"{host}:783")
+    assert line.startswith(f"spamctl: --spamd {host}:783: others can reach it, and its protocol knows no token; use")
+    insecure = refusal("127.0.0.1", "--insecure", "--spamd", f"{host}:{closed_port()}")
+    assert "no token" not in insecure
+    assert any(words in insecure for words in LATER)
+
+
+def test_a_port_for_mail_servers_that_is_taken_is_refused(refusal):
+    with silent_port() as port:
+        line = refusal("127.0.0.1", "--spamd", f"127.0.0.1:{port}")
+    assert line.startswith(f"spamctl: --spamd 127.0.0.1:{port}: is not available on 127.0.0.1: ")
+    assert line.endswith("; choose another")

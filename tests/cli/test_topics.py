@@ -14,6 +14,7 @@ from spamctl.errors import GateRefusedError, SpamctlError, UsageError
 from spamctl.serving.openapi import document
 from spamctl.store.tables import metadata
 from spamctl.traffic.drift import DRIFTS, NEW_KINDS
+from tests.each import each
 
 FLAGS = {
     flag for verb in VERBS.values() for option in verb.declared() for flag in (option.flag, f"--no-{option.flag[2:]}")
@@ -29,7 +30,7 @@ def test_the_list_names_every_topic(capsys):
     assert {"files", "store", "settings", "promises", "drift", "changes"} <= set(TOPICS)
 
 
-@pytest.mark.parametrize("topic", TOPICS)
+@each("topic", TOPICS)
 def test_a_topic_is_printed_as_it_is(capsys, topic):
     assert main(["help", topic]) == 0
     page = capsys.readouterr().out
@@ -40,14 +41,14 @@ def test_a_topic_is_printed_as_it_is(capsys, topic):
     assert not [line for line in page.splitlines() if line != line.rstrip()]
 
 
-@pytest.mark.parametrize("topic", TOPICS)
+@each("topic", TOPICS)
 def test_a_topic_names_options_and_verbs_that_there_are(topic):
     flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", text(topic)))
     assert flags <= FLAGS
     assert set(re.findall(r"spamctl ([a-z]+)", text(topic))) <= VERBS.keys()
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@each("verb", VERBS)
 def test_help_of_a_verb_is_its_help_page(capsys, verb):
     assert main(["help", verb]) == 0
     page = capsys.readouterr().out

@@ -16,6 +16,7 @@ import pytest
 
 from spamctl.cli.app import main
 from spamctl.jobs import viewer
+from tests.each import each
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_cards_of_what_has_none(capsys):
     assert main(["cards", "serve"]) == 2
     assert (
         capsys.readouterr().err
-        == "spamctl: serve: has no cards; there are those of train, traffic, label, monitor, recalibrate\n"
+        == "spamctl: serve: has no cards; there are those of train, traffic, label, monitor, recalibrate, score\n"
     )
 
 
@@ -163,7 +164,7 @@ def test_cards_are_shown_to_this_machine_only(run, page, port):
     assert listening(port) == set()
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "opened"),
     [
         (["evaluation", "loss", "depth"], "evaluation"),  # the last step first, as Metaflow gives them

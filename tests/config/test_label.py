@@ -8,13 +8,14 @@ from spamctl.config.label import LabelOptions
 from spamctl.config.options import Given, duration, is_duration
 from spamctl.config.sources import validate
 from spamctl.errors import OptionsError
+from tests.each import each
 
 
 def chosen(**given):
     return validate(LabelOptions, [{name: Given(text, f"--{name.replace('_', '-')}") for name, text in given.items()}])
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "fault"),
     [
         ({"noise": "0.1"}, "--noise: only --source truth reads it, and the source is predictions"),
@@ -31,7 +32,6 @@ def chosen(**given):
         ({"ground_truth_quality": "1.1"}, "--ground-truth-quality: must be at most 1, got 1.1"),
         ({"limit": "-1"}, "--limit: must be at least 0, got -1"),
     ],
-    ids=str,
 )
 def test_what_would_do_nothing_or_harm_is_refused(given, fault):
     with pytest.raises(OptionsError) as refusal:
@@ -44,7 +44,7 @@ def test_two_ways_to_ask_at_once_are_one_too_many():
         chosen(source="review", suspects="true", second_opinion="true")
 
 
-@pytest.mark.parametrize(
+@each(
     "given",
     [
         {},
@@ -53,14 +53,13 @@ def test_two_ways_to_ask_at_once_are_one_too_many():
         {"export": "a.csv", "overwrite": "true", "export_simulated": "true"},
         {"source": "review", "second_opinion": "true", "limit": "5", "since": "2w"},
     ],
-    ids=str,
 )
 def test_what_goes_together_is_taken(given):
     items = chosen(**given).items()
     assert all(str(items[name]).lower() == text for name, text in given.items())
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "expected"),
     [("0s", timedelta()), ("45m", timedelta(minutes=45)), ("7d", timedelta(7)), ("99999w", timedelta(weeks=99999))],
 )
@@ -69,7 +68,7 @@ def test_a_length_of_time_is_read(text, expected):
     assert duration(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "7", "d", "-1d", "1.5h", "1 d", "7D", "123456s", "٣d", "1d\n"])
+@each("text", ["", "7", "d", "-1d", "1.5h", "1 d", "7D", "123456s", "٣d", "1d\n"])
 def test_what_is_no_length_of_time(text):
     assert not is_duration(text)
     with pytest.raises(ValueError, match="no length of time"):

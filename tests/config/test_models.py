@@ -6,7 +6,8 @@ from spamctl.cli.app import main
 from spamctl.config.options import Given, Options
 from spamctl.config.sources import validate
 from spamctl.errors import OptionsError
-from tests.store.test_injection import ATTACKS
+from tests.each import each
+from tests.security.test_injection import ATTACKS
 
 NAMES = ("model_name", "model_version", "shadow", "to")
 VERBS = [(verb, option) for verb in Options.__subclasses__() for option in verb.declared() if option.name in NAMES]
@@ -29,7 +30,7 @@ def test_every_verb_that_names_a_model_is_tried():
     }
 
 
-@pytest.mark.parametrize("case", VERBS, ids=verb_and_flag)
+@each("case", VERBS)
 def test_an_attack_is_refused_in_one_line(case):
     verb, option = case
     taken = set()

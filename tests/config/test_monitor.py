@@ -6,6 +6,7 @@ from spamctl.config.monitor import MonitorOptions
 from spamctl.config.options import Given
 from spamctl.config.sources import validate
 from spamctl.errors import OptionsError
+from tests.each import each
 
 
 def chosen(**given):
@@ -14,7 +15,7 @@ def chosen(**given):
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "fault"),
     [
         ({"since": "yesterday"}, "--since: must be always, or a time such as 45m, 12h or 7d, got 'yesterday'"),
@@ -37,7 +38,6 @@ def chosen(**given):
         ({"report_dir": " "}, "--report-dir: "),
         ({"threads": "100000"}, "--threads: must be at most "),
     ],
-    ids=str,
 )
 def test_what_cannot_be_meant_is_refused(given, fault):
     with pytest.raises(OptionsError) as refusal:
@@ -45,7 +45,7 @@ def test_what_cannot_be_meant_is_refused(given, fault):
     assert refusal.value.faults[0].startswith(fault)
 
 
-@pytest.mark.parametrize(
+@each(
     "address",
     ["ftp://host/x", "file:///etc/passwd", "https://", "https:///path", "host/path", "http://[::1", "http://h:x/",
      "http://host/a b", "http://host/\x1b[31m", "javascript:alert(1)"],
@@ -63,7 +63,7 @@ def test_what_goes_together_is_taken():
     assert (options.samples, options.watch, options.model_version) == (0, "15m", "3")
 
 
-@pytest.mark.parametrize("name", ["spam", "Späm 2026", "team/spam.monitoring", "a-b_c-", "1"])
+@each("name", ["spam", "Späm 2026", "team/spam.monitoring", "a-b_c-", "1"])
 def test_an_experiment_is_named_freely_as_long_as_its_folder_stays_where_it_belongs(name):
     assert chosen(experiment=name).experiment == name
 

@@ -8,6 +8,7 @@ import pytest
 
 from spamctl.config.options import Option
 from spamctl.config.verbs import OTHER_VARIABLES, VERBS, known_variables
+from tests.each import each
 
 EVERY = [option for options in VERBS.values() for option in options.declared()]
 # What Metaflow drops in silence, refuses, or needs for itself.
@@ -21,7 +22,7 @@ def by_name(options):
     return {option.name: option for option in options.declared()}
 
 
-@pytest.mark.parametrize("option", EVERY, ids=lambda option: option.variable)
+@each("option", EVERY)
 def test_every_option_is_a_scalar_with_a_default_that_explains_itself(option):
     assert option.kind in {str, int, float, bool}
     assert type(option.default) is option.kind
@@ -32,7 +33,7 @@ def test_every_option_is_a_scalar_with_a_default_that_explains_itself(option):
     assert option.name not in RESERVED
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@each("verb", VERBS)
 def test_an_option_is_spelled_in_four_ways(verb):
     for option in VERBS[verb].declared():
         assert option.flag == "--" + option.name.replace("_", "-")
@@ -47,7 +48,7 @@ def test_the_declaration_is_read_whole():
     assert learning_rate.allowed == "more than 0 and at most 1"
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "allowed"),
     [("epochs", "1 to 100"), ("gate", "point or lower-bound"), ("device", "auto, cpu or cuda"), ("dataset", "")],
 )

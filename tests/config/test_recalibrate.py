@@ -6,11 +6,12 @@ from spamctl.config.options import Given
 from spamctl.config.sources import validate
 from spamctl.config.train import RecalibrateOptions, TrainOptions
 from spamctl.errors import OptionsError
+from tests.each import each
 
 SAID_ANEW = {"feedback", "feedback_max_age", "recent_share", "model_name", "seed", "threads"}  # in words of its own
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "fault"),
     [
         ({"feedback": "none"}, "--feedback: must name a store such as spam.db"),
@@ -24,7 +25,6 @@ SAID_ANEW = {"feedback", "feedback_max_age", "recent_share", "model_name", "seed
         ({"model_version": "newest"}, "--model-version: must be champion, challenger, latest or a number"),
         ({"threads": "100000"}, "--threads: must be at most "),
     ],
-    ids=str,
 )
 def test_what_cannot_be_meant_is_refused(given, fault):
     with pytest.raises(OptionsError) as refusal:

@@ -10,6 +10,7 @@ from spamctl.config.options import Given
 from spamctl.config.sources import resolve, validate
 from spamctl.config.verbs import VERBS
 from spamctl.errors import OptionsError
+from tests.each import each
 
 TRAIN = VERBS["train"]
 EVERY = [(options, option) for options in VERBS.values() for option in options.declared()]
@@ -90,7 +91,7 @@ def faults(settle):
     return faults
 
 
-@pytest.mark.parametrize(("options", "option"), EVERY, ids=lambda item: getattr(item, "variable", ""))
+@each(("options", "option"), EVERY)
 def test_each_place_beats_those_after_it(settle, options, option):
     typed, set_in_shell, set_in_dotenv, kept = values(option)
     places = {
@@ -139,7 +140,7 @@ def test_all_faults_are_named_at_once_each_where_it_was_made(faults):
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "text", "fault"),
     [
         ("epochs", "0", "must be at least 1, got 0"),
@@ -166,13 +167,13 @@ def test_a_fault_says_what_is_wrong_and_what_was_given(faults, name, text, fault
     assert faults(flags={name: text}) == [f"{flag}: {fault}"]
 
 
-@pytest.mark.parametrize("name", ["..", ".hidden", "a/b", "a\\b", "a b", "", "x" * 101, "naïve", "a\n"])
+@each("name", ["..", ".hidden", "a/b", "a\\b", "a b", "", "x" * 101, "naïve", "a\n"])
 def test_a_model_name_is_no_path(faults, name):
     (fault,) = faults(flags={"model_name": name})
     assert fault.startswith("--model-name: ")
 
 
-@pytest.mark.parametrize("name", ["spam", "Spam-2.b_c", "9", "x" * 100])
+@each("name", ["spam", "Spam-2.b_c", "9", "x" * 100])
 def test_a_plain_model_name_is_taken(settle, name):
     assert settle(flags={"model_name": name}).options.model_name == name
 

@@ -7,6 +7,7 @@ from spamctl.config.sources import validate
 from spamctl.config.traffic import TrafficOptions
 from spamctl.errors import OptionsError
 from spamctl.traffic.drift import DRIFTS, NEW_KINDS
+from tests.each import each
 
 
 def chosen(**given):
@@ -36,7 +37,7 @@ def test_the_store_may_hold_a_password_and_is_no_parameter():
     assert [option.name for option in TrafficOptions.declared() if option.secret] == ["datastore_uri"]
 
 
-@pytest.mark.parametrize(
+@each(
     "uri",
     [
         "http://localhost:8080/invocations",
@@ -49,7 +50,7 @@ def test_the_address_of_a_server_is_taken(uri):
     assert chosen(target_uri=uri).target_uri == uri
 
 
-@pytest.mark.parametrize(
+@each(
     ("uri", "fault"),
     [
         ("spam.db", "must be the address of a server such as http://127.0.0.1:8080/invocations, got 'spam.db'"),
@@ -79,14 +80,13 @@ def test_replayed_messages_do_not_drift(other):
     )
 
 
-@pytest.mark.parametrize(
+@each(
     "given",
     [
         {"target": "cloud"}, {"samples": "0"}, {"batch_size": "0"}, {"drift_proportion": "1.1"}, {"strength": "-0.1"},
         {"concurrency": "0"}, {"rate": "-1"}, {"timeout": "0"}, {"retries": "-1"}, {"truth": "maybe"},
         {"preview": "-1"},
     ],
-    ids=str,
 )  # fmt: skip
 def test_what_is_out_of_range_is_refused(given):
     ((name, value),) = given.items()

@@ -6,13 +6,14 @@ from spamctl.config.options import Given
 from spamctl.config.sources import validate
 from spamctl.config.train import TrainOptions
 from spamctl.errors import OptionsError
+from tests.each import each
 
 
 def chosen(**given):
     return validate(TrainOptions, [{name: Given(text, f"--{name.replace('_', '-')}") for name, text in given.items()}])
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "fault"),
     [
         ({"feedback_sources": "review"}, "--feedback-sources: only --feedback reads it; name a store such as"),
@@ -28,7 +29,6 @@ def chosen(**given):
         ({"feedback": "spam.db", "feedback_max_age": "old"}, "--feedback-max-age: must be always, or a time such as"),
         ({"feedback": "spam.db", "recent_share": "1"}, "--recent-share: must be less than 1, got 1"),
     ],
-    ids=str,
 )
 def test_what_would_do_nothing_or_harm_is_refused(given, fault):
     with pytest.raises(OptionsError) as refusal:

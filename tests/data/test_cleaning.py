@@ -3,16 +3,16 @@
 import time
 import unicodedata
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.data.cleaning import clean
+from tests.each import each
 
 any_text = st.text(st.characters(codec=None) | st.sampled_from("&#;x0aglt\ud83d\ude00\u0301\u0316\r\n\x00\u200b"))
 
 
-@pytest.mark.parametrize(
+@each(
     ("raw", "cleaned"),
     [
         ("call &lt;#&gt; now", "call <#> now"),
@@ -33,9 +33,7 @@ def test_clean_mends_what_carries_no_meaning(raw, cleaned):
     assert clean(raw) == cleaned
 
 
-@pytest.mark.parametrize(
-    "kept", ["fr\u200bee", "\u202eeerf", "frее", "ｆｒｅｅ", "FREE £1,000", "a\u00a0b", "&", "&#", "😀"]
-)
+@each("kept", ["fr\u200bee", "\u202eeerf", "frее", "ｆｒｅｅ", "FREE £1,000", "a\u00a0b", "&", "&#", "😀"])
 def test_clean_keeps_what_spammers_use(kept):
     assert clean(kept) == kept
 

@@ -8,6 +8,7 @@ import pytest
 from spamctl.data.corpus import CorpusRequest, read_corpus
 from spamctl.errors import DataError
 from spamctl.schema.message import NOT_SPAM, SPAM, Message
+from tests.each import each
 
 
 @pytest.fixture
@@ -128,9 +129,7 @@ def test_a_misspelt_word_for_spam_is_refused(corpus_of):
         corpus_of("a,spam", "b,phishing", spam_label="spam,phising")
 
 
-@pytest.mark.parametrize(
-    "request_of_a_file", [{"text_column": "sms"}, {"label_column": "class"}, {"spam_label": "1"}, {"header": False}]
-)
+@each("request_of_a_file", [{"text_column": "sms"}, {"label_column": "class"}, {"spam_label": "1"}, {"header": False}])
 def test_sms_spam_has_no_columns_to_name(request_of_a_file):
     with pytest.raises(DataError, match=r"describe a file, and --dataset is sms-spam"):
         read_corpus(CorpusRequest(**request_of_a_file))

@@ -10,6 +10,7 @@ from spamctl.data.corpus import DEFAULT, OWN, CorpusRequest, dataset_names, read
 from spamctl.data.split import split
 from spamctl.errors import DataError
 from spamctl.schema.message import NOT_SPAM, SPAM, Message, Traits
+from spamctl.schema.train import Leakage
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_what_describes_a_file_is_refused_where_no_file_is_named(dataset):
 
 def test_the_split_leaks_nothing_and_keeps_border_rows_to_train(both):
     parts = split(both.messages)
-    assert leakage(parts) == {"exact": 0, "masked": 0}
+    assert leakage(parts) == Leakage(exact=0, masked=0)
     assert not any(message.traits.border for message in (*parts.validation, *parts.test))
     alone = split([message for message in both.messages if message.traits.dataset == "sms-spam"])
     sms = [message for message in parts.test if message.traits.dataset == "sms-spam"]

@@ -8,6 +8,7 @@ import pytest
 
 from spamctl.data.bundled_sets import FEW_SECONDS, Limits, fetch
 from spamctl.errors import UnavailableError
+from tests.each import each
 
 IMPATIENT = Limits(first_byte=1.0, whole=1.5, size=100_000)
 
@@ -84,9 +85,7 @@ def test_a_server_that_is_given_up_is_left(serve):
     assert server.deserted.wait(5)
 
 
-@pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:1/", "http://no.such.host.invalid/", "ftp://127.0.0.1/", "http://[", "no address"]
-)
+@each("url", ["http://127.0.0.1:1/", "http://no.such.host.invalid/", "ftp://127.0.0.1/", "http://[", "no address"])
 def test_an_address_that_cannot_be_reached_is_said_soon(url):
     started = time.perf_counter()
     with pytest.raises(UnavailableError, match=r"\w"):

@@ -9,6 +9,7 @@ from spamctl.data import cleaning
 from spamctl.data.cleaning import group_twins, keep_distinct, leakage, seen_key, twin_key
 from spamctl.schema.message import NOT_SPAM, SPAM, Message
 from spamctl.schema.parts import Split
+from spamctl.schema.train import Leakage
 
 
 def spam(text):
@@ -57,14 +58,14 @@ def test_every_message_is_kept_or_counted(messages):
 
 
 def test_a_split_without_twins_leaks_nothing():
-    assert leakage(Split((spam("a"),), (spam("b"),), (spam("c"),))) == {"exact": 0, "masked": 0}
+    assert leakage(Split((spam("a"),), (spam("b"),), (spam("c"),))) == Leakage(exact=0, masked=0)
 
 
 def test_leaks_between_any_two_parts_are_counted():
     train = (spam("win 1"), fine("hello"))
     validation = (spam("win 2"), fine("bye"))
     test = (fine("bye"), fine("hello"), fine("HELLO"), fine("new"))
-    assert leakage(Split(train, validation, test)) == {"exact": 2, "masked": 4}
+    assert leakage(Split(train, validation, test)) == Leakage(exact=2, masked=4)
 
 
 SPELLINGS = ["win\u200b 9", "wi\u00adn 9", "\uff37\uff29\uff2e 9", "\U0001d430in \u2078", "w\ufe0fin 7", "WIN 3"]
@@ -95,4 +96,4 @@ def test_what_is_unseen_is_what_the_model_does_not_read():
 def test_spellings_stand_in_one_group_under_the_key_that_places_it():
     groups = group_twins([spam(text) for text in SPELLINGS] + [fine("win 99")])
     assert groups.keys() == {min(map(twin_key, SPELLINGS)), "win 00"}
-    assert leakage(Split((spam("win 9"),), (spam("w\u200bin 8"),), (spam("\uff37in 7"),))) == {"exact": 0, "masked": 2}
+    assert leakage(Split((spam("win 9"),), (spam("w\u200bin 8"),), (spam("\uff37in 7"),))) == Leakage(exact=0, masked=2)

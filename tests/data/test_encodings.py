@@ -7,6 +7,7 @@ import pytest
 from spamctl.data.files import open_rows
 from spamctl.data.rows import Columns
 from spamctl.errors import DataError
+from tests.each import each
 
 UNREADABLE = "unreadable bytes (save the file as UTF-8)"
 POUNDS = ["free £5 now", "it’s “so”", "see you", "déjà vu at the café", "für Größe"]
@@ -26,8 +27,8 @@ def read(tmp_path, texts, codec, name="a.csv", mark=b"", **columns):
     return [row.fault or row.text for row in reading.rows], reading.notes
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
-@pytest.mark.parametrize(
+@each("name", ["a.csv", "a.jsonl"])
+@each(
     ("texts", "codec"),
     [
         (POUNDS, "cp1252"),
@@ -50,9 +51,9 @@ def test_latin_1_is_read_as_what_it_is_a_part_of(tmp_path):
     assert read(tmp_path, ["naïve £5"], "latin-1")[0] == ["naïve £5"]
 
 
-@pytest.mark.parametrize("texts", [POUNDS, CHINESE, ["plain"]])
-@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
-@pytest.mark.parametrize(
+@each("texts", [POUNDS, CHINESE, ["plain"]])
+@each("name", ["a.csv", "a.jsonl"])
+@each(
     ("codec", "mark"),
     [
         ("utf-8", b""),

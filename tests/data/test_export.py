@@ -17,6 +17,7 @@ from spamctl.data.rows import Columns
 from spamctl.data.tables import EXPORTED
 from spamctl.errors import DataError
 from spamctl.schema.message import NOT_SPAM, SPAM
+from tests.each import each
 from tests.store.made_rows import ODD_TEXTS
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 250, tzinfo=UTC)
@@ -43,8 +44,8 @@ def whole(text):
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", HELD)
+@each("kind", KINDS)
+@each("name", HELD)
 def test_what_people_write_comes_back_as_it_was(tmp_path, kind, name):
     written(tmp_path / f"out.{kind}", [row(HELD[name])])
     ((text, label),) = read_back(tmp_path / f"out.{kind}")

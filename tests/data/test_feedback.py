@@ -23,6 +23,7 @@ from spamctl.data.feedback import (
 from spamctl.data.split import split
 from spamctl.schema.message import NOT_SPAM, SPAM, Message
 from spamctl.schema.parts import Split, digest
+from spamctl.schema.train import Leakage
 from tests import tiny_models
 
 BEGAN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -111,7 +112,7 @@ def test_whatever_is_labelled_the_test_part_stays_and_nothing_leaks(given_rows):
     carved = carve(kept, 0.3)
     merged = merge(FROZEN, carved)
     assert digest(merged.test) == digest(FROZEN.test)
-    assert leakage(merged) == {"exact": 0, "masked": 0}
+    assert leakage(merged) == Leakage(exact=0, masked=0)
     counts = Counter(seen_key(one.text) for one in kept)
     assert set(counts.values()) <= {1}
     assert len(kept) + sum(left_out.values()) == len(rows)

@@ -2,13 +2,13 @@
 
 import string
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.data.cleaning import fold, lookalike_table
 from spamctl.traffic.rewrites import homoglyphs
 from spamctl.traffic.rng import SeededRandom
+from tests.each import each
 
 HONEST = (
     "Привет, буду через час, купи хлеб",
@@ -21,7 +21,7 @@ HONEST = (
 )
 
 
-@pytest.mark.parametrize("text", HONEST)
+@each("text", HONEST)
 def test_text_of_one_alphabet_a_word_stays_as_it_is(text):
     assert fold(text, lookalike_table()) == text
 

@@ -4,9 +4,10 @@ import pytest
 
 from spamctl.data.feedback import ACCENTED, FOREIGN, LINKED, PLAIN, evened, looks, pattern_sides
 from spamctl.schema.message import NOT_SPAM, SPAM, Message
+from tests.each import each
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "found"),
     [
         ("Call £5 now", {PLAIN}),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from spamctl.schema.message import NOT_SPAM, SPAM, Message
 from spamctl.schema.parts import digest, from_rows, to_rows
+from tests.each import each
 
 messages = st.lists(st.builds(Message, st.text(st.characters(codec=None)), st.sampled_from([SPAM, NOT_SPAM])))
 
@@ -27,7 +28,7 @@ def test_a_digest_does_not_depend_on_order(some):
     assert digest(some) == digest(reversed(some))
 
 
-@pytest.mark.parametrize(
+@each(
     "changed",
     [
         [Message("a", SPAM)],

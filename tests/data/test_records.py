@@ -14,6 +14,7 @@ from spamctl.data import files
 from spamctl.data.files import open_rows
 from spamctl.data.rows import Columns, Row
 from spamctl.errors import DataError
+from tests.each import each
 
 FLAT = [{"text": f'say "{n}"\n[é]', "label": "spam" if n % 2 else "ham"} for n in range(5)]
 NESTED = [{"message": {"text": one["text"], "n": 1}, "meta": {"label": one["label"]}} for one in FLAT]
@@ -44,9 +45,9 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 2**20])
-@pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.json", "a.jsonl.gz"])
-@pytest.mark.parametrize("shape", SHAPES)
+@each("chunk", [1, 7, 2**20])
+@each("name", ["a.jsonl", "a.ndjson", "a.json", "a.jsonl.gz"])
+@each("shape", SHAPES)
 def test_every_shape_gives_the_same_messages(tmp_path, monkeypatch, shape, name, chunk):
     monkeypatch.setattr(files, "_CHUNK", chunk)
     for values, columns in ((FLAT, {}), (NESTED, INNER)):
@@ -110,7 +111,7 @@ def test_a_large_array_is_read_a_few_items_at_a_time(tmp_path):
     tracemalloc.stop()
 
 
-@pytest.mark.parametrize(
+@each(
     ("labels", "words"),
     [
         (pa.array([0.0, 1.0, None]), ["0", "1", None]),
@@ -123,7 +124,7 @@ def test_a_large_array_is_read_a_few_items_at_a_time(tmp_path):
         (pa.array(["a", "b", None], pa.string_view()), ["a", "b", None]),
     ],
 )
-@pytest.mark.parametrize("name", ["a.parquet", "a.parquet.gz"])
+@each("name", ["a.parquet", "a.parquet.gz"])
 def test_a_number_of_a_label_column_is_read_as_one_would_type_it(tmp_path, labels, words, name):
     path = tmp_path / "a.parquet"
     parquet.write_table(pa.table({"text": ["x", "y", "z"], "label": labels}), path)

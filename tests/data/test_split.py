@@ -7,7 +7,7 @@ import sys
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.data.cleaning import leakage, twin_key
@@ -16,6 +16,9 @@ from spamctl.data.split import split
 from spamctl.errors import DataError
 from spamctl.schema.message import NOT_SPAM, SPAM, Message
 from spamctl.schema.parts import digest
+from spamctl.schema.train import Leakage
+from tests.each import each
+from tests.examples import examples
 
 PARTS = ("train", "validation", "test")
 
@@ -52,7 +55,6 @@ def corpora_with_twins(draw):
     ]
 
 
-@settings(max_examples=40)
 @given(corpora_with_twins())
 def test_twins_stay_on_one_side_and_no_message_is_lost(messages):
     try:
@@ -63,10 +65,10 @@ def test_twins_stay_on_one_side_and_no_message_is_lost(messages):
     sides = {}
     for message, place in place_of(parts).items():
         assert sides.setdefault(twin_key(message.text), place) == place
-    assert leakage(parts) == {"exact": 0, "masked": 0}
+    assert leakage(parts) == Leakage(exact=0, masked=0)
 
 
-@settings(max_examples=20)
+@examples(0.5)
 @given(st.randoms(use_true_random=False), st.sampled_from(["none", "undersample"]))
 def test_the_order_of_rows_changes_nothing(chance, balance):
     messages = corpus(30, 90)
@@ -74,7 +76,6 @@ def test_the_order_of_rows_changes_nothing(chance, balance):
     assert split(shuffled, balance) == split(messages, balance)
 
 
-@settings(max_examples=40)
 @given(st.integers(10, 400), st.integers(10, 400))
 def test_each_label_is_divided_70_10_20(spam, not_spam):
     parts = split(corpus(spam, not_spam))
@@ -147,8 +148,8 @@ def test_parts_are_not_sorted_by_label():
     assert 100 < sum(one != other for one, other in pairwise(labels)) < 180
 
 
-@pytest.mark.parametrize(("spam", "not_spam"), [(9, 100), (100, 9), (0, 100), (0, 0)])
-@pytest.mark.parametrize("balance", ["none", "undersample"])
+@each(("spam", "not_spam"), [(9, 100), (100, 9), (0, 100), (0, 0)])
+@each("balance", ["none", "undersample"])
 def test_too_few_messages_are_refused_by_their_count(spam, not_spam, balance):
     with pytest.raises(DataError, match=r"at least 10 different messages of each label"):
         split(corpus(spam, not_spam), balance)
@@ -171,4 +172,4 @@ def test_the_bundled_collection_is_split_as_it_always_was(monkeypatch):
         "test": 115,
     }
     assert digest(parts.test).startswith("ba90915bb5d11ec7")
-    assert leakage(parts) == {"exact": 0, "masked": 0}
+    assert leakage(parts) == Leakage(exact=0, masked=0)

@@ -17,6 +17,7 @@ from spamctl.errors import ArtefactError
 from spamctl.schema.message import NOT_SPAM, SPAM
 from tests import chromium
 from tests.drift.moving_samples import SECRET, made
+from tests.each import each
 from tests.hostile import PAYLOADS
 from tests.ticks import last
 
@@ -29,8 +30,8 @@ COLUMNS = (
 
 def judged(reference, current):
     """Return what our alarm says, and its thresholds by test name."""
-    found = {test["name"]: test for test in last(judge(reference, current, JudgementConfig(replicates=400))).tests}
-    return found, {name: test["threshold"] for name, test in found.items()}
+    found = {test.name: test for test in last(judge(reference, current, JudgementConfig(replicates=400))).tests}
+    return found, {name: test.threshold for name, test in found.items()}
 
 
 def by_column(page):
@@ -110,8 +111,8 @@ def figures(page):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("repeats", [1, 3])
-@pytest.mark.parametrize("threshold", [0.03, 0.97])
+@each("repeats", [1, 3])
+@each("threshold", [0.03, 0.97])
 def test_evidently_measures_the_verdicts_that_were_served_as_our_own_page_does(threshold, repeats):
     reference, current = made(120, width=0), made(80, seed=1, moved=0.5, width=0).take(np.arange(80).repeat(repeats))
     served = dataclasses.replace(current, called_spam=current.probabilities >= threshold)
@@ -119,7 +120,7 @@ def test_evidently_measures_the_verdicts_that_were_served_as_our_own_page_does(t
     told = figures(evidently_pages(reference, served, {"accuracy": 0.2}, seed=0)["classification"])
     names = {"Accuracy": "accuracy", "Recall": "recall", "Precision": "precision", "FPR": "false_positive_rate"}
     for theirs, name in names.items():
-        assert told[theirs] == pytest.approx(ours[name]["value"]), name
+        assert told[theirs] == pytest.approx(getattr(ours, name).value), name
     assert {"RocAuc", "LogLoss"} <= told.keys()
 
 
@@ -244,7 +245,7 @@ def test_more_rows_than_a_page_can_show_are_drawn_by_lot(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
+@each(
     ("change", "reason"),
     [
         ({"truth": [""] * 40}, "0 rows have a trusted label, fewer than 10"),

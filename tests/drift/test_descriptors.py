@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from spamctl.drift.descriptors import DESCRIPTORS, describe, odd_characters, script
 from tests import hostile
+from tests.each import each
 
 ANY_TEXT = st.text(st.characters(), max_size=40)  # lone surrogates too
 
@@ -22,7 +23,7 @@ def test_every_number_is_finite_and_every_share_is_one(texts):
         assert name in {"length", "words", "links", "word_length"} or (values <= 1).all()
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "text", "expected"),
     [
         ("length", "four", 4),
@@ -41,7 +42,7 @@ def test_a_descriptor_is_what_its_name_says(name, text, expected):
     assert describe([text])[name][0] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "odd"),
     [
         ("plain\ttext\n", 0),

@@ -4,6 +4,7 @@ import numpy as np
 
 from spamctl.drift import causes
 from spamctl.drift.permutation import text_kernel
+from spamctl.schema.monitor import Separation
 from tests.drift.made_samples import messages
 
 
@@ -16,20 +17,20 @@ def classified(reference, current, seed=0):
 
 def test_other_words_are_told_apart():
     found = classified(messages(80, 0), messages(60, 1, share=0.9))
-    assert found["auc"] > 0.7
-    assert found["auc"] > found["threshold"]
+    assert found.auc > 0.7
+    assert found.auc > found.threshold
 
 
 def test_the_same_words_pass_the_threshold_about_as_often_as_was_asked_for():
     found = [classified(messages(60, 2 * seed), messages(40, 2 * seed + 1), seed) for seed in range(60)]
-    assert sum(one["auc"] > one["threshold"] for one in found) <= 9  # of 60 at 5 %: more has a chance of 0.1 %
-    assert all(0.5 < one["threshold"] < 0.75 for one in found)
+    assert sum(one.auc > one.threshold for one in found) <= 9  # of 60 at 5 %: more has a chance of 0.1 %
+    assert all(0.5 < one.threshold < 0.75 for one in found)
 
 
 def test_texts_that_are_all_the_same_are_a_coin():
-    assert classified([("same", True)] * 30, [("same", True)] * 30) == {"auc": 0.5, "threshold": 0.5}
+    assert classified([("same", True)] * 30, [("same", True)] * 30) == Separation(auc=0.5, threshold=0.5)
 
 
 def test_many_rows_are_sampled(monkeypatch):
     monkeypatch.setattr(causes, "MOST_OF_A_SIDE", 20)
-    assert 0 <= classified(messages(50, 0), messages(50, 1))["auc"] <= 1
+    assert 0 <= classified(messages(50, 0), messages(50, 1)).auc <= 1

@@ -19,8 +19,8 @@ def test_calibrated_probabilities_promise_what_labels_then_say():
         rows = replace(sample(messages(150, 0)), probabilities=p, called_spam=p >= 0.5)
         right = ((draws.random(150) < p) == (p >= 0.5)).mean()
         found = quality.estimate_accuracy(rows, np.random.default_rng(trial))
-        assert found["value"] == pytest.approx(np.maximum(p, 1 - p).mean())
-        covered += found["low"] <= right <= found["high"]
+        assert found.value == pytest.approx(np.maximum(p, 1 - p).mean())
+        covered += found.low <= right <= found.high
     assert covered >= 180
 
 
@@ -32,14 +32,14 @@ def share_outside(seed, shift=0.0):
 
 def test_fresh_rows_are_rarely_said_to_leave_the_support():
     found = [share_outside(seed) for seed in range(200)]
-    assert np.mean([one["share"] for one in found]) == pytest.approx(found[0]["expected"], abs=0.004)
-    assert np.mean([one["p_value"] <= quality.DOUBT for one in found]) <= 0.03
+    assert np.mean([one.share for one in found]) == pytest.approx(found[0].expected, abs=0.004)
+    assert np.mean([one.p_value <= quality.DOUBT for one in found]) <= 0.03
 
 
 def test_rows_elsewhere_are_outside():
     found = share_outside(0, shift=4.0)
-    assert found["share"] > 0.9
-    assert found["p_value"] < 1e-6
+    assert found.share > 0.9
+    assert found.p_value < 1e-6
 
 
 def test_too_few_rows_tell_nothing():
@@ -50,4 +50,4 @@ def test_too_few_rows_tell_nothing():
 
 def test_rows_that_are_all_alike_are_inside():
     found = quality.share_outside_support(np.ones((40, 40), np.float32), np.arange(40) >= 20)
-    assert (found["share"], found["p_value"]) == (0, 1)
+    assert (found.share, found.p_value) == (0, 1)

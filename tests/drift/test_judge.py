@@ -2,15 +2,17 @@
 
 import json
 import random
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from spamctl.drift import hypothesis_tests
 from spamctl.drift.hypothesis_tests import run_tests
-from spamctl.drift.verdict import Judgement, JudgementConfig, judge
+from spamctl.drift.verdict import JudgementConfig, judge
 from spamctl.errors import DataError
+from spamctl.schema.codec import to_json
+from spamctl.schema.monitor import Judgement
 from tests.drift.made_samples import bare, messages, sample
 from tests.ticks import last
 
@@ -22,7 +24,7 @@ def judged(reference, current, plan=PLAN):
     """Judge, and return the answer as JSON carries it."""
     found = last(judge(reference, current, plan))
     assert isinstance(found, Judgement)
-    return json.loads(json.dumps(asdict(found), allow_nan=False))
+    return json.loads(json.dumps(to_json(found), allow_nan=False))
 
 
 def check(found, name):
@@ -179,7 +181,7 @@ def test_texts_of_every_kind_are_judged(reference, texts):
     for sides in ((reference, odd), (odd, reference), (odd, odd)):
         found = last(judge(*sides, PLAN))
         assert found.verdict in {"ok", "warning", "failed"}
-        words = json.dumps({key: value for key, value in asdict(found).items() if key not in NOWHERE})
+        words = json.dumps({key: value for key, value in to_json(found).items() if key not in NOWHERE})
         assert "script>" not in words
 
 
@@ -226,6 +228,6 @@ def test_of_a_large_window_quality_is_measured_on_all_labels_that_were_drawn(ref
     unlabelled = replace(window, truth=[""] * len(window), label_sources=[""] * len(window))
     assert last(judge(reference, unlabelled, PLAN)).quality is None
     found = last(judge(reference, unlabelled, PLAN, labelled))
-    assert found.quality["rows"] == len(labelled) == 200
-    assert found.quality == judged(reference, window)["quality"]
+    assert found.quality.rows == len(labelled) == 200
+    assert to_json(found.quality) == judged(reference, window)["quality"]
     assert found.verdict == "ok"

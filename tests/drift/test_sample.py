@@ -7,6 +7,7 @@ import pytest
 
 from spamctl.errors import DataError
 from tests.drift.made_samples import bare, messages, sample
+from tests.each import each
 
 
 def test_near_duplicates_count_once_and_the_first_stays():
@@ -33,7 +34,7 @@ def test_invented_labels_are_not_trusted():
     assert rows.labelled.tolist() == [True, True, False]
 
 
-@pytest.mark.parametrize(
+@each(
     ("change", "words"),
     [
         ({"truth": ["spam"]}, "different lengths"),

@@ -14,6 +14,7 @@ from sklearn.metrics import brier_score_loss
 from spamctl.engine import calibration
 from spamctl.engine.calibration import Calibration, ReliabilityBin
 from spamctl.errors import ArtefactError, DataError, NothingLearntError
+from tests.each import each
 
 SLOPES = st.floats(1e-3, 1e3)
 NUMBERS = st.floats(-1e6, 1e6)
@@ -56,7 +57,7 @@ def test_the_scale_of_the_logits_does_not_matter(scale):
     assert scaled.apply(scale * logits + scale) == pytest.approx(plain.apply(logits), abs=1e-5)
 
 
-@pytest.mark.parametrize(
+@each(
     ("truth", "logits", "words"),
     [
         ([True, True], [1.0, 2.0], "2 spam and 0 not spam"),
@@ -118,7 +119,7 @@ def test_a_calibration_survives_json(slope, intercept):
     assert Calibration.from_dict(json.loads(json.dumps(kept.as_dict()))) == kept
 
 
-@pytest.mark.parametrize(
+@each(
     "fields",
     [
         {},

@@ -8,6 +8,8 @@ from spamctl.engine.engine import Engine
 from spamctl.engine.tokens import TokenRow
 from spamctl.errors import ArtefactError
 from spamctl.metrics import evaluation
+from spamctl.schema.codec import to_json
+from spamctl.schema.evaluation import TOLERANCE, Parity
 from tests import tiny_models, tiny_packages
 from tests.ticks import last
 
@@ -31,7 +33,7 @@ def test_an_honest_package_passes(tmp_path):
     assert proof.rows == len(TEST)
     assert proof.changed == 0
     assert proof.max_delta < 1e-6
-    assert proof.as_dict() == {"rows": proof.rows, "max_delta": proof.max_delta, "changed": 0}
+    assert to_json(proof) == {"rows": proof.rows, "max_delta": proof.max_delta, "changed": 0}
 
 
 @pytest.mark.parametrize("flaw", FLAWS)
@@ -43,20 +45,20 @@ def test_a_graph_that_reads_padding_is_refused(tmp_path, flaw):
 def test_a_score_that_moves_is_refused_though_no_verdict_changes(tmp_path):
     proof = proof_of(engine_of(tmp_path, tiny_packages.PADS_IN_THE_MEAN, scale=0.01, threshold=1e-9))
     assert proof.changed == 0
-    assert proof.max_delta > parity.TOLERANCE
+    assert proof.max_delta > TOLERANCE
     with pytest.raises(ArtefactError, match="batching changes 0 of 150 verdicts"):
         proof.require()
 
 
 def test_a_verdict_that_changes_is_refused_though_scores_hardly_move():
     with pytest.raises(ArtefactError, match="batching changes 1 of 9 verdicts"):
-        parity.Parity(rows=9, max_delta=0.0, changed=1).require()
+        Parity(rows=9, max_delta=0.0, changed=1).require()
 
 
-@pytest.mark.parametrize("delta", [parity.TOLERANCE, float("nan"), float("inf")])
+@pytest.mark.parametrize("delta", [TOLERANCE, float("nan"), float("inf")])
 def test_the_tolerance_itself_is_too_much(delta):
     with pytest.raises(ArtefactError):
-        parity.Parity(rows=9, max_delta=delta, changed=0).require()
+        Parity(rows=9, max_delta=delta, changed=0).require()
 
 
 @pytest.mark.parametrize("flaw", FLAWS)
@@ -65,7 +67,7 @@ def test_padding_to_the_window_finds_what_rows_of_one_length_hide(tmp_path, flaw
     rows = [TokenRow([3, 4, index % 5], truncated=False) for index in range(40)]
     alone = np.array(list(parity.single_rows(engine, rows)))
     assert engine.logits(rows) == pytest.approx(alone)  # all ways but one agree
-    assert parity.check(engine, rows, alone, seed=0).max_delta > parity.TOLERANCE
+    assert parity.check(engine, rows, alone, seed=0).max_delta > TOLERANCE
 
 
 def test_one_row_is_enough(tmp_path):
@@ -120,4 +122,4 @@ def test_a_language_model_without_it_passes(tmp_path, family, engine):
     assert packaged.manifest.engine == {"auto": "int8"}.get(engine, engine)
     found = last(evaluation.evaluate(packaged, made.parts.test, seed=0))
     assert found.parity.changed == 0
-    assert found.parity.max_delta < parity.TOLERANCE
+    assert found.parity.max_delta < TOLERANCE

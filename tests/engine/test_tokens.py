@@ -8,7 +8,7 @@ import unicodedata
 from collections import defaultdict
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
@@ -40,7 +40,6 @@ def waves(tokens):
     return "~" * tokens
 
 
-@settings(max_examples=50)
 @given(st.text() | st.text(st.characters(categories=["Cs", "Cc", "Cf", "Mn", "Lo"])))
 @example("")
 @example(" \n\t ")

@@ -8,6 +8,7 @@ from spamctl.export import openvino as export
 from spamctl.export.openvino import EAGER, FOLDED, folded, register
 from spamctl.training.model import SpamClassifier, Trunk
 from tests import tiny_models
+from tests.each import each
 
 
 def by_hand(query, key, value, *, scaling, window, softcap):
@@ -30,8 +31,8 @@ def by_hand(query, key, value, *, scaling, window, softcap):
     return out
 
 
-@pytest.mark.parametrize("shared", [1, 2, 4])
-@pytest.mark.parametrize(("window", "softcap", "scaling"), [(None, None, None), (3, None, 0.3), (None, 2.0, 1.0)])
+@each("shared", [1, 2, 4])
+@each(("window", "softcap", "scaling"), [(None, None, None), (3, None, 0.3), (None, 2.0, 1.0)])
 def test_it_is_what_arithmetic_says(shared, window, softcap, scaling):
     import torch
 
@@ -59,7 +60,7 @@ def gemma():
     return Gemma2Config(**tiny_models.llama_config().to_diff_dict() | own)
 
 
-@pytest.mark.parametrize("config", [tiny_models.gpt2_config, tiny_models.llama_config, mistral, gemma])
+@each("config", [tiny_models.gpt2_config, tiny_models.llama_config, mistral, gemma])
 def test_a_model_computes_the_same_with_it(config):
     import torch
 
@@ -75,7 +76,7 @@ def test_a_model_computes_the_same_with_it(config):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", [tiny_models.gpt2_config, tiny_models.llama_config, mistral, gemma])
+@each("config", [tiny_models.gpt2_config, tiny_models.llama_config, mistral, gemma])
 def test_it_is_what_is_exported(config):
     assert export.traced(SpamClassifier(Trunk(tiny_models.causal_model(config()).base_model)), FOLDED) is not None
 

@@ -11,6 +11,7 @@ from spamctl.engine.manifest import SUFFIXES
 from spamctl.export import openvino as export
 from spamctl.export.openvino import EAGER, Distance, distance
 from tests import trained
+from tests.each import each
 
 TRUTH = np.array([False, False, True, True])
 EXACT = np.array([-2.0, -1.0, 1.0, 2.0])
@@ -35,7 +36,7 @@ def test_an_engine_that_ranks_better_has_not_fallen():
     assert distance(TRUTH, EXACT[::-1].copy(), EXACT).auc_fall == -1.0
 
 
-@pytest.mark.parametrize(
+@each(
     ("fall", "changed", "tolerance", "within"),
     [
         (0.02, 0.02, 0.02, True),
@@ -126,8 +127,8 @@ def test_a_trace_that_holds_for_the_example_alone_is_no_export(made, wrong, monk
     assert export.traced(made.classifier, EAGER) is None
 
 
-@pytest.mark.parametrize("n", [1, 2])
-@pytest.mark.parametrize("dim", [-1, 0])
+@each("n", [1, 2])
+@each("dim", [-1, 0])
 def test_the_difference_that_a_trace_takes_is_that_of_torch(n, dim):
     import torch
 
@@ -156,24 +157,28 @@ def test_as_many_rows_calibrate_as_are_needed_and_each_once():
     assert sorted(export.calibrating(rows[:5], seed=0)) == rows[:5]
 
 
-@pytest.mark.slow
-def test_int8_is_smaller_and_leaves_the_graph_it_came_from_alone(made, graph):
+@pytest.fixture(scope="module")
+def smaller(made, graph):
+    """Return the graph in int8, with int8 weights alone, and the files of the graph before."""
     before = export.to_files(graph)
-    for smaller in (
-        export.quantise(graph, sample(made)),
-        export.compress_weights(graph),
-    ):
-        assert len(export.to_files(smaller)["model.bin"]) < len(before["model.bin"]) / 2
+    return export.quantise(graph, sample(made)), export.compress_weights(graph), before
+
+
+@pytest.mark.slow
+def test_int8_is_smaller_and_leaves_the_graph_it_came_from_alone(graph, smaller):
+    *graphs, before = smaller
+    for one in graphs:
+        assert len(export.to_files(one)["model.bin"]) < len(before["model.bin"]) / 2
     assert export.to_files(graph) == before
 
 
 @pytest.mark.slow
-def test_int8_holds_no_table_of_all_tokens_in_float32(made, graph, monkeypatch):
-    rows, ids, lengths = sample(made), np.arange(1, 61).reshape(3, 20), [20, 3, 11]
-    slim = export.quantise(graph, rows)
+def test_int8_holds_no_table_of_all_tokens_in_float32(made, graph, smaller, monkeypatch):
+    ids, lengths = np.arange(1, 61).reshape(3, 20), [20, 3, 11]
+    slim, compressed, _ = smaller
     monkeypatch.setattr(export, "look_up_first", lambda model: model)
-    whole = export.quantise(graph, rows)
-    assert table_types(slim) == table_types(export.compress_weights(graph)) == {"i8"}
+    whole = export.quantise(graph, sample(made))
+    assert table_types(slim) == table_types(compressed) == {"i8"}
     assert "f32" in table_types(whole)
     assert infer(slim, ids, lengths) == pytest.approx(infer(whole, ids, lengths), abs=1e-6)
 
@@ -196,6 +201,6 @@ def table_types(model):
 
 
 @pytest.mark.slow
-def test_int8_comes_out_the_same_each_time(made, graph):
-    once, again = (export.to_files(export.quantise(graph, sample(made))) for _ in range(2))
-    assert once["model.bin"] == again["model.bin"]
+def test_int8_comes_out_the_same_each_time(made, graph, smaller):
+    again = export.quantise(graph, sample(made))
+    assert export.to_files(smaller[0])["model.bin"] == export.to_files(again)["model.bin"]

@@ -13,6 +13,7 @@ from spamctl.engine.ngrams import LEAST, Vocabulary
 from spamctl.engine.runtime import ONNX, XML
 from spamctl.engine.tokens import WORDS
 from spamctl.metrics import scores
+from spamctl.schema.codec import to_json
 from tests import tiny_packages, trained
 
 FAMILIES = {"gpt2": ONNX, "narrow": XML}
@@ -128,7 +129,7 @@ def test_the_reach_is_chosen_on_validation_rows_and_packaged_with_the_words(made
     assert package.files[WORDS] == tokenizer.vocabulary.bits
     assert package.reach is not None
     assert engine.manifest.reach == package.reach.limit >= LEAST
-    assert engine.manifest.about["out_of_reach"] == package.reach.as_dict()
+    assert engine.manifest.about["out_of_reach"] == to_json(package.reach)
     rows = knowing.rows("validation")
     verdicts = engine.classify([message.text for message in made.parts.validation])
     assert [verdict.in_reach for verdict in verdicts] == [row.novelty <= package.reach.limit for row in rows]

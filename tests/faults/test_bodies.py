@@ -18,7 +18,7 @@ from tests.faults.processes import AT_LENGTH, PATIENCE_S, a_server, until
 from tests.hostile import PAYLOADS
 from tests.store.made_rows import ODD_TEXTS
 
-pytestmark = pytest.mark.timeout(5 * PATIENCE_S)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(5 * PATIENCE_S)]
 MIB = 2**20
 MOST_GROWTH = 64 * MIB
 TOO_SLOW_S = 3.0

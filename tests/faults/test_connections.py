@@ -12,7 +12,7 @@ from tests.faults.clients import Asked, get, in_turn, once
 from tests.faults.processes import AT_LENGTH, PATIENCE_S, SECONDS, a_server, until
 from tests.faults.test_bodies import MIB, called, growth_bounded, heard
 
-pytestmark = pytest.mark.timeout(4 * PATIENCE_S)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(4 * PATIENCE_S)]
 TOKEN = "a token that nobody sends"
 ENOUGH = 64 * MIB
 FILES = 1024

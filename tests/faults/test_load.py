@@ -11,7 +11,7 @@ from tests.faults.clients import ROWS, Asked, Load, figure, get, in_turn, waited
 from tests.faults.processes import AT_LENGTH, PATIENCE_S, SECONDS, a_server, locked, until
 from tests.store.test_survival import requests_stored
 
-pytestmark = pytest.mark.timeout(4 * PATIENCE_S + 3 * SECONDS)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(4 * PATIENCE_S + 3 * SECONDS)]
 AT_ONCE_S, NORMAL_AGAIN_S = 0.1, 5.0
 LONGEST_S = 30 * SECONDS if AT_LENGTH else PATIENCE_S + 4 * SECONDS
 FULL, LAST = (10_000, 10) if AT_LENGTH else (500, 4)  # requests, after which memory may not grow, and times as many

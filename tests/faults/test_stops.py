@@ -22,7 +22,7 @@ from tests.faults.processes import (
 )
 from tests.store.test_survival import assert_whole, requests_stored
 
-pytestmark = pytest.mark.timeout(5 * PATIENCE_S)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(5 * PATIENCE_S)]
 SEVERAL = "tests.faults.several"
 AT_ONCE_S = 10.0  # with the time that a busy machine takes to end a process
 BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)

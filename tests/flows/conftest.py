@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import tiny_models
+from spamctl.registry import registry_file
+from tests import asking, tiny_models
 from tests.conftest import COLOUR_VARIABLES, OUR_VARIABLES
+from tests.made_once import folder_made_once
 from tests.ports import closed_port
 from tests.store.conftest import postgres
 
@@ -21,6 +24,10 @@ __all__ = ["postgres"]
 
 HUB_TOKEN = "hf_canary-of-the-hub"
 COVERAGE = "COVERAGE_PROCESS_CONFIG"  # by which a child process knows that it is to be measured
+OWN = ("--dataset", "messages.csv", "--spam-label", "junk", "--base-model", "./tiny-gpt2", "--threads", "1")
+# A training that learns to tell the messages apart, and is soon done.
+QUICK = ("--epochs", "8", "--patience", "8", "--batch-size", "8", "--learning-rate", "5e-3", "--engine", "float32")
+QUICK += ("--depth", "2", "--max-false-positive-rate", "0.05")
 SECONDS = 500  # a training takes half a minute of one free core; several share two
 
 
@@ -88,20 +95,14 @@ class Desk:
         """Return the events of one kind."""
         return [event for event in self.events() if event["spamctl"] == kind]
 
-    def ask(self, program, **variables):
+    def ask(self, program, answer_of=asking.answer_of, **variables):
         """Run a small program beside the runs, and return the JSON that it prints last."""
         folder = str(self.folder)
         here = {"METAFLOW_DATASTORE_SYSROOT_LOCAL": folder, "METAFLOW_USER": "ada", "METAFLOW_HOME": f"{folder}/home"}
-        done = subprocess.run(
-            [sys.executable, "-B", "-c", program],  # who looks leaves no compiled code beside a stored model
-            cwd=self.folder,
-            env=replace(self, covered=False).environment() | here | variables,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
+        environment = replace(self, covered=False).environment() | here | variables
+        told = answer_of(program, self.folder, environment)
+        assert told["code"] == 0, told["err"]
+        return json.loads(told["out"].splitlines()[-1])
 
 
 def write_messages(path, messages, spam="junk", rest="fine"):
@@ -113,9 +114,9 @@ def write_messages(path, messages, spam="junk", rest="fine"):
 
 
 @pytest.fixture(scope="session")
-def tiny_gpt2(tmp_path_factory):
+def tiny_gpt2():
     """Return a folder that holds a tiny GPT-2."""
-    return tiny_models.save_gpt2(tmp_path_factory.mktemp("models") / "tiny-gpt2")
+    return folder_made_once("tiny-gpt2", tiny_models.save_gpt2)
 
 
 @pytest.fixture(scope="session")
@@ -129,6 +130,26 @@ def lay(tmp_path_factory, tiny_gpt2):
         return desk
 
     return lay
+
+
+@pytest.fixture(scope="session")
+def lay_trained(tmp_path_factory, tiny_gpt2):
+    """Lay a desk whose first version leads: a copy of one training for all that only begin with such a version."""
+
+    def train(folder):
+        write_messages(folder / "messages.csv", tiny_models.messages(200))
+        shutil.copytree(tiny_gpt2, folder / "tiny-gpt2")
+        desk = Desk(folder, covered=False)
+        assert desk.ended(desk.train(*OWN, *QUICK)) == 0, desk.err
+
+    def lay_trained(name):
+        made = folder_made_once("trained-desk", train)
+        folder = tmp_path_factory.mktemp(name)
+        shutil.copytree(made, folder, symlinks=True, dirs_exist_ok=True)
+        registry_file.adopt(folder / "mlflow.db", "spam")  # whoever opens a copied registry first changes it
+        return Desk(folder, covered=False)
+
+    return lay_trained
 
 
 @pytest.fixture

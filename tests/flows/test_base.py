@@ -6,9 +6,11 @@ import warnings
 
 import pytest
 
-from spamctl.cli.events import read_event
+from spamctl.cli.events import KINDS, read_event
 from spamctl.config.verbs import VERBS
 from spamctl.errors import GateRefusedError
+from spamctl.schema.codec import to_json
+from tests.each import each
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +25,11 @@ def events(capsys):
     """Return the events told so far, as the launcher reads them."""
     read = [read_event(line) for line in capsys.readouterr().out.splitlines()]
     assert None not in read
-    return [(event.kind, event.fields) for event in read]
+    names = {kind: name for name, kind in KINDS.items()}
+    return [(names[type(event)], to_json(event)) for event in read]
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@each("verb", VERBS)
 def test_every_option_is_a_parameter_spelled_as_its_flag(base, verb):
     made = base.parameters(VERBS[verb])
     for option in VERBS[verb].declared():

@@ -18,8 +18,8 @@ from spamctl.store import deletion, labels, tables
 from spamctl.store.database import open_store
 from spamctl.store.rows import CapturedRow, row_uuid, values
 from tests import tiny_models
-from tests.flows.test_train import ALIASES, OWN
-from tests.made_once import lay_store
+from tests.flows.conftest import OWN, QUICK
+from tests.flows.test_train import ALIASES
 
 CORPUS = tiny_models.messages(200)
 FROZEN = split(CORPUS)
@@ -156,13 +156,11 @@ path = client.download_artifacts(version.run_id, "evaluation/test_part.json")
 print(json.dumps({"tags": version.tags, "rows": json.load(open(path)), "champions":
     json.loads(client.get_registered_model("spam").tags["spamctl.champions"])}))
 """
-QUICK = ("--epochs", "8", "--patience", "8", "--batch-size", "8", "--learning-rate", "5e-3", "--engine", "float32")
-QUICK += ("--depth", "2", "--max-false-positive-rate", "0.05")
 
 
-def test_a_version_that_learnt_what_is_new_takes_the_lead(lay):
-    desk = lay("feedback", covered=False)
-    assert desk.ended(desk.train(*OWN, *QUICK)) == 0, desk.err
+@pytest.mark.long
+def test_a_version_that_learnt_what_is_new_takes_the_lead(lay_trained):
+    desk = lay_trained("feedback")
     before = desk.ask(REFERENCE)
     gone, *_ = fill(desk.path("spam.db"), [Given(FROZEN.train[0]), *NEW])
     forget(desk.path("spam.db"), gone)
@@ -192,10 +190,9 @@ LETTERS = str.maketrans("aeoi", "\u0430\u0435\u043e\u0456")  # which look the sa
 ALIKE = [Message(one.text.translate(LETTERS), SPAM) for one in tiny_models.messages(300)[200:] if one.is_spam]
 
 
-def test_spam_in_look_alike_letters_alone_is_evened_out_and_does_not_lead(lay):
-    desk = lay("one-class", covered=False)
-    lay_store(desk.folder)
-    assert desk.ended(desk.train(*OWN, *QUICK)) == 0, desk.err
+@pytest.mark.long
+def test_spam_in_look_alike_letters_alone_is_evened_out_and_does_not_lead(lay_trained):
+    desk = lay_trained("one-class")
     fill(desk.path("spam.db"), [Given(message) for message in ALIKE])
     assert desk.ended(desk.train(*OWN, *QUICK, "--feedback", "spam.db")) == 3, desk.err + desk.out
     (result,) = desk.told("result")

@@ -16,8 +16,8 @@ from spamctl.store import labels, queries, tables
 from spamctl.store.database import open_store
 from spamctl.store.rows import values
 from tests import tiny_models
-from tests.flows.test_feedback import NEW, QUICK, Given, fill
-from tests.flows.test_train import OWN
+from tests.flows.conftest import OWN, QUICK
+from tests.flows.test_feedback import NEW, Given, fill
 from tests.store.made_rows import row
 
 BIRD = "canarybird"
@@ -49,10 +49,9 @@ def holding(folder, wanted=BIRD):
 
 
 @pytest.fixture(scope="module")
-def aviary(lay):
+def aviary(lay_trained):
     """Train, answer, label, monitor, export and train on feedback; return the desk and the uuids of the canaries."""
-    desk = lay("aviary", covered=False)
-    assert desk.ended(desk.train(*OWN, *QUICK)) == 0, desk.err
+    desk = lay_trained("aviary")
     birds = [Given(Message(text, SPAM)) for text in CANARIES]
     # Two of them are learnt; three are held out with what is newest, and stand out in a window of the usual.
     given = [*birds[:2], *NEW, *birds[2:]]
@@ -72,6 +71,7 @@ def aviary(lay):
     return desk, uuids
 
 
+@pytest.mark.long
 def test_files_that_hold_texts_are_for_their_owner_alone(aviary):
     desk, _ = aviary
     found = holding(desk.folder)
@@ -79,6 +79,7 @@ def test_files_that_hold_texts_are_for_their_owner_alone(aviary):
     assert [name for name in found if stat.S_IMODE(desk.path(name).stat().st_mode) & 0o077] == []
 
 
+@pytest.mark.long
 def test_steps_and_servers_of_others_get_no_message_of_a_window(aviary):
     desk, _ = aviary
     spelt = [name for mark in ('"', "&quot;", '\\"') for name in holding(desk.folder, f"{BIRD} sings {mark}1")]
@@ -89,6 +90,7 @@ def test_steps_and_servers_of_others_get_no_message_of_a_window(aviary):
     assert any(one.text in page for one in USUAL) or "parcel fee" in page
 
 
+@pytest.mark.long
 def test_no_byte_of_what_is_forgotten_is_left_and_what_is_not_ours_is_named(aviary):
     desk, uuids = aviary
     found = holding(desk.folder)

@@ -138,7 +138,7 @@ def test_a_window_that_drifted_is_failed_with_its_causes_and_its_true_accuracy(d
     with open_store(str(desk.path(store))) as opened:
         (finding,) = sampling.monitoring_history(opened, "spam")
     assert (finding.run_id, finding.verdict, finding.rows, finding.model_version) == (run, "failed", 100, "1")
-    assert finding.figures["accuracy"]["value"] == right / 80
+    assert finding.figures.accuracy.value == right / 80
     logged = desk.ask(RUN, RUN_ID=told["mlflow"]["run_id"])
     assert logged["experiment"] == "spam-monitoring"
     assert logged["metrics"]["accuracy"] == right / 80
@@ -156,6 +156,7 @@ print(json.dumps({"metrics": run.data.metrics, "tags": run.data.tags, "files": f
 """
 
 
+@pytest.mark.long
 def test_one_class_without_labels_without_a_registry_is_judged_all_the_same(desk):
     texts = [one.text for one in tiny_models.messages(300, seed=1) if one.label == NOT_SPAM][:12]
     store = filled(desk, "few.db", answers(texts))
@@ -176,6 +177,7 @@ def test_one_class_without_labels_without_a_registry_is_judged_all_the_same(desk
     assert "Traceback" not in desk.log + out + err
 
 
+@pytest.mark.long
 def test_a_calm_window_is_ok_and_a_webhook_that_fails_is_the_only_fault(desk):
     texts = [one.text for one in tiny_models.messages(300, seed=1)[200:]]
     store = filled(desk, "calm.db", answers(texts))
@@ -210,22 +212,27 @@ def stores(desk):
     return replace(desk, covered=False)
 
 
+# One of each kind: of the store, of its rows, of the version.
+SOME = (1, 6, 8)
+REFUSED = [
+    ("nothing.db", [], 2, "nothing.db: there is no store yet: spamctl serve makes it, or correct the address"),
+    ("text.db", [], 2, "text.db: it is not a SQLite database: move the file away, or choose another address"),
+    ("foreign.db", [], 2, "foreign.db: belongs to another program (it has a table data): choose another address"),
+    ("newer.db", [], 2, "newer.db: was written by a newer spamctl"),
+    ("half.db", [], 2, "half.db: is damaged (monitoring.run_id is missing): put a copy in its place"),
+    ("empty.db", [], 2, "empty.db: holds no answer yet: send messages to spamctl serve, or type spamctl traffic"),
+    ("others.db", [], 2, "others.db: holds no answer of spam version 1, but of spam version 7 (2): name one"),
+    ("old.db", ["--since", "1d"], 2, "old.db: holds no answer of spam version 1 that is so young, the newest"),
+    ("old.db", ["--model-version", "9"], 2, "--model-version 9: spam has no version 9; there are the versions 1"),
+    ("old.db", ["--model-version", "challenger"], 2, "--model-version 2: the training of spam version 2 left no"),
+    ("old.db", ["--model-name", "ham"], 2, "--model-name ham: no model of this name is registered here"),
+    ("old.db", ["--report-dir", "file"], 2, "--report-dir file: cannot be written: File exists; choose a folder"),
+]
+
+
 @pytest.mark.parametrize(
     ("store", "words", "code", "fault"),
-    [
-        ("nothing.db", [], 2, "nothing.db: there is no store yet: spamctl serve makes it, or correct the address"),
-        ("text.db", [], 2, "text.db: it is not a SQLite database: move the file away, or choose another address"),
-        ("foreign.db", [], 2, "foreign.db: belongs to another program (it has a table data): choose another address"),
-        ("newer.db", [], 2, "newer.db: was written by a newer spamctl"),
-        ("half.db", [], 2, "half.db: is damaged (monitoring.run_id is missing): put a copy in its place"),
-        ("empty.db", [], 2, "empty.db: holds no answer yet: send messages to spamctl serve, or type spamctl traffic"),
-        ("others.db", [], 2, "others.db: holds no answer of spam version 1, but of spam version 7 (2): name one"),
-        ("old.db", ["--since", "1d"], 2, "old.db: holds no answer of spam version 1 that is so young, the newest"),
-        ("old.db", ["--model-version", "9"], 2, "--model-version 9: spam has no version 9; there are the versions 1"),
-        ("old.db", ["--model-version", "challenger"], 2, "--model-version 2: the training of spam version 2 left no"),
-        ("old.db", ["--model-name", "ham"], 2, "--model-name ham: no model of this name is registered here"),
-        ("old.db", ["--report-dir", "file"], 2, "--report-dir file: cannot be written: File exists; choose a folder"),
-    ],
+    [pytest.param(*case, marks=[] if at in SOME else pytest.mark.long) for at, case in enumerate(REFUSED)],
     ids=lambda item: " ".join(item) if isinstance(item, list) else "",
 )
 def test_what_cannot_be_judged_is_one_line(stores, store, words, code, fault):

@@ -10,9 +10,7 @@ from spamctl.schema.message import NOT_SPAM, SPAM, Message
 from spamctl.schema.parts import digest
 from tests import tiny_models
 from tests.faults.processes import until
-from tests.flows.test_feedback import FROZEN, QUICK, Given, fill, forget
-from tests.flows.test_train import OWN
-from tests.made_once import lay_store
+from tests.flows.test_feedback import FROZEN, Given, fill, forget
 
 # Spam of today hides an offer in a plan: a filter of yesterday ranks it above all plans, and below its threshold.
 HIDDEN = [
@@ -72,20 +70,26 @@ def recalibrate(desk, store, *words):
 
 
 @pytest.fixture(scope="module")
-def trained(lay):
+def trained(lay_trained):
     """Train a version and fill stores with answers; return the desk and the version as it was registered."""
-    desk = lay("recalibrated", covered=False)
-    lay_store(desk.folder)
-    assert desk.ended(desk.train(*OWN, *QUICK)) == 0, desk.err
+    desk = lay_trained("recalibrated")
     uuids = {name: fill(desk.path(name), given) for name, given in STORES.items()}
     forget(desk.path("drifted.db"), uuids["drifted.db"][2])
     return desk, desk.ask(STATE)
 
 
-def test_drifted_spam_is_caught_again_by_the_same_weights(trained):
-    desk, before = trained
+@pytest.fixture(scope="module")
+def recalibrated(trained):
+    """Recalibrate the version to drifted spam; return the desk, what the command told, and its output."""
+    desk, _ = trained
     assert recalibrate(desk, "drifted.db") == 0, desk.err + desk.out
     (result,) = desk.told("result")
+    return desk, result, desk.out
+
+
+def test_drifted_spam_is_caught_again_by_the_same_weights(trained, recalibrated):
+    _, before = trained
+    desk, result, out = recalibrated
     after = desk.ask(STATE)
     old, new = before["versions"]["1"], after["versions"][result["model_version"]]
     assert after["aliases"]["champion"] == result["model_version"]
@@ -117,11 +121,12 @@ def test_drifted_spam_is_caught_again_by_the_same_weights(trained):
     assert new["metrics"]["recent_recall"] > new["metrics"]["recent_recall_before"]
     assert new["metrics"]["threshold_before"] == old["manifest"]["threshold"]
     for word in ("recall", "frozen test part, 40", "recent messages, ", "byte for byte", "\N{RIGHTWARDS ARROW}"):
-        assert word in desk.out
+        assert word in out
 
 
-def test_a_version_that_is_worse_on_what_is_new_stays_challenger(trained):
-    desk, _ = trained
+@pytest.mark.long
+def test_a_version_that_is_worse_on_what_is_new_stays_challenger(recalibrated):
+    desk, _, _ = recalibrated
     champion = desk.ask(STATE)["aliases"]["champion"]
     assert recalibrate(desk, "contrary.db", "--model-version", "1") == 3, desk.err + desk.out
     (result,) = desk.told("result")
@@ -150,6 +155,7 @@ def test_too_few_answers_of_a_class_are_refused_and_nothing_is_registered(traine
     assert desk.ask(STATE) == before
 
 
+@pytest.mark.long
 def test_ctrl_c_registers_nothing_and_the_next_run_begins_anew(trained):
     desk, _ = trained
     before = desk.ask(STATE)

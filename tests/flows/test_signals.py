@@ -15,7 +15,14 @@ from tests.ports import silent_port
 
 VERBS = ("train", "traffic", "label", "monitor", "recalibrate")
 EVERY = [(verb, number) for verb in VERBS for number in ("SIGINT", "SIGTERM")]
-SOME = [("train", "SIGTERM"), ("traffic", "SIGTERM"), ("label", "SIGINT"), ("monitor", "SIGINT")]
+SOME = [
+    ("train", "SIGTERM"),
+    ("label", "SIGINT"),
+    *(
+        pytest.param(verb, number, marks=pytest.mark.long)
+        for verb, number in [("traffic", "SIGTERM"), ("monitor", "SIGINT")]
+    ),
+]
 DRAIN_S = 30  # an orchestrator waits for its step, then kills it
 
 

@@ -257,6 +257,7 @@ def wait_until(condition, process):
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_a_run_that_was_cut_short_goes_on_and_nothing_is_written_twice(desk, tmp_path):
     with served(tmp_path) as server, open_store(str(server.database)) as store:
         words = ("--samples", "100", "--batch-size", "5", "--rate", "20", "--concurrency", "2")

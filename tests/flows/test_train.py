@@ -10,12 +10,12 @@ import pytest
 
 from spamctl.schema.message import NOT_SPAM, SPAM, Message
 from tests import tiny_models
+from tests.asking import answer_afresh
 from tests.canary import leaks
-from tests.flows.conftest import HUB_TOKEN, SECONDS, kill_family, write_messages
+from tests.flows.conftest import HUB_TOKEN, OWN, SECONDS, kill_family, write_messages
 from tests.made_once import lay_store
 from tests.ports import closed_port, silent_port
 
-OWN = ("--dataset", "messages.csv", "--spam-label", "junk", "--base-model", "./tiny-gpt2", "--threads", "1")
 QUICK = ("--epochs", "1", "--engine", "float32")
 STEPS = ["read", "depth", "tune", "package", "evaluate", "register"]
 ALIASES = """
@@ -92,7 +92,18 @@ def resumed(lay):
     """Kill a training with all its processes as it fine-tunes, on a fallback model, and resume it."""
     desk = lay("resumed", covered=False)
     lay_store(desk.folder)
-    fallback = ("--base-model", "gpt2", "--fallback-base-model", "./tiny-gpt2", "--depth", "2", "--tune", "head")
+    fallback = (
+        "--base-model",
+        "gpt2",
+        "--fallback-base-model",
+        "./tiny-gpt2",
+        "--depth",
+        "2",
+        "--tune",
+        "head",
+        "--head-units",
+        "0",
+    )
     long = ("--epochs", "40", "--patience", "40", "--batch-size", "4", "--engine", "float32")
     process = desk.train(*OWN, *fallback, *long)
     checkpoints = desk.path(".spamctl/checkpoints")
@@ -105,6 +116,7 @@ def resumed(lay):
     return desk, before, newest
 
 
+@pytest.mark.long
 def test_a_killed_training_goes_on_from_its_last_checkpoint_and_registers(resumed):
     desk, before, newest = resumed
     assert [event["stage"] for event in before if event["spamctl"] == "stage"] == ["read", "depth", "tune"]
@@ -115,6 +127,7 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint_and_registers(resume
     assert "Registered as spam version 1" in desk.out
 
 
+@pytest.mark.long
 def test_a_fallback_is_said_loudly_everywhere(resumed):
     desk, before, _ = resumed
     (loud,) = [event["text"] for event in before if event["spamctl"] == "warning"]
@@ -160,7 +173,7 @@ def steps(registered):
 
 
 def test_what_serving_fetches_first_lies_there_already(registered):
-    assert registered.ask(FETCHED) == ["1", False, False]
+    assert registered.ask(FETCHED, answer_afresh) == ["1", False, False]
 
 
 def test_the_steps_are_told_in_order_and_end_in_one_result(registered):
@@ -244,6 +257,7 @@ def test_nothing_is_left_but_the_run_its_store_and_its_log(registered):
     assert not list(registered.path(".spamctl").rglob("*.safetensors"))
 
 
+@pytest.mark.long
 def test_a_model_under_the_threshold_is_not_registered_and_says_why(refused):
     (result,) = refused.told("result")
     assert result["registered"] is False
@@ -256,6 +270,7 @@ def test_a_model_under_the_threshold_is_not_registered_and_says_why(refused):
     assert not list(refused.path("mlruns").rglob("MLmodel"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
 def test_shuffled_labels_make_no_champion(lay, seed):
     desk = lay(f"shuffled-{seed}", covered=False)
@@ -277,6 +292,7 @@ def test_shuffled_labels_make_no_champion(lay, seed):
     assert "Traceback" not in desk.err + desk.out
 
 
+@pytest.mark.long
 def test_a_filter_that_fails_the_suites_is_registered_and_does_not_lead(lay):
     desk = lay("suites", covered=False)
     lay_store(desk.folder)
@@ -291,11 +307,13 @@ def test_a_filter_that_fails_the_suites_is_registered_and_does_not_lead(lay):
     assert "FAILS" in desk.out
 
 
+@pytest.mark.long
 def test_full_tuning_keeps_every_block_and_the_floats_that_were_asked_for(refused):
     (result,) = refused.told("result")
     assert (result["depth"], result["blocks"], result["tune"], result["engine"]) == (3, 3, "full", "float32")
 
 
+@pytest.mark.long
 def test_the_flow_can_be_run_without_the_command(training):
     desk, code = training("direct")
     assert code == 0, desk.out + desk.err

@@ -87,6 +87,7 @@ def wait_for(port, process, desk):
         time.sleep(0.1)
 
 
+@pytest.mark.long
 def test_the_workflow_works_as_it_is_printed(shell):
     set_up, *steps = blocks()
     assert set_up == ["uv sync", "source .venv/bin/activate"]

@@ -8,6 +8,7 @@ import pytest
 from spamctl import __version__
 from spamctl.cli.app import TOPICS
 from spamctl.config.verbs import VERBS
+from tests.each import each
 
 BLOCK = "Before\n<!-- spamctl:begin {0} -->\nold\n<!-- spamctl:end {0} -->\nafter\n"
 
@@ -90,7 +91,7 @@ def test_a_block_that_is_not_closed_is_refused():
         docs.render("<!-- spamctl:begin recipes train -->\n")
 
 
-@pytest.mark.parametrize("what", ["nonsense", "recipes", "recorded", "tree"])
+@each("what", ["nonsense", "recipes", "recorded", "tree"])
 def test_an_unknown_block_is_refused(what):
     with pytest.raises(SystemExit, match=f"no block is called '{what}'"):
         docs.render(BLOCK.format(what))

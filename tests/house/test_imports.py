@@ -10,7 +10,7 @@ import pytest
 
 WORKSHOPS = {"model", "store", "data"}
 COUNTERS = {"serving", "reports", "drift", "simulate"}
-NOUNS = {"", "cores", "errors", "message", "sqlite_url"}  # what all may import
+NOUNS = {"", "cores", "errors", "message", "redact", "schema", "sqlite_url"}  # what all may import
 MAY_IMPORT = {
     "__main__": {"cli"},
     "cli": {"config", "reports", "serving"},

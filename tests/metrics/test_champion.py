@@ -1,6 +1,7 @@
 """Hold the champion's rule to ties, to antisymmetry, and to McNemar's textbook p-value."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from spamctl.errors import DataError
 from spamctl.metrics.comparison import compare
+from tests.each import each
 
 TRIPLES = st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=200)
 
@@ -20,14 +22,14 @@ def verdicts(both_right, gained, lost, both_wrong):
     return [True] * len(new), new, old
 
 
-@pytest.mark.parametrize(("gained", "lost", "not_worse"), [(0, 0, True), (3, 3, True), (4, 3, True), (3, 4, False)])
+@each(("gained", "lost", "not_worse"), [(0, 0, True), (3, 3, True), (4, 3, True), (3, 4, False)])
 def test_an_equal_is_not_worse(gained, lost, not_worse):
     found = compare(*verdicts(90, gained, lost, 5))
     assert found.not_worse is not_worse
     assert (found.only_challenger_right, found.only_champion_right) == (gained, lost)
 
 
-@pytest.mark.parametrize(
+@each(
     ("gained", "lost", "p_value"),
     [(0, 0, 1.0), (0, 5, 0.0625), (0, 6, 0.03125), (1, 9, 22 / 1024), (5, 5, 1.0)],  # twice a binomial tail
 )
@@ -76,7 +78,7 @@ def test_the_reason_reads_as_a_sentence(gained, lost, words):
     found = compare(*verdicts(100, gained, lost, 0))
     assert words in found.reason
     assert "\n" not in found.reason
-    assert json.loads(json.dumps(found.as_dict()))["reason"] == found.reason
+    assert json.loads(json.dumps(asdict(found)))["reason"] == found.reason
 
 
 @pytest.mark.parametrize(("gained", "words"), [(0, "p = 1.000)"), (10, "p = 0.002)"), (44, "p < 0.001)")])

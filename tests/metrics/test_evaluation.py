@@ -8,6 +8,7 @@ import pytest
 from spamctl.engine.engine import Engine
 from spamctl.metrics import evaluation, scores
 from spamctl.progress import ProgressUpdate
+from spamctl.schema.codec import to_json
 from tests import tiny_models, tiny_packages
 from tests.ticks import last
 
@@ -33,8 +34,8 @@ def test_the_probabilities_are_those_that_a_message_gets_alone(engine, found):
 
 def test_the_scores_are_those_of_these_probabilities_at_the_packages_threshold(engine, found):
     truth = np.array([message.is_spam for message in TEST])
-    assert found.score == scores.score(truth, np.array(found.probabilities), engine.threshold, seed=0).as_dict()
-    assert found.score["threshold"] == engine.threshold
+    assert found.score == scores.score(truth, np.array(found.probabilities), engine.threshold, seed=0)
+    assert found.score.threshold == engine.threshold
 
 
 def test_the_proof_covers_every_test_message(found):
@@ -51,7 +52,8 @@ def test_slices_and_mistakes_are_told_as_plain_values(engine):
     flipped = [replace(message, label=TEST[index - 1].label) for index, message in enumerate(TEST)]
     found = last(evaluation.evaluate(engine, flipped, seed=0))
     assert found.mistakes
-    assert {type(row) for row in found.mistakes + found.slices} == {dict}
+    told = to_json(found)
+    assert {type(row) for row in told["mistakes"] + told["slices"]} == {dict}
 
 
 def test_each_message_is_a_tick(engine):

@@ -1,5 +1,7 @@
 """What a filter does is told by kind, and none of it is guessed."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -44,10 +46,10 @@ def test_an_interval_holds_its_rate():
 
 
 def test_filters_are_told_side_by_side():
-    measured = {"probabilities": PROBABILITIES, "score": {"threshold": 0.5}}
-    found = kinds_side_by_side(MESSAGES, {"model": measured, "baseline": measured})
-    assert found["model"] == found["baseline"]
-    assert found["model"][0]["name"] == "everyday"
+    measured = SimpleNamespace(probabilities=PROBABILITIES, score=SimpleNamespace(threshold=0.5))
+    found = kinds_side_by_side(MESSAGES, measured, measured)
+    assert found.model == found.baseline
+    assert found.model[0].name == "everyday"
 
 
 def suite(flagged):

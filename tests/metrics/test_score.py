@@ -11,7 +11,10 @@ from sklearn import metrics as sklearn_metrics
 
 from spamctl.errors import DataError
 from spamctl.metrics import scores as scoring
-from spamctl.metrics.scores import METRICS, Confusion, Interval, Score, proportion, score
+from spamctl.metrics.scores import METRICS, proportion, score
+from spamctl.schema.codec import from_json, to_json
+from spamctl.schema.rates import Confusion, Interval, Score
+from tests.each import each
 
 ROWS = st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.9, 1.0])), max_size=30)
 BOTH = [(True, 0.5), (True, 0.9), (False, 0.1), (False, 0.5)]
@@ -24,7 +27,7 @@ def sample(rows=1000, seed=0):
     return truth, np.round(np.clip(rng.normal(np.where(truth, 0.7, 0.2), 0.2), 0, 1), 2)
 
 
-@pytest.mark.parametrize(
+@each(
     ("hits", "rows", "method", "low", "high"),
     [
         (81, 263, "wilson", 0.2553, 0.3662),  # Newcombe (1998), table I, method 3
@@ -69,18 +72,18 @@ def test_metrics_agree_with_scikit_learn():
         "false_positive_rate": 1 - sklearn_metrics.recall_score(~truth, ~called),
         "brier": sklearn_metrics.brier_score_loss(truth, p),
     }
-    assert {name: found[name].value for name in expected} == pytest.approx(expected)
-    assert tuple(found) == METRICS
+    assert {name: getattr(found, name).value for name in expected} == pytest.approx(expected)
+    assert tuple(to_json(found)) == METRICS
 
 
 def test_a_case_done_by_hand():
     found = score([True, True, True, False, False, False, False, False], [0.9, 0.6, 0.2, 0.7, 0.1, 0.1, 0.1, 0.1], 0.5)
     assert found.confusion == Confusion(true_positives=2, false_positives=1, false_negatives=1, true_negatives=4)
-    assert found.metrics["accuracy"].value == 6 / 8
-    assert found.metrics["f1"].value == pytest.approx(4 / 6)
-    assert found.metrics["mcc"].value == pytest.approx((2 * 4 - 1 * 1) / 15)
-    assert found.metrics["roc_auc"].value == pytest.approx((5 + 4 + 4) / 15)
-    assert found.metrics["pr_auc"].value == pytest.approx((1 / 1 + 2 / 3 + 3 / 4) / 3)
+    assert found.metrics.accuracy.value == 6 / 8
+    assert found.metrics.f1.value == pytest.approx(4 / 6)
+    assert found.metrics.mcc.value == pytest.approx((2 * 4 - 1 * 1) / 15)
+    assert found.metrics.roc_auc.value == pytest.approx((5 + 4 + 4) / 15)
+    assert found.metrics.pr_auc.value == pytest.approx((1 / 1 + 2 / 3 + 3 / 4) / 3)
     assert found.notes == ()
 
 
@@ -111,7 +114,9 @@ def test_a_batch_of_resamples_scores_each_alone():
 @given(ROWS, st.floats(0, 1))
 def test_every_interval_is_finite_and_holds_its_value(pairs, threshold):
     truth, p = zip(*BOTH, *pairs, strict=True)
-    for name, found in score(truth, p, threshold, resamples=15).metrics.items():
+    metrics = score(truth, p, threshold, resamples=15).metrics
+    for name in METRICS:
+        found = getattr(metrics, name)
         assert (-1 if name == "mcc" else 0) <= found.low <= found.value <= found.high <= 1
 
 
@@ -120,7 +125,8 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     population = score(*sample(200_000, seed=100), 0.5, resamples=2).metrics
     parts = [score(*sample(400, seed), 0.5, resamples=200).metrics for seed in range(60)]
     for name in METRICS:
-        hits = sum(part[name].low <= population[name].value <= part[name].high for part in parts)
+        value, found = getattr(population, name).value, [getattr(part, name) for part in parts]
+        hits = sum(one.low <= value <= one.high for one in found)
         assert hits >= 51, name  # of 60 at 95 %: fewer has a chance of 1 in 1,300
 
 
@@ -128,45 +134,48 @@ def test_a_seed_settles_the_resamples():
     truth, p = sample(100)
     first, again, other = (score(truth, p, 0.5, resamples=50, seed=seed) for seed in (0, 0, 1))
     assert first == again
-    assert first.metrics["roc_auc"] != other.metrics["roc_auc"]
-    assert first.metrics["accuracy"] == other.metrics["accuracy"]
+    assert first.metrics.roc_auc != other.metrics.roc_auc
+    assert first.metrics.accuracy == other.metrics.accuracy
 
 
 def test_a_score_survives_json():
     kept = score(*sample(60), 0.95, resamples=20)
-    told = json.dumps(kept.as_dict(), allow_nan=False)
-    assert Score.from_dict(json.loads(told)) == kept
+    told = json.dumps(to_json(kept), allow_nan=False)
+    assert from_json(Score, json.loads(told)) == kept
 
 
 def test_nothing_called_spam_is_said_and_shown_as_zero():
     found = score([True, True, False, False], [0.2, 0.3, 0.1, 0.2], 0.9, resamples=20)
-    assert found.metrics["precision"] == Interval(value=0.0, low=0.0, high=1.0)
-    assert found.metrics["f1"].value == found.metrics["mcc"].value == 0
+    assert found.metrics.precision == Interval(value=0.0, low=0.0, high=1.0)
+    assert found.metrics.f1.value == found.metrics.mcc.value == 0
     assert "no message was called spam" in found.notes[0]
 
 
 def test_everything_called_spam_is_said():
     found = score([True, True, False, False], [0.2, 0.3, 0.1, 0.2], 0.05, resamples=20)
-    assert found.metrics["mcc"].value == 0
+    assert found.metrics.mcc.value == 0
     assert "every message was called spam" in found.notes[0]
 
 
 def test_a_perfect_score_still_admits_doubt_in_its_proportions():
     found = score([True] * 10 + [False] * 30, [0.9] * 10 + [0.1] * 30, 0.5).metrics
-    assert all(found[name].value == 1 for name in ("accuracy", "precision", "recall", "f1", "mcc", "roc_auc", "pr_auc"))
-    assert all(found[name].low < 0.92 for name in ("accuracy", "precision", "recall", "f1"))
-    assert found["false_positive_rate"].high > 0.1
+    assert all(
+        getattr(found, name).value == 1
+        for name in ("accuracy", "precision", "recall", "f1", "mcc", "roc_auc", "pr_auc")
+    )
+    assert all(getattr(found, name).low < 0.92 for name in ("accuracy", "precision", "recall", "f1"))
+    assert found.false_positive_rate.high > 0.1
 
 
 def test_an_interval_without_width_is_said():
     parted = ([True] * 10 + [False] * 30, [0.9] * 10 + [0.1] * 30)
     right, late = score(*parted, 0.5), score(*parted, 0.95)
-    assert right.metrics["roc_auc"] == right.metrics["mcc"] == Interval(1.0, 1.0, 1.0)
+    assert right.metrics.roc_auc == right.metrics.mcc == Interval(1.0, 1.0, 1.0)
     assert [note.split(":")[0] for note in right.notes] == ["spam outranks all the rest", "no verdict was wrong"]
     assert [note.split(":")[0] for note in late.notes] == ["no message was called spam", "spam outranks all the rest"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("truth", "p", "words"),
     [
         ([True] * 4, [0.5] * 4, "4 spam and 0 not spam"),

@@ -8,6 +8,8 @@ import pytest
 from spamctl.errors import DataError
 from spamctl.metrics.evaluation import LONG, SHORT, SLICES, by_slice, worst_errors
 from spamctl.metrics.scores import proportion
+from spamctl.schema.codec import to_json
+from tests.each import each
 
 
 def names(text):
@@ -15,7 +17,7 @@ def names(text):
     return {name for name, holds in SLICES.items() if holds(text)}
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "inside", "outside"),
     [
         ("short", "x" * (SHORT - 1), "x" * SHORT),
@@ -42,7 +44,7 @@ def test_a_slice_holds_what_it_names(name, inside, outside):
     assert not any(name in each for each in names(outside))
 
 
-@pytest.mark.parametrize("text", ["", "\u200b", "\ud800", "١٢٣٤٥٦٧", "x" * 500])
+@each("text", ["", "\u200b", "\ud800", "١٢٣٤٥٦٧", "x" * 500])
 def test_every_text_has_one_length_and_either_digits_or_none(text):
     found = names(text)
     assert len([name for name in found if name.startswith(("short", "medium", "long"))]) == 1
@@ -50,7 +52,7 @@ def test_every_text_has_one_length_and_either_digits_or_none(text):
     assert "every message" in found
 
 
-@pytest.mark.parametrize("hostile", ["a-" * 200_000, "1 " * 200_000, "+" * 200_000, "w" * 400_000])
+@each("hostile", ["a-" * 200_000, "1 " * 200_000, "+" * 200_000, "w" * 400_000])
 def test_a_hostile_text_takes_no_time(hostile):
     start = time.process_time()
     names(hostile)
@@ -71,7 +73,7 @@ def test_a_rate_that_no_row_can_tell_is_none():
     assert found["without digits"].recall is None
     assert found["with a URL"].recall is found["with a URL"].false_positive_rate is None
     assert found["with a URL"].rows == 0
-    assert json.loads(json.dumps([each.as_dict() for each in found.values()]))[0]["rows"] == 2
+    assert json.loads(json.dumps(to_json(tuple(found.values()))))[0]["rows"] == 2
 
 
 def test_the_worst_errors_come_first_and_only_errors():
@@ -79,7 +81,7 @@ def test_the_worst_errors_come_first_and_only_errors():
     found = worst_errors(texts, [1, 1, 1, 0, 0, 0], [0.01, 0.4, 0.9, 0.95, 0.7, 0.1], 0.5)
     assert [each.text for each in found] == ["sure miss", "sure alarm", "near alarm", "near miss"]
     assert [each.label for each in found] == ["spam", "not spam", "not spam", "spam"]
-    assert found[0].as_dict() == {"text": "sure miss", "label": "spam", "probability": 0.01}
+    assert to_json(found[0]) == {"text": "sure miss", "label": "spam", "probability": 0.01}
     assert worst_errors(texts, [1, 1, 1, 0, 0, 0], [0.01, 0.4, 0.9, 0.95, 0.7, 0.1], 0.5, limit=2) == found[:2]
 
 

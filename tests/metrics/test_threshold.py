@@ -1,6 +1,7 @@
 """Hold the threshold to its budget, its place between two scores, and the honesty of its notes."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 from spamctl.engine.calibration import logit
 from spamctl.errors import DataError, NothingLearntError
 from spamctl.metrics.scores import choose_threshold, curve, upper_bound
+from spamctl.schema.codec import to_json
+from tests.each import each
 
 PROBABILITIES = st.lists(st.floats(0.001, 0.999), min_size=1, max_size=40)
 BUDGETS = st.floats(0, 1, exclude_max=True)
@@ -70,16 +73,14 @@ def test_what_it_reports_is_what_the_rule_does(spam, rest, budget):
     assert alarms <= found.false_positive_rate_upper <= found.false_positive_rate.high
 
 
-@pytest.mark.parametrize(
-    ("budget", "rows", "allowed"), [(0.29, 100, 29), (0.005, 400, 2), (0.005, 399, 1), (0.1, 30, 3), (0.0, 50, 0)]
-)
+@each(("budget", "rows", "allowed"), [(0.29, 100, 29), (0.005, 400, 2), (0.005, 399, 1), (0.1, 30, 3), (0.0, 50, 0)])
 def test_the_budget_counts_whole_messages_without_rounding_faults(budget, rows, allowed):
     rest = np.linspace(0.5, 0.6, rows)
     spam = np.append(rest + 1e-6, 0.99)  # a spam row just above each of the rest: all of the budget is worth spending
     assert choose_threshold(*parts(spam, rest), budget).false_positives == allowed
 
 
-@pytest.mark.parametrize(
+@each(
     ("hits", "rows", "bound"),
     [(0, 100, 1 - 0.05 ** (1 / 100)), (0, 20, 0.1391), (1, 10, 0.3942), (5, 5, 1.0)],  # Clopper & Pearson's tables
 )
@@ -105,7 +106,7 @@ def test_a_model_that_catches_nothing_within_the_budget_is_said():
     assert "nothing will be called spam" in found.notes[-1]
 
 
-@pytest.mark.parametrize(
+@each(
     ("truth", "p", "budget", "words"),
     [
         ([True, True], [0.1, 0.2], 0.1, "2 spam and 0 not spam"),
@@ -126,7 +127,7 @@ def test_a_model_that_no_threshold_parts_is_the_answer_no():
 
 
 def test_the_point_is_plain_json():
-    told = json.loads(json.dumps(choose_threshold(*parts([0.9], [0.1]), 0.005).as_dict(), allow_nan=False))
+    told = json.loads(json.dumps(to_json(choose_threshold(*parts([0.9], [0.1]), 0.005)), allow_nan=False))
     assert told["threshold"] == pytest.approx(0.5)
     assert told["recall"]["value"] == 1
     assert len(told["notes"]) == 1
@@ -137,12 +138,12 @@ def test_the_curve_of_a_case_done_by_hand():
     assert found.thresholds[1:] == (0.9, 0.6, 0.4, 0.1)
     assert found.false_positive_rates == (0, 0, 0.5, 0.5, 1)
     assert found.recalls == (0, 0.5, 0.5, 1, 1)
-    json.dumps(found.as_dict(), allow_nan=False)
+    json.dumps(asdict(found), allow_nan=False)
 
 
 @given(PROBABILITIES, PROBABILITIES)
 def test_each_point_of_the_curve_is_what_its_threshold_does(spam, rest):
     found = curve(*parts(spam, rest))
-    for threshold, rate, recall in zip(*found.as_dict().values(), strict=True):
+    for threshold, rate, recall in zip(*asdict(found).values(), strict=True):
         assert np.mean(np.array(rest) >= threshold) == rate
         assert np.mean(np.array(spam) >= threshold) == recall

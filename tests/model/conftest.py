@@ -3,18 +3,19 @@
 import pytest
 
 from tests import tiny_models
+from tests.made_once import folder_made_once
 
 
 @pytest.fixture(scope="session")
-def tiny_gpt2(tmp_path_factory):
+def tiny_gpt2():
     """Return the folder of a GPT-2 of 3 blocks with random weights, as a user would save it."""
-    return tiny_models.save_gpt2(tmp_path_factory.mktemp("models") / "tiny-gpt2")
+    return folder_made_once("tiny-gpt2", tiny_models.save_gpt2)
 
 
 @pytest.fixture(scope="session")
-def tiny_llama(tmp_path_factory):
+def tiny_llama():
     """Return the folder of a Llama of 4 blocks with random weights."""
-    return tiny_models.save_llama(tmp_path_factory.mktemp("models") / "tiny-llama")
+    return folder_made_once("tiny-llama", tiny_models.save_llama)
 
 
 @pytest.fixture(scope="session")

@@ -7,23 +7,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spamctl.metrics.scores import METRICS
 from spamctl.metrics.scores import score as scored
 from spamctl.registry.promotion import apply_gate
+from spamctl.schema.codec import from_json, to_json
+from spamctl.schema.rates import Score
+from tests.each import each
 
 MEASURED = {"value": 0.95, "low": 0.90, "high": 0.97}
 SHARE = st.floats(0, 1)
 
 
 def score(accuracy=MEASURED, area=(0.9, 0.99), hits=10, right=95, spam=12, rows=100):
-    """Return a test score of `rows` rows, as a dict."""
+    """Return a test score of `rows` rows, whose other metrics nobody looks at."""
     low, high = area
     counts = {"true_positives": hits, "false_negatives": spam - hits, "true_negatives": right - hits}
     counts["false_positives"] = rows - spam - counts["true_negatives"]
     areas = {"value": (low + high) / 2, "low": low, "high": high}
-    return {"rows": rows, "confusion": counts, "metrics": {"accuracy": accuracy, "roc_auc": areas}}
+    metrics = dict.fromkeys(METRICS, MEASURED) | {"accuracy": accuracy, "roc_auc": areas}
+    told = {"rows": rows, "threshold": 0.5, "confusion": counts, "metrics": metrics, "notes": []}
+    return from_json(Score, told)
 
 
-@pytest.mark.parametrize(
+@each(
     ("threshold", "mode", "passed"),
     [
         (0.95, "point", True),
@@ -63,7 +69,7 @@ def test_the_lower_bound_is_never_the_easier_gate(a, b, threshold):
 
 
 def test_a_gate_is_told_as_plain_values():
-    assert apply_gate(score(), 0.7, "point").as_dict() == {
+    assert to_json(apply_gate(score(), 0.7, "point")) == {
         "threshold": 0.7,
         "mode": "point",
         "accuracy": 0.95,
@@ -79,7 +85,7 @@ def test_a_miss_by_a_hair_is_not_rounded_away():
     assert reason == "test accuracy 0.99999 is below --accuracy-threshold 1"
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "told"),
     [
         ({"hits": 0, "right": 88}, "it catches none of 12 spam test messages (recall 0)"),
@@ -90,7 +96,7 @@ def test_a_miss_by_a_hair_is_not_rounded_away():
         ({"area": (0.3, 0.4)}, "no better than chance"),
     ],
 )
-@pytest.mark.parametrize("mode", ["point", "lower-bound"])
+@each("mode", ["point", "lower-bound"])
 def test_what_is_no_filter_does_not_pass_whatever_the_threshold(given, told, mode):
     gate = apply_gate(score(**given), 0.0, mode)
     assert not gate.passed
@@ -106,7 +112,7 @@ def test_a_filter_that_is_barely_one_passes(given):
 def test_never_spam_is_refused_as_it_was_once_crowned():
     truth = np.arange(925) < 115
     probabilities = np.random.default_rng(0).uniform(0, 0.3, truth.size)
-    gate = apply_gate(scored(truth, probabilities, 0.5).as_dict(), 0.7, "point")
+    gate = apply_gate(scored(truth, probabilities, 0.5), 0.7, "point")
     assert gate.accuracy == gate.majority > 0.87
     for told in ("catches none of 115", "no better than chance", "calling every message not spam is right on 810"):
         assert told in gate.reason

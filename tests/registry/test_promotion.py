@@ -4,10 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from spamctl.data.feedback import FOREIGN, Side
+from spamctl.data.feedback import FOREIGN
+from spamctl.metrics.comparison import error_rates
 from spamctl.registry import registration
-from spamctl.registry.promotion import Evidence, Part, judge, scores, unmeasured
+from spamctl.registry.promotion import Evidence, Part, judge, unmeasured
+from spamctl.schema.codec import to_json
+from spamctl.schema.feedback import Side
 from spamctl.schema.message import SPAM
+from tests.each import each
 from tests.metrics.test_champion import verdicts
 
 RECENT = registration.TestRows(["text"] * 100, [True] * 100, [True] * 100)
@@ -42,7 +46,7 @@ def test_better_on_what_is_new_and_no_worse_on_the_old_leads():
     assert "on the frozen test part right on as many of 900 test messages" in reason
 
 
-@pytest.mark.parametrize(("lost", "promoted"), [(0, True), (5, True), (10, False), (90, False)])
+@each(("lost", "promoted"), [(0, True), (5, True), (10, False), (90, False)])
 def test_a_point_may_be_lost_on_the_frozen_part_and_not_more(lost, promoted):
     found, reason = leads(part(0, lost, 800))
     assert found is promoted
@@ -108,7 +112,7 @@ def held(count, text, spam=False):
     return registration.TestRows([text] * count, [spam] * count, [False] * count)
 
 
-@pytest.mark.parametrize(
+@each(
     ("test", "recent", "told"),
     [
         (held(300, "see you at noon"), held(30, "WIN", spam=True), "hold 0 such messages labelled not spam"),
@@ -127,7 +131,7 @@ def test_what_was_learnt_of_one_class_leads_only_if_the_other_can_be_measured(te
 
 
 def test_scores_are_shares_of_all_of_spam_and_of_the_rest():
-    found = scores([True, True, False, False, False], [True, False, True, False, False])
+    found = to_json(error_rates([True, True, False, False, False], [True, False, True, False, False]))
     values = {name: score["value"] for name, score in found.items()}
     assert values == {"accuracy": 0.6, "recall": 0.5, "false_positive_rate": pytest.approx(1 / 3)}
     assert all(score["low"] <= score["value"] <= score["high"] for score in found.values())

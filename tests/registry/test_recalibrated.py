@@ -2,12 +2,11 @@
 
 from datetime import UTC, datetime
 
-import pytest
-
 from spamctl.registry.recalibration import Origin
+from tests.each import each
 
 
-@pytest.mark.parametrize(
+@each(
     ("params", "knows"),
     [
         ({"dataset": "sms-spam,everyday"}, True),
@@ -16,7 +15,6 @@ from spamctl.registry.recalibration import Origin
         ({"dataset": "sms-spam"}, False),
         ({}, False),
     ],
-    ids=str,
 )
 def test_suites_of_today_bind_who_learnt_from_the_corpus_of_today(params, knows):
     assert Origin("run", params, {}).knows_today is knows

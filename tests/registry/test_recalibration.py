@@ -12,6 +12,7 @@ from spamctl.registry import recalibration
 from spamctl.registry.recalibration import Setting
 from spamctl.schema.message import NOT_SPAM, SPAM, Message
 from tests import tiny_models, tiny_packages
+from tests.each import each
 from tests.ticks import last
 
 ANSWERS = [
@@ -48,11 +49,11 @@ def test_a_threshold_that_is_wrong_for_the_answers_is_put_right(tmp_path):
     assert made.before == Setting(1.0, 0.0, 0.9)
 
     found = recalibration.beside(TRUTH, raw, made.before, made.after)
-    assert found["champion"]["recall"]["value"] < 0.5
-    assert found["challenger"]["recall"]["value"] > 0.9
-    assert found["challenger"]["false_positive_rate"]["value"] <= BUDGET
-    assert found["roc_auc"] > 0.95
-    assert (found["rows"], found["spam"]) == (120, 60)
+    assert found.champion.recall.value < 0.5
+    assert found.challenger.recall.value > 0.9
+    assert found.challenger.false_positive_rate.value <= BUDGET
+    assert found.roc_auc > 0.95
+    assert (found.rows, found.spam) == (120, 60)
 
 
 def test_every_file_but_the_manifest_stays_byte_for_byte(tmp_path):
@@ -86,13 +87,13 @@ def test_what_is_out_of_reach_is_counted_with_the_new_threshold(tmp_path):
     assert engine.manifest.reach == 0.0
     raw = last(recalibration.logits(engine, [message.text for message in ANSWERS], "messages"))
     counts = recalibration.out_of_reach(engine, ANSWERS, raw)
-    assert counts["caught"] == sum(
+    assert counts.caught == sum(
         called and one.is_spam for called, one in zip(made.after.calls_spam(raw), ANSWERS, strict=True)
     )
-    assert (counts["good"], counts["spam"], counts["lost"]) == (60, 60, 0)
+    assert (counts.good, counts.spam, counts.lost) == (60, 60, 0)
     (tmp_path / "whole").mkdir()
     whole = Engine(manifest.write(package(), tmp_path / "whole"))
-    assert recalibration.out_of_reach(whole, ANSWERS, raw) == {}
+    assert not recalibration.out_of_reach(whole, ANSWERS, raw).is_measured
 
 
 def test_a_threshold_is_told_on_the_scale_of_before():
@@ -108,7 +109,7 @@ def test_answers_that_say_the_contrary_teach_nothing():
         recalibrated(package(), contrary)
 
 
-@pytest.mark.parametrize(
+@each(
     ("spam", "good", "fault"),
     [
         (20, 20, ""),

@@ -1,11 +1,18 @@
 """What a training leaves behind says what was done, warns where it must, and names no folder of the machine."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from spamctl.metrics.scores import METRICS
 from spamctl.registry import records
 from spamctl.registry.promotion import apply_gate
+from spamctl.schema.codec import from_json, to_json
+from spamctl.schema.evaluation import Reach
+from spamctl.schema.feedback import LearntAnswers
+from spamctl.schema.rates import Score
+from spamctl.schema.train import RecentRows, TrainFindings, TrainResult, TrainSettings
 
 OPTIONS = {
     "tune": "last-block",
@@ -16,82 +23,133 @@ OPTIONS = {
 }
 
 
+def settings(**changes):
+    """Return the options of a training, with some of them changed."""
+    chosen = OPTIONS | changes
+    return TrainSettings(**chosen, recorded=chosen)
+
+
 def metrics(**values):
+    values = dict.fromkeys(METRICS, 0.9) | values
     return {name: {"value": value, "low": value - 0.01, "high": value + 0.01} for name, value in values.items()}
 
 
 SCORE = {
     "rows": 100,
+    "threshold": 0.4,
     "confusion": {"true_positives": 49, "false_positives": 1, "false_negatives": 1, "true_negatives": 49},
     "metrics": metrics(accuracy=0.98, roc_auc=0.99),
+    "notes": ["no width"],
 }
-
-
-@pytest.fixture
-def run():
-    """Return the values that the steps of a training have left."""
-    return {
+POINT = {
+    "threshold": 0.4,
+    "max_false_positive_rate": 0.005,
+    "false_positives": 0,
+    "false_positive_rate": {"value": 0.0, "low": 0.0, "high": 0.03},
+    "false_positive_rate_upper": 0.03,
+    "recall": {"value": 0.9, "low": 0.8, "high": 1.0},
+    "notes": ["few rows"],
+}
+RUN = {
+    "start": {
         "run_id": "1764",
-        "chosen_model": {"name": "smollm2-135m", "requested": "gpt2", "origin": "bundled package"},
-        "chosen_depth": 9,
-        "blocks": 30,
-        "chosen_engine": "int8",
+        "base_model": {"name": "smollm2-135m", "requested": "gpt2", "origin": "bundled package"},
         "corpus": {"origin": "SMS (5,574 rows)", "sha256": "ab" * 32, "test_sha256": "cd" * 32},
         "parts": {
             "train": [["a", "spam"]] * 7,
             "validation": [["b", "not spam"]],
             "test": [["win <b>now</b>", "spam"], ["hi", "not spam"]],
         },
-        "operating_point": {"threshold": 0.4, "notes": ["few rows"]},
-        "evaluation": {
-            "score": {"metrics": metrics(accuracy=0.98, roc_auc=0.99), "notes": ["no width"]},
-            "probabilities": [0.9, 0.1],
-            "parity": {"rows": 2, "max_delta": 0.0, "changed": 0},
-        },
-        "baseline": {
-            "score": {"metrics": metrics(accuracy=0.97, roc_auc=0.98)},
-            "probabilities": [0.8, 0.2],
-            "notes": [],
-        },
         "leakage": {"exact": 0, "masked": 0},
-        "losses": {"training": [(1, 0.5), (2, 0.4)], "validation": [(2, 0.45)]},
-        "depth_scores": [{"block": 1, "log_loss": 0.3}, {"block": 12, "log_loss": 0.1}],
-        "engine_distances": {"int8": {"auc_fall": 0.0, "changed": 0.0, "largest": 0.01}},
-    }
+    },
+    "depth": {
+        "chosen": 9,
+        "blocks": 30,
+        "scores": [
+            {"block": 1, "log_loss": 0.3, "standard_error": 0.01, "accuracy": 0.9},
+            {"block": 12, "log_loss": 0.1, "standard_error": 0.01, "accuracy": 0.9},
+        ],
+    },
+    "package": {
+        "engine": "int8",
+        "point": POINT,
+        "distances": {"int8": {"auc_fall": 0.0, "changed": 0.0, "largest": 0.01}},
+    },
+    "evaluation": {
+        "score": SCORE,
+        "probabilities": [0.9, 0.1],
+        "parity": {"rows": 2, "max_delta": 0.0, "changed": 0},
+        "slices": [],
+        "mistakes": [],
+        "truncated": 0,
+    },
+    "baseline": {
+        "chosen": {"view": "words", "cost": 1.0, "folds": 5, "average_precision": 0.9},
+        "calibration": {"slope": 1.0, "intercept": 0.0},
+        "operating_point": POINT,
+        "score": SCORE | {"metrics": metrics(accuracy=0.97, roc_auc=0.98), "notes": []},
+        "probabilities": [0.8, 0.2],
+        "notes": [],
+    },
+    "losses": {"training": [(1, 0.5), (2, 0.4)], "validation": [(2, 0.45)]},
+}
+COUNTS = {"limit": 0.5, "good": 1, "good_out": 0, "spam": 0, "spam_out": 0, "caught": 0, "lost": 0}
 
 
 @pytest.fixture
-def told(run):
-    """Return the values with the result of a training that passed its gate."""
-    return run | {"result": records.summary(OPTIONS, run, apply_gate(SCORE, 0.7, "point"))}
+def run():
+    """Return what the steps of a training have found."""
+    return from_json(TrainFindings, RUN)
+
+
+def gate(threshold):
+    return apply_gate(from_json(Score, SCORE), threshold, "point")
+
+
+def summary(run):
+    """Return the result of a training that passed its gate."""
+    return records.summary(settings(), run, gate(0.7))
+
+
+def starting(run, **changes):
+    """Return the findings of a training that started otherwise."""
+    return replace(run, start=replace(run.start, **changes))
+
+
+def about(run):
+    return records.about(settings(), run.start.base_model, run.start.corpus, run.depth)
 
 
 def test_a_summary_says_what_was_used_in_place_of_what(run):
-    found = records.summary(OPTIONS, run, apply_gate(SCORE, 0.7, "point"))
-    assert found["registered"] is True
-    assert (found["base_model"], found["wanted_base_model"], found["fallback"]) == ("smollm2-135m", "gpt2", True)
+    result = summary(run)
+    assert result.registered is True
+    assert (result.base_model, result.wanted_base_model, result.fallback) == ("smollm2-135m", "gpt2", True)
+    found = to_json(result)
     assert found["data"] == {"origin": "SMS (5,574 rows)", "train": 7, "validation": 1, "test": 2, "test_spam": 1}
     assert found["notes"] == ["few rows", "no width"]
     assert json.loads(json.dumps(found)) == found
+    assert from_json(TrainResult, found) == result
 
 
 def test_a_summary_tells_what_is_out_of_reach_where_a_vocabulary_does(run):
-    assert records.summary(OPTIONS, run, apply_gate(SCORE, 0.7, "point"))["reach"] == {}
-    counts = {"limit": 0.5, "good": 1, "good_out": 0, "spam": 0, "spam_out": 0, "caught": 0, "lost": 0}
-    run["reach"], run["evaluation"]["reach"] = counts, counts | {"good_out": 1}
-    run["result"] = records.summary(OPTIONS, run, apply_gate(SCORE, 0.7, "point"))
-    assert run["result"]["reach"] == {"validation": counts, "test": counts | {"good_out": 1}}
-    assert json.loads(records.record(OPTIONS, run, {}).files["evaluation/reach.json"]) == run["result"]["reach"]
+    assert to_json(summary(run))["reach"] == {}
+    beyond = COUNTS | {"good_out": 1}
+    package = replace(run.package, reach=Reach(**COUNTS))
+    run = replace(run, package=package, evaluation=replace(run.evaluation, reach=Reach(**beyond)))
+    result = summary(run)
+    assert to_json(result)["reach"] == {"validation": COUNTS, "test": beyond}
+    files = records.record(settings(), run, result, {}).files
+    assert json.loads(files["evaluation/reach.json"]) == to_json(result)["reach"]
 
 
 def test_a_summary_of_a_refused_model_says_why(run):
-    found = records.summary(OPTIONS, run, apply_gate(SCORE, 0.99, "point"))
-    assert found["registered"] is False
-    assert found["reason"] == "test accuracy 0.98 is below --accuracy-threshold 0.99"
+    found = records.summary(settings(), run, gate(0.99))
+    assert found.registered is False
+    assert found.reason == "test accuracy 0.98 is below --accuracy-threshold 0.99"
 
 
-def test_a_record_holds_scores_their_bounds_the_baseline_and_every_block(told):
-    found = records.record(OPTIONS, told, {"loss": b"png"})
+def test_a_record_holds_scores_their_bounds_the_baseline_and_every_block(run):
+    found = records.record(settings(), run, summary(run), {"loss": b"png"})
     assert found.metrics["test_accuracy"] == 0.98
     assert found.metrics["test_accuracy_low"] == pytest.approx(0.97)
     assert found.metrics["baseline_roc_auc"] == 0.98
@@ -107,12 +165,24 @@ def test_a_record_holds_scores_their_bounds_the_baseline_and_every_block(told):
     assert found.dataset == ("sms", "SMS (5,574 rows)", "ab" * 32)
 
 
-def test_only_a_data_set_of_our_own_is_called_sms(told):
-    assert records.record(OPTIONS | {"dataset": "mine.csv"}, told, {}).dataset[0] == "own file"
+def test_the_files_of_a_record_keep_the_keys_that_they_always_had(run):
+    files = records.record(settings(), run, summary(run), {}).files
+    told = {path: json.loads(content) for path, content in files.items()}
+    assert told["evaluation/score.json"] == SCORE
+    assert told["evaluation/parity.json"] == RUN["evaluation"]["parity"]
+    assert told["evaluation/engines.json"] == RUN["package"]["distances"]
+    assert told["evaluation/baseline.json"].keys() == RUN["baseline"].keys() - {"probabilities"}
+    assert told.keys() == {
+        f"evaluation/{name}.json" for name in ("score", "baseline", "test_part", "parity", "engines")
+    }
 
 
-def test_tags_say_where_a_model_comes_from(told):
-    found = records.tags(told)
+def test_only_a_data_set_of_our_own_is_called_sms(run):
+    assert records.record(settings(dataset="mine.csv"), run, summary(run), {}).dataset[0] == "own file"
+
+
+def test_tags_say_where_a_model_comes_from(run):
+    found = records.tags(run, summary(run))
     assert found["metaflow.run_id"] == "1764"
     assert found["fallback_for"] == "gpt2"
     assert found["data.test_sha256"] == "cd" * 32
@@ -120,16 +190,16 @@ def test_tags_say_where_a_model_comes_from(told):
     assert found["warning"] == ""
 
 
-def test_a_model_that_does_not_beat_the_baseline_is_tagged(told):
-    told["result"]["baseline"]["roc_auc"]["value"] = 0.991
-    assert "linear baseline" in records.tags(told)["warning"]
+def test_a_model_that_does_not_beat_the_baseline_is_tagged(run):
+    better = from_json(Score, SCORE | {"metrics": metrics(roc_auc=0.991)})
+    run = replace(run, baseline=replace(run.baseline, score=better))
+    assert "linear baseline" in records.tags(run, summary(run))["warning"]
 
 
 def test_a_model_that_is_no_fallback_is_not_called_one(run):
-    run["chosen_model"] |= {"requested": "smollm2-135m"}
-    assert records.about(OPTIONS, run)["fallback"] is False
-    result = records.summary(OPTIONS, run, apply_gate(SCORE, 0.7, "point"))
-    assert records.tags(run | {"result": result})["fallback_for"] == ""
+    run = starting(run, base_model=replace(run.start.base_model, requested="smollm2-135m"))
+    assert about(run)["fallback"] is False
+    assert records.tags(run, summary(run))["fallback_for"] == ""
 
 
 @pytest.mark.parametrize(
@@ -145,16 +215,15 @@ def test_a_model_that_is_no_fallback_is_not_called_one(run):
     ],
 )
 def test_no_folder_of_the_machine_is_kept(run, place, shown):
-    run["chosen_model"] |= {"name": place, "requested": place}
-    run["corpus"] |= {"origin": place}
-    found = records.about(OPTIONS, run)
+    base_model = replace(run.start.base_model, name=place, requested=place)
+    run = starting(run, base_model=base_model, corpus=replace(run.start.corpus, origin=place))
+    found = about(run)
     assert found["base_model"]["name"] == found["dataset"]["origin"] == shown
-    result = records.summary(OPTIONS, run, apply_gate(SCORE, 0.7, "point"))
-    assert records.tags(run | {"result": result})["base_model"] == shown
+    assert records.tags(run, summary(run))["base_model"] == shown
 
 
 def test_a_package_tells_no_message(run):
-    assert "win" not in json.dumps(records.about(OPTIONS, run))
+    assert "win" not in json.dumps(about(run))
 
 
 TOLD = {
@@ -167,12 +236,15 @@ TOLD = {
     "newest": "2026-11-26T02:25:07+00:00",
     "sha256": "ef" * 32,
     "doubtful": 3,
+    "doubt": 0.3,
+    "left_out": {},
+    "passed_over": {},
 }
 
 
-def test_recent_rows_join_the_reference_and_the_scores_stay_those_of_the_frozen_part(told):
-    told |= {"feedback": TOLD, "recent": [["new", "spam"]], "recent_probabilities": [0.7]}
-    found = records.record(OPTIONS, told, {})
+def test_recent_rows_join_the_reference_and_the_scores_stay_those_of_the_frozen_part(run):
+    run = replace(starting(run, feedback=from_json(LearntAnswers, TOLD)), recent=RecentRows([["new", "spam"]], [0.7]))
+    found = records.record(settings(), run, summary(run), {})
     rows = json.loads(found.files["evaluation/test_part.json"])
     assert [(row["text"], row["part"]) for row in rows] == [
         ("win <b>now</b>", "test"),
@@ -183,8 +255,9 @@ def test_recent_rows_join_the_reference_and_the_scores_stay_those_of_the_frozen_
     assert found.metrics["test_accuracy"] == 0.98
 
 
-def test_tags_tell_what_was_learnt_beside_the_dataset_and_what_was_forgotten(told):
-    found = records.tags(told | {"feedback": TOLD})
+def test_tags_tell_what_was_learnt_beside_the_dataset_and_what_was_forgotten(run):
+    learnt = starting(run, feedback=from_json(LearntAnswers, TOLD))
+    found = records.tags(learnt, summary(learnt))
     assert {name: value for name, value in found.items() if "feedback" in name or "forgotten" in name} == {
         "data.forgotten": "2",
         "data.feedback": "spam.db",
@@ -195,4 +268,4 @@ def test_tags_tell_what_was_learnt_beside_the_dataset_and_what_was_forgotten(tol
         "data.feedback_sha256": "ef" * 32,
         "data.feedback_set_aside": "3",
     }
-    assert not [name for name in records.tags(told) if "feedback" in name or "forgotten" in name]
+    assert not [name for name in records.tags(run, summary(run)) if "feedback" in name or "forgotten" in name]

@@ -13,8 +13,9 @@ from spamctl.engine import manifest
 from spamctl.engine.engine import GOLDEN
 from spamctl.engine.manifest import PACKAGE
 from spamctl.engine.runtime import ONNX
-from spamctl.registry import registration, seals, tracking
-from spamctl.registry.registration import CHALLENGER, CHAMPION, Record
+from spamctl.registry import promotion, registration, seals, tracking
+from spamctl.registry.registration import Record
+from spamctl.registry.registry_file import CHALLENGER, CHAMPION
 from tests import tiny_models, tiny_packages
 from tests.made_once import lay_store
 from tests.mlflow_loaded import load_mlflow
@@ -228,8 +229,15 @@ def called(rows, wrong):
 ROWS = tiny_models.messages(60, seed=9)
 
 
+def promoted(client, name, version, test, budget):
+    """Give a version that learnt from no labelled answer its alias; return that, and why."""
+    found = promotion.promote(client, name, version, promotion.Evidence(test, None, 0.0, budget))
+    assert found.version == version
+    return found.alias, found.reason
+
+
 def test_the_first_version_is_champion(client, version_of, name):
-    assert registration.promote(client, name, version_of(), called(ROWS, 0), 0.05) == (
+    assert promoted(client, name, version_of(), called(ROWS, 0), 0.05) == (
         CHAMPION,
         f"the first version of {name}",
     )
@@ -237,11 +245,11 @@ def test_the_first_version_is_champion(client, version_of, name):
 
 
 def test_an_equal_takes_over_and_a_worse_one_does_not(client, version_of, name):
-    registration.promote(client, name, version_of(), called(ROWS, 0), 0.05)
+    promoted(client, name, version_of(), called(ROWS, 0), 0.05)
     champion = registration.TestRows([m.text for m in ROWS], [m.is_spam for m in ROWS], champions_verdicts())
-    alias, reason = registration.promote(client, name, version_of(), champion, 0.05)
+    alias, reason = promoted(client, name, version_of(), champion, 0.05)
     assert (alias, "as many" in reason) == (CHAMPION, True)
-    alias, reason = registration.promote(client, name, version_of(), called(ROWS, 30), 0.05)
+    alias, reason = promoted(client, name, version_of(), called(ROWS, 30), 0.05)
     assert (alias, "fewer" in reason) == (CHALLENGER, True)
     aliases = {str(v): k for k, v in client.get_registered_model(name).aliases.items()}
     assert aliases == {"2": CHAMPION, "3": CHALLENGER}
@@ -252,19 +260,19 @@ def champions_verdicts():
 
 
 def test_a_champion_that_learnt_from_answers_keeps_its_place_before_one_that_did_not(client, version_of, name):
-    registration.promote(client, name, version_of(), called(ROWS, 0), 0.05)
+    promoted(client, name, version_of(), called(ROWS, 0), 0.05)
     client.set_model_version_tag(name, "1", registration.FEEDBACK_TAG, "spam.db")
-    alias, reason = registration.promote(client, name, version_of(), called(ROWS, 0), 0.05)
+    alias, reason = promoted(client, name, version_of(), called(ROWS, 0), 0.05)
     assert (alias, "learnt from labelled answers and this one did not" in reason) == (CHALLENGER, True)
     assert str(client.get_model_version_by_alias(name, CHAMPION).version) == "1"
 
 
 @pytest.mark.parametrize("damage", ["model.bin", "manifest.json"])
 def test_a_champion_that_cannot_be_scored_keeps_its_place(client, version_of, name, damage):
-    registration.promote(client, name, version_of(), called(ROWS, 0), 0.05)
+    promoted(client, name, version_of(), called(ROWS, 0), 0.05)
     stored = folder_of(f"models:/{name}/1") / "artifacts" / PACKAGE / damage
     stored.write_bytes(stored.read_bytes()[:-1])
-    alias, reason = registration.promote(client, name, version_of(), called(ROWS, 0), 0.05)
+    alias, reason = promoted(client, name, version_of(), called(ROWS, 0), 0.05)
     assert alias == CHALLENGER
     assert "the champion, version 1, cannot be scored" in reason
     assert damage in reason
@@ -272,21 +280,21 @@ def test_a_champion_that_cannot_be_scored_keeps_its_place(client, version_of, na
 
 
 def test_a_champion_whose_threshold_was_moved_keeps_its_place(client, version_of, name):
-    registration.promote(client, name, version_of(), called(ROWS, 0), 0.05)
+    promoted(client, name, version_of(), called(ROWS, 0), 0.05)
     folder = folder_of(f"models:/{name}/1") / "artifacts" / PACKAGE
     files = {path: content for path, content in manifest.read(folder).items() if path != manifest.MANIFEST}
     manifest.write(manifest.seal(files, replace(manifest.verify(folder), threshold=0.99)), folder)
-    alias, reason = registration.promote(client, name, version_of(), called(ROWS, 0), 0.05)
+    alias, reason = promoted(client, name, version_of(), called(ROWS, 0), 0.05)
     assert (alias, "is not the one that was registered" in reason) == (CHALLENGER, True)
 
 
 def test_a_champion_whose_files_are_gone_keeps_its_place(client, version_of, name):
-    registration.promote(client, name, version_of(), called(ROWS, 0), 0.05)
+    promoted(client, name, version_of(), called(ROWS, 0), 0.05)
     folder = folder_of(f"models:/{name}/1") / "artifacts" / PACKAGE
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()
-    alias, reason = registration.promote(client, name, version_of(), called(ROWS, 0), 0.05)
+    alias, reason = promoted(client, name, version_of(), called(ROWS, 0), 0.05)
     assert (alias, "version 1, cannot be scored" in reason) == (CHALLENGER, True)
 
 

@@ -8,6 +8,7 @@ from spamctl.errors import UsageError
 from spamctl.registry import registration, registry_file, tracking
 from spamctl.registry.promotion import Evidence, promote
 from spamctl.registry.registry_file import CHALLENGER, CHAMPION, TAG, champions, crown, roll_back
+from spamctl.schema.comparison import Comparison
 from tests import registered, tiny_models, tiny_packages
 from tests.mlflow_loaded import load_mlflow
 
@@ -131,16 +132,16 @@ def drifted():
 
 def test_after_feedback_the_better_leads_and_both_are_told_on_both_parts(client, name):
     first = promote(client, name, "1", Evidence(called(0, 5), called(0, 5), 0.0, 0.05))
-    assert (first.alias, first.reason, first.comparison) == (CHAMPION, f"the first version of {name}", {})
+    assert (first.alias, first.reason, first.comparison) == (CHAMPION, f"the first version of {name}", Comparison())
     second = promote(client, name, "2", Evidence(champions_rows(), drifted(), 0.0, 0.05))
     assert second.alias == CHAMPION, second.reason
     assert champions(client, name) == ["1", "2"]
-    parts = second.comparison["parts"]
-    assert second.comparison["champion"] == "1"
-    assert parts["test"]["challenger"] == parts["test"]["champion"]
-    assert parts["recent"]["challenger"]["accuracy"]["value"] == 1
-    assert parts["recent"]["champion"]["accuracy"]["value"] == pytest.approx(53 / 60)
-    assert (parts["recent"]["only_challenger_right"], parts["recent"]["only_champion_right"]) == (7, 0)
+    parts = second.comparison.parts
+    assert second.comparison.champion == "1"
+    assert parts["test"].challenger == parts["test"].champion
+    assert parts["recent"].challenger.accuracy.value == 1
+    assert parts["recent"].champion.accuracy.value == pytest.approx(53 / 60)
+    assert (parts["recent"].only_challenger_right, parts["recent"].only_champion_right) == (7, 0)
 
 
 def test_after_feedback_a_version_that_forgot_stays_challenger(client, name):
@@ -155,4 +156,4 @@ def test_after_feedback_nothing_recent_is_told_without_its_part(client, name):
     promote(client, name, "1", Evidence(called(0, 0), called(0, 0), 0.0, 0.05))
     nothing = registration.TestRows([], [], [])
     found = promote(client, name, "2", Evidence(champions_rows(), nothing, 0.0, 0.05))
-    assert (found.alias, list(found.comparison["parts"])) == (CHALLENGER, ["test"])
+    assert (found.alias, list(found.comparison.parts)) == (CHALLENGER, ["test"])

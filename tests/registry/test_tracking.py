@@ -17,6 +17,7 @@ from sqlalchemy import make_url
 from spamctl import sqlite_url
 from spamctl.errors import SpamctlError, UnavailableError, UsageError
 from spamctl.registry import tracking
+from tests.each import each
 from tests.made_once import lay_store
 from tests.mlflow_loaded import load_mlflow
 from tests.ports import closed_port, silent_port
@@ -89,12 +90,12 @@ def test_a_server_that_takes_the_call_and_never_speaks_is_refused():
         assert "does not answer" in refusal(f"http://127.0.0.1:{port}")
 
 
-@pytest.mark.parametrize("uri", ["http://", "http://[", "http://host:port", "http://127.0.0.1:99999"])
+@each("uri", ["http://", "http://[", "http://host:port", "http://127.0.0.1:99999"])
 def test_an_address_that_leads_nowhere_is_refused(uri):
     refusal(uri, SpamctlError)
 
 
-@pytest.mark.parametrize("uri", ["mlruns", "./mlruns", "file:///tmp/mlruns", "file:mlruns"])
+@each("uri", ["mlruns", "./mlruns", "file:///tmp/mlruns", "file:mlruns"])
 def test_a_folder_is_refused_with_what_to_do(uri):
     assert "sqlite:///mlflow.db" in refusal(uri, UsageError)
 
@@ -137,7 +138,7 @@ def test_a_store_that_is_there_is_reachable(tmp_path):
     tracking.require_reachable("sqlite:///mlflow.db")
 
 
-@pytest.mark.parametrize(
+@each(
     ("uri", "shown"),
     [
         ("http://ada:s3cret@host:5001/x", "http://ada:***@host:5001/x"),
@@ -206,7 +207,7 @@ def test_a_store_lies_in_its_folder_whatever_that_is_called(tmp_path, monkeypatc
     assert tracking.state_of(uri)
 
 
-@pytest.mark.parametrize(
+@each(
     ("url", "file"),
     [
         ("sqlite:///mlflow.db", "mlflow.db"),

@@ -15,7 +15,7 @@ from spamctl.registry.registry_file import NAME
 from tests.mlflow_loaded import load_mlflow
 from tests.ports import closed_port
 from tests.registered import RECORD, URI, package, register
-from tests.store.test_injection import ATTACKS
+from tests.security.test_injection import ATTACKS
 
 # Names that end the quotes of a filter and go on, to all versions of the model spam
 OPEN_FILTERS = ["spam' AND name = 'spam", "spam' AND name LIKE '%", "spam' AND version_number > '0"]

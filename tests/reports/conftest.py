@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from spamctl.schema.codec import from_json
+from spamctl.schema.train import TrainResult
 from tests import chromium
 from tests.hostile import PAYLOADS
 
@@ -40,8 +42,19 @@ BASELINE = {
 }
 
 
+GATE = {
+    "threshold": 0.7,
+    "mode": "point",
+    "accuracy": 0.9956,
+    "low": 0.9887,
+    "majority": 0.8656,
+    "passed": True,
+    "reason": "",
+}
+
+
 def summary(**changes):
-    """Return the summary of a training run that registered a champion, with some of it changed."""
+    """Return the result of a training run that registered a champion, with some of it changed."""
     every = {
         "spamctl": "result",
         "verb": "train",
@@ -50,7 +63,7 @@ def summary(**changes):
         "model_name": "spam",
         "model_version": "3",
         "reason": "",
-        "gate": {"threshold": 0.7, "mode": "point", "accuracy": 0.9956, "low": 0.9887},
+        "gate": GATE,
         "base_model": "smollm2-135m",
         "fallback": False,
         "depth": 9,
@@ -61,14 +74,14 @@ def summary(**changes):
         "threshold": 0.43,
         "scores": SCORES,
         "baseline": BASELINE,
-        "parity": {"rows": 908, "max_delta": 3.1e-06},
+        "parity": {"rows": 908, "max_delta": 3.1e-06, "changed": 0},
         "leakage": {"exact": 0, "masked": 0},
         "seconds": {"read": 0.4, "depth": 64.8, "tune": 71.3, "package": 21.0},
         "mlflow": {"tracking_uri": "sqlite:///mlflow.db", "experiment": "spam", "run_id": "8f1e0c"},
         "metaflow": {"run_id": "1795413"},
         "next": "spamctl cards train",
     }
-    return every | changes
+    return from_json(TrainResult, every | changes)
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,21 @@
 """The cards of a run tell the verdict first, then everything that supports it."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from spamctl.reports import train_cards
+from spamctl.schema.evaluation import Mistake, Slice
+from spamctl.schema.rates import Interval
+from spamctl.schema.train import BlockScore
+from tests.reports.conftest import BASELINE, score
 from tests.reports.test_feedback import COMPARISON, TOLD
 
-SLICES = [
-    {
-        "name": "with a URL",
-        "rows": 56,
-        "spam": 50,
-        "recall": {"value": 0.98, "low": 0.8954, "high": 0.9965},
-        "false_positive_rate": None,
-    }
-]
-MISTAKES = [{"text": "Call <b>me</b>\u202e", "label": "spam", "probability": 0.0123}]
+SLICES = [Slice("with a URL", 56, 50, Interval(0.98, 0.8954, 0.9965), None)]
+MISTAKES = [Mistake("Call <b>me</b>\u202e", "spam", 0.0123)]
 PLOTS = {"confusion_matrix": b"\x89PNG"}
-BLOCKS = [
-    {"block": block, "log_loss": 0.2 / block, "standard_error": 0.01, "accuracy": 0.9 + block / 100} for block in (1, 2)
-]
+BLOCKS = [BlockScore(block, 0.2 / block, 0.01, 0.9 + block / 100) for block in (1, 2)]
 
 
 def words(page):
@@ -57,8 +52,8 @@ def test_the_better_score_is_bold(result):
 
 
 def test_a_fallback_and_a_better_baseline_stand_above_the_scores(result):
-    summary = result(fallback=True, registered=False, reason="too few")
-    summary["baseline"] = summary["baseline"] | {"accuracy": {"value": 0.9999, "low": 0.99, "high": 1.0}}
+    better = BASELINE | {"accuracy": score(0.9999, 0.99, 1.0)}
+    summary = result(fallback=True, registered=False, reason="too few", baseline=better)
     text = words(evaluation(summary)).partition("Scores on")[0]
     assert "Not registered: too few" in text
     assert "FALLBACK: the base model asked for was not available" in text
@@ -70,8 +65,8 @@ def test_no_mistake_is_said_in_words(result):
 
 
 def test_depth_marks_the_chosen_block_and_explains_the_rule():
-    text = words(train_cards.depth_page(b"PNG", scores=BLOCKS, chosen=2, floor=1, base_model="tiny"))
-    assert "tiny: 2 of 2 blocks are kept" in text
+    text = words(train_cards.depth_page(b"PNG", scores=BLOCKS, chosen=2, floor=1, of=9, base_model="tiny"))
+    assert "tiny: 2 of 9 blocks are kept" in text
     assert "2 (chosen) 0.9200 0.1000 0.0100" in text
     assert "1 0.9100 0.2000 0.0100" in text
 
@@ -86,9 +81,9 @@ def test_a_depth_that_was_asked_for_is_told_as_such():
 @pytest.mark.slow
 def test_hostile_words_everywhere_run_nothing_and_ask_for_nothing(visit, result, payloads, tmp_path):
     everything = "".join(payloads)
-    slices = [SLICES[0] | {"name": payload} for payload in payloads]
-    mistakes = [{"text": payload, "label": payload, "probability": 0.5} for payload in payloads]
-    data = result()["data"] | {"origin": everything}
+    slices = [replace(SLICES[0], name=payload) for payload in payloads]
+    mistakes = [Mistake(payload, payload, 0.5) for payload in payloads]
+    data = replace(result().data, origin=everything)
     summary = result(
         base_model=everything, model_name=everything, engine=everything, data=data, fallback=True, tune=everything
     )
@@ -132,6 +127,6 @@ def test_hostile_words_from_feedback_run_nothing_and_ask_for_nothing(visit, resu
 @pytest.mark.slow
 def test_a_hostile_base_model_runs_nothing_on_the_cards_of_its_depth(visit, payloads, tmp_path):
     everything = "".join(payloads)
-    chosen = train_cards.depth_page(b"\x89PNG", scores=BLOCKS, chosen=2, floor=1, base_model=everything)
+    chosen = train_cards.depth_page(b"\x89PNG", scores=BLOCKS, chosen=2, floor=1, of=4, base_model=everything)
     for page in (chosen, train_cards.fixed_depth_page(3, 12, base_model=everything)):
         assert calm_title(visit, tmp_path / "card.html", page).endswith("blocks are kept")

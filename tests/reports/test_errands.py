@@ -6,6 +6,9 @@ import pytest
 from rich.console import Console
 
 from spamctl.reports.console import forgotten, rolled_back, show
+from spamctl.schema.codec import from_json
+from spamctl.schema.errands import ErrandAnswer, ForgetResult, RollbackResult
+from tests.each import each
 from tests.hostile import PAYLOADS
 
 REMOVED = {
@@ -24,16 +27,20 @@ REMOVED = {
 }
 
 
+def removed(told):
+    return from_json(ForgetResult, told)
+
+
 def shown(verb, told):
     out = io.StringIO()
-    show(verb, told, Console(file=out, width=80, highlight=False))
+    show(from_json(ErrandAnswer, {verb: told}), Console(file=out, width=80, highlight=False))
     return out.getvalue()
 
 
 def test_a_step_back_names_both_versions():
-    (line,) = rolled_back({"name": "spam", "before": "4", "after": "2"})
+    (line,) = rolled_back(RollbackResult("spam", "4", "2"))
     assert line == "spam: version 2 is champion, version 4 before; a running server follows within seconds"
-    (line,) = rolled_back({"name": "spam", "before": "", "after": "2"})
+    (line,) = rolled_back(RollbackResult("spam", "", "2"))
     assert line.startswith("spam: version 2 is champion; ")
 
 
@@ -41,22 +48,22 @@ def test_a_step_back_names_both_versions():
     ("copies", "told"), [(1, "1 other row has the same text"), (12, "12 other rows have the same text")]
 )
 def test_what_is_left_elsewhere_is_said(copies, told):
-    first, second, third = forgotten(REMOVED | {"copies": copies})
+    first, second, third = forgotten(removed(REMOVED | {"copies": copies}))
     assert first.startswith("forgotten: the row and 3 labels, truths and shadow verdicts of it, in spam.db;")
     assert second.startswith(told)
     assert "retrain to replace it" in third
-    assert len(list(forgotten(REMOVED))) == 2
+    assert len(list(forgotten(removed(REMOVED)))) == 2
 
 
 def test_forgotten_twice_is_told_with_the_date():
-    (line,) = forgotten(REMOVED | {"already": 1, "rows": 0})
+    (line,) = forgotten(removed(REMOVED | {"already": 1, "rows": 0}))
     assert line == "already forgotten on 2026-11-26T02:25:07+00:00: spam.db has no such row"
 
 
 def test_a_list_of_wishes_is_counted_and_what_was_not_found_or_reached_is_named():
     told = {"kind": "matching", "wish": "list.txt", "rows": 1200, "already": 3, "unknown": list(range(1, 13))}
     told |= {"places": {"pages of monitoring": 2, "values of runs": 5}, "left": ["mine.csv: holds it"]}
-    lines = list(forgotten(REMOVED | told))
+    lines = list(forgotten(removed(REMOVED | told)))
     assert lines[0].startswith("forgotten: 1,200 rows that list.txt lists and 3 labels, truths and shadow verdicts, in")
     assert lines[1:5] == [
         "3 of them had been forgotten before",
@@ -67,11 +74,11 @@ def test_a_list_of_wishes_is_counted_and_what_was_not_found_or_reached_is_named(
 
 
 def test_retention_promises_nothing_of_later_trainings():
-    first, *_ = forgotten(REMOVED | {"kind": "older_than", "wish": "90d", "rows": 7})
+    first, *_ = forgotten(removed(REMOVED | {"kind": "older_than", "wish": "90d", "rows": 7}))
     assert first == "forgotten: 7 rows older than 90d and 3 labels, truths and shadow verdicts, in spam.db"
 
 
-@pytest.mark.parametrize("text", PAYLOADS)
+@each("text", PAYLOADS)
 def test_a_text_is_shown_harmlessly_and_only_if_asked_for(text):
     page = shown("trace", {"chain": {"row": "a", "git commit": "c0ffee"}, "text": text})
     assert "c0ffee" in page

@@ -6,9 +6,10 @@ import re
 import pytest
 
 from spamctl import display
+from tests.each import each
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "shown"),
     [
         ("Hi, you won £100!", "Hi, you won £100!"),

@@ -1,14 +1,14 @@
 """The verdict and the facts of a run are told in words, without secrets."""
 
-import pytest
-
 from spamctl.reports.train import facts, fallback, verdict, without_password
+from tests.each import each
+from tests.reports.conftest import GATE
 
 
 def test_a_champion_a_challenger_and_a_refusal_read_differently(result):
-    refused = {"registered": False, "alias": "", "gate": {"threshold": 0.9999, "mode": "point", "accuracy": 0.9956}}
+    refused = {"registered": False, "alias": "", "gate": GATE | {"threshold": 0.9999}}
     three = "(accuracy 0.9956, recall 0.9754, false-positive rate 0.0013)"
-    low = {"threshold": 0.99, "mode": "lower-bound", "accuracy": 0.9956, "low": 0.9887}
+    low = GATE | {"threshold": 0.99, "mode": "lower-bound"}
     assert verdict(result()) == ("champion", f"Registered as spam version 3, now the champion {three}")
     assert verdict(result(alias="challenger", reason="version 2 is better")) == (
         "challenger",
@@ -26,7 +26,7 @@ def test_a_champion_a_challenger_and_a_refusal_read_differently(result):
         "refused",
         f"Not registered: parity failed {three}",
     )
-    assert verdict(result(registered=False, reason="parity failed", scores={})) == (
+    assert verdict(result(registered=False, reason="parity failed", scores=None)) == (
         "refused",
         "Not registered: parity failed",
     )
@@ -65,7 +65,7 @@ def test_a_run_says_what_is_out_of_reach_and_what_delivering_it_costs(result):
 
 
 def test_what_a_run_did_not_reach_is_left_out(result):
-    named = dict(facts(result(parity=None, mlflow={}, seconds={})))
+    named = dict(facts(result(parity=None, mlflow=None, seconds={})))
     assert {"parity", "MLflow run", "time"}.isdisjoint(named)
 
 
@@ -74,7 +74,7 @@ def test_notes_stand_under_the_facts(result):
     assert list(facts(result(notes=notes)))[-2:] == [("note", notes[0]), ("note", notes[1])]
 
 
-@pytest.mark.parametrize(
+@each(
     ("uri", "shown"),
     [
         ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),

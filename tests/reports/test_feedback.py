@@ -7,6 +7,9 @@ from rich.console import Console
 
 from spamctl.reports import train, train_cards
 from spamctl.reports.train import facts
+from spamctl.schema.codec import from_json
+from spamctl.schema.comparison import Comparison
+from spamctl.schema.feedback import LearntAnswers, NoAnswers
 from tests.reports.conftest import score
 
 TOLD = {
@@ -30,6 +33,11 @@ TOLD = {
 }
 
 
+def learnt(**changes):
+    """Return what a training took from labelled answers, with some of it changed."""
+    return from_json(LearntAnswers, TOLD | changes)
+
+
 def scores(accuracy, recall, rate):
     values = {"accuracy": accuracy, "recall": recall, "false_positive_rate": rate}
     return {name: score(value, value - 0.01, value + 0.01) for name, value in values.items()}
@@ -45,7 +53,7 @@ COMPARISON = {
 
 
 def test_notes_count_what_was_added_left_out_and_set_aside():
-    forgotten, added, *left_out, aside = train.feedback_notes(TOLD)
+    forgotten, added, *left_out, aside = train.feedback_notes(learnt())
     assert forgotten == "left out: 2 forgotten messages of the dataset (spamctl forget)"
     assert added.startswith("feedback from spam.db: 318 training (76 spam), 56 validation (16 spam), 187 held out as")
     assert added.endswith("recent (66 spam); the newest from 2026-11-26T02:25:07+00:00")
@@ -56,27 +64,27 @@ def test_notes_count_what_was_added_left_out_and_set_aside():
     ]
     assert aside.startswith("feedback excluded: 4 doubtful labels, 1% of them (05e442b9-5aea-5404-9bd5-63a3f808fa70, ")
     assert aside.endswith("05e442b9-5aea-5404-9bd5-63a3f808fa72, …)")
-    assert list(train.feedback_warnings(TOLD)) == []
+    assert list(train.feedback_warnings(learnt())) == []
 
 
 def test_without_feedback_there_is_nothing_to_tell(result):
-    assert list(train.feedback_notes({"forgotten": 0})) == list(train.feedback_warnings({"forgotten": 0})) == []
+    assert list(train.feedback_notes(NoAnswers())) == list(train.feedback_warnings(NoAnswers())) == []
     assert list(facts(result(feedback={"forgotten": 0}))) == list(facts(result()))
 
 
 @pytest.mark.parametrize(("spam", "kind"), [(0, "not spam"), (318, "spam")])
 def test_labels_of_one_kind_are_warned_of(spam, kind):
-    (told,) = train.feedback_warnings(TOLD | {"train": {"rows": 318, "spam": spam}})
+    (told,) = train.feedback_warnings(learnt(train={"rows": 318, "spam": spam}))
     assert told.startswith(f"all labelled answers for training are {kind}:")
 
 
 def test_labels_made_from_verdicts_are_warned_of():
-    (told,) = train.feedback_warnings(TOLD | {"sources": {"simulated": 1}})
+    (told,) = train.feedback_warnings(learnt(sources={"simulated": 1}))
     assert told == "1 label simulated from verdicts: the model learns its own predictions"
 
 
 def test_the_better_of_both_versions_is_marked():
-    rows = list(train.comparison_rows(COMPARISON))
+    rows = list(train.comparison_rows(from_json(Comparison, COMPARISON).parts))
     assert [row[0] for row in rows] == ["frozen test part", "", "", "recent messages", "", ""]
     assert [row[7] for row in rows] == ["old", "", "new", "new", "new", ""]
     assert rows[3][1:7] == ("187", "accuracy", "0.9700", "0.9600\N{EN DASH}0.9800", "0.8500", "0.8400\N{EN DASH}0.8600")

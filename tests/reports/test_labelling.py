@@ -2,11 +2,15 @@
 
 import html
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from spamctl.reports import label
+from spamctl.schema.codec import from_json
+from spamctl.schema.label import Agreement, Conflict, LabelResult, SourceTally
+from tests.each import each
 from tests.hostile import PAYLOADS
 from tests.reports.test_cards import calm_title
 
@@ -15,7 +19,7 @@ ORACLE = {"source": "oracle", "rows": 100, "agreeing": 97}
 
 
 def result(**changes):
-    return {
+    told = {
         "action": "predictions",
         "store": "spam.db",
         "rows": 1000,
@@ -23,7 +27,8 @@ def result(**changes):
         "left": 0,
         "labelled": 900,
         "sources": [ORACLE, SIMULATED],
-    } | changes
+    }
+    return from_json(LabelResult, told | changes)
 
 
 FILE = {
@@ -71,17 +76,17 @@ def shown(told, width=100):
     return paper.getvalue()
 
 
-@pytest.mark.parametrize("sentence", CASES)
+@each("sentence", CASES)
 def test_every_outcome_has_a_sentence_in_the_terminal_and_on_the_card(sentence):
     assert label.sentence(CASES[sentence]) == sentence
     assert sentence in shown(CASES[sentence])
     assert f'<h1 class="verdict good">{sentence}</h1>' in label.page(CASES[sentence])
 
 
-@pytest.mark.parametrize("told", CASES.values(), ids=CASES)
+@each("told", CASES.values())
 def test_a_simulated_label_never_passes_for_accuracy(told):
     loud = "SIMULATED: 900 of "
-    is_there = SIMULATED in told["sources"]
+    is_there = SourceTally(**SIMULATED) in told.sources
     for page in (shown(told), label.page(told)):
         assert (loud in page) is is_there
         assert ("NOT AN ACCURACY" in page) is is_there
@@ -125,7 +130,7 @@ def test_agreement_of_annotators_is_told():
     assert "kappa undefined" in shown(result(action="review", review={}, agreements=[PAIR | {"kappa": None}]))
 
 
-@pytest.mark.parametrize(
+@each(
     ("told", "command"),
     [
         (result(), "spamctl label --export labelled.csv"),
@@ -150,14 +155,13 @@ def test_it_fits_eighty_columns_without_a_terminal(width):
 def hostile(action):
     """Return what a labelling did, in which every name, label, source and uuid is a payload."""
     everything = "".join(PAYLOADS)
-    conflicts = [dict.fromkeys(("uuid", "label", "source", "given"), payload) for payload in PAYLOADS]
     changes = FILE | {"action": action, "file": everything, "labelled": 3, "exported": 3, "store": everything}
-    return result(**changes) | {
-        "first_conflicts": conflicts,
-        "review": REVIEWED | {"annotator": everything},
-        "sources": [{"source": payload, "rows": 2, "agreeing": 1} for payload in PAYLOADS],
-        "agreements": [PAIR | {"first": payload, "second": payload} for payload in PAYLOADS],
-    }
+    return replace(
+        result(**changes, review=REVIEWED | {"annotator": everything}),
+        first_conflicts=tuple(Conflict(payload, payload, payload, payload) for payload in PAYLOADS),
+        sources=tuple(SourceTally(payload, 2, 1) for payload in PAYLOADS),
+        agreements=tuple(Agreement(**PAIR | {"first": payload, "second": payload}) for payload in PAYLOADS),
+    )
 
 
 @pytest.mark.browser

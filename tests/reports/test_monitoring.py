@@ -6,16 +6,19 @@ import re
 import pytest
 from rich.console import Console
 
-from spamctl.reports.monitor import facts, following, headline, probability, show, times
+from spamctl.reports.monitor import facts, following, headline, probability, show
 from spamctl.reports.monitor_page import page
+from spamctl.schema.codec import from_json
+from spamctl.schema.monitor import Outcome
+from tests.each import each
 from tests.hostile import PAYLOADS
-from tests.monitored import CALM, DRIFTED, EVERY, TOO_FEW, check, hostile, outcome
+from tests.monitored import CALM, DRIFTED, EVERY, TOO_FEW, check, hostile, outcome, told
 
 
 def shown(result, **console):
     """Return what a console of 80 columns prints."""
     settings = {"width": 80, "file": io.StringIO(), "color_system": None, "_environ": {}} | console
-    show(result, Console(**settings))
+    show(told(result), Console(**settings))
     return settings["file"].getvalue()
 
 
@@ -69,7 +72,7 @@ def test_the_verdict_has_its_colour_and_its_mark(result, colour, mark):
 
 def test_a_terminal_of_ascii_gets_everything():
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    show(DRIFTED, Console(file=stream, width=80, _environ={}))
+    show(told(DRIFTED), Console(file=stream, width=80, _environ={}))
     stream.flush()
     text = stream.buffer.getvalue().decode("ascii")
     assert text.startswith("\nNO FAILED: accuracy fell")
@@ -95,17 +98,17 @@ def test_a_check_that_was_not_done_has_no_tick_and_the_verdict_says_so():
     )
     (line,) = [line for line in text.splitlines() if "not measured" in line]
     assert line.split()[:2] == ["-", "quality"]
-    told = page(undone, {})
-    assert '<span class="faint">- not done</span>' in told
-    assert told.count("✔ ok") == len(CALM["checks"])
+    card = page(told(undone), {})
+    assert '<span class="faint">- not done</span>' in card
+    assert card.count("✔ ok") == len(CALM["checks"])
 
 
 @pytest.mark.parametrize(
-    ("auc", "told"), [(0.1434, "cannot separate"), (0.6, "cannot separate"), (0.71, "an AUC of 0.7100")]
+    ("auc", "words"), [(0.1434, "cannot separate"), (0.6, "cannot separate"), (0.71, "an AUC of 0.7100")]
 )
-def test_what_a_classifier_reaches_by_chance_is_no_figure(auc, told):
-    card = page(CALM | {"domain_classifier": {"auc": auc, "threshold": 0.6}}, {})
-    assert told in card
+def test_what_a_classifier_reaches_by_chance_is_no_figure(auc, words):
+    card = page(told(CALM | {"domain_classifier": {"auc": auc, "threshold": 0.6}}), {})
+    assert words in card
     assert "0.6000 expected by chance" in card
     assert "0.1434" not in card
 
@@ -129,27 +132,27 @@ def test_a_label_made_from_a_verdict_is_never_accuracy():
 
 def test_what_several_checks_say_is_counted():
     checks = [check("a", "warning", "first."), check("b", "failed", "second."), check("c", "failed", "third.")]
-    assert headline(DRIFTED | {"checks": checks}) == "FAILED: second (and 1 other check)"
-    assert headline(DRIFTED | {"checks": checks, "verdict": "warning"}) == "WARNING: first"
+    assert headline(told(DRIFTED | {"checks": checks})) == "FAILED: second (and 1 other check)"
+    assert headline(told(DRIFTED | {"checks": checks, "verdict": "warning"})) == "WARNING: first"
 
 
 def test_advice_is_given_once_and_a_long_list_is_cut_in_a_title():
     text = words(shown(DRIFTED | {"checks": [check(name, "failed", "no", "do that") for name in "abc"]}))
     assert text.count("-> do that") == 1
     long = check("inputs", "failed", "; ".join(f"thing {n} has become quite another" for n in range(9)))
-    assert headline(DRIFTED | {"checks": [long]}).endswith("thing 2 has become quite another; and 6 more")
+    assert headline(told(DRIFTED | {"checks": [long]})).endswith("thing 2 has become quite another; and 6 more")
     assert "thing 8" in words(shown(DRIFTED | {"checks": [long]}))
     quality = check("quality", "failed", "verdicts are worse")
-    assert headline(DRIFTED | {"checks": [long, quality]}) == "FAILED: verdicts are worse (and 1 other check)"
+    assert headline(told(DRIFTED | {"checks": [long, quality]})) == "FAILED: verdicts are worse (and 1 other check)"
 
 
 def test_a_statistic_without_a_threshold_is_no_multiple_of_it():
-    assert times(outcome("a", 2.0)) == 2
-    assert times(outcome("a", 2.0) | {"threshold": 0.0}) == 0
+    assert from_json(Outcome, outcome("a", 2.0)).exceeds == 2
+    assert from_json(Outcome, outcome("a", 2.0) | {"threshold": 0.0}).exceeds == 0
     assert [probability(p) for p in (None, 0.0005, 0.25)] == ["n/a", "< 0.001", "0.250"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("result", "command"),
     [
         (DRIFTED, "spamctl label --export labelled.csv"),
@@ -160,7 +163,7 @@ def test_a_statistic_without_a_threshold_is_no_multiple_of_it():
     ],
 )
 def test_the_next_command_can_be_typed(result, command):
-    assert following(result) == command
+    assert following(told(result)) == command
     assert shown(result).endswith(f"Next: {command}\n")
 
 
@@ -170,27 +173,27 @@ def test_no_password_is_shown():
         "mlflow": DRIFTED["mlflow"] | {"tracking_uri": "https://ann:geheim@mlflow"},
     }
     assert "geheim" not in shown(result)
-    assert "postgresql://ann:***@db/spam" in dict(facts(result))["store"]
+    assert "postgresql://ann:***@db/spam" in dict(facts(told(result)))["store"]
 
 
 def test_a_sample_of_a_larger_window_is_said():
     window = DRIFTED["window"] | {"rows": 1_000_000, "judged": 2000, "sampled": True}
-    told = dict(facts(DRIFTED | {"window": window}))["window"]
-    assert told.startswith("1,000,000 rows, 412 distinct, a random 2,000 of which are tested, from 2026-03-12T08")
+    words = dict(facts(told(DRIFTED | {"window": window})))["window"]
+    assert words.startswith("1,000,000 rows, 412 distinct, a random 2,000 of which are tested, from 2026-03-12T08")
 
 
 def test_what_is_out_of_reach_is_told_beside_what_validation_had():
     validation = {"good": 200, "good_out": 4, "spam": 100, "spam_out": 1}
     window = DRIFTED["window"] | {"out_of_reach": 83, "reach_known": 415}
     reference = DRIFTED["reference"] | {"out_of_reach": validation}
-    told = dict(facts(DRIFTED | {"window": window, "reference": reference}))["out of reach"]
-    assert told == (
+    beside = dict(facts(told(DRIFTED | {"window": window, "reference": reference})))["out of reach"]
+    assert beside == (
         "83 of 415 rows (20.00 %) unlike the training data; "
         "of the validation rows 2.00 % of the good ones and 1.00 % of spam were"
     )
-    alone = dict(facts(DRIFTED | {"window": window}))["out of reach"]
+    alone = dict(facts(told(DRIFTED | {"window": window})))["out of reach"]
     assert alone == "83 of 415 rows (20.00 %) unlike the training data"
-    assert "out of reach" not in dict(facts(DRIFTED | {"window": window | {"reach_known": 0}}))
+    assert "out of reach" not in dict(facts(told(DRIFTED | {"window": window | {"reach_known": 0}})))
 
 
 @pytest.mark.parametrize("colours", [None, "truecolor"])

@@ -6,11 +6,12 @@ import re
 import pytest
 
 from spamctl.drift.verdict import JudgementConfig, judge
-from spamctl.reports.monitor_page import index, page
+from spamctl.reports.monitor_page import KeptRun, index, page
 from spamctl.reports.monitor_plots import monitoring_plots
+from spamctl.schema.codec import to_json
 from tests.drift.moving_samples import made
 from tests.hostile import PAYLOADS
-from tests.monitored import CALM, DRIFTED, EVERY, TOO_FEW, hostile
+from tests.monitored import CALM, DRIFTED, EVERY, TOO_FEW, hostile, told
 from tests.reports.test_cards import words
 from tests.reports.test_monitoring import shown
 from tests.reports.test_page import Outline
@@ -20,7 +21,7 @@ PLOTS = dict.fromkeys(("drift_trend", "quality_trend", "tests", "probabilities",
 
 
 def test_verdict_and_trend_come_first_and_facts_last():
-    card = page(DRIFTED, PLOTS)
+    card = page(told(DRIFTED), PLOTS)
     text = words(card)
     order = [
         "FAILED: accuracy fell",
@@ -53,22 +54,22 @@ def test_verdict_and_trend_come_first_and_facts_last():
 
 @pytest.mark.parametrize(("result", "kind"), [(DRIFTED, "bad"), (CALM, "good"), (TOO_FEW, "fair")], ids=EVERY)
 def test_the_verdict_has_its_colour(result, kind):
-    assert f'<h1 class="verdict {kind}">{result["verdict"].upper()}: ' in page(result, {})
+    assert f'<h1 class="verdict {kind}">{result["verdict"].upper()}: ' in page(told(result), {})
 
 
 def test_a_card_alone_links_to_nothing_and_one_in_a_folder_to_what_lies_beside():
-    assert "<a " not in page(DRIFTED, PLOTS)
-    beside = Outline(page(DRIFTED, {}, ["drift.html", "tests.csv"]))
+    assert "<a " not in page(told(DRIFTED), PLOTS)
+    beside = Outline(page(told(DRIFTED), {}, ["drift.html", "tests.csv"]))
     assert beside.addresses == ["drift.html", "tests.csv", "../index.html"]
     assert "Drift, by Evidently" in beside.words
 
 
 def test_the_list_names_each_run_with_its_verdict_the_given_order_kept():
     runs = [
-        {"folder": result["run_id"], "date": f"2026-03-{day}T10:00:00", "result": result}
+        KeptRun(result["run_id"], f"2026-03-{day}T10:00:00", told(result))
         for day, result in zip((12, 11, 10), EVERY.values(), strict=True)
     ]
-    text = words(index([*runs, {"folder": "old", "date": "", "fault": "cannot be read: <b>"}]))
+    text = words(index([*runs, KeptRun("old", "", fault="cannot be read: <b>")]))
     order = [
         "Newest run: FAILED: accuracy fell",
         "4 runs kept here",
@@ -89,12 +90,12 @@ def test_a_list_without_runs_is_a_list():
 @pytest.mark.parametrize(("rows", "moved"), [(12, 0.0), (60, 0.0), pytest.param(60, 1.0, marks=pytest.mark.slow)])
 def test_what_the_judge_says_can_be_shown(moved, rows):
     reference, current = made(80), made(rows, seed=1, moved=moved, labelled=0.5)
-    judgement = dataclasses.asdict(last(judge(reference, current, JudgementConfig(replicates=100))))
+    judgement = to_json(last(judge(reference, current, JudgementConfig(replicates=100))))
     result = DRIFTED | judgement
     text = shown(result)
     assert f"{judgement['verdict'].upper()}: " in text
-    plots = monitoring_plots(result, reference.probabilities.tolist(), current.probabilities.tolist())
-    card = words(page(result, plots))
+    plots = monitoring_plots(told(result), reference.probabilities.tolist(), current.probabilities.tolist())
+    card = words(page(told(result), plots))
     for each in judgement["checks"]:
         assert each["sentence"].replace("'", "&#x27;") in card
     assert ("ALARM" in text) == any(test["alarm"] for test in judgement["tests"])
@@ -103,20 +104,20 @@ def test_what_the_judge_says_can_be_shown(moved, rows):
 def test_a_judgement_of_one_class_or_no_label_can_be_shown():
     current = made(60, seed=1)
     for truth in (["spam"] * 60, ["not spam"] * 60, [""] * 60):
-        judgement = dataclasses.asdict(
+        judgement = to_json(
             last(judge(made(60), dataclasses.replace(current, truth=truth), JudgementConfig(replicates=100)))
         )
-        assert "Quality" in words(page(DRIFTED | judgement, {}))
+        assert "Quality" in words(page(told(DRIFTED | judgement), {}))
         assert "accuracy" in shown(DRIFTED | judgement)
 
 
 @pytest.mark.browser
 @pytest.mark.slow
 def test_hostile_words_everywhere_run_nothing_and_ask_for_nothing(visit, tmp_path):
-    result = hostile(PAYLOADS)
+    result = told(hostile(PAYLOADS))
     plots = monitoring_plots(result, [0.1, 0.9], [0.2, 0.8])
-    runs = [{"folder": "1", "date": "".join(PAYLOADS), "result": result}]
-    runs += [{"folder": payload, "date": payload, "fault": payload} for payload in PAYLOADS]
+    runs = [KeptRun("1", "".join(PAYLOADS), result)]
+    runs += [KeptRun(payload, payload, fault=payload) for payload in PAYLOADS]
     for name, made_page in {"card": page(result, plots, ["drift.html"]), "list": index(runs)}.items():
         path = tmp_path / f"{name}.html"
         path.write_text(made_page, encoding="utf-8")

@@ -3,15 +3,17 @@
 import pytest
 
 from spamctl.reports.monitor_plots import bars, monitoring_plots
+from spamctl.schema.codec import from_json
+from spamctl.schema.monitor import Outcome
 from tests.hostile import PAYLOADS
-from tests.monitored import CALM, DRIFTED, HISTORY, TOO_FEW, hostile, outcome, past
+from tests.monitored import CALM, DRIFTED, HISTORY, TOO_FEW, hostile, outcome, past, told
 from tests.reports.test_plots import title
 
 REFERENCE, CURRENT = [0.1] * 80 + [0.9] * 20, [0.1] * 20 + [0.9] * 20
 
 
 def titles(result, reference=REFERENCE, current=CURRENT):
-    return {name: title(png) for name, png in monitoring_plots(result, reference, current).items()}
+    return {name: title(png) for name, png in monitoring_plots(told(result), reference, current).items()}
 
 
 @pytest.mark.slow
@@ -57,7 +59,7 @@ def test_only_the_last_thirty_runs_are_drawn():
     ],
 )
 def test_the_bars_count_what_rings(multiples, finding):
-    assert title(bars([outcome(str(each), each) for each in multiples])) == finding
+    assert title(bars([from_json(Outcome, outcome(str(each), each)) for each in multiples])) == finding
 
 
 @pytest.mark.slow

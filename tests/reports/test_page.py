@@ -6,6 +6,7 @@ import re
 import pytest
 
 from spamctl.reports.html import Column, Markup, document, element, folded, line, link, pictures, strong, table
+from tests.each import each
 
 
 class Outline(html.parser.HTMLParser):
@@ -69,7 +70,7 @@ def test_pictures_are_carried_by_the_page():
     assert outline.addresses == ["data:image/png;base64,iVBORw=="]
 
 
-@pytest.mark.parametrize("address", ["index.html", "run-17/data_quality.html", "1.2/a_b.csv", "../index.html"])
+@each("address", ["index.html", "run-17/data_quality.html", "1.2/a_b.csv", "../index.html"])
 def test_a_link_leads_to_a_file_beside_the_page(address):
     outline = Outline(line("See ", link("<b>that</b>", address), kind="quiet").html)
     assert outline.tags == ["p", "a"]
@@ -77,7 +78,7 @@ def test_a_link_leads_to_a_file_beside_the_page(address):
     assert "".join(outline.words) == "See <b>that</b>"
 
 
-@pytest.mark.parametrize(
+@each(
     "address",
     [
         "",

@@ -3,19 +3,22 @@
 import io
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
-from spamctl.metrics.scores import score
+from spamctl.engine.calibration import ReliabilityBin
+from spamctl.metrics.scores import METRICS, Curve, score
 from spamctl.reports import train_plots
+from spamctl.schema.rates import Confusion, Interval, Rates
+from spamctl.schema.train import BlockScore
 
 BLOCKS = [
-    {"block": block, "log_loss": loss, "standard_error": 0.01, "accuracy": 1 - loss}
-    for block, loss in enumerate((0.3, 0.2, 0.105, 0.11, 0.1, 0.12), start=1)
+    BlockScore(block, loss, 0.01, 1 - loss) for block, loss in enumerate((0.3, 0.2, 0.105, 0.11, 0.1, 0.12), start=1)
 ]
-COUNTS = {"true_negatives": 785, "false_positives": 1, "false_negatives": 3, "true_positives": 119}
-CURVE = {"false_positive_rates": [0, 0, 0.01, 1], "recalls": [0, 0.9, 0.95, 1]}
+COUNTS = Confusion(true_negatives=785, false_positives=1, false_negatives=3, true_positives=119)
+CURVE = Curve((1.0, 0.9, 0.5, 0.1), (0, 0, 0.01, 1), (0, 0.9, 0.95, 1))
 
 
 def title(png):
@@ -27,7 +30,8 @@ def title(png):
 
 
 def marks(values, **changes):
-    return {key: {"value": v, "low": v - 0.001, "high": v + 0.001} for key, v in (values | changes).items()}
+    every = dict.fromkeys(METRICS, 0.5) | values | changes
+    return Rates(**{key: Interval(v, v - 0.001, v + 0.001) for key, v in every.items()})
 
 
 @pytest.fixture
@@ -59,21 +63,18 @@ def test_a_resumed_training_without_steps_of_its_own_is_drawn():
     ],
 )
 def test_depth_says_how_the_chosen_block_stands_to_the_best(chosen, finding):
-    assert title(train_plots.accuracy_by_depth(BLOCKS, chosen=chosen, floor=2, rows=100)) == finding
+    assert title(train_plots.accuracy_by_depth(BLOCKS, chosen=chosen, floor=2, rows=100, of=6)) == finding
 
 
 def test_reliability_names_the_mean_gap():
-    bins = [
-        {"rows": 10, "mean_probability": 0.1, "spam_share": 0.0},
-        {"rows": 10, "mean_probability": 0.9, "spam_share": 1},
-    ]
-    png = train_plots.reliability_diagram(bins, [0.1, 0.9] * 10, ece={"value": 0.1, "low": 0.05, "high": 0.2})
+    bins = [ReliabilityBin(10, 0.1, 0.0), ReliabilityBin(10, 0.9, 1.0)]
+    png = train_plots.reliability_diagram(bins, [0.1, 0.9] * 10, ece=Interval(0.1, 0.05, 0.2))
     assert title(png) == "Predicted and observed spam shares differ by 0.1000 on average"
 
 
 def test_confusion_matrix_says_what_is_caught_and_what_is_flagged():
     assert title(train_plots.confusion_matrix(COUNTS)) == "97.54 % of spam is caught; 0.13 % of the rest is flagged"
-    nothing = dict.fromkeys(COUNTS, 0)
+    nothing = Confusion(0, 0, 0, 0)
     assert title(train_plots.confusion_matrix(nothing)) == "0.00 % of spam is caught; 0.00 % of the rest is flagged"
 
 
@@ -85,7 +86,8 @@ def test_operating_curve_says_whether_the_budget_is_kept(budget, kept):
 
 
 def test_no_false_positive_has_a_place_on_a_log_axis():
-    scores = {name: {"value": 0.0, "low": 0.0, "high": 0.03} for name in ("false_positive_rate", "recall")}
+    none = Interval(0.0, 0.0, 0.03)
+    scores = replace(marks({}), false_positive_rate=none, recall=none)
     assert title(train_plots.operating_curve(CURVE, scores=scores, budget=0.005, rows=(100, 20))).startswith(
         "At 0.00 %"
     )
@@ -111,21 +113,20 @@ def test_model_and_baseline_says_who_is_more_accurate(accuracy, finding):
 
 
 def test_an_undefined_score_is_left_out_of_the_picture():
-    ours = marks({"accuracy": 0.9, "mcc": 0.8, "brier": 0.1})
-    ours["mcc"] = {"value": None, "low": None, "high": math.nan}
+    ours = marks({"accuracy": 0.9, "mcc": math.nan, "brier": 0.1})
     assert title(train_plots.model_and_baseline(ours, marks({"accuracy": 0.9, "mcc": 0.7, "brier": 0.1}), rows=9))
 
 
 def test_every_picture_of_an_evaluation_is_drawn(rows):
     probabilities, is_spam = rows
-    measured = score(is_spam, probabilities, 0.6, resamples=50).as_dict()
+    measured = score(is_spam, probabilities, 0.6, resamples=50)
     drawn = train_plots.evaluation_plots(
-        probabilities, is_spam, score=measured, baseline=measured["metrics"], budget=0.005
+        probabilities, is_spam, score=measured, baseline=measured.metrics, budget=0.005
     )
     wrong = sum((p >= 0.6) != spam for p, spam in zip(probabilities, is_spam, strict=True))
     assert {name: title(png).partition(" ")[0] for name, png in drawn.items()} == {
         "model_and_baseline": "Accuracy",
-        "confusion_matrix": f"{100 * measured['metrics']['recall']['value']:.2f}",
+        "confusion_matrix": f"{100 * measured.metrics.recall.value:.2f}",
         "operating_curve": "At",
         "score_histogram": "The",
         "reliability_diagram": "Predicted",

@@ -6,12 +6,14 @@ import pytest
 from rich.console import Console
 
 from spamctl.reports import recalibration, train
-from tests.reports.conftest import SCORES
+from spamctl.schema.codec import from_json
+from spamctl.schema.recalibrate import RecalibrateResult
+from tests.reports.conftest import GATE, SCORES
 from tests.reports.test_feedback import COMPARISON, TOLD
 
 FITTED = {name: value for name, value in TOLD.items() if name not in {"train", "validation"}}
 FITTED |= {"fitted": {"rows": 374, "spam": 92}}
-RESULT = {
+TOLD_RESULT = {
     "registered": True,
     "reason": "",
     "alias": "champion",
@@ -21,10 +23,14 @@ RESULT = {
     "before": {"slope": 1.0, "intercept": 0.0, "threshold": 0.9731},
     "after": {"slope": 2.0, "intercept": 1.0, "threshold": 0.4112},
     "after_on_old_scale": 0.621,
+    "gate": GATE,
     "operating_point": {
+        "threshold": 0.4112,
         "max_false_positive_rate": 0.005,
         "false_positives": 1,
+        "false_positive_rate": SCORES["false_positive_rate"],
         "false_positive_rate_upper": 0.0132,
+        "recall": SCORES["recall"],
     },
     "measured": {
         **COMPARISON,
@@ -45,6 +51,9 @@ RESULT = {
 }
 LINE = {"suite": "must-catch", "name": "loans", "rows": 48, "fault": "2% is caught"}
 LINE |= {"called_spam": {"value": 0.02, "low": 0.0, "high": 0.1}}
+
+
+RESULT = from_json(RecalibrateResult, TOLD_RESULT)
 
 
 def shown(result, width=80, encoding="utf-8"):
@@ -80,7 +89,8 @@ def test_a_terminal_that_knows_no_arrows_gets_others():
 
 
 def test_lines_of_suites_that_fail_are_counted_and_the_card_names_them():
-    result = RESULT | {"suites": {"lines": [LINE, LINE | {"fault": ""}], "invariances": []}}
+    suites = {"lines": [LINE, LINE | {"fault": ""}], "invariances": []}
+    result = from_json(RecalibrateResult, TOLD_RESULT | {"suites": suites})
     assert "1 of 2 lines fail" in shown(result)
     card = recalibration.page(result)
     for word in ("must-catch: loans", "FAILS", "frozen test part, 925", "0.9731", "[red]no markup[/red]"):
@@ -88,6 +98,6 @@ def test_lines_of_suites_that_fail_are_counted_and_the_card_names_them():
 
 
 def test_notes_of_answers_say_what_is_fitted_to():
-    added = list(train.feedback_notes(FITTED))[1]
+    added = list(train.feedback_notes(RESULT.feedback))[1]
     assert added.startswith("feedback from spam.db: 374 to fit to (92 spam), 187 held out as recent (66 spam)")
-    assert list(train.feedback_warnings(FITTED)) == []
+    assert list(train.feedback_warnings(RESULT.feedback)) == []

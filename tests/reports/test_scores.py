@@ -2,14 +2,19 @@
 
 import math
 
-import pytest
-
 from spamctl.metrics.scores import METRICS
-from spamctl.reports.scores import MEASURES, baseline_wins, comparison, interval, number, percent, winner
+from spamctl.reports.scores import MEASURES, baseline_wins, comparison, from_keys, interval, number, percent, winner
+from spamctl.schema.rates import Interval, Rates
+from tests.each import each
 
 
 def score(value):
-    return {"value": value, "low": value, "high": value}
+    return Interval(value, value, value)
+
+
+def rates(value, **others):
+    """Return rates that are all alike, but for some."""
+    return Rates(**{name: score(others.get(name, value)) for name in METRICS})
 
 
 def test_every_metric_that_is_measured_has_a_name():
@@ -19,12 +24,12 @@ def test_every_metric_that_is_measured_has_a_name():
 def test_numbers_have_four_decimals_and_say_when_they_are_undefined():
     assert number(0.98765) == "0.9877"
     assert percent(0.00127) == "0.13 %"
-    assert interval({"value": 0.5, "low": 0.4, "high": 0.61}) == "0.4000–0.6100"
+    assert interval(Interval(0.5, 0.4, 0.61)) == "0.4000–0.6100"
     assert [number(None), number(math.nan), percent(None)] == ["n/a"] * 3
-    assert interval({"value": 0.5, "low": None, "high": 0.6}) == ""
+    assert interval(from_keys({"value": 0.5, "low": None, "high": 0.6})) == ""
 
 
-@pytest.mark.parametrize(
+@each(
     ("key", "ours", "theirs", "better"),
     [
         ("accuracy", 0.99, 0.98, "model"),
@@ -33,7 +38,7 @@ def test_numbers_have_four_decimals_and_say_when_they_are_undefined():
         ("false_positive_rate", 0.001, 0.002, "model"),
         ("brier", 0.002, 0.001, "baseline"),
         ("mcc", math.nan, 0.9, "neither"),
-        ("mcc", 0.9, None, "neither"),
+        ("mcc", 0.9, math.nan, "neither"),
     ],
 )
 def test_the_better_score_depends_on_the_measure_and_on_what_is_shown(key, ours, theirs, better):
@@ -42,17 +47,20 @@ def test_the_better_score_depends_on_the_measure_and_on_what_is_shown(key, ours,
 
 
 def test_the_comparison_names_what_the_baseline_does_better():
-    ours = {key: score(0.9) for key in METRICS}
+    ours = rates(0.9)
     assert comparison(ours, ours) == "The linear baseline is better on none of the 10 scores."
-    assert comparison(ours, ours | {"f1": score(0.91)}) == "The linear baseline is better on F1."
-    others = {"f1": score(0.91), "mcc": score(0.91), "brier": score(0.01)}
-    assert comparison(ours, ours | others) == "The linear baseline is better on F1, MCC and Brier score."
-    assert comparison({"f1": score(0.1)}, {"f1": score(0.2)}) == "The linear baseline is better on every score."
-    assert comparison(ours, {}) == ""
+    assert comparison(ours, rates(0.9, f1=0.91)) == "The linear baseline is better on F1."
+    others = rates(0.9, f1=0.91, mcc=0.91, brier=0.01)
+    assert comparison(ours, others) == "The linear baseline is better on F1, MCC and Brier score."
+    errors = {measure.key: 0.1 for measure in MEASURES if measure.lower_is_better}
+    assert comparison(rates(0.1, **dict.fromkeys(errors, 0.2)), rates(0.2, **errors)) == (
+        "The linear baseline is better on every score."
+    )
+    assert comparison(ours, None) == ""
 
 
 def test_the_baseline_wins_by_accuracy_alone():
-    ours = {"accuracy": score(0.9)}
-    assert baseline_wins(ours, {"accuracy": score(0.95)})
-    assert not baseline_wins(ours, {"accuracy": score(0.9)})
-    assert not baseline_wins(ours, {})
+    ours = rates(0.9)
+    assert baseline_wins(ours, rates(0.1, accuracy=0.95))
+    assert not baseline_wins(ours, rates(0.95, accuracy=0.9))
+    assert not baseline_wins(ours, None)

@@ -3,10 +3,10 @@
 import io
 import shlex
 
-import pytest
 from rich.console import Console
 
 from spamctl.reports.console import Greeting, curl, greet
+from tests.each import each
 
 PLAIN = Greeting(
     address="http://127.0.0.1:8080",
@@ -53,13 +53,16 @@ def test_it_is_never_broken_into_lines():
     assert curl(PLAIN) in printed(PLAIN, width=40).splitlines()
 
 
-@pytest.mark.parametrize(
+@each(
     ("changes", "words"),
     [
         ({"capture": "off"}, "not stored"),
         ({"capture": "best-effort"}, "a request is answered even if storing fails, and says so"),
         ({"shadow": "4"}, "version 4 scores every stored message in shadow mode"),
         ({"workers": 3}, "3 processes"),
+        ({"spamd": "127.0.0.1:783"}, "mail     spamd protocol on 127.0.0.1:783"),
+        ({"spamd": "127.0.0.1:783"}, "spamc -d 127.0.0.1 -p 783 -R < message.eml"),
+        ({"spamd": "[::1]:783"}, "spamc -d ::1 -p 783 -R < message.eml"),
         ({"with_token": True}, "clients must send the token"),
         ({"with_token": True}, '-H "Authorization: Bearer $SPAMCTL_SERVE_TOKEN"'),
     ],

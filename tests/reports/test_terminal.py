@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from spamctl.reports.train import show
+from tests.reports.conftest import BASELINE, GATE, score
 
 CHAMPION = """
 ✔ Registered as spam version 3, now the champion (accuracy 0.9956, recall
@@ -65,8 +66,8 @@ def test_colour_adds_nothing_but_colour(result):
 
 
 def test_a_refusal_says_why_and_what_next(result):
-    gate = {"threshold": 0.9999, "mode": "point", "accuracy": 0.9956, "low": 0.98}
-    text = shown(result(registered=False, alias="", gate=gate, mlflow={}, next="spamctl train --epochs 4"))
+    gate = GATE | {"threshold": 0.9999}
+    text = shown(result(registered=False, alias="", gate=gate, mlflow=None, next="spamctl train --epochs 4"))
     assert text.startswith(
         "\n✘ Not registered: accuracy 0.9956 is below --accuracy-threshold 0.9999 (accuracy\n0.9956, recall 0.9754,"
     )
@@ -75,18 +76,15 @@ def test_a_refusal_says_why_and_what_next(result):
 
 
 def test_a_refusal_before_any_score_still_ends_in_a_next_command(result):
-    summary = result(registered=False, reason="parity failed")
-    del summary["scores"], summary["baseline"]
-    text = shown(summary)
+    text = shown(result(registered=False, reason="parity failed", scores=None, baseline=None))
     assert "Not registered: parity failed" in text
     assert "threshold     0.4300\n" in text
     assert text.endswith("Next: spamctl cards train\n")
 
 
 def test_a_fallback_and_a_better_baseline_are_said_loudly(result):
-    summary = result(fallback=True, wanted_base_model="gpt2")
-    summary["baseline"] = summary["baseline"] | {"accuracy": {"value": 0.9999, "low": 0.99, "high": 1.0}}
-    text = shown(summary)
+    better = BASELINE | {"accuracy": score(0.9999, 0.99, 1.0)}
+    text = shown(result(fallback=True, wanted_base_model="gpt2", baseline=better))
     assert "! FALLBACK: gpt2 was not available, smollm2-135m was used instead\n" in text
     assert "! The linear baseline is more accurate than this model.\n" in text
 

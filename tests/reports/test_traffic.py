@@ -8,6 +8,10 @@ from rich.console import Console
 
 from spamctl.reports import traffic
 from spamctl.reports.traffic import following, missing, show
+from spamctl.schema.codec import from_json
+from spamctl.schema.message import Message
+from spamctl.schema.traffic import Change, Preview, Staged, TrafficResult
+from tests.each import each
 from tests.hostile import PAYLOADS
 
 COMPLETE = """
@@ -59,7 +63,7 @@ PARTS = (
 
 def sent(**changes):
     """Return the result of a run in which all went well, with some of it changed."""
-    return {
+    told = {
         "samples": 200,
         "sent": 200,
         "answered": 200,
@@ -82,7 +86,8 @@ def sent(**changes):
         "drift": {"drift_type": "vocabulary", "drift_proportion": 0.5, "strength": 0.5, "seed": 0},
         "run": "e9eecf87",
         "truth": {"store": "spam.db", "rows": 200, "joined": 200},
-    } | changes
+    }
+    return from_json(TrafficResult, told | changes)
 
 
 FAILED = {
@@ -94,7 +99,7 @@ FAILED = {
     "repeated": 12,
     "sent": 190,
 }
-PREVIEW = {
+PREVIEW = from_json(Preview, {
     "preview": [
         {
             "before": {"text": "free cash", "label": "spam"},
@@ -107,7 +112,7 @@ PREVIEW = {
                       "drift_type": "zero-width", "dose": 0.5},
         },
     ]
-}  # fmt: skip
+})  # fmt: skip
 
 
 def shown(result, **console):
@@ -180,7 +185,7 @@ def test_the_line_that_ends_a_failed_run_names_causes_and_cure():
     assert missing(sent()) == missing(PREVIEW) == ""
 
 
-@pytest.mark.parametrize(
+@each(
     ("fates", "cure"),
     [
         ({"refused": {"401 UNAUTHENTICATED": 200}}, "--token-file"),
@@ -189,7 +194,6 @@ def test_the_line_that_ends_a_failed_run_names_causes_and_cure():
         ({"unanswered": {"no connection": 200}}, "spamctl serve still runs"),
         ({"garbled": {"the answer is no JSON": 200}}, "--target-uri is a server of spamctl"),
     ],
-    ids=str,
 )
 def test_each_cause_has_its_cure(fates, cure):
     assert cure in missing(sent(answered=0, **fates)).rpartition("; ")[2]
@@ -211,7 +215,7 @@ def test_a_preview_shows_what_cannot_be_seen_and_that_nothing_was_sent():
     assert "1. zero-width, dose 0.5: spam\n  before  free cash\n  after   fr\\u200bee cash\n" in text
     assert "  before  see you\n  after   (the same)\n" in text
     assert text.endswith("Nothing was sent. Leave out --preview to send.\n")
-    page = words(traffic.preview_page(PREVIEW["preview"]))
+    page = words(traffic.preview_page(PREVIEW))
     assert "fr\\u200bee cash" in page
     assert "nothing was sent" in page
 
@@ -242,14 +246,14 @@ def hostile(payload):
 
 
 def hostile_preview(payload):
-    before, after = {"text": payload, "label": payload}, PREVIEW["preview"][0]["after"] | {"text": payload + "x"}
-    return [{"before": before, "after": after | {"drift_type": payload, "label": payload}}]
+    after = Staged(payload + "x", payload, "synthetic", "test part", payload, 0.5)
+    return Preview((Change(Message(payload, payload), after),))
 
 
 @pytest.mark.parametrize("colours", [None, "truecolor"])
 def test_hostile_words_reach_the_terminal_as_harmless_text(colours):
     for payload in PAYLOADS:
-        for result in (hostile(payload), {"preview": hostile_preview(payload)}):
+        for result in (hostile(payload), hostile_preview(payload)):
             text = shown(result, color_system=colours, width=4000)
             assert re.sub(r"\x1b\[[\d;]*m", "", text).replace("\n", "").isprintable()
             assert ("\x1b" in text) == (colours is not None)
@@ -272,7 +276,7 @@ def test_hostile_words_in_the_card_run_nothing_and_ask_for_nothing(visit, tmp_pa
 NOTHING = {"answered": 0, "captured": 0, "judged": 0, "latency_ms": {}, "versions": {}}
 
 
-@pytest.mark.parametrize(
+@each(
     ("changes", "command"),
     [
         ({}, "spamctl label --source truth"),

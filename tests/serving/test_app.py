@@ -9,6 +9,7 @@ from spamctl.serving.access import Access
 from spamctl.serving.app import create_app
 from spamctl.serving.state import MIB
 from spamctl.store import queries
+from tests.each import each
 from tests.serving import bad_bodies
 from tests.serving.spellings import EVERY, JSON, ODD, ODD_CASES, SPELLINGS, spell
 from tests.serving.tiny_service import open_service
@@ -31,7 +32,7 @@ def post(client, kind, body):
     return client.post("/invocations", content=body, headers={} if kind is None else {"content-type": kind})
 
 
-@pytest.mark.parametrize(("kind", "body", "status"), BAD.values(), ids=BAD)
+@each(("kind", "body", "status"), BAD.values())
 def test_a_bad_request_is_told_its_exact_status(client, kind, body, status):
     answer = post(client, kind, body)
     assert answer.status_code == status
@@ -47,13 +48,13 @@ def refused(client, body):
     return answer.json()["message"]
 
 
-@pytest.mark.parametrize(("body", "words"), bad_bodies.WRONG.values(), ids=bad_bodies.WRONG)
+@each(("body", "words"), bad_bodies.WRONG.values())
 def test_what_is_wrong_with_rows_is_told_by_row_and_column(client, body, words):
     assert refused(client, body).startswith(words)
 
 
-@pytest.mark.parametrize(("value", "named"), bad_bodies.VALUES.values(), ids=bad_bodies.VALUES)
-@pytest.mark.parametrize("name", SPELLINGS)
+@each(("value", "named"), bad_bodies.VALUES.values())
+@each("name", SPELLINGS)
 def test_a_value_that_is_no_text_is_told_by_row_and_column_and_no_row_is_kept(client, service, name, value, named):
     before = queries.count(service.archive.store)
     body = json.dumps(SPELLINGS[name](["a", "b", "IT"])).replace('"IT"', value)
@@ -61,7 +62,7 @@ def test_a_value_that_is_no_text_is_told_by_row_and_column_and_no_row_is_kept(cl
     assert queries.count(service.archive.store) == before
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "words"),
     [
         (b"x" * (9 * MIB), "the body is longer than 8 MiB: send fewer rows in each request"),
@@ -69,7 +70,6 @@ def test_a_value_that_is_no_text_is_told_by_row_and_column_and_no_row_is_kept(cl
         (spell("inputs, records", ["a"] * 100_000)[1], "the body has more than 8100 values"),
         (spell("inputs, bare", ["a"] * 1001)[1], "the body has more than 1000 rows: send fewer in each request"),
     ],
-    ids=["9 MiB", "a text of 10 MiB", "100,000 rows", "1,001 rows"],
 )
 def test_a_request_that_is_too_large_is_refused(client, body, words):
     answer = post(client, JSON, body)
@@ -77,13 +77,13 @@ def test_a_request_that_is_too_large_is_refused(client, body, words):
     assert answer.json()["message"].startswith(words)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@each("name", EVERY)
 def test_no_rows_are_no_predictions(client, name):
     answer = post(client, *spell(name, []))
     assert (answer.status_code, answer.json()) == (200, {"predictions": []})
 
 
-@pytest.mark.parametrize(("name", "odd"), ODD_CASES)
+@each(("name", "odd"), ODD_CASES)
 def test_odd_text_gets_a_verdict_and_is_kept_as_it_was_sent(client, service, name, odd):
     answer = post(client, *spell(name, [ODD[odd]]))
     assert answer.status_code == 200

@@ -69,7 +69,7 @@ def listening(door, loop="uvloop"):
         thread.join()
 
 
-@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
+@pytest.fixture(scope="module", params=[pytest.param("asyncio", marks=pytest.mark.long), "uvloop"])
 def port(request):
     """Return the port of a server with a second of patience, on each of the loops that it may run on."""
     with listening(ConnectionLimiter(patience=PATIENCE), request.param) as port:

@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.engine.engine import Engine
+from spamctl.schema.prediction import WordPush
 from spamctl.serving.explain import MOST_WORDS, explanation, pushes, variants
 from tests import tiny_models, tiny_packages
+from tests.each import each
 
 
 def test_each_word_is_left_out_in_turn_and_no_space_is_doubled():
@@ -42,7 +44,7 @@ def test_a_message_without_words_has_no_explanation(text):
     assert explanation(made, 1.0, []) == []
 
 
-@pytest.mark.parametrize("count", [1, 4, 5, 8, 9, 130])
+@each("count", [1, 4, 5, 8, 9, 130])
 def test_many_words_go_together_in_runs_that_cover_the_message(count):
     words = [f"w{index}" for index in range(count)]
     made = variants(" ".join(words), most_words=4)
@@ -51,7 +53,7 @@ def test_many_words_go_together_in_runs_that_cover_the_message(count):
     assert len({len(run.text.split()) for run in made.words[:-1]}) <= 1
 
 
-@pytest.mark.parametrize("text", ["a " * 5_000_000, "a" * 10_000_000, " " * 10_000_000, "\U0001f4b0 " * 3_000_000])
+@each("text", ["a " * 5_000_000, "a" * 10_000_000, " " * 10_000_000, "\U0001f4b0 " * 3_000_000])
 def test_a_text_of_megabytes_costs_no_more_than_a_page(text):
     made = variants(text)
     assert len(made.words) <= MOST_WORDS
@@ -64,8 +66,8 @@ def test_a_push_is_what_the_score_loses_without_the_word():
 
 def test_an_explanation_says_word_place_and_push():
     assert explanation(variants("win now"), 2.0, [0.5, 3.0]) == [
-        {"word": "win", "start": 0, "end": 3, "push": 1.5},
-        {"word": "now", "start": 4, "end": 7, "push": -1.0},
+        WordPush(word="win", start=0, end=3, push=1.5),
+        WordPush(word="now", start=4, end=7, push=-1.0),
     ]
 
 
@@ -82,7 +84,7 @@ def test_the_engine_agrees_with_arithmetic_on_paper(tmp_path):
     logit, *without = engine.logits(engine.tokenize([offer, *made.texts])).tolist()
     words = [weights[word] for word in offer.split()]
     paper = [4 * (sum(words) / len(words) - (sum(words) - weight) / (len(words) - 1)) for weight in words]
-    assert [row["push"] for row in explanation(made, logit, without)] == pytest.approx(paper, abs=1e-4)
+    assert [row.push for row in explanation(made, logit, without)] == pytest.approx(paper, abs=1e-4)
 
 
 def test_an_odd_word_is_a_word():

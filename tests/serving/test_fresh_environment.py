@@ -61,6 +61,7 @@ def installed(python, registered, tmp_path):
     return python
 
 
+@pytest.mark.long
 def test_a_model_answers_with_nothing_but_its_own_requirements(installed, registered, tmp_path):
     done = subprocess.run(
         [installed, "-W", "error::DeprecationWarning:spamctl", "-c", ANSWER],

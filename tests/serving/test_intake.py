@@ -19,6 +19,7 @@ from starlette.routing import Route
 from spamctl.serving.access import Access, Guard
 from spamctl.serving.errors import Refusal
 from spamctl.serving.protocol import FREE_BYTES, MIB, Intake
+from tests.each import each
 from tests.serving.tiny_service import listening
 
 PATIENCE_S = 3
@@ -70,9 +71,7 @@ def refused(made, *pieces, **said):
     return caught.value
 
 
-@pytest.mark.parametrize(
-    "pieces", [(b"",), (b"abc",), (b"a", b"", b"bc"), (b"x" * LIMIT,), (b"x" * 30_000,) * 2], ids=len
-)
+@each("pieces", [(b"",), (b"abc",), (b"a", b"", b"bc"), (b"x" * LIMIT,), (b"x" * 30_000,) * 2])
 def test_a_body_is_read_whole(pieces):
     made = intake()
     assert read(made, *pieces) == b"".join(pieces)
@@ -103,10 +102,8 @@ def test_a_body_that_does_not_come_is_refused_in_time():
     assert time.monotonic() - began < 2
 
 
-@pytest.mark.parametrize("header", ["Content-Encoding", "Transfer-Encoding"])
-@pytest.mark.parametrize(
-    ("given", "named"), [("gzip", "gzip"), ("BR", "BR"), ("identity, zstd", "zstd"), ("x" * 99, "x")]
-)
+@each("header", ["Content-Encoding", "Transfer-Encoding"])
+@each(("given", "named"), [("gzip", "gzip"), ("BR", "BR"), ("identity, zstd", "zstd"), ("x" * 99, "x")])
 def test_a_body_that_must_be_decoded_is_refused_by_the_name_of_its_encoding(header, given, named):
     refusal = refused(intake(), b"{}", headers=[(header.lower().encode(), given.encode())])
     assert refusal.status == 415

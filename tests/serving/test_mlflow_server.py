@@ -169,6 +169,7 @@ def test_while_the_store_is_locked_no_answer_leaves_without_its_row(server, fold
     assert post(server, body)[0]["captured"] is True
 
 
+@pytest.mark.long
 def test_the_plain_commands_work_word_for_word(registered, tmp_path):
     with serving(registered, tmp_path, "-h", "0.0.0.0", "--no-conda") as address:
         (answer,) = post(address, json.dumps({"inputs": [{"text": AWARD}]}))

@@ -7,12 +7,13 @@ import tracemalloc
 
 import pandas as pd
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from spamctl.serving import errors
 from spamctl.serving.errors import Refusal
 from spamctl.serving.protocol import KEYS, ScoringRequest, read, read_object
+from tests.each import each
 from tests.mlflow_loaded import load_mlflow
 from tests.serving import bad_bodies
 from tests.serving.spellings import CSV, EVERY, JSON, ODD, ODD_CASES, SPELLINGS, as_mlflow_reads, spell
@@ -37,8 +38,8 @@ def mlflow():
     load_mlflow()
 
 
-@pytest.mark.parametrize("name", EVERY)
-@pytest.mark.parametrize("texts", [["a"], ["FREE entry, now", "ok", "ok"]], ids=len)
+@each("name", EVERY)
+@each("texts", [["a"], ["FREE entry, now", "ok", "ok"]])
 def test_every_spelling_holds_the_texts_that_mlflow_reads(mlflow, name, texts):
     kind, body = spell(name, texts)
     assert read(kind, body, most_rows=1000) == ScoringRequest(texts)
@@ -46,7 +47,6 @@ def test_every_spelling_holds_the_texts_that_mlflow_reads(mlflow, name, texts):
 
 
 @pytest.mark.parametrize("name", EVERY)
-@settings(max_examples=40)
 @given(texts=st.lists(st.text(min_size=1), min_size=1, max_size=5))
 @example(texts=['"', "a,b", ' "quoted" ', "\\", "\t", "'"])
 def test_any_texts_are_read_as_mlflow_reads_them(mlflow, name, texts):
@@ -62,7 +62,7 @@ def mlflow_keeps(name, text):
     return "\0" not in text and (name in SPELLINGS or (text.strip() and text not in pd._libs.parsers.STR_NA_VALUES))
 
 
-@pytest.mark.parametrize(("name", "odd"), ODD_CASES)
+@each(("name", "odd"), ODD_CASES)
 def test_odd_text_is_text(name, odd):
     text = ODD[odd]
     kind, body = spell(name, ["ok", text])
@@ -74,9 +74,7 @@ def test_what_pandas_calls_missing_is_text_in_a_table():
     assert read(CSV, b'text\nNA\nnull\nNaN\nNone\nn/a\n""\n', most_rows=9).texts == words
 
 
-@pytest.mark.parametrize(
-    "table", ["\n\ntext\n\na\n\r\n\nb", "text\ra\rb", "\ufefftext\r\na\r\nb\r\n", '"text"\n"a"\n"b"']
-)
+@each("table", ["\n\ntext\n\na\n\r\n\nb", "text\ra\rb", "\ufefftext\r\na\r\nb\r\n", '"text"\n"a"\n"b"'])
 def test_empty_lines_and_the_kind_of_line_end_mean_nothing(mlflow, table):
     assert read(CSV, table.encode(), most_rows=2).texts == ["a", "b"] == as_mlflow_reads(CSV, table.encode())
 
@@ -85,7 +83,7 @@ def test_a_line_of_blanks_is_a_message():
     assert read(CSV, b"text\n \na\n", most_rows=2).texts == [" ", "a"]
 
 
-@pytest.mark.parametrize("name", EVERY)
+@each("name", EVERY)
 def test_no_rows_are_no_texts(name):
     kind, body = spell(name, [])
     assert read(kind, body, most_rows=1).texts == []
@@ -97,12 +95,12 @@ def test_one_text_under_its_column_is_one_row(mlflow):
         assert read(JSON, body, most_rows=1).texts == ["a"] == as_mlflow_reads(JSON, body)
 
 
-@pytest.mark.parametrize("start", ["\ufeff", " \r\n\t"])
+@each("start", ["\ufeff", " \r\n\t"])
 def test_a_mark_of_byte_order_and_blanks_may_come_first(start):
     assert read(JSON, f'{start}{{"inputs": ["a"]}} \n'.encode(), most_rows=1).texts == ["a"]
 
 
-@pytest.mark.parametrize(
+@each(
     "kind",
     [
         "application/json",
@@ -118,7 +116,7 @@ def test_a_media_type_may_be_written_in_several_ways(kind):
     assert read(kind, b'{"inputs": ["a"]}', most_rows=1).texts == ["a"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("params", "ask"),
     [
         (None, ScoringRequest(["a"])),
@@ -128,14 +126,13 @@ def test_a_media_type_may_be_written_in_several_ways(kind):
         ({"explain": True}, ScoringRequest(["a"], explain=True)),
         ({"explain": False, "data_capture": False}, ScoringRequest(["a"], data_capture=False)),
     ],
-    ids=str,
 )
-@pytest.mark.parametrize("key", SPELLINGS)
+@each("key", SPELLINGS)
 def test_params_are_switches(key, params, ask):
     assert read(JSON, json.dumps(SPELLINGS[key](["a"]) | {"params": params}).encode(), most_rows=1) == ask
 
 
-@pytest.mark.parametrize("name", EVERY)
+@each("name", EVERY)
 def test_a_row_too_many_is_refused(name):
     kind, body = spell(name, ["a"] * 4)
     assert len(read(kind, body, most_rows=4).texts) == 4
@@ -143,7 +140,7 @@ def test_a_row_too_many_is_refused(name):
     assert (told.status, told.message) == (413, "the body has more than 3 rows: send fewer in each request")
 
 
-@pytest.mark.parametrize(("kind", "body", "status"), bad_bodies.MALFORMED.values(), ids=bad_bodies.MALFORMED)
+@each(("kind", "body", "status"), bad_bodies.MALFORMED.values())
 def test_a_malformed_body_is_refused_with_its_status(kind, body, status):
     assert refused(kind, body).status == status
 
@@ -152,15 +149,15 @@ def test_forty_malformed_bodies_are_tried_and_more():
     assert len({body for _, body, _ in bad_bodies.MALFORMED.values()}) >= 40
 
 
-@pytest.mark.parametrize(("body", "words"), bad_bodies.WRONG.values(), ids=bad_bodies.WRONG)
+@each(("body", "words"), bad_bodies.WRONG.values())
 def test_a_wrong_value_is_named_by_row_and_column(body, words):
     told = refused(JSON, body)
     assert (told.status, told.code) == (400, "INVALID_PARAMETER_VALUE")
     assert told.message.startswith(words)
 
 
-@pytest.mark.parametrize(("value", "named"), bad_bodies.VALUES.values(), ids=bad_bodies.VALUES)
-@pytest.mark.parametrize("name", SPELLINGS)
+@each(("value", "named"), bad_bodies.VALUES.values())
+@each("name", SPELLINGS)
 def test_a_value_that_is_no_text_is_refused_in_every_spelling(name, value, named):
     body = json.dumps(SPELLINGS[name](["a", "b", "IT"])).replace('"IT"', value)
     told = refused(JSON, body)
@@ -168,7 +165,7 @@ def test_a_value_that_is_no_text_is_refused_in_every_spelling(name, value, named
     assert told.message.startswith(f"row 2: column 'text' holds {named}, not text")
 
 
-@pytest.mark.parametrize(
+@each(
     ("table", "words"),
     [
         ("text\na,b\n", "row 0: has 2 cells, where 1 belong: put quotes around a text"),
@@ -192,7 +189,7 @@ def test_a_table_that_is_none_is_refused_where_it_is_wrong(table, words):
     assert told.message.startswith(words)
 
 
-@pytest.mark.parametrize(
+@each(
     ("params", "words"),
     [
         ([], "params holds a list, not an object"),
@@ -204,7 +201,6 @@ def test_a_table_that_is_none_is_refused_where_it_is_wrong(table, words):
         ({"explian": True}, "there is no parameter 'explian': did you mean explain?"),
         ({"temperature": True}, "there is no parameter 'temperature': send"),
     ],
-    ids=str,
 )
 def test_params_that_are_none_are_refused_by_name(params, words):
     told = refused(JSON, json.dumps({"inputs": ["a"], "params": params}))
@@ -224,7 +220,7 @@ EVERY_BAD = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "body"), EVERY_BAD)
+@each(("kind", "body"), EVERY_BAD)
 def test_a_refusal_is_short_ascii_and_shows_no_message(kind, body):
     told = refused(kind, body)
     answer = errors.error_body(told, "x" * 128)
@@ -260,7 +256,7 @@ def test_any_json_is_read_or_refused(document):
     assert is_an_answer(outcome(JSON, json.dumps(document).encode()))
 
 
-@pytest.mark.parametrize(("kind", "body"), bad_bodies.heavy(2**19).values(), ids=bad_bodies.heavy(2**10))
+@each(("kind", "body"), bad_bodies.heavy(2**19).values())
 def test_a_hostile_body_costs_little_more_than_its_bytes(kind, body):
     tracemalloc.start()
     began = time.process_time()

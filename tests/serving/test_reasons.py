@@ -6,7 +6,7 @@ import pytest
 
 from spamctl.engine.manifest import digest
 from spamctl.registry.versions import Found, beside
-from spamctl.serving.explain import SHOWN_WORDS, Reasons
+from spamctl.serving.explain import MOST_TOLD, Reasons
 from tests import tiny_packages
 
 
@@ -38,7 +38,7 @@ def test_what_a_monitor_left_beside_a_copy_is_none(cache):
 
 def test_a_few_words_are_enough(cache):
     told = Reasons(cache).words("spam", "1", " ".join([*known(1), *known(-1)] * 9))
-    assert 1 <= len(told.split(", ")) <= SHOWN_WORDS
+    assert 1 <= len(told.split(", ")) <= MOST_TOLD
     assert re.fullmatch(r"\S.* [+-]\d+\.\d\d", told)
 
 

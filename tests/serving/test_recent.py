@@ -2,8 +2,10 @@
 
 import pytest
 
+from spamctl.schema.codec import to_json
 from spamctl.serving import activity as recent
 from spamctl.serving.activity import MOST_VERDICTS, Activity, Figures, RecentAnswers, Shown, newest, shown
+from tests.each import each
 
 
 @pytest.fixture
@@ -63,8 +65,16 @@ def test_the_last_verdicts_are_kept_the_newest_first(clock):
         memory.add([verdict(number)], spam=1, rows=1, latency_ms=1)
     told = newest([memory.activity()])
     assert len(told) == MOST_VERDICTS
-    assert told[0]["uuid"] == str(MOST_VERDICTS + 4)
-    assert told[0].keys() == {"date", "text", "classification", "probability", "uuid", "model_version", "captured"}
+    assert told[0].uuid == str(MOST_VERDICTS + 4)
+    assert to_json(told[0]).keys() == {
+        "date",
+        "text",
+        "classification",
+        "probability",
+        "uuid",
+        "model_version",
+        "captured",
+    }
 
 
 def test_a_long_message_is_cut():
@@ -89,7 +99,7 @@ def test_the_newest_of_all_processes_come_first_and_no_more_than_fit():
         for memory, second in ((early, 10), (late, 11)):
             date = f"2026-01-01T00:{number:02}:{second}+00:00"
             memory.add([Shown(date, "", "spam", 0.9, f"{number} {second}", "1")], spam=1, rows=1, latency_ms=1)
-    told = [verdict["uuid"] for verdict in newest([early.activity(), late.activity()])]
+    told = [verdict.uuid for verdict in newest([early.activity(), late.activity()])]
     assert told[:4] == ["29 11", "29 10", "28 11", "28 10"]
     assert len(told) == MOST_VERDICTS
 
@@ -101,7 +111,7 @@ def test_what_a_process_did_goes_to_another_and_half_a_character_with_it():
     assert Activity.from_json(activity.to_json()) == activity
 
 
-@pytest.mark.parametrize("told", ["", "{", "[]", "1", '{"rows": 1}', '{"rows_ever": 1, "more": 2}'])
+@each("told", ["", "{", "[]", "1", '{"rows": 1}', '{"rows_ever": 1, "more": 2}'])
 def test_half_a_word_is_refused(told):
     with pytest.raises((ValueError, TypeError)):
         Activity.from_json(told)

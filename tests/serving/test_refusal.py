@@ -3,13 +3,13 @@
 import json
 import re
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.errors import SpamctlError
 from spamctl.serving import errors
 from spamctl.serving.errors import CODES, Refusal, of_status, quoted
+from tests.each import each
 
 
 def test_a_refusal_is_told_as_json():
@@ -31,7 +31,7 @@ def test_any_message_fits_into_a_kibibyte_of_ascii(message, request_id):
     assert json.loads(answer)["request_id"] == request_id
 
 
-@pytest.mark.parametrize("status", [*CODES, 418, 502])
+@each("status", [*CODES, 418, 502])
 def test_every_status_has_a_code(status):
     assert re.fullmatch(r"[A-Z][A-Z_]{1,39}", of_status(status, "no").code)
 
@@ -44,7 +44,7 @@ def test_codes_that_mlflow_has_are_its_own():
     assert {*CODES.values(), errors.WRONG_VALUE, errors.UNKNOWN} - known == ours
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "shown"),
     [
         ("id", "'id'"),

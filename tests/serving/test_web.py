@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from spamctl.serving import app
+from tests.each import each
 
 FILES = {
     entry.name: entry.read_text(encoding="utf-8")
@@ -48,7 +49,7 @@ class Outline(html.parser.HTMLParser):
         assert self.inside not in {"script", "style"} or not data.strip()
 
 
-@pytest.mark.parametrize("place", PLACES)
+@each("place", PLACES)
 def test_each_file_is_served_as_what_it_is(client, place):
     answer = client.get(place)
     assert answer.status_code == 200
@@ -57,7 +58,7 @@ def test_each_file_is_served_as_what_it_is(client, place):
     assert answer.headers["content-type"].partition(";")[0] == kinds[PLACES[place].rpartition(".")[2]]
 
 
-@pytest.mark.parametrize("place", PLACES)
+@each("place", PLACES)
 def test_the_policy_lets_nothing_in_from_elsewhere(client, place):
     rules = dict(rule.strip().split(" ", 1) for rule in client.get(place).headers["content-security-policy"].split(";"))
     assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == rules["frame-ancestors"] == "'none'"
@@ -66,7 +67,7 @@ def test_the_policy_lets_nothing_in_from_elsewhere(client, place):
     assert "unsafe" not in str(rules)
 
 
-@pytest.mark.parametrize("place", PLACES)
+@each("place", PLACES)
 def test_a_browser_that_has_a_file_gets_it_once(client, place):
     tag = client.get(place).headers["etag"]
     for given in (tag, f"W/{tag}", f'"other", {tag}', "*"):
@@ -76,7 +77,7 @@ def test_a_browser_that_has_a_file_gets_it_once(client, place):
     assert client.get(place, headers={"if-none-match": '"other"'}).status_code == 200
 
 
-@pytest.mark.parametrize(
+@each(
     "place",
     ["/web", "/web/", "/web/index.html", "/web/../web.py", "/web/%2e%2e/web.py", "/web/..%2fweb.py", "/web//app.js"],
 )
@@ -98,7 +99,7 @@ def test_a_page_holds_no_script_and_no_style_of_its_own(page):
     assert all(re.fullmatch(r"/[\w./]*|#\w+", address) for address in addresses)
 
 
-@pytest.mark.parametrize("name", FILES)
+@each("name", FILES)
 def test_no_file_holds_an_address_of_another_site(name):
     places = set(re.findall(r"(?:https?:)?//[\w.-]+\.\w+", FILES[name]))
     assert places <= {"http://www.w3.org", "http://parcel-fee.example"}  # a namespace, and a message to try
@@ -106,19 +107,19 @@ def test_no_file_holds_an_address_of_another_site(name):
     assert not re.search(r"\burl\(", FILES[name])
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@each("name", SCRIPTS)
 def test_no_script_can_turn_text_into_markup(name):
     assert not re.findall(SINKS, SCRIPTS[name])
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@each("name", SCRIPTS)
 def test_a_script_imports_what_exists_and_what_is_exported(name):
     for names, file in re.findall(r'import \{([^}]*)\} from "\./([\w.]+)"', SCRIPTS[name]):
         for one in names.split(","):
             assert re.search(rf"export (?:async )?(?:function|class|const) {one.strip()}\b", SCRIPTS[file])
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name.endswith((".js", ".css"))])
+@each("name", [name for name in FILES if name.endswith((".js", ".css"))])
 def test_a_file_opens_with_one_sentence_and_is_short(name):
     first, *_ = lines = FILES[name].splitlines()
     assert re.fullmatch(r"(?://|/\*) [A-Z][^.]*\.(?: \*/)?", first)

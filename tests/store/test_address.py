@@ -4,6 +4,7 @@ import pytest
 
 from spamctl.errors import UsageError
 from spamctl.store.address import parse
+from tests.each import each
 
 
 @pytest.mark.parametrize("address", ["spam.db", "sqlite:///spam.db", "./spam.db", "sqlite+pysqlite:///spam.db"])
@@ -82,7 +83,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("address", "words"), WRONG.values(), ids=WRONG)
+@each(("address", "words"), WRONG.values())
 def test_what_cannot_be_a_store_is_refused_in_one_line_that_keeps_secrets(address, words):
     with pytest.raises(UsageError, match=words) as refusal:
         parse(address)

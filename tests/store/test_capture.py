@@ -19,6 +19,7 @@ from spamctl.store.address import parse
 from spamctl.store.capture import Capture
 from spamctl.store.database import WAL_LIMIT, open_store
 from spamctl.store.rows import Earlier, ShadowVerdict
+from tests.each import each
 from tests.store.made_rows import eventually, row, rows
 
 
@@ -251,7 +252,7 @@ def test_a_row_that_the_database_refuses_fails_alone(capturing, address, locking
     assert "canary" not in caplog.text
 
 
-@pytest.mark.parametrize(
+@each(
     "wrong",
     [
         {"classification": "ham"},
@@ -261,7 +262,6 @@ def test_a_row_that_the_database_refuses_fails_alone(capturing, address, locking
         {"latency_ms": float("nan")},
         {"date": datetime(2026, 1, 2)},  # noqa: DTZ001  (of no time zone: that is what is wrong)
     ],
-    ids=str,
 )
 def test_a_row_that_breaks_the_rules_cannot_be_made(wrong):
     with pytest.raises(ValueError, match=r"a captured row|a classification|a probability"):

@@ -3,11 +3,11 @@
 import errno
 import sqlite3
 
-import pytest
 from psycopg import errors
 from sqlalchemy.exc import OperationalError
 
 from spamctl.store.database import Fault, fault_behind, fault_of
+from tests.each import each
 
 
 def raised(error):
@@ -15,7 +15,7 @@ def raised(error):
     return OperationalError("INSERT", {}, error)
 
 
-@pytest.mark.parametrize(
+@each(
     ("sqlstate", "fault"),
     [
         ("53100", Fault.FULL),
@@ -43,7 +43,7 @@ def test_a_code_of_postgresql_has_its_fault(sqlstate, fault):
     assert fault_of(error) is fault_behind(error) is fault
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "fault"),
     [
         ("SQLITE_FULL", Fault.FULL),

@@ -107,3 +107,25 @@ def test_feedback_of_many_at_once_is_kept_once(address, store, made):
         outcomes = list(pool.map(lambda _: labels.feedback(store, made[0].uuid, "spam"), range(16)))
     assert sorted(outcomes) == ["recorded"] + ["unchanged"] * 15
     assert len(labels.history(store, made[0].uuid)) == 1
+
+
+def test_a_label_is_taken_back_by_its_own_source_alone_and_its_history_stays(store, made):
+    first, second = made[:2]
+    labels.feedback(store, first.uuid, "spam", annotator="jo")
+    labels.set_labels(store, {second.uuid: "spam"}, "file")
+    assert labels.withdraw(store, first.uuid.upper(), annotator="jo")
+    assert found(store, first) == (None, None)
+    assert queries.find(store, [first.uuid])[first.uuid].labeled_at is None
+    assert [(one.label, one.source) for one in labels.history(store, first.uuid)] == [
+        ("spam", "user"),
+        ("spam", labels.WITHDRAWN),
+    ]
+    assert not labels.withdraw(store, first.uuid)
+    assert not labels.withdraw(store, second.uuid)
+    assert found(store, second) == ("spam", "file")
+    assert not labels.withdraw(store, NOWHERE)
+    assert not labels.withdraw(store, "none")
+
+
+def test_versions_are_named_once(store, made):
+    assert queries.versions(store) == sorted({one.model_version for one in made})

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from spamctl.errors import UnavailableError
+from spamctl.schema.monitor import Figures
+from spamctl.schema.rates import Interval
 from spamctl.store import sampling
 from spamctl.store.sampling import Finding
 
@@ -18,7 +20,7 @@ FIRST = Finding(
     window_until=datetime(2026, 11, 1, tzinfo=UTC),
     rows=2_000_000_000_000,
     verdict="ok",
-    figures={"drift_score": 0.5, "accuracy": {"value": 0.9, "low": 0.8, "high": 1.0}, "false_positive_rate": None},
+    figures=Figures(drift_score=0.5, accuracy=Interval(0.9, 0.8, 1.0)),
 )
 
 
@@ -38,4 +40,4 @@ def test_a_verdict_of_another_kind_is_refused(store):
 
 def test_a_figure_that_is_no_number_is_no_json(store):
     with pytest.raises(ValueError, match="not JSON compliant"):
-        sampling.append_monitoring(store, replace(FIRST, figures={"drift_score": float("nan")}))
+        sampling.append_monitoring(store, replace(FIRST, figures=Figures(drift_score=float("nan"))))

@@ -68,6 +68,7 @@ def killed_writer(address, name, left, for_s):
     return ({request for word, request in told if word == kind} for kind in ("submitted", "stored"))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(60 + 20 * CYCLES)
 def test_kill_9_loses_nothing_acknowledged_and_a_retry_writes_nothing_twice(address):
     chance = random.Random(0)

@@ -13,6 +13,7 @@ from spamctl.store.database import open_store
 from spamctl.store.queries import Window
 from spamctl.store.rows import row_uuid
 from spamctl.store.truth import TrueRow, TruthBook
+from tests.each import each
 from tests.store.made_rows import ODD_TEXTS, rows
 
 NOWHERE = row_uuid("never sent", 0, "")
@@ -66,7 +67,7 @@ def test_what_is_remembered_twice_is_kept_once_and_as_it_was(store):
     assert truth.remember(store, []) == 0
 
 
-@pytest.mark.parametrize(
+@each(
     "fault", [{"uuid": "no uuid"}, {"uuid": NOWHERE.upper()}, {"label": "ham"}, {"dose": 1.5}, {"dose": float("nan")}]
 )
 def test_what_the_database_would_refuse_is_no_true_row(fault):

@@ -32,7 +32,7 @@ def test_texts_of_all_kinds_come_back(store):
     assert request_ids == {name: text[:50] for name, text in ODD_TEXTS.items()}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(ANY_TEXT, min_size=1, max_size=20, unique=True))
 def test_any_texts_come_back_and_can_be_looked_up(store, texts):
     with store.writer.connect() as connection:

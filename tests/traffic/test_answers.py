@@ -2,9 +2,8 @@
 
 import json
 
-import pytest
-
 from spamctl.traffic.client import error_code, read_answers
+from tests.each import each
 from tests.serving.odd_servers import prediction
 
 WRONG = {
@@ -28,18 +27,18 @@ WRONG_ROWS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("reason", "body"), [(reason, body) for reason, bodies in WRONG.items() for body in bodies])
+@each(("reason", "body"), [(reason, body) for reason, bodies in WRONG.items() for body in bodies])
 def test_a_body_that_strays_from_the_wire_format_is_named(reason, body):
     assert read_answers(body, 2) == reason
 
 
-@pytest.mark.parametrize(("reason", "row"), [(reason, row) for reason, rows in WRONG_ROWS.items() for row in rows])
+@each(("reason", "row"), [(reason, row) for reason, rows in WRONG_ROWS.items() for row in rows])
 def test_one_wrong_prediction_spoils_the_answer(reason, row):
     wrong = prediction(**row) if isinstance(row, dict) else row
     assert read_answers(json.dumps({"predictions": [prediction(), wrong]}).encode(), 2) == reason
 
 
-@pytest.mark.parametrize("name", ["uuid", "classification", "probability", "model_version", "captured"])
+@each("name", ["uuid", "classification", "probability", "model_version", "captured"])
 def test_a_prediction_lacks_nothing(name):
     row = {key: value for key, value in prediction().items() if key != name}
     assert isinstance(read_answers(json.dumps({"predictions": [row]}).encode(), 1), str)
@@ -56,7 +55,7 @@ def test_what_the_wire_may_hold_beyond_what_is_needed_is_no_fault():
     assert [answer.uuid for answer in answers] == [row["uuid"] for row in rows]
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "code"),
     [
         (b'{"error_code": "INVALID_PARAMETER_VALUE"}', "INVALID_PARAMETER_VALUE"),

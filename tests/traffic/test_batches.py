@@ -5,32 +5,26 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spamctl.schema.prediction import Prediction
+from spamctl.schema.traffic import Staged
 from spamctl.store.rows import row_uuid
 from spamctl.traffic import results
-from spamctl.traffic.client import Answer
 
-SAMPLE = {
-    "text": "free",
-    "label": "spam",
-    "origin": "synthetic",
-    "family": "test part",
-    "drift_type": "leet",
-    "dose": 0.5,
-}
+SAMPLE = Staged("free", "spam", origin="synthetic", family="test part", drift_type="leet", dose=0.5)
 
 
 def samples(count):
-    return [SAMPLE | {"text": f"message {number}"} for number in range(count)]
+    return [replace(SAMPLE, text=f"message {number}") for number in range(count)]
 
 
 def answer(place):
-    return Answer("spam", 0.5, row_uuid("request", place, ""), "1", captured=True)
+    return Prediction("spam", 0.5, row_uuid("request", place, ""), "1", captured=True)
 
 
 @given(st.integers(0, 60), st.integers(1, 25))
 def test_every_sample_is_in_one_batch_in_order(count, size):
     cut = list(results.split_batches(samples(count), size, "run"))
-    assert [text for batch in cut for text in batch.texts] == [sample["text"] for sample in samples(count)]
+    assert [text for batch in cut for text in batch.texts] == [sample.text for sample in samples(count)]
     assert [len(batch.texts) for batch in cut[:-1]] == [size] * max(0, len(cut) - 1)
     assert len({batch.request_id for batch in cut}) == len(cut)
 
@@ -60,7 +54,7 @@ def test_a_replayed_message_without_a_label_has_no_truth():
 
 
 def test_messages_are_grouped_by_origin_and_drift():
-    drifted, plain = SAMPLE, SAMPLE | {"origin": "test part", "drift_type": "none"}
+    drifted, plain = SAMPLE, replace(SAMPLE, origin="test part", drift_type="none")
     assert [(known.label, known.group) for known in results.known_samples([drifted, plain])] == [
         ("spam", "synthetic, leet"),
         ("spam", "test part"),

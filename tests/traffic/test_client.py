@@ -18,6 +18,7 @@ from spamctl.store.database import open_store
 from spamctl.traffic import client
 from spamctl.traffic.client import Batch, Pace, Target, send
 from tests import tiny_models, tiny_packages
+from tests.each import each
 from tests.ports import closed_port
 from tests.served import served
 from tests.serving.odd_servers import odd_server, prediction, predictions, refusing, saying, well
@@ -92,7 +93,7 @@ def test_the_token_goes_with_every_request(token):
     assert {headers.get("authorization") for headers in odd.headers} == {f"Bearer {token}" if token else None}
 
 
-@pytest.mark.parametrize(
+@each(
     ("status", "code", "reason"),
     [
         (400, "INVALID_PARAMETER_VALUE", "400 INVALID_PARAMETER_VALUE"),
@@ -111,7 +112,7 @@ def test_a_refusal_is_counted_by_its_code_and_not_tried_again(status, code, reas
     assert len(odd.came) == 3
 
 
-@pytest.mark.parametrize("status", sorted(client.AGAIN))
+@each("status", sorted(client.AGAIN))
 def test_a_server_that_asks_for_patience_is_asked_again_a_bounded_number_of_times(status):
     with odd_server(refusing(status, "BUSY")) as (uri, odd):
         (outcome,) = sent(batches(1), uri, retries=2)
@@ -144,7 +145,7 @@ def test_retry_after_is_obeyed(asked):
     assert time.monotonic() - began >= 0.95
 
 
-@pytest.mark.parametrize("asked", ["3600", "", "soon", "-1", "1e9", "٣", "Wed, 99 Nov 2026 00:00:00 GMT", "9" * 500])
+@each("asked", ["3600", "", "soon", "-1", "1e9", "٣", "Wed, 99 Nov 2026 00:00:00 GMT", "9" * 500])
 def test_any_wish_for_patience_is_bounded_by_the_deadline(asked):
     with odd_server(refusing(429, **{"Retry-After": asked.encode().decode("latin-1")})) as (uri, _):
         began = time.monotonic()

@@ -2,11 +2,11 @@
 
 from collections import Counter
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.traffic.rng import SeededRandom, whole
+from tests.each import each
 
 
 def test_a_key_names_one_stream_for_ever():
@@ -45,8 +45,6 @@ def test_bounds_are_both_reached():
     assert {dice.pick("xy") for _ in range(100)} == {"x", "y"}
 
 
-@pytest.mark.parametrize(
-    ("share", "count", "expected"), [(0, 9, 0), (1, 9, 9), (0.5, 9, 5), (0.1, 20, 2), (0.3, 10, 3)]
-)
+@each(("share", "count", "expected"), [(0, 9, 0), (1, 9, 9), (0.5, 9, 5), (0.1, 20, 2), (0.3, 10, 3)])
 def test_a_share_is_rounded_half_up(share, count, expected):
     assert whole(share, count) == expected

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
@@ -32,6 +32,8 @@ from spamctl.traffic.drift import (
 )
 from spamctl.traffic.rng import whole
 from spamctl.traffic.synthetic import families
+from tests.each import each
+from tests.examples import examples
 
 SPAM_TEXT = "WINNER! Claim your free prize at www.prize.com or call 09061743386 now. Hurry, offer ends today."
 REST_TEXT = "Hi, are you free for lunch today? I think the bus is late, call me now. Photos at www.pics.com ok"
@@ -60,7 +62,6 @@ def share(rows):
 
 @kinds
 @given(messages, st.integers(0, 99), st.integers(0, 99))
-@settings(max_examples=40)
 def test_strength_0_is_the_identity_and_no_strength_moves_a_label(kind, message, seed, index):
     assert drift(message, kind, 0.0, seed=seed, index=index) == message
     for strength in (0.5, 1.0):
@@ -70,28 +71,28 @@ def test_strength_0_is_the_identity_and_no_strength_moves_a_label(kind, message,
 
 
 @given(messages)
-@settings(max_examples=20)
+@examples(0.5)
 def test_none_is_the_identity_at_any_strength(message):
     assert drift(message, "none", 1.0, seed=1, index=1) == message
 
 
-@kinds
+@each("kind", KINDS)
 def test_full_strength_changes_spam(kind):
     assert all(drift(Message(SPAM_TEXT, SPAM), kind, 1.0, seed=1, index=index).text != SPAM_TEXT for index in range(20))
 
 
-@kinds
+@each("kind", KINDS)
 def test_only_spammers_play_the_tricks_of_spammers(kind):
     changed = drift(Message(REST_TEXT, NOT_SPAM), kind, 1.0, seed=1, index=3).text != REST_TEXT
     assert changed == (kind not in OF_SPAMMERS)
 
 
-@kinds
+@each("kind", KINDS)
 def test_the_same_text_at_another_place_gets_other_lots(kind):
     assert len({drift(Message(SPAM_TEXT, SPAM), kind, 1.0, seed=1, index=index).text for index in range(20)}) > 1
 
 
-@kinds
+@each("kind", KINDS)
 def test_a_higher_strength_changes_no_fewer_messages(kind, real):
     changed = [
         sum(drift(message, kind, dose, seed=2, index=place) != message for place, message in enumerate(real))
@@ -101,7 +102,7 @@ def test_a_higher_strength_changes_no_fewer_messages(kind, real):
     assert changed[0] == 0 < changed[-1]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TEXT_DRIFTS if kind != "url-rotation"])
+@each("kind", [kind for kind in TEXT_DRIFTS if kind != "url-rotation"])
 def test_a_higher_strength_moves_a_text_further_on_average(kind):
     def moved(dose):
         texts = (drift(Message(SPAM_TEXT, SPAM), kind, dose, seed=2, index=index).text for index in range(60))
@@ -115,7 +116,7 @@ def test_a_higher_strength_moves_a_text_further_on_average(kind):
 
 @drift_types
 @given(samples=st.integers(0, 60), strength=st.floats(0, 1), proportion=st.floats(0, 1), seed=st.integers(0, 9))
-@settings(max_examples=15)
+@examples(0.5)
 def test_samples_and_share_are_exact(drift_type, samples, strength, proportion, seed):
     rows = stream(PAIRS, samples=samples, drift_type=drift_type, strength=strength, proportion=proportion, seed=seed)
     assert len(rows) == samples
@@ -124,7 +125,7 @@ def test_samples_and_share_are_exact(drift_type, samples, strength, proportion, 
     assert {row.dose for row in rows if row.drift_type == "none"} <= {0.0}
 
 
-@drift_types
+@each("drift_type", DRIFTS)
 def test_what_is_of_the_test_part_is_untouched_and_truly_labelled(drift_type, real):
     known = {(message.text, message.label) for message in real}
     for row in staged(real, drift_type):
@@ -132,7 +133,7 @@ def test_what_is_of_the_test_part_is_untouched_and_truly_labelled(drift_type, re
         assert row.origin in {TEST_PART, SYNTHETIC}
 
 
-@drift_types
+@each("drift_type", DRIFTS)
 def test_strength_0_is_the_test_part_itself(drift_type, real):
     plain, still = staged(real, "none"), staged(real, drift_type, strength=0.0)
     assert Counter((row.text, row.label, row.origin) for row in still) == Counter(
@@ -145,7 +146,7 @@ def test_none_is_the_test_part_whatever_the_proportion(real):
     assert Counter((row.text, row.label) for row in rows) == Counter((message.text, message.label) for message in real)
 
 
-@drift_types
+@each("drift_type", DRIFTS)
 def test_messages_repeat_only_when_all_were_drawn(drift_type, real):
     rows = [row for row in staged(real, drift_type, samples=len(real)) if row.origin == TEST_PART]
     assert len({row.text for row in rows}) == len(rows)
@@ -188,7 +189,7 @@ def test_mixed_mixes_kinds_and_names_them(real):
     assert found == {*TEXT_DRIFTS, "modern"}
 
 
-@drift_types
+@each("drift_type", DRIFTS)
 def test_the_seed_decides_everything(drift_type, real):
     assert staged(real, drift_type) == staged(real, drift_type)
     assert staged(real, drift_type) != staged(real, drift_type, seed=2)
@@ -208,14 +209,14 @@ def test_another_process_stages_the_same_bytes():
     assert done.stdout.strip() == here
 
 
-@drift_types
+@each("drift_type", DRIFTS)
 def test_the_share_is_spread_over_the_day(drift_type, real):
     if drift_type != "none":
         first = staged(real, drift_type)[:75]
         assert 20 <= len(share(first)) <= 55
 
 
-@drift_types
+@each("drift_type", DRIFTS)
 def test_a_preview_shows_what_changes_first(drift_type, real):
     pairs = preview(real, count=10, drift_type=drift_type, strength=1.0, seed=4)
     assert len(pairs) == 10
@@ -259,7 +260,7 @@ def test_the_more_drift_the_less_sure_of_the_truth_is_the_linear_baseline(drift_
 
 
 @pytest.mark.slow
-@drift_types
+@each("drift_type", DRIFTS)
 def test_the_more_drift_the_further_the_linear_baseline_is_from_what_it_said_before(drift_type, real, baseline):
     """Nobody says which way: to this baseline digits look like spam, so `leet` makes it surer, not less sure."""
     margins = []

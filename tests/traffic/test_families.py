@@ -8,6 +8,7 @@ from spamctl.schema.message import NOT_SPAM, SPAM
 from spamctl.traffic.rewrites import ENDINGS
 from spamctl.traffic.rng import SeededRandom
 from spamctl.traffic.synthetic import FILES, VALUES, Family, TemplateValues, families, text_of
+from tests.each import each
 
 
 def made(*messages, hand="tidy", seeds=40, **phrases):
@@ -64,7 +65,7 @@ def test_the_later_time_is_later_and_written_alike():
         assert re.sub(r"\d+", "", first).strip("apm") == re.sub(r"\d+", "", later).strip("apm")
 
 
-@pytest.mark.parametrize(("era", "label"), list(FILES))
+@each(("era", "label"), list(FILES))
 def test_no_link_and_no_number_is_anybodys(era, label):
     for family in families(era, label):
         for seed in range(60):

@@ -18,6 +18,7 @@ from spamctl.store.queries import Window
 from spamctl.store.truth import TrueRow
 from spamctl.traffic import labels
 from spamctl.traffic.labels import Imitation, Revelation
+from tests.each import each
 from tests.store.made_rows import row
 
 UUIDS = [str(uuid.uuid5(uuid.NAMESPACE_OID, str(number))) for number in range(20_000)]
@@ -34,16 +35,14 @@ def within_error(share, probability, rows=20_000):
     return abs(share - probability) <= 4 * math.sqrt(probability * (1 - probability) / rows)
 
 
-@pytest.mark.parametrize("quality", [0.0, 0.01, 0.5, 0.9, 0.99, 1.0])
-@pytest.mark.parametrize("verdict", [SPAM, NOT_SPAM])
+@each("quality", [0.0, 0.01, 0.5, 0.9, 0.99, 1.0])
+@each("verdict", [SPAM, NOT_SPAM])
 def test_quality_is_the_probability_that_label_and_verdict_are_equal(quality, verdict):
     rule = Imitation(quality, seed=3)
     assert within_error(share(rule.label(one, verdict) == verdict for one in UUIDS), quality)
 
 
-@pytest.mark.parametrize(
-    ("noise", "coverage"), [(0.0, 1.0), (0.1, 1.0), (0.0, 0.3), (0.2, 0.5), (1.0, 1.0), (0.5, 0.0)]
-)
+@each(("noise", "coverage"), [(0.0, 1.0), (0.1, 1.0), (0.0, 0.3), (0.2, 0.5), (1.0, 1.0), (0.5, 0.0)])
 def test_noise_and_coverage_are_probabilities_of_their_own(noise, coverage):
     rule = Revelation(noise, coverage, seed=3)
     revealed = [label for one in UUIDS if (label := rule.label(one, SPAM)) is not None]

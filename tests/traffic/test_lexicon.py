@@ -12,6 +12,7 @@ from spamctl.data.cleaning import clean
 from spamctl.schema.message import NOT_SPAM, SPAM
 from spamctl.traffic.rewrites import lexicon
 from spamctl.traffic.synthetic import FILES, families, is_known, symbols
+from tests.each import each
 
 FOLDER = Path(spamctl.traffic.__file__).parent / "lexicons"
 NAMES = sorted(path.stem for path in FOLDER.iterdir())
@@ -32,18 +33,18 @@ def words_of(value):
         yield value
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_a_lexicon_opens_by_saying_what_it_is(name):
     assert re.match(r"# [A-Z].*[.\w]\n", (FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "hands"])
+@each("name", [name for name in NAMES if name != "hands"])
 def test_a_lexicon_survives_cleaning(name):
     for word in words_of(lexicon(name)):
         assert not isinstance(word, str) or clean(word) == word, word
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_no_key_is_written_twice(name):
     keys = re.findall(r"^( *)([^\s#].*?):(?: |$)", (FOLDER / f"{name}.yaml").read_text(encoding="utf-8"), re.MULTILINE)
     top = [key for indent, key in keys if not indent]
@@ -78,14 +79,14 @@ def test_both_ends_have_slang_to_choose_from(name):
     assert len(set(introduce["after"])) >= 10
 
 
-@pytest.mark.parametrize(("era", "label"), FAMILIES)
+@each(("era", "label"), FAMILIES)
 def test_every_symbol_of_a_family_is_known(era, label):
     for family in families(era, label):
         assert family.phrases["messages"]
         assert {name for name in symbols(family) if not is_known(name, family)} == set(), family.name
 
 
-@pytest.mark.parametrize(("era", "label"), FAMILIES)
+@each(("era", "label"), FAMILIES)
 def test_every_choice_is_closed_and_every_phrase_is_used(era, label):
     for family in families(era, label):
         used = symbols(family) | {"messages"}

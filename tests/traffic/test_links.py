@@ -2,12 +2,12 @@
 
 import re
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.traffic.rewrites import ENDINGS, has_link, host, is_live, rotate
 from spamctl.traffic.rng import SeededRandom
+from tests.each import each
 
 HOST = rf"[a-z0-9-]+\.(?:{'|'.join(ENDINGS)})"
 
@@ -16,7 +16,7 @@ def rotated(text, strength=1.0, seed=0):
     return rotate(text, SeededRandom(seed), strength)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "pattern"),
     [
         ("see www.ldew.com now", rf"see www\.{HOST} now"),
@@ -34,7 +34,7 @@ def test_a_link_gets_another_host_and_keeps_its_path(text, pattern):
     assert has_link(text)
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "ok.see you",
@@ -82,7 +82,7 @@ def test_a_long_text_takes_no_long_time():
         rotated(text)
 
 
-@pytest.mark.parametrize(
+@each(
     ("token", "live"),
     [("08712400", True), ("a@b", True), ("x.co/y", True), ("now!", False), ("Mr.", False), ("ok.see", True)],
 )

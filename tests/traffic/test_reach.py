@@ -1,11 +1,13 @@
 """A server that is not there, and a token that is none, are said before anything is drawn or sent."""
 
+import os
 import time
 
 import pytest
 
 from spamctl.errors import UnavailableError, UsageError
 from spamctl.traffic import client
+from tests.each import each
 from tests.ports import closed_port, silent_port
 
 
@@ -29,27 +31,27 @@ def test_whoever_listens_may_be_asked():
 
 
 def test_a_token_comes_from_the_file_then_from_the_variable(tmp_path, monkeypatch):
-    assert client.read_token("none") == ""
+    assert client.read_token("none", os.environ) == ""
     monkeypatch.setenv("SPAMCTL_SERVE_TOKEN", "from-the-variable")
-    assert client.read_token("none") == "from-the-variable"
+    assert client.read_token("none", os.environ) == "from-the-variable"
     (tmp_path / "token").write_text(" from-the-file\n")
-    assert client.read_token("token") == "from-the-file"
+    assert client.read_token("token", os.environ) == "from-the-file"
 
 
 @pytest.mark.parametrize("content", [b"", b" \n", b"two words", "é".encode(), b"\xff", b"a\x00b", b"a\nb"])
 def test_what_can_be_no_token_is_refused_without_showing_it(content, tmp_path):
     (tmp_path / "token").write_bytes(content)
     with pytest.raises(UsageError, match=r"^--token-file token: [ -~]+$") as refused:
-        client.read_token("token")
+        client.read_token("token", os.environ)
     assert not content.strip() or content.decode("latin-1") not in str(refused.value)
 
 
 def test_a_token_file_that_is_not_there_is_refused():
     with pytest.raises(UsageError, match="--token-file nowhere: cannot be read: No such file"):
-        client.read_token("nowhere")
+        client.read_token("nowhere", os.environ)
 
 
-@pytest.mark.parametrize(
+@each(
     ("uri", "command"),
     [
         ("http://127.0.0.1:8080/invocations", "spamctl serve"),

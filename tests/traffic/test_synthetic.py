@@ -8,12 +8,14 @@ import sys
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.data.cleaning import clean, twin_key
 from spamctl.schema.message import NOT_SPAM, SPAM
 from spamctl.traffic.synthetic import families, messages, write
+from tests.each import each
+from tests.examples import examples
 
 ELSEWHERE = (
     "import hashlib, json, sys; from spamctl.traffic.synthetic import messages; "
@@ -27,7 +29,7 @@ def distinct(made):
 
 
 @given(st.integers(0, 40), st.integers(), st.sampled_from(["2003", "modern", "both"]), st.floats(0, 1))
-@settings(max_examples=15)
+@examples(0.5)
 def test_counts_are_exact(count, seed, era, spam_share):
     made = messages(count, seed=seed, era=era, spam_share=spam_share)
     assert len(made) == count
@@ -56,15 +58,15 @@ def test_a_thousand_messages_hardly_repeat(era):
     assert distinct(messages(1000, seed=1, era=era, spam_share=0.3)) >= 0.98
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("spam_share", [0.0, 0.13, 0.5, 1.0])
-@pytest.mark.parametrize("era", ["2003", "modern", "both"])
+@pytest.mark.long
+@each("spam_share", [0.0, 0.13, 0.5, 1.0])
+@each("era", ["2003", "modern", "both"])
 def test_ten_thousand_messages_are_distinct_after_masking_digits(era, spam_share):
     assert distinct(messages(10_000, seed=1, era=era, spam_share=spam_share)) >= 0.95
 
 
-@pytest.mark.parametrize("era", ["2003", "modern"])
-@pytest.mark.parametrize("label", [SPAM, NOT_SPAM])
+@each("era", ["2003", "modern"])
+@each("label", [SPAM, NOT_SPAM])
 def test_every_family_comes_and_carries_its_label(era, label):
     made = [write(era, label, seed=3, index=index) for index in range(600)]
     counts = Counter(one.family for one in made)

@@ -5,13 +5,15 @@ import uuid
 
 import pytest
 
+from spamctl.schema.codec import to_json
 from spamctl.schema.message import NOT_SPAM, SPAM
-from spamctl.traffic.client import Answer, Outcome
+from spamctl.schema.prediction import Prediction
+from spamctl.traffic.client import Outcome
 from spamctl.traffic.results import Known, Tally, Verdicts
 
 
 def answer(classification=SPAM, **changes):
-    return Answer(**({"classification": classification, "probability": 0.5, "uuid": str(uuid.uuid4()),
+    return Prediction(**({"classification": classification, "probability": 0.5, "uuid": str(uuid.uuid4()),
                       "model_version": "3", "captured": True} | changes))  # fmt: skip
 
 
@@ -28,13 +30,13 @@ def summary(known, *outcomes, size=2, seconds=1.0):
     tally = Tally(known, size)
     for outcome in outcomes:
         tally.add(outcome)
-    return tally.summary(seconds)
+    return to_json(tally.summary(seconds))
 
 
 def test_truth_against_verdicts():
     counted = Verdicts.of([(SPAM, SPAM), (SPAM, NOT_SPAM), (SPAM, SPAM), (NOT_SPAM, SPAM), (NOT_SPAM, NOT_SPAM)])
     assert counted == Verdicts(spam=3, caught=2, rest=2, flagged=1)
-    scores = counted.scores()
+    scores = to_json(counted.scores())
     assert {name: score["value"] for name, score in scores.items()} == {
         "accuracy": pytest.approx(3 / 5), "recall": pytest.approx(2 / 3), "false_positive_rate": pytest.approx(1 / 2),
     }  # fmt: skip
@@ -43,19 +45,20 @@ def test_truth_against_verdicts():
 
 
 def test_the_interval_is_wilsons():
-    low, high = (
-        Verdicts.of([(SPAM, SPAM)] * 81 + [(SPAM, NOT_SPAM)] * 19).scores()["accuracy"][end] for end in ("low", "high")
-    )
+    accuracy = Verdicts.of([(SPAM, SPAM)] * 81 + [(SPAM, NOT_SPAM)] * 19).scores().accuracy
     z, share, rows = 1.959964, 0.81, 100
     centre = (share + z * z / (2 * rows)) / (1 + z * z / rows)
     reach = z * math.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows)) / (1 + z * z / rows)
-    assert (low, high) == (pytest.approx(centre - reach, abs=1e-5), pytest.approx(centre + reach, abs=1e-5))
+    assert (accuracy.low, accuracy.high) == (
+        pytest.approx(centre - reach, abs=1e-5),
+        pytest.approx(centre + reach, abs=1e-5),
+    )
 
 
 def test_without_a_class_its_rate_is_not_made_up():
-    assert set(Verdicts.of([(SPAM, SPAM)]).scores()) == {"accuracy", "recall"}
-    assert set(Verdicts.of([(NOT_SPAM, SPAM)]).scores()) == {"accuracy", "false_positive_rate"}
-    assert Verdicts.of([]).scores() == {}
+    assert set(to_json(Verdicts.of([(SPAM, SPAM)]).scores())) == {"accuracy", "recall"}
+    assert set(to_json(Verdicts.of([(NOT_SPAM, SPAM)]).scores())) == {"accuracy", "false_positive_rate"}
+    assert to_json(Verdicts.of([]).scores()) == {}
 
 
 def test_a_server_that_always_says_spam_scores_the_base_rate():
@@ -72,7 +75,7 @@ def test_answers_are_matched_to_their_messages_in_whatever_order_batches_come_ba
     places = [place for batch in (told(2, [SPAM]), told(0, [SPAM, NOT_SPAM]), told(1, [NOT_SPAM, SPAM]))
               for place, _ in tally.add(batch)]  # fmt: skip
     assert places == [4, 0, 1, 2, 3]
-    assert tally.summary(1.0)["scores"]["accuracy"]["value"] == 1
+    assert tally.summary(1.0).scores.accuracy.value == 1
 
 
 def test_every_message_has_one_fate():

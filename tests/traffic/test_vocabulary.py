@@ -3,12 +3,13 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.schema.message import NOT_SPAM, SPAM
 from spamctl.traffic.rewrites import in_case_of, lexicon, terms, vocabulary
 from spamctl.traffic.rng import SeededRandom
+from tests.each import each
 
 LEXICONS = {SPAM: "vocabulary-spam", NOT_SPAM: "vocabulary-not-spam"}
 PARTS = [(label, part) for label, name in LEXICONS.items() for part in lexicon(name)["replace"]]
@@ -32,7 +33,7 @@ def bare(text, label, seed=0):
     return changed
 
 
-@pytest.mark.parametrize(("label", "part"), PARTS)
+@each(("label", "part"), PARTS)
 def test_each_form_gets_the_same_form_of_a_new_word(label, part):
     for old, new in lexicon(LEXICONS[label])["replace"][part].items():
         for place, form in enumerate(old.split("/")):
@@ -41,7 +42,7 @@ def test_each_form_gets_the_same_form_of_a_new_word(label, part):
             assert {bare(f"zzz {form} zzz", label, seed) for seed in range(8)} <= expected
 
 
-@pytest.mark.parametrize(
+@each(
     ("old", "new", "expected"),
     [
         ("PRIZE", "airdrop", "AIRDROP"),
@@ -72,9 +73,7 @@ def test_an_article_keeps_its_case():
     assert re.match(r"AN? (?!PRIZE)[A-Z ]+!$", bare("A PRIZE!", SPAM))
 
 
-@pytest.mark.parametrize(
-    "text", ["prizes-r-us", "xprize", "prize.example.com", "www.cash.com/prize", "cash4u", "don't-call", "café"]
-)
+@each("text", ["prizes-r-us", "xprize", "prize.example.com", "www.cash.com/prize", "cash4u", "don't-call", "café"])
 def test_parts_of_words_and_of_links_stay(text):
     assert bare(f"zzz {text} zzz", SPAM) == f"zzz {text} zzz"
 
@@ -93,7 +92,6 @@ def test_a_sentence_goes_on_in_small_letters_behind_slang():
 
 
 @given(st.text(), st.sampled_from([SPAM, NOT_SPAM]), st.integers())
-@settings(max_examples=50)
 def test_any_text_is_taken_and_none_changes_at_strength_0(text, label, seed):
     assert vocabulary(text, label, SeededRandom(seed), 0.0) == text
     changed = vocabulary(text, label, SeededRandom(seed), 1.0)

@@ -16,6 +16,7 @@ from spamctl.errors import DataError, UnavailableError
 from spamctl.training import base_model
 from spamctl.training.base_model import find_base_model, load_tokenizer, load_trunk
 from tests import tiny_models
+from tests.each import each
 from tests.tiny_gguf import save_gguf
 
 WEIGHTS = "model.safetensors"
@@ -159,7 +160,7 @@ def test_gelu_is_one_operation_and_gives_the_same(gelu, tmp_path):
     assert {type(block.mlp.act) for block in trunk.blocks} == {torch.nn.GELU}
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "words"),
     [
         ("./absent", "no such folder"),

@@ -11,6 +11,7 @@ from spamctl.training import features
 from spamctl.training.base_model import load_trunk
 from spamctl.training.features import draw_sample, find_depth, fixed_depth
 from tests import tiny_models
+from tests.each import each
 
 
 def exhaust(ticking):
@@ -54,7 +55,23 @@ def test_every_block_is_scored_once_on_a_sample(tiny_llama, messages, monkeypatc
     assert np.allclose([s.log_loss for s in again.scores], [s.log_loss for s in choice.scores])
 
 
-@pytest.mark.parametrize(("asked", "found"), [("full", 30), ("1", 1), ("9", 9), ("30", 30)])
+def test_with_families_no_block_beyond_two_fifths_is_run(tiny_llama, messages, monkeypatch):
+    monkeypatch.setattr(features, "SAMPLE_OF_KINDS", 100)
+    rows = [tiny_models.tokenizer().encode(message.text) for message in messages]
+    is_spam, families = [message.is_spam for message in messages], [str(row % 9) for row in range(len(messages))]
+    trunk, seen = load_trunk(tiny_llama), []
+    for number, block in enumerate(trunk.blocks, start=1):
+        block.register_forward_hook(lambda *_, number=number: seen.append(number))
+    ticks, choice = exhaust(find_depth(trunk, rows, is_spam, dtype=torch.float32, seed=0, groups=families))
+    assert sorted(set(seen)) == [score.block for score in choice.scores] == [1, 2]
+    assert choice.floor == 1
+    assert [tick.total for tick in ticks if tick.task == "probe each block"] == [2, 2]
+    seen.clear()
+    trunk(torch.tensor([[1, 2, 3]]))
+    assert seen == [1, 2, 3, 4]
+
+
+@each(("asked", "found"), [("full", 30), ("1", 1), ("9", 9), ("30", 30)])
 def test_a_depth_may_be_asked_for(asked, found):
     assert fixed_depth(asked, 30) == found
 

@@ -14,6 +14,7 @@ from spamctl.training import features
 from spamctl.training.base_model import load_trunk
 from spamctl.training.features import HiddenStates, TokenIds, frozen_dtype, length_batches, pad_ids
 from spamctl.training.model import pool
+from tests.each import each
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=60)
 ROWS = [[5, 6, 7], [9], [1, 2, 3, 4, 5], [8, 8]]
@@ -51,7 +52,7 @@ def test_rows_are_padded_on_the_right():
 
 
 @pytest.mark.usefixtures("place")
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@each("dtype", [torch.float32, torch.bfloat16])
 def test_hidden_states_come_back_as_they_went_in(dtype):
     lengths = [3, 1, 5]
     kept = HiddenStates(lengths, 4, dtype)
@@ -64,7 +65,7 @@ def test_hidden_states_come_back_as_they_went_in(dtype):
         assert not found[row, length:].any()
 
 
-@pytest.mark.parametrize(("rows", "tokens"), [([0], 8), ([1], 16), ([0, 1], 16), ([2], 19), ([1, 2], 19)])
+@each(("rows", "tokens"), [([0], 8), ([1], 16), ([0, 1], 16), ([2], 19), ([1, 2], 19)])
 def test_batches_share_their_shapes_and_none_is_longer_than_the_longest_row(rows, tokens):
     states, lengths = HiddenStates([3, 9, 19], 4, torch.float32).batch(rows)
     assert states.shape == (len(rows), tokens, 4)
@@ -117,6 +118,13 @@ def test_one_pass_gives_the_features_of_every_block(trunk):
         for row, ids in enumerate(ROWS):
             alone = pool(trunk(torch.tensor([ids])), torch.tensor([len(ids)])).detach()
             assert_close(torch.from_numpy(pooled[block, row]), alone[0], atol=1e-4, rtol=1e-4)
+
+
+def test_features_of_the_first_blocks_alone_are_the_same(trunk):
+    whole, first = (np.empty((blocks, len(ROWS), 2 * trunk.width), np.float32) for blocks in (trunk.depth, 1))
+    for pooled in (whole, first):
+        list(features.pooled_by_block(trunk, ROWS, pooled, dtype=torch.float32))
+    assert np.array_equal(first[0], whole[0])
 
 
 def test_the_precision_is_what_was_asked_for():

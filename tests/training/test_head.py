@@ -24,6 +24,15 @@ def test_it_learns_what_no_linear_head_can(rows):
     assert right > 0.85
 
 
+def test_it_is_never_quite_sure_of_what_it_learnt_from():
+    chance = np.random.default_rng(0)
+    features = chance.normal(size=(400, 4)).astype(np.float32)
+    labels = features[:, 0] > 0
+    logits = model.logits_of(model.fit_head(features, labels, 64, seed=0), features)
+    assert ((logits > 0) == labels).mean() > 0.95
+    assert np.median(np.abs(logits)) < 1.5 * np.log(1 / model.SMOOTHING - 1)
+
+
 def test_a_seed_decides_every_weight(rows):
     features, labels = rows
     first, again, other = (model.fit_head(features[:200], labels[:200], 8, seed=seed) for seed in (1, 1, 2))

@@ -9,7 +9,9 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
 from spamctl.errors import DataError
-from spamctl.training.probe import FOLDS, STRENGTH, BlockScore, choose_depth, fit_probe, score_blocks
+from spamctl.schema.train import BlockScore
+from spamctl.training.probe import FOLDS, STRENGTH, choose_depth, fit_probe, score_blocks
+from tests.each import each
 
 LOSSES = st.lists(st.tuples(st.floats(0, 5), st.floats(0, 1)), min_size=1, max_size=40)
 
@@ -27,7 +29,7 @@ def features(rows=120, columns=6, seed=0):
     return standard * np.logspace(-2, 2, columns, dtype=np.float32) + 3, labels
 
 
-@pytest.mark.parametrize(
+@each(
     ("losses", "depth"),
     [
         ((0.50, 0.40, 0.31, 0.30, 0.31, 0.30, 0.33, 0.40), 3),  # block 3 is within .02 of block 4
@@ -43,10 +45,14 @@ def test_the_shallowest_block_within_one_standard_error_is_chosen(losses, depth)
     assert choice.scores == tuple(scores(*losses))
 
 
-@pytest.mark.parametrize(("blocks", "floor"), [(1, 1), (2, 1), (3, 1), (4, 1), (12, 3), (30, 8), (48, 12)])
+@each(("blocks", "floor"), [(1, 1), (2, 1), (3, 1), (4, 1), (12, 3), (30, 8), (48, 12)])
 def test_a_quarter_of_the_blocks_is_always_kept(blocks, floor):
     choice = choose_depth(scores(*[0.3] * blocks), rows=10)
     assert choice.floor == choice.depth == floor
+
+
+def test_the_floor_is_a_share_of_all_blocks_where_some_were_not_scored():
+    assert choose_depth(scores(*[0.3] * 12), rows=10, blocks=30).floor == 8
 
 
 @given(LOSSES)

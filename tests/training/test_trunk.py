@@ -8,6 +8,7 @@ from torch.testing import assert_close
 from spamctl.errors import DataError
 from spamctl.training.model import Trunk, pool
 from tests import tiny_models
+from tests.each import each
 
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
 SIZE = {"num_hidden_layers": 4, "hidden_size": 32, "intermediate_size": 64, "max_position_embeddings": 64, **HEADS}
@@ -122,7 +123,7 @@ def test_padding_on_the_right_is_never_seen(model, ids):
         assert_close(trunk(padded)[:, :11], trunk(ids), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("refusal", NO_TRUNKS)
+@each("refusal", NO_TRUNKS)
 def test_what_is_no_decoder_is_refused(refusal):
     with pytest.raises(DataError, match=refusal):
         Trunk(base(NO_TRUNKS[refusal]())).check()

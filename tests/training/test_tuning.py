@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from spamctl.training import features, fine_tune
 from spamctl.training.base_model import load_trunk
 from spamctl.training.features import TokenIds, supports_bfloat16
-from spamctl.training.fine_tune import Recipe, Training, TrainingSet, restore, tune
+from spamctl.training.fine_tune import Recipe, Training, TrainingSet, restore, thinned, tune
 from spamctl.training.loop import Checkpoints, TrainingConfig, logits_of
 from spamctl.training.model import SpamClassifier
 from tests import tiny_models
@@ -140,6 +140,29 @@ def test_training_starts_from_the_probe(tiny_llama, tmp_path):
     trained.trunk.window(0, 3)
     logits = logits_of(trained, TokenIds(LESSON.train))
     assert ((logits > 0) == torch.tensor(LESSON.train_is_spam)).float().mean() > 0.95
+
+
+def test_a_hidden_head_keeps_its_fit(tiny_llama, tmp_path):
+    """With the trunk frozen there is nothing to learn beyond what the head was fitted to."""
+    learnt = []
+    for name, plan in (("a", PLAN), ("b", TrainingConfig(epochs=9, learning_rate=1.0))):
+        trunk = load_trunk(tiny_llama)
+        trunk.cut(3)
+        model = SpamClassifier(trunk, units=16)
+        _, found, history = run(model, recipe("head", plan=plan), tmp_path / name)
+        learnt.append(found)
+        trunk.window(0, 3)
+        assert ((logits_of(model, TokenIds(TEST)) > 0) == torch.tensor(TEST_IS_SPAM)).float().mean() > 0.8
+        assert (history.training, len(history.validation), history.validation[0][0]) == ([], 1, 0)
+    assert learnt[0] == learnt[1]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 1200, 1201, 3731, 24_000])
+def test_early_stopping_rests_on_a_sample_of_many_rows(rows):
+    found = thinned(range(rows))
+    assert len(found) == rows if rows <= fine_tune.STOPPING_ROWS else 600 < len(found) <= fine_tune.STOPPING_ROWS
+    assert found == sorted(set(found))
+    assert not rows or (found[0] == 0 and found[-1] > 0.99 * (rows - 1) - 1)
 
 
 def test_a_broken_checkpoint_is_told(tiny_llama, tmp_path):

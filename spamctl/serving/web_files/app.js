@@ -1,6 +1,7 @@
 // Let a person try a message, and watch what the server does.
 
 import { server, watch } from "./live.js";
+import { classifyMail, isMail } from "./mail.js";
 import { post } from "./server.js";
 import { fill, show } from "./text.js";
 import { details, headline } from "./verdict.js";
@@ -14,6 +15,7 @@ const EXAMPLES = {
 const place = (id) => document.getElementById(id);
 const message = place("message");
 let asked = 0;
+let opened = null; // the mail file whose text is in the box
 
 place("ask").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -33,14 +35,54 @@ for (const button of document.querySelectorAll("[data-example]")) {
   });
 }
 
-/** Show the verdict of a text, unless another one was asked for meanwhile. */
+place("open").addEventListener("click", () => place("file").click());
+
+place("file").addEventListener("change", () => {
+  const [file] = place("file").files;
+  place("file").value = ""; // so that the same file can be chosen again
+  if (file) openMail(file);
+});
+
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(kind, (event) => {
+    const brings = event.dataTransfer?.types.includes("Files");
+    place("ask").classList.toggle("awaited", brings && kind === "dragover");
+    if (!brings) return; // a text that is dragged goes where it is dropped
+    event.preventDefault();
+    if (kind === "drop" && event.dataTransfer.files.length) openMail(event.dataTransfer.files[0]);
+  });
+}
+
+/** Have a file read as a mail, and put the text that was read into the box. */
+async function openMail(file) {
+  await shown(async () => classifyMail(await file.arrayBuffer(), place("keep").checked), ({ text }) => {
+    message.value = text;
+    opened = { file, text: message.value };
+  });
+}
+
+/** Show the verdict of a text, which may be a whole mail. */
 async function classify(text) {
+  const keep = place("keep").checked;
+  await shown(async () => {
+    if (text === opened?.text) return classifyMail(await opened.file.arrayBuffer(), keep);
+    if (isMail(text)) return classifyMail(text, keep);
+    const params = { data_capture: keep, explain: true };
+    const { predictions } = await post("/invocations", { inputs: [{ text }], params });
+    return { text, prediction: predictions[0] };
+  });
+}
+
+/** Show what was asked for, unless something else was asked for meanwhile. */
+async function shown(asking, then = () => {}) {
   const turn = (asked += 1);
   place("send").setAttribute("aria-busy", "true");
   try {
-    const params = { data_capture: place("keep").checked, explain: true };
-    const { predictions } = await post("/invocations", { inputs: [{ text }], params });
-    if (turn === asked) draw(text, predictions[0]);
+    const answer = await asking();
+    if (turn === asked) {
+      then(answer);
+      draw(answer);
+    }
   } catch (fault) {
     if (turn === asked) refuse(fault);
   } finally {
@@ -49,10 +91,10 @@ async function classify(text) {
   watch();
 }
 
-function draw(text, answer) {
+function draw({ text, prediction, mail }) {
   place("fault").hidden = true;
-  fill(place("headline"), ...headline(answer));
-  fill(place("verdict"), ...details(text, answer, server.threshold, server.store));
+  fill(place("headline"), ...headline(prediction));
+  fill(place("verdict"), ...details({ text, mail }, prediction, server.threshold, server.store));
 }
 
 function refuse(fault) {

@@ -2,6 +2,8 @@
 
 import { resolved } from "./schema.js";
 
+const FORM = "application/x-www-form-urlencoded";
+
 /** Return one titled line an example of a route's body, or one line if it takes none. */
 export function curl(api, { path, method, requestBody }, origin) {
   const content = Object.entries(resolved(api, requestBody ?? {}).content ?? {});
@@ -9,7 +11,7 @@ export function curl(api, { path, method, requestBody }, origin) {
   if (!content.length) return [{ title: "", line: method === "GET" ? `curl ${address}` : `curl -X ${method} ${address}` }];
   return content.flatMap(([kind, media]) =>
     examples(api, media).map(([title, value]) => {
-      const data = typeof value === "string" ? value : JSON.stringify(value);
+      const data = kind === FORM ? String(new URLSearchParams(value)) : typeof value === "string" ? value : JSON.stringify(value);
       return { title, line: `curl ${address} \\\n  -H ${quoted(`Content-Type: ${kind}`)} \\\n  --data-binary ${quoted(data)}` };
     }),
   );

@@ -18,6 +18,12 @@ export function post(path, body) {
   return ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 }
 
+/** Send a mail, as text or as bytes, to be read and classified; throws Fault. */
+export function postMail(content, params) {
+  const headers = { "Content-Type": "message/rfc822" };
+  return ask(`/mail?${new URLSearchParams(params)}`, { method: "POST", headers, body: content });
+}
+
 async function ask(path, request) {
   let answer;
   try {

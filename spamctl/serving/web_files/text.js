@@ -16,12 +16,15 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** Return the text as nodes, each hidden character as an escape that stands out; `lines` also breaks at line ends. */
+/**
+ * Return the text as nodes, each hidden character as an escape that stands out; `lines` also breaks at line ends, and
+ * `bare` lines do so without the escape.
+ */
 export function show(text, { lines = false } = {}) {
   const shown = document.createDocumentFragment();
   let plain = "";
   for (const character of text) {
-    if (!HIDDEN.test(character)) {
+    if (!HIDDEN.test(character) || (lines === "bare" && character === "\n")) {
       plain += character;
       continue;
     }

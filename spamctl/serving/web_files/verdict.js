@@ -1,6 +1,7 @@
 // Draw one verdict: the word, how sure the model is, and which words pushed it there.
 
 import { feedback } from "./feedback.js";
+import { facts } from "./mail.js";
 import { percent, round, signed } from "./numbers.js";
 import { element, show } from "./text.js";
 
@@ -39,35 +40,39 @@ export function bar(probability, threshold, classification) {
   return element("div", { class: `bar ${kind(classification)}`, role: "img", "aria-label": words }, filled, mark, label);
 }
 
-/** Return all that is known of an answer to a text. */
-export function details(text, answer, threshold, store) {
-  const facts = [`version ${answer.model_version}`, answer.captured ? `kept in ${store}` : "not kept", answer.uuid];
-  const parts = [bar(answer.probability, threshold, answer.classification), ...explained(text, answer.explanation ?? [])];
-  if (answer.truncated) parts.push(element("p", { class: "note" }, "Longer than the model reads: its end did not count."));
+/** Return all that is known of an answer to a text, and of the mail that the text was read from. */
+export function details({ text, mail }, answer, threshold, store) {
+  const reach = answer.in_reach === false ? "out of reach" : "in reach";
+  const where = answer.captured ? `kept in ${store}` : "not kept";
+  const parts = [bar(answer.probability, threshold, answer.classification)];
   if (answer.in_reach === false) parts.push(element("p", { class: "note" }, "Out of reach: unlike the training data."));
   if (answer.captured) parts.push(feedback(answer.uuid));
-  parts.push(element("p", { class: "facts" }, show(facts.join(" · "))));
+  parts.push(...facts(text, mail), ...explained(text, answer.explanation ?? [], mail ? "bare" : true));
+  if (answer.truncated) parts.push(element("p", { class: "note" }, "Longer than the model reads: its end did not count."));
+  const told = [`version ${answer.model_version}`, reach, where, answer.uuid];
+  parts.push(element("p", { class: "facts" }, show(told.join(" · "))));
   return parts;
 }
 
-/** Return the message with its words tinted by their push, and the strongest of them in figures. */
-function explained(text, words) {
+/** Return the message with its words tinted by their push, broken into its lines, and the strongest in figures. */
+function explained(text, words, lines) {
   const strongest = Math.max(1, ...words.map(({ push }) => Math.abs(push)));
   const letters = Array.from(text); // offsets count code points
   const shown = element("p", { class: "message", dir: "auto" });
   let at = 0;
   for (const word of words) {
-    shown.append(show(letters.slice(at, word.start).join(""), { lines: true }));
-    shown.append(tinted(letters.slice(word.start, word.end).join(""), word.push, strongest));
+    shown.append(show(letters.slice(at, word.start).join(""), { lines }));
+    shown.append(tinted(letters.slice(word.start, word.end).join(""), word.push, strongest, lines));
     at = word.end;
   }
-  shown.append(show(letters.slice(at).join(""), { lines: true }));
+  shown.append(show(letters.slice(at).join(""), { lines }));
   return [shown, ...ranking(words, strongest)];
 }
 
-function tinted(text, push, strongest) {
-  if (Math.abs(push) < WEAK) return show(text);
-  const tint = element("mark", { class: push > 0 ? "is-spam" : "is-fine" }, show(text));
+function tinted(text, push, strongest, lines) {
+  const words = show(text, { lines: lines === "bare" && lines });
+  if (Math.abs(push) < WEAK) return words;
+  const tint = element("mark", { class: push > 0 ? "is-spam" : "is-fine" }, words);
   tint.style.setProperty("--weight", Math.abs(push) / strongest);
   return tint;
 }

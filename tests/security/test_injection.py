@@ -104,10 +104,7 @@ def test_an_attack_as_a_model_has_its_own_findings_and_no_others(store):
     for attack in ATTACKS:
         assert sampling.monitoring_history(store, attack) == []
     assert state(store) == before
-    made = [
-        replace(FIRST, run_id=attack, model_name=attack, model_version=attack, figures={attack: attack})
-        for attack in ATTACKS
-    ]
+    made = [replace(FIRST, run_id=attack, model_name=attack, model_version=attack) for attack in ATTACKS]
     for one in made:
         assert sampling.append_monitoring(store, one)
     assert [sampling.monitoring_history(store, attack) for attack in ATTACKS] == [[one] for one in made]

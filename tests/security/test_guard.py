@@ -12,9 +12,10 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from spamctl.serving import access as guard
-from spamctl.serving.access import CHALLENGE, ELSEWHERE, HEADERS, OPEN, Access, Guard
+from spamctl.serving.access import CHALLENGE, ELSEWHERE, HEADERS, KEYED, OPEN, OPENAI, Access, Guard
 from spamctl.serving.app import create_app
 from spamctl.serving.errors import Refusal
+from tests.each import each
 from tests.serving.tiny_service import open_service
 
 TOKEN = "s3cret-tok\u00e9n"
@@ -67,6 +68,19 @@ def is_refused(answer, status, code):
     return told
 
 
+def is_refused_as_openai_does(answer, status, code, kind):
+    """Tell whether an answer is a refusal of ours in OpenAI's form, with every header that keeps a browser safe."""
+    told = answer.json()
+    assert (answer.status_code, told.keys()) == (status, {"error"}), answer.text
+    assert (told["error"]["code"], told["error"]["type"], told["error"]["param"]) == (code, kind, None)
+    assert told["error"].keys() == {"message", "type", "param", "code"}
+    assert answer.headers["x-request-id"]
+    assert len(answer.content) <= 1024
+    assert answer.content.isascii()
+    assert HEADERS.items() <= dict(answer.headers).items()
+    return told
+
+
 WRONG_TOKENS = {
     "none": {},
     "empty": {"authorization": ""},
@@ -96,24 +110,30 @@ RIGHT_TOKENS = {
 }
 
 
-@pytest.mark.parametrize("headers", WRONG_TOKENS.values(), ids=WRONG_TOKENS)
+@each("headers", WRONG_TOKENS.values())
 def test_every_route_but_two_needs_the_token(guarded, routes, headers):
     for method, path in routes:
-        answer = guarded.request(method, path, headers=headers)
+        form = {"data": {"comment_content": "win"}} if path in KEYED else {}
+        answer = guarded.request(method, path, headers=headers, **form)
         if path in OPEN:
             assert answer.status_code == 200
+        elif path in KEYED:  # what its clients read of a wrong key
+            assert (answer.status_code, answer.text) == (200, "invalid")
+        elif path.startswith(OPENAI):
+            told = is_refused_as_openai_does(answer, 401, "unauthenticated", "authentication_error")
+            assert "s3cret" not in str(told)
         else:
             told = is_refused(answer, 401, "UNAUTHENTICATED")
             assert answer.headers["www-authenticate"] == CHALLENGE["www-authenticate"]
             assert "s3cret" not in str(told)
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/ping/", "//ping", "/ping/../recent", "/PING", "/web/", "/%70ing/x"])
+@each("path", ["/nothing", "/ping/", "//ping", "/ping/../recent", "/PING", "/web/", "/%70ing/x"])
 def test_what_is_not_there_needs_the_token_too(guarded, path):
     is_refused(guarded.get(path), 401, "UNAUTHENTICATED")
 
 
-@pytest.mark.parametrize("given", RIGHT_TOKENS.values(), ids=RIGHT_TOKENS)
+@each("given", RIGHT_TOKENS.values())
 def test_the_token_opens_every_route(guarded, routes, given):
     for method, path in routes:
         assert guarded.request(method, path, headers={"authorization": given}).status_code not in {401, 403, 500}
@@ -128,6 +148,15 @@ def test_the_token_is_compared_in_constant_time_and_by_nothing_else(guarded, mon
         monkeypatch.setattr(guard.hmac, "compare_digest", lambda *both, equal=equal: asked.append(both) or equal)
         assert guarded.get("/version", headers={"authorization": as_header(given)}).status_code == status
     assert asked == [(compared, as_header(TOKEN))] * 2
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/engines", "/v1/chat/completions/x"])
+def test_what_is_not_there_is_told_in_the_form_of_its_wire(guarded, path):
+    answer = guarded.get(path, headers={"authorization": as_header(f"Bearer {TOKEN}")})
+    if path == "/v1":
+        is_refused(answer, 404, "ENDPOINT_NOT_FOUND")
+    else:
+        is_refused_as_openai_does(answer, 404, "endpoint_not_found", "invalid_request_error")
 
 
 def test_a_token_given_twice_is_refused(guarded):
@@ -165,29 +194,33 @@ OTHER_SPELLINGS = ["0.0.0.0", "0.0.0.0:8080", "[::]:8080"]
 OWN = ["localhost", "LOCALHOST", "localhost.", "localhost:8080", "127.0.0.1", "127.0.0.1:8080", "127.1.2.3", "[::1]:80"]
 
 
-@pytest.mark.parametrize("host", FOREIGN, ids=ascii)
+@each("host", FOREIGN)
 def test_a_foreign_host_is_refused_on_every_route(service, routes, host):
     for method, path in routes:
-        told = is_refused(client(service).request(method, path, headers={"host": host}), 403, "PERMISSION_DENIED")
+        answer = client(service).request(method, path, headers={"host": host})
+        if path.startswith(OPENAI):
+            told = is_refused_as_openai_does(answer, 403, "permission_denied", "permission_error")["error"]
+        else:
+            told = is_refused(answer, 403, "PERMISSION_DENIED")
         assert "--allowed-hosts" in told["message"]
 
 
-@pytest.mark.parametrize("host", OWN)
+@each("host", OWN)
 def test_a_loopback_host_is_our_own_on_every_route(service, routes, host):
     for method, path in routes:
         answer = client(service, hosts=("filter.example",)).request(method, path, headers={"host": host})
         assert answer.status_code not in {403, 500}
 
 
-@pytest.mark.parametrize("bound", ["127.0.0.1", "localhost", "::1"])
-@pytest.mark.parametrize("host", OTHER_SPELLINGS)
+@each("bound", ["127.0.0.1", "localhost", "::1"])
+@each("host", OTHER_SPELLINGS)
 def test_on_a_loopback_address_the_spelling_of_all_addresses_is_our_own(service, routes, host, bound):
     for method, path in routes:
         answer = client(service, hosts=(bound,)).request(method, path, headers={"host": host})
         assert answer.status_code not in {403, 500}
 
 
-@pytest.mark.parametrize(
+@each(
     ("hosts", "host", "allowed"),
     [
         (("10.0.0.1",), "0.0.0.0:8080", False),
@@ -256,19 +289,23 @@ def ask(app, sent, *, headers=((b"host", b"localhost"),), kind="http", path="/",
     asyncio.run(app(scope, receive, send))
 
 
-@pytest.mark.parametrize("given", ["a", "~" * 128, "00-0af7651916cd43dd8448eb211c80319c-01", '"<&\\'])
+@each("given", ["a", "~" * 128, "00-0af7651916cd43dd8448eb211c80319c-01", '"<&\\'])
 def test_a_request_keeps_the_id_that_it_was_given(guarded, given):
     answer = guarded.get("/ping", headers={"x-request-id": given})
     assert (answer.status_code, answer.headers["x-request-id"]) == (200, given)
     assert is_refused(guarded.get("/version", headers={"x-request-id": given}), 401, "UNAUTHENTICATED")
 
 
-@pytest.mark.parametrize("given", ["", "a b", "x" * 129, "\t", "a\x7f", "é".encode(), [("x-request-id", "a")] * 2])
+@each("given", ["", "a b", "x" * 129, "\t", "a\x7f", "é".encode(), [("x-request-id", "a")] * 2])
 def test_an_id_that_is_none_is_refused_and_not_repeated(guarded, routes, given):
     headers = given if isinstance(given, list) else {"x-request-id": given}
     for method, path in routes:
-        told = is_refused(guarded.request(method, path, headers=headers), 400, "BAD_REQUEST")
-        assert len(told["request_id"]) == 36
+        answer = guarded.request(method, path, headers=headers)
+        if path.startswith(OPENAI):
+            is_refused_as_openai_does(answer, 400, "bad_request", "invalid_request_error")
+        else:
+            is_refused(answer, 400, "BAD_REQUEST")
+        assert len(answer.headers["x-request-id"]) == 36
 
 
 def test_requests_without_an_id_get_different_ones(guarded):
@@ -405,7 +442,7 @@ def test_a_wrong_method_is_told_the_right_one_on_every_route(service, routes):
             assert method in told["message"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("said", "closes"),
     [
         ({"content-length": "5"}, False),

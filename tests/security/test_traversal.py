@@ -9,8 +9,9 @@ import pytest
 
 from tests import tiny_packages
 from tests.conftest import OUR_VARIABLES
+from tests.each import each
 from tests.hostile_paths import OUTSIDE, SECRET, hostile_paths
-from tests.house import doors
+from tests.security import doors
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def told(place, root):
     folders = {"HOME": str(workspace / "home"), "TMPDIR": str(workspace / "tmp"), "PYTHONPATH": str(root)}
     quiet = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
     done = subprocess.run(
-        [sys.executable, "-B", "-m", "tests.house.doors", str(place / OUTSIDE)],
+        [sys.executable, "-B", "-m", "tests.security.doors", str(place / OUTSIDE)],
         cwd=workspace,
         env=ours | folders | quiet,
         capture_output=True,
@@ -57,8 +58,8 @@ def test_there_are_enough_of_them_and_no_two_are_alike(tmp_path):
     assert len(set(paths)) == len(paths) >= 60
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("door", doors.DOORS)
+@pytest.mark.long
+@each("door", doors.DOORS)
 def test_nothing_outside_is_touched_and_every_refusal_is_one_of_ours(told, door):
     outcomes = dict(told[door])
     assert outcomes.pop("touched") == []
@@ -66,7 +67,7 @@ def test_nothing_outside_is_touched_and_every_refusal_is_one_of_ours(told, door)
     assert sum(map(len, outcomes.values())) >= 60
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_has_no_guard_is_seen_to_touch(told, place):
     touched = " ".join(told["nothing"]["touched"])
     for file in (place / OUTSIDE / SECRET, "/etc/passwd", "/proc/self/environ"):

@@ -8,9 +8,8 @@ import sqlite3
 import zipfile
 from contextlib import closing
 
-import pytest
-
 from tests.canary import leaks
+from tests.each import each
 
 SECRET = "canary-7f3-of-mine"
 
@@ -44,14 +43,14 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
+@each("place", PLACES)
 def test_a_secret_is_found_wherever_it_lies(tmp_path, place):
     for name, text in {"one": f"postgresql://me:{SECRET}@host/db", "other": "postgresql://me@host/db"}.items():
-        (tmp_path / "deep" / name).mkdir(parents=True)
-        PLACES[place](tmp_path / "deep" / name / "file", text)
-    assert leaks(tmp_path, SECRET) == ["deep/one/file"]
-    assert leaks(tmp_path, "another", SECRET) == ["deep/one/file"]
-    assert leaks(tmp_path, "another") == []
+        (tmp_path / place / "deep" / name).mkdir(parents=True)
+        PLACES[place](tmp_path / place / "deep" / name / "file", text)
+    assert leaks(tmp_path / place, SECRET) == ["deep/one/file"]
+    assert leaks(tmp_path / place, "another", SECRET) == ["deep/one/file"]
+    assert leaks(tmp_path / place, "another") == []
 
 
 def test_a_secret_is_found_in_a_name(tmp_path):

@@ -131,10 +131,13 @@ def file_names(texts):
 def report_folders(texts):
     """Write the report of a run of a hostile name."""
     from spamctl.reports import monitor_page
-    from tests.monitored import CALM
+    from tests.monitored import CALM, told
 
     for text in texts:
-        yield text, lambda text: refuse(monitor_page.write_pages(Path("reports"), CALM | {"run_id": text}, {}, {}))
+        yield (
+            text,
+            lambda text: refuse(monitor_page.write_pages(Path("reports"), told(CALM | {"run_id": text}), {}, {})),
+        )
 
 
 def addresses(texts):

@@ -1,0 +1,83 @@
+"""Hold what a step of a flow tells the terminal while it works: its stage, its progress, its outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spamctl.schema.codec import JsonObject
+from spamctl.schema.serve import Releases
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A step that begins, the `index`-th `of` all; `stage` is its short name."""
+
+    stage: str
+    title: str
+    index: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Items of a task that are done, of all, in `unit`."""
+
+    task: str
+    done: float
+    total: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A measurement, after an epoch of training if it is of one."""
+
+    name: str
+    value: float
+    epoch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A fact that the user should see."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A warning about something the user may not expect."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Releases):
+    """The releases that a server is to load, before they are verified."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The reason, in one line, why a run ends, and the exit code that tells of what kind it is."""
+
+    text: str
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The type and the words of an error in a step that nobody foresaw."""
+
+    text: str
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The outcome of a whole run of a verb, as plain JSON values with the verb among them."""
+
+    verb: str
+    told: JsonObject
+
+
+Event = Stage | Progress | Metric | Note | Notice | Found | Refusal | Failure | Result

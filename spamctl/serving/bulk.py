@@ -1,0 +1,329 @@
+"""Score many messages in order, capture them where it is wanted, and count their verdicts."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from spamctl.data import score_input, score_output
+from spamctl.data.score_input import Incoming, InputRequest, Survey
+from spamctl.data.score_output import Maildir, ScoredRow, marked
+from spamctl.data.score_parts import Parts
+from spamctl.errors import DataError
+from spamctl.progress import ProgressUpdate
+from spamctl.schema.codec import JsonObject, to_json
+from spamctl.schema.message import SPAM, Label
+from spamctl.schema.serve import Release
+from spamctl.serving import explain
+from spamctl.serving.batcher import Scored
+from spamctl.serving.deployment import Deployment
+from spamctl.store.capture import Capture
+from spamctl.store.rows import CapturedRow, row_uuid
+from spamctl.traffic.results import Verdicts
+
+SOURCE = "score"
+CHUNK_ROWS = 1_000  # an interrupted run loses no more than the verdicts of some of these
+CHUNK_CHARACTERS = 2**22
+CACHED_ROWS = 10_000
+_IN_FLIGHT = 2  # chunks: the engine need not wait for the next one to be read
+_CAPTURE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Messages in the order of the input, and the scores of those that could be read."""
+
+    first: int  # the number of its first message, counted from 0
+    messages: Sequence[Incoming]
+    scores: Sequence[Scored | None]
+    latency_ms: float  # of a message
+
+
+@dataclass(slots=True)
+class _Submitted:
+    first: int
+    messages: Sequence[Incoming]
+    future: Future[list[Scored]]
+    began: float = field(default_factory=time.perf_counter)
+
+    def chunk(self) -> Chunk:
+        """Wait for the scores."""
+        scored = iter(self.future.result())
+        scores = [None if one.fault else next(scored) for one in self.messages]
+        rows = max(1, len(self.messages))
+        return Chunk(self.first, self.messages, scores, 1000 * (time.perf_counter() - self.began) / rows)
+
+
+class BulkScorer:
+    """Served version that scores chunks of messages; close it when it is no longer needed."""
+
+    def __init__(self, release: Release, *, threads: int, out_of_reach: Any) -> None:
+        """Verify, compile and warm the version as a server does; raise as `Deployment` does."""
+        self.release = release
+        self._deployment = Deployment(release, threads=threads, cached_rows=CACHED_ROWS, out_of_reach=out_of_reach)
+        self.threshold = self._deployment.threshold
+        self.digest = self._deployment.digest
+
+    def score(self, messages: Iterable[Incoming], first: int = 0) -> Iterator[Chunk]:
+        """Yield the messages with their scores in order, a chunk at a time; `first` is the number of the first one."""
+        waiting: deque[_Submitted] = deque()
+        for chunk in chunks(messages):
+            texts = [one.text for one in chunk if not one.fault]
+            waiting.append(_Submitted(first, chunk, self._deployment.submit(texts)))
+            first += len(chunk)
+            if len(waiting) > _IN_FLIGHT:
+                yield waiting.popleft().chunk()
+        while waiting:
+            yield waiting.popleft().chunk()
+
+    def words(self, text: str, scored: Scored) -> str:
+        """Return the words that push a message most, by leaving out each in turn."""
+        without = explain.variants(text)
+        others = self._deployment.submit(without.texts).result()
+        return explain.told(without, scored.logit, [other.logit for other in others])
+
+    def row(self, one: Incoming, scored: Scored | None) -> dict[str, Any]:
+        """Return a message as it is written: where it came from, and its verdict, or the fault that left it without."""
+        told: dict[str, Any] = {"source": one.source, "place": one.place, "fault": one.fault or None}
+        if scored is None:
+            return told
+        verdict = scored.verdict
+        return told | {
+            "classification": verdict.classification,
+            "probability": verdict.probability,
+            "threshold": self.threshold,
+            "model_name": self.release.name,
+            "model_version": self.release.version,
+            "in_reach": verdict.in_reach,
+            "truncated": verdict.truncated,
+        }
+
+    def close(self) -> None:
+        """Let the engine go."""
+        self._deployment.close()
+
+
+class Capturer:
+    """Writer of scored messages into a store, under uuids that a run makes again when it is continued."""
+
+    def __init__(self, address: str, scorer: BulkScorer, run: str) -> None:
+        """Open or create the store; raise as `Capture` does."""
+        self._capture = Capture(address, timeout_s=_CAPTURE_S)
+        self._scorer = scorer
+        self._request_id = f"{SOURCE}-{run}"
+
+    def keep(self, chunk: Chunk) -> list[str | None]:
+        """Store a chunk, and return a uuid for each message that has a verdict once all are on the disk.
+
+        Raises UnavailableError if they are not known to be stored: the run stops, and can be continued.
+        """
+        now = datetime.now(UTC)
+        rows = [
+            None if scored is None else self._row(chunk.first + place, one, scored, now, chunk.latency_ms)
+            for place, (one, scored) in enumerate(zip(chunk.messages, chunk.scores, strict=True))
+        ]
+        self._capture.submit([row for row in rows if row]).result()
+        return [row.uuid if row else None for row in rows]
+
+    def _row(self, number: int, one: Incoming, scored: Scored, now: datetime, latency_ms: float) -> CapturedRow:
+        release, verdict = self._scorer.release, scored.verdict
+        return CapturedRow(
+            uuid=row_uuid(self._request_id, number, one.text),
+            date=now,
+            text=one.text,
+            classification=verdict.classification,
+            probability=verdict.probability,
+            model_name=release.name,
+            model_version=release.version,
+            threshold=self._scorer.threshold,
+            request_id=self._request_id,
+            latency_ms=latency_ms,
+            source=SOURCE,
+            package_sha256=self._scorer.digest,
+            in_reach=verdict.in_reach,
+        )
+
+    def close(self) -> None:
+        """Write what is queued, and close the store."""
+        self._capture.close()
+
+
+def chunks(messages: Iterable[Incoming]) -> Iterator[list[Incoming]]:
+    """Yield messages in chunks of a thousand, or fewer long ones."""
+    chunk: list[Incoming] = []
+    characters = 0
+    for one in messages:
+        chunk.append(one)
+        characters += len(one.text) + len(one.raw)
+        if len(chunk) == CHUNK_ROWS or characters > CHUNK_CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
+
+
+# Count the verdicts of a scoring, compare them with labels, and keep the few messages that a terminal shows.
+
+Order = Literal["probability", "input"]
+UNREADABLE, OUT_OF_REACH, TRUNCATED = "unreadable", "out of reach", "truncated"
+EXCERPT = 300  # characters of a message that is shown
+
+
+@dataclass(slots=True)
+class ScoreTally:
+    """Counts of verdicts, of verdicts by label, and the first `most` messages in an order.
+
+    A message that is shown is {"number", "source", "place", "classification", "probability", "in_reach", "label",
+    "text"}, its text cut.
+    """
+
+    order: Order
+    most: int
+    counts: Counter[str] = field(default_factory=Counter)
+    labelled: Counter[str] = field(default_factory=Counter)  # by the fields of Verdicts
+    shown: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, chunk: Chunk, meanings: Mapping[str, Label]) -> None:
+        """Count a chunk; `meanings` are those of the words for labels."""
+        candidates: list[dict[str, Any]] = []
+        for place, (one, scored) in enumerate(zip(chunk.messages, chunk.scores, strict=True)):
+            if scored is None:
+                self.counts[UNREADABLE] += 1
+                continue
+            verdict, label = scored.verdict, label_of(one, meanings)
+            self.counts[verdict.classification] += 1
+            self.counts[OUT_OF_REACH] += not verdict.in_reach
+            self.counts[TRUNCATED] += verdict.truncated
+            if label:
+                self.labelled["spam" if label == SPAM else "rest"] += 1
+                self.labelled["caught" if label == SPAM else "flagged"] += verdict.classification == SPAM
+            candidates.append(_shown(chunk.first + place, one, scored, label))
+        self._keep(candidates)
+
+    def merge(self, told: Mapping[str, Any]) -> None:
+        """Add what `as_dict` told of another part."""
+        self.counts.update(told["counts"])
+        self.labelled.update(told["labelled"])
+        self._keep(told["shown"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the tally as plain JSON; it holds excerpts of messages."""
+        return {"counts": dict(self.counts), "labelled": dict(self.labelled), "shown": self.shown}
+
+    def scores(self) -> JsonObject:
+        """Return accuracy, recall and false-positive rate with their 95 % intervals, where labels tell of them."""
+        told: JsonObject = to_json(Verdicts(**self.labelled).scores())
+        return told
+
+    def _keep(self, rows: list[dict[str, Any]]) -> None:
+        """Keep the first of some messages, and of those that were kept so far."""
+        self.shown = heapq.nsmallest(self.most, [*self.shown, *rows], key=self._rank)
+
+    def _rank(self, row: Mapping[str, Any]) -> tuple[float, int]:
+        return (-row["probability"] if self.order == "probability" else 0.0, row["number"])
+
+
+def label_of(one: Incoming, meanings: Mapping[str, Label]) -> Label | None:
+    """Return what the word of a label column means, if there is one and it is known."""
+    return None if one.label is None else meanings.get(one.label.casefold())
+
+
+def _shown(number: int, one: Incoming, scored: Scored, label: Label | None) -> dict[str, Any]:
+    verdict = scored.verdict
+    return {
+        "number": number,
+        "source": one.source,
+        "place": one.place,
+        "classification": verdict.classification,
+        "probability": verdict.probability,
+        "in_reach": verdict.in_reach,
+        "label": label,
+        "text": one.text[:EXCERPT],
+    }
+
+
+# Score all messages of an input, part by part: what is finished is on the disk before the next part is.
+
+
+@dataclass(slots=True)
+class ScoreJob:
+    """Input, version, and where verdicts go: to parts of an output, into a Maildir, into a store, or nowhere."""
+
+    request: InputRequest
+    survey: Survey
+    scorer: BulkScorer
+    tally: ScoreTally
+    parts: Parts | None = None
+    maildir: Maildir | None = None
+    capturer: Capturer | None = None
+    with_text: bool = False
+    explained: dict[str, Any] = field(default_factory=dict)  # of an input that is one message
+
+    def run(self) -> Generator[ProgressUpdate, None, int]:
+        """Score what no finished part holds, yield a tick a chunk, and return how many messages were finished before.
+
+        Raises DataError if the input is not what it was when it was surveyed, UnavailableError as `Capturer` does.
+        """
+        before = self.parts.rows if self.parts else 0
+        for summary in self.parts.summaries if self.parts else ():
+            self.tally.merge(summary)
+        done = before
+        for chunk in self.scorer.score(islice(score_input.read(self.request), before, None), before):
+            self._finish(chunk)
+            done += len(chunk.messages)
+            yield ProgressUpdate("scoring", done, self.survey.rows, "messages")
+        if done != self.survey.rows:
+            raise DataError(f"{self.request.messages}: has changed while it was read: score it again")
+        return before
+
+    def write(self, path: Path, *, overwrite: bool) -> None:
+        """Write the finished parts as one file."""
+        assert self.parts  # noqa: S101 - for the type checker: there are parts where there is an output
+        score_output.write(path, self.parts.read(), with_text=self.with_text, overwrite=overwrite)
+
+    def _finish(self, chunk: Chunk) -> None:
+        """Deliver, capture and count a chunk, then make it a finished part."""
+        if self.survey.rows == 1:
+            self._explain(chunk)
+        if self.maildir:
+            self._deliver(self.maildir, chunk)
+        uuids = self.capturer.keep(chunk) if self.capturer else [None] * len(chunk.messages)
+        tally = ScoreTally(self.tally.order, self.tally.most)
+        tally.add(chunk, self.survey.meanings)
+        self.tally.merge(tally.as_dict())
+        if self.parts:
+            pairs = zip(chunk.messages, chunk.scores, uuids, strict=True)
+            self.parts.add((self._row(*pair) for pair in pairs), tally.as_dict())
+
+    def _row(self, one: Incoming, scored: Scored | None, uuid: str | None) -> ScoredRow:
+        """Return a message as it is written."""
+        row = self.scorer.row(one, scored) | {"label": label_of(one, self.survey.meanings), "uuid": uuid}
+        return row | {"text": one.text} if self.with_text else row
+
+    def _deliver(self, maildir: Maildir, chunk: Chunk) -> None:
+        """Copy the mails of a chunk into a Maildir; one that could not be read is left out."""
+        for number, (one, scored) in enumerate(zip(chunk.messages, chunk.scores, strict=True), chunk.first):
+            if scored is not None:
+                version = self.scorer.release.version
+                maildir.deliver(number, marked(one.raw, scored.verdict, self.scorer.threshold, version))
+
+    def _explain(self, chunk: Chunk) -> None:
+        """Keep what is behind the verdict on a single message."""
+        (one,), (scored,) = chunk.messages, chunk.scores
+        if scored is not None:
+            self.explained = {
+                "classification": scored.verdict.classification,
+                "probability": scored.verdict.probability,
+                "in_reach": scored.verdict.in_reach,
+                "truncated": scored.verdict.truncated,
+                "words": self.scorer.words(one.text, scored),
+                "hosts": list(score_input.hosts_of(one)),
+            }
