@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
@@ -10,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
@@ -63,31 +62,18 @@ def trace(flags: Flags, *, uuid: Uuid) -> int:
 
 
 def _run(options: type[Options], flags: Flags, **argument: str) -> int:
-    """Run the errand in a child process, and show its answer."""
+    """Run a short verb in this process, and show its answer."""
     from rich.console import Console
 
-    from spamctl.cli.process import ProcessGroup
     from spamctl.config.sources import resolve
     from spamctl.reports.console import show
 
     settled = resolve(options, flags, config=None, environ=os.environ, folder=Path.cwd())
-    folder = working_folder()
-    command = [sys.executable, "-m", "spamctl.jobs.admin"]
-    answer: dict[str, Any] = {}
-    last = ""
-    with (
-        reporting_stop(lambda: LEFT[options.verb]),
-        ProcessGroup(
-            command, environment=child_environment(settled.variables, folder), folder=folder, listens=True
-        ) as family,
-    ):
-        family.say(json.dumps({**settled.options.items(), **argument, "verb": options.verb}))
-        for last in family.lines():
-            answer = json.loads(last)["errand"] if last.startswith('{"errand"') else answer
-    if "refusal" in answer:
-        raise (UsageError if answer["exit_code"] == UsageError.exit_code else SpamctlError)(answer["refusal"])
-    if not answer:
-        raise SpamctlError(f"{options.verb} ended without an answer: {last}")
+    os.environ.update(child_environment(settled.variables, working_folder()))  # before MLflow reads it
+    with reporting_stop(lambda: LEFT[options.verb]):
+        from spamctl.jobs.admin import JOBS
+
+        answer = JOBS[options.verb]({**settled.options.items(), **argument})
     show(options.verb, answer, Console(highlight=False))
     return 1 if answer.get("left") or answer.get("unknown") else 0
 

@@ -1,13 +1,11 @@
-"""Run a short verb that needs a store or the registry, as a child: `python -m spamctl.jobs.admin`.
+"""Run a short verb that needs a store or the registry: roll back, forget, trace.
 
-It is no flow: nothing of it is worth keeping. The command at the terminal sends the verb, the options and the argument
-as one line of JSON, and reads the answer as another; so it needs neither SQLAlchemy nor MLflow itself.
+None is a flow: nothing of it is worth keeping. The command line imports this module when such a verb is typed, since it
+needs SQLAlchemy or MLflow.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spamctl.config.options import duration
-from spamctl.errors import SpamctlError, UsageError
+from spamctl.errors import UsageError
 from spamctl.schema.message import canonical_uuid
 
 if TYPE_CHECKING:
@@ -107,17 +105,7 @@ def _unknown(asked: Asked, store: Store) -> UsageError:
     return UsageError(f"{asked['uuid'][:80]}: no row of {store.address.name} has this uuid; copy it from an answer")
 
 
-ERRANDS: Mapping[str, Callable[[Asked], dict[str, Any]]] = {"rollback": rollback, "forget": forget, "trace": trace}
-
-
-def main() -> None:
-    """Read what is asked, and answer, or say why not."""
-    asked = json.loads(sys.stdin.readline())
-    try:
-        told = ERRANDS[asked["verb"]](asked)
-    except SpamctlError as refusal:
-        told = {"refusal": str(refusal), "exit_code": refusal.exit_code}
-    print(json.dumps({"errand": told}), flush=True)
+JOBS: Mapping[str, Callable[[Asked], dict[str, Any]]] = {"rollback": rollback, "forget": forget, "trace": trace}
 
 
 # Forget: remove rows from the store, then from its files, and then from every place that keeps their texts.
@@ -252,7 +240,3 @@ def _ended(work: ProgressGenerator[Removed]) -> Removed:
         except StopIteration as end:
             removed: Removed = end.value
             return removed
-
-
-if __name__ == "__main__":
-    main()
