@@ -91,3 +91,27 @@ def home(monkeypatch, tmp_path, tmp_path_factory):
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.chdir(tmp_path)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2(tmp_path_factory):
+    """Return the folder of a GPT-2 of 3 blocks with random weights, as a user would save it."""
+    from tests import tiny_models
+
+    return tiny_models.save_gpt2(tmp_path_factory.mktemp("models") / "tiny-gpt2")
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory):
+    """Return the folder of a Llama of 4 blocks with random weights."""
+    from tests import tiny_models
+
+    return tiny_models.save_llama(tmp_path_factory.mktemp("models") / "tiny-llama")
+
+
+@pytest.fixture(scope="session")
+def messages():
+    """Return 200 labelled messages, half of them spam, no two alike even without their digits."""
+    from tests import tiny_models
+
+    return tiny_models.messages()

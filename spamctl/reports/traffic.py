@@ -167,11 +167,11 @@ def _lines(result: Mapping[str, Any], console: Console) -> Iterator[Text | Table
 
 def _preview(changes: Sequence[Mapping[str, Any]], console: Console) -> Iterator[Text | str]:
     """Yield each message before and after, hidden characters as escapes, and what was not done."""
-    for number, change in enumerate(changes, start=1):
+    for place, change in enumerate(changes, start=1):
         before, after = change["before"], change["after"]
         same = before["text"] == after["text"]
         yield ""
-        yield _text(f"{number}. {after['drift_type']}, dose {after['dose']:g}: {after['label']}", console, "bold")
+        yield _text(f"{place}. {after['drift_type']}, dose {after['dose']:g}: {after['label']}", console, "bold")
         yield Text.assemble(("  before  ", "dim"), _text(before["text"], console))
         yield Text.assemble(("  after   ", "dim"), _text("(the same)" if same else after["text"], console))
     yield ""
