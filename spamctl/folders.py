@@ -10,8 +10,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import platformdirs
-
 PREFIX = "spamctl-"
 OWNER = ".owner"  # is locked while whoever made the folder lives: the kernel lets go of it, whatever ended that
 
@@ -61,4 +59,6 @@ def _is_free(owner: Path) -> bool:
 
 def cache_folder() -> Path:
     """Return the folder that holds what can be downloaded again: SPAMCTL_CACHE_DIR, or the user's cache folder."""
+    import platformdirs
+
     return Path(os.environ.get("SPAMCTL_CACHE_DIR") or platformdirs.user_cache_dir("spamctl"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
@@ -10,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 from urllib.parse import urlsplit
 
 import typer
@@ -29,7 +28,7 @@ from spamctl.sqlite_url import file_of, url_of
 
 if TYPE_CHECKING:
     from spamctl.cli.process import ProcessGroup
-    from spamctl.schema.errands import ErrandAnswer
+    from spamctl.schema.errands import ForgetResult, RollbackResult, TraceResult
 
 # What an errand leaves that is stopped: each writes once, at its end.
 LEFT = {
@@ -38,6 +37,8 @@ LEFT = {
     "trace": "Nothing was changed.",
 }
 
+Chosen = TypeVar("Chosen", bound=Options)
+
 Uuid = Annotated[str, typer.Argument(metavar="UUID", help="The uuid of the answer.")]
 
 MaybeUuid = Annotated[str, typer.Argument(metavar="[UUID]", help="The uuid of the answer.")]
@@ -45,57 +46,54 @@ MaybeUuid = Annotated[str, typer.Argument(metavar="[UUID]", help="The uuid of th
 
 def rollback(flags: Flags) -> int:
     """Make an earlier version champion."""
-    return _run(RollbackOptions, flags)
+    from spamctl.jobs.admin import rollback as roll_back
+
+    options = _prepare(RollbackOptions, flags)
+    with reporting_stop(lambda: LEFT["rollback"]):
+        return _shown(roll_back(options))
 
 
 def forget(flags: Flags, *, uuid: MaybeUuid = "") -> int:
     """Remove a row, or many, for good; exit 1 if something of them could not be reached, or was not found."""
-    from spamctl.config.sources import resolve
-
-    chosen = resolve(ForgetOptions, flags, config=None, environ=os.environ, folder=Path.cwd()).options
-    named = (chosen.older_than, chosen.matching) != ("never", "none")  # by a flag, or by a variable
+    options = _prepare(ForgetOptions, flags)
+    named = (options.older_than, options.matching) != ("never", "none")  # by a flag, or by a variable
     if uuid and named:
         raise UsageError("a uuid, --older-than and --matching name different rows; give one of them")
     if not uuid and not named:
         raise UsageError("forget: nothing is named: give a uuid, --older-than 90d or --matching FILE")
-    return _run(ForgetOptions, flags, uuid=uuid)
+    from spamctl.jobs import admin
+
+    with reporting_stop(lambda: LEFT["forget"]):
+        return _shown(admin.forget(options, uuid))
 
 
 def trace(flags: Flags, *, uuid: Uuid) -> int:
     """Follow an answer back."""
-    return _run(TraceOptions, flags, uuid=uuid)
+    from spamctl.jobs import admin
+
+    options = _prepare(TraceOptions, flags)
+    with reporting_stop(lambda: LEFT["trace"]):
+        return _shown(admin.trace(options, uuid))
 
 
-def _run(options: type[Options], flags: Flags, **argument: str) -> int:
-    """Run the errand in a child process, and show its answer."""
+def _prepare(declared: type[Chosen], flags: Flags) -> Chosen:
+    """Return the options of a verb that runs in this process, and set the variables that MLflow reads."""
+    from spamctl.config.sources import resolve
+
+    settled = resolve(declared, flags, config=None, environ=os.environ, folder=Path.cwd())
+    os.environ.update(child_environment(settled.variables, working_folder()))
+    return settled.options
+
+
+def _shown(result: RollbackResult | ForgetResult | TraceResult) -> int:
+    """Print a result, and return the exit code: 1 if something of it is left, or was not found."""
     from rich.console import Console
 
-    from spamctl.cli.process import ProcessGroup
-    from spamctl.config.sources import resolve
     from spamctl.reports.console import show
-    from spamctl.schema.codec import from_json
-    from spamctl.schema.errands import ErrandAnswer
+    from spamctl.schema.errands import ForgetResult
 
-    settled = resolve(options, flags, config=None, environ=os.environ, folder=Path.cwd())
-    folder = working_folder()
-    command = [sys.executable, "-m", "spamctl.jobs.admin"]
-    answer: ErrandAnswer | None = None
-    last = ""
-    with (
-        reporting_stop(lambda: LEFT[options.verb]),
-        ProcessGroup(
-            command, environment=child_environment(settled.variables, folder), folder=folder, listens=True
-        ) as family,
-    ):
-        family.say(json.dumps({**settled.options.items(), **argument, "verb": options.verb}))
-        for last in family.lines():
-            answer = from_json(ErrandAnswer, json.loads(last)["errand"]) if last.startswith('{"errand"') else answer
-    if answer is None:
-        raise SpamctlError(f"{options.verb} ended without an answer: {last}")
-    if answer.refusal is not None:
-        raise (UsageError if answer.exit_code == UsageError.exit_code else SpamctlError)(answer.refusal)
-    show(answer, Console(highlight=False))
-    return 1 if answer.forget and (answer.forget.left or answer.forget.unknown) else 0
+    show(result, Console(highlight=False))
+    return 1 if isinstance(result, ForgetResult) and (result.left or result.unknown) else 0
 
 
 # Fit a version's calibration and threshold anew, show before and after, and answer with the exit code.

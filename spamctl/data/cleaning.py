@@ -78,8 +78,8 @@ def _cut_runs_of_marks(text: str) -> str:
 
 # Replace look-alike letters by the Latin ones they imitate, inside words that mix alphabets.
 #
-# The pairs are those of Unicode Technical Standard 39 (confusables.txt), from the library confusable-homoglyphs. Words of
-# one alphabet stay as they are, so that Greek, Cyrillic, Armenian and all other text is read as it is written.
+# The pairs are those of Unicode Technical Standard 39 (confusables.txt), from the library confusable-homoglyphs. Words
+# of one alphabet stay as they are, so that Greek, Cyrillic, Armenian and all other text is read as it is written.
 
 _WORD = re.compile(rf"(?:[^\W\d_]|{UNSEEN.pattern})+")  # what is drawn as nothing parts no word
 _LATIN = re.compile(r"[A-Za-z]")

@@ -31,8 +31,8 @@ from spamctl.data.mime import MOST_BYTES, MOST_PARTS, Part, content, decoded, de
 # * Of lines that begin with `>`, the first six of the mail stay; they show what is answered.
 # * In a reply, of what follows a line such as `-----Original Message-----`, the first six lines stay. A forwarded mail
 #   stays whole, for it is what the sender says.
-# * Of a signature, which follows the line `--`, the first four lines stay, as netiquette has it. What is longer than the
-#   text above it is no signature, and stays: spam would hide there.
+# * Of a signature, which follows the line `--`, the first four lines stay, as netiquette has it. What is longer than
+#   the text above it is no signature, and stays: spam would hide there.
 # * A mail that says nothing itself stays as it is.
 
 MOST_QUOTED: Final = 6

@@ -19,8 +19,9 @@ from spamctl.data.cleaning import unescape
 
 # Decide whether a text in HTML can be seen: displayed, of some size, in another colour than its background.
 #
-# Rules of a style sheet are applied where they name one element, class or id; those for some windows only (`@media`) are
-# not. Where a rule that is not understood sets a background, colours are not compared: they would hide what is seen.
+# Rules of a style sheet are applied where they name one element, class or id; those for some windows only (`@media`)
+# are not. Where a rule that is not understood sets a background, colours are not compared: they would hide what is
+# seen.
 
 Colour = tuple[int, int, int]
 

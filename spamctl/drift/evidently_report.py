@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 # Render Evidently's classification page for the served verdicts, never for a threshold of its own.
 #
-# Given probabilities, Evidently calls spam what is above one half, and its page contradicts the filter's own. So it gets
-# the verdicts; probabilities only rank. Figures are those of all labelled rows, as in `drift/quality.py`, and tests are
-# run where their thresholds were calibrated, on rows of which near duplicates count once.
+# Given probabilities, Evidently calls spam what is above one half, and its page contradicts the filter's own. So it
+# gets the verdicts; probabilities only rank. Figures are those of all labelled rows, as in `drift/quality.py`, and
+# tests are run where their thresholds were calibrated, on rows of which near duplicates count once.
 
 FEWEST_LABELS = 10
 # How far a quality may fall, and how far it may rise: one side each, never both, as the thresholds of `judge` say.

@@ -25,8 +25,8 @@ from spamctl.schema.message import NOT_SPAM, SPAM, OutOfReach, Verdict
 
 # Score a fixed set of messages at packaging, and again wherever a package is loaded.
 #
-# Each package has some more, of either verdict and near its threshold, where a filter changes first: plain messages that
-# turn into offers word by word. None of them is anybody's message.
+# Each package has some more, of either verdict and near its threshold, where a filter changes first: plain messages
+# that turn into offers word by word. None of them is anybody's message.
 
 GOLDEN: Final = (
     "",

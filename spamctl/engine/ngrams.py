@@ -137,10 +137,10 @@ def fuse(
 # Measure how much of a message is unlike all training messages, and decide which messages are out of reach.
 #
 # A message's novelty is the share of its words that no training message holds, as if three known words stood beside
-# them: a word or two alone tell little. Only words of letters count: prices, numbers, links and letters written as digits
-# are new in every message, and a spammer's disguise must not have it delivered. Scripts that write no blanks are read in
-# pairs of characters. Of the ways to measure this that were tried on languages held out whole, shares of n-grams among
-# them, it tells them apart best, and padding a message moves it least.
+# them: a word or two alone tell little. Only words of letters count: prices, numbers, links and letters written as
+# digits are new in every message, and a spammer's disguise must not have it delivered. Scripts that write no blanks are
+# read in pairs of characters. Of the ways to measure this that were tried on languages held out whole, shares of
+# n-grams among them, it tells them apart best, and padding a message moves it least.
 
 BITS = 20  # of a word's hash: 40,000 words fill 4 % of the places, so of 100 new words 4 pass for known
 PRIOR = 3  # known words that stand beside those of the message

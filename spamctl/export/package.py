@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spamctl import folders
-from spamctl.engine import manifest as artefact
 from spamctl.engine import ngrams, parity
 from spamctl.engine.calibration import Bools
 from spamctl.engine.engine import Engine, Logits

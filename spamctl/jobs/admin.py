@@ -1,26 +1,22 @@
-"""Run a short verb that needs a store or the registry, as a child: `python -m spamctl.jobs.admin`.
+"""Run a short verb that needs a store or the registry: roll back, forget, trace.
 
-It is no flow: nothing of it is worth keeping. The command at the terminal sends the verb, the options and the argument
-as one line of JSON, and reads the answer as another; so it needs neither SQLAlchemy nor MLflow itself.
+None is a flow: nothing of it is worth keeping. The command line imports this module when such a verb is typed, since it
+needs SQLAlchemy or MLflow.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spamctl.config.admin import ForgetOptions, RollbackOptions, TraceOptions
 from spamctl.config.options import duration
-from spamctl.errors import SpamctlError, UsageError
-from spamctl.schema.codec import to_json
-from spamctl.schema.errands import ErrandAnswer, ForgetResult, RollbackResult, TraceResult
+from spamctl.errors import UsageError
+from spamctl.schema.errands import ForgetResult, RollbackResult, TraceResult
 from spamctl.schema.message import canonical_uuid
 
 if TYPE_CHECKING:
@@ -35,50 +31,38 @@ if TYPE_CHECKING:
 PATIENCE_S = 60.0
 
 
-@dataclass(frozen=True)
-class Asked:
-    """One errand as the terminal sends it: the verb, the uuid of a row, if one is named, and the verb's options."""
-
-    verb: str
-    uuid: str
-    options: dict[str, Any]
-
-
-def rollback(asked: Asked) -> ErrandAnswer:
+def rollback(options: RollbackOptions) -> RollbackResult:
     """Move the alias champion."""
     from spamctl.registry import registry_file
 
-    options = RollbackOptions(**asked.options)
     with _registry() as client:
         change = registry_file.roll_back(client, options.model_name, "" if options.to == "previous" else options.to)
-    return ErrandAnswer(rollback=RollbackResult(options.model_name, change.before, change.after))
+    return RollbackResult(options.model_name, change.before, change.after)
 
 
-def forget(asked: Asked) -> ErrandAnswer:
-    """Remove rows, and what is left of them elsewhere."""
-    options = ForgetOptions(**asked.options)
+def forget(options: ForgetOptions, uuid: str) -> ForgetResult:
+    """Remove rows, one alone if its `uuid` is not empty, and what is left of them elsewhere."""
     with _open(options.datastore_uri) as store:
-        result = forget_everywhere(store, options, asked.uuid)
+        result = forget_everywhere(store, options, uuid)
         if result is None:
-            raise _unknown(asked.uuid, store)
-    return ErrandAnswer(forget=result)
+            raise _unknown(uuid, store)
+    return result
 
 
-def trace(asked: Asked) -> ErrandAnswer:
+def trace(options: TraceOptions, uuid: str) -> TraceResult:
     """Follow an answer back."""
     from spamctl.registry import versions
     from spamctl.store import queries
 
-    options = TraceOptions(**asked.options)
     with _open(options.datastore_uri) as store:
-        found = list(queries.find(store, [asked.uuid]).values())
+        found = list(queries.find(store, [uuid]).values())
         if not found:
-            raise _unknown(asked.uuid, store)
+            raise _unknown(uuid, store)
         (row,) = found
         name = store.address.name
     with _registry() as client:
         origin = versions.lineage(client, row.model_name, row.model_version, row.package_sha256 or "")
-    return ErrandAnswer(trace=TraceResult(_chain(row, name) | origin, row.text if options.text else None))
+    return TraceResult(_chain(row, name) | origin, row.text if options.text else None)
 
 
 def _chain(row: StoredRow, store: str) -> dict[str, str]:
@@ -119,20 +103,6 @@ def _open(address: str) -> Store:
 def _unknown(uuid: str, store: Store) -> UsageError:
     """Report that there is no such row; what was typed may be anything."""
     return UsageError(f"{uuid[:80]}: no row of {store.address.name} has this uuid; copy it from an answer")
-
-
-ERRANDS: Mapping[str, Callable[[Asked], ErrandAnswer]] = {"rollback": rollback, "forget": forget, "trace": trace}
-
-
-def main() -> None:
-    """Read what is asked, and answer, or say why not."""
-    options = json.loads(sys.stdin.readline())
-    asked = Asked(options.pop("verb"), options.pop("uuid", ""), options)
-    try:
-        answer = ERRANDS[asked.verb](asked)
-    except SpamctlError as refusal:
-        answer = ErrandAnswer(refusal=str(refusal), exit_code=refusal.exit_code)
-    print(json.dumps({"errand": to_json(answer)}), flush=True)
 
 
 # Forget: remove rows from the store, then from its files, and then from every place that keeps their texts.
@@ -272,7 +242,3 @@ def _ended(work: ProgressGenerator[Removed]) -> Removed:
         except StopIteration as end:
             removed: Removed = end.value
             return removed
-
-
-if __name__ == "__main__":
-    main()

@@ -215,8 +215,8 @@ def group_score(view: str, name: str, truth: Bools, probabilities: Floats, thres
 
 # Test a package on suites of messages that it must deliver or must catch, and on harmless changes to them.
 #
-# The lines of must-deliver and must-catch are minimum functionality tests, the changes invariance tests, in the sense of
-# Ribeiro and others, Beyond Accuracy: Behavioral Testing of NLP Models with CheckList (2020).
+# The lines of must-deliver and must-catch are minimum functionality tests, the changes invariance tests, in the sense
+# of Ribeiro and others, Beyond Accuracy: Behavioral Testing of NLP Models with CheckList (2020).
 
 MOST_FLAGGED: Final = (
     0.02  # of a line of must-deliver: more, at the lower end of the interval, and a filter cannot lead

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from spamctl import display
 from spamctl.reports.monitor import count
-from spamctl.schema.errands import ErrandAnswer, ForgetResult, RollbackResult, TraceResult
+from spamctl.schema.errands import ForgetResult, RollbackResult, TraceResult
 
 _ASCII = {"\N{EN DASH}": "-", "\N{RIGHTWARDS ARROW}": "->"}
 
@@ -48,13 +48,12 @@ def next_command(command: str, console: Console) -> Iterator[Text]:
 _MOST_LINES = 10
 
 
-def show(answer: ErrandAnswer, console: Console) -> None:
-    """Print the answer of an errand."""
-    if answer.trace:
-        _chain(answer.trace, console)
-    lines = [*(rolled_back(answer.rollback) if answer.rollback else ())]
-    lines += forgotten(answer.forget) if answer.forget else ()
-    for line in lines:
+def show(result: RollbackResult | ForgetResult | TraceResult, console: Console) -> None:
+    """Print the result of a short verb."""
+    if isinstance(result, TraceResult):
+        _chain(result, console)
+        return
+    for line in rolled_back(result) if isinstance(result, RollbackResult) else forgotten(result):
         console.print(_text(line, console), soft_wrap=True)
 
 

@@ -170,11 +170,11 @@ def _lines(result: TrafficResult, console: Console) -> Iterator[Text | Table | s
 
 def _preview(changes: Sequence[Change], console: Console) -> Iterator[Text | str]:
     """Yield each message before and after, hidden characters as escapes, and what was not done."""
-    for number, change in enumerate(changes, start=1):
+    for place, change in enumerate(changes, start=1):
         before, after = change.before, change.after
         same = before.text == after.text
         yield ""
-        yield _text(f"{number}. {after.drift_type}, dose {after.dose:g}: {after.label}", console, "bold")
+        yield _text(f"{place}. {after.drift_type}, dose {after.dose:g}: {after.label}", console, "bold")
         yield Text.assemble(("  before  ", "dim"), _text(before.text, console))
         yield Text.assemble(("  after   ", "dim"), _text("(the same)" if same else after.text, console))
     yield ""
@@ -197,8 +197,8 @@ def _grid(rows: Iterable[tuple[str, str]], console: Console) -> Table:
     grid = Table.grid(padding=(0, 2), pad_edge=False)
     grid.add_column(style="dim", no_wrap=True, min_width=12)
     grid.add_column(overflow="fold")
-    for name, value in rows:
-        grid.add_row(f" {name}", _text(value, console))
+    for name, words in rows:
+        grid.add_row(f" {name}", _text(words, console))
     return grid
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
-
-from spamctl.schema.codec import ABSENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +45,3 @@ class TraceResult:
 
     chain: Mapping[str, str]
     text: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ErrandAnswer:
-    """What an errand sends to the terminal: its result, or the refusal and its exit code."""
-
-    rollback: RollbackResult | None = field(default=None, metadata=ABSENT)
-    forget: ForgetResult | None = field(default=None, metadata=ABSENT)
-    trace: TraceResult | None = field(default=None, metadata=ABSENT)
-    refusal: str | None = field(default=None, metadata=ABSENT)
-    exit_code: int = 0

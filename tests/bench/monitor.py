@@ -41,10 +41,11 @@ ASK = """
 import json, sys
 from pathlib import Path
 from dataclasses import asdict
-from spamctl.engine import manifest as artefact; from spamctl.registry import versions as reference; from spamctl.registry import versions
+from spamctl.engine import manifest
+from spamctl.registry import versions
 found = versions.fetch("spam", "champion", Path(".spamctl", "models").absolute())
-part = [asdict(row) for row in reference.fetch(found).rows]
-print(json.dumps({"version": found.version, "part": part, "threshold": artefact.verify(Path(found.folder)).threshold}))
+part = [asdict(row) for row in versions.fetch_reference(found).rows]
+print(json.dumps({"version": found.version, "part": part, "threshold": manifest.verify(Path(found.folder)).threshold}))
 """
 
 

@@ -15,9 +15,9 @@ TINY_FLOW = Path(__file__).with_name("tiny_flow.py")
 
 DOOR = f"""
 import sys
-from spamctl.cli import app; from spamctl.cli import run as launch
-tiny = launch.Flow("train", "TrainFlow", ({str(TINY_FLOW)!r},))
-launch.Flow.of = classmethod(lambda cls, verb: tiny)
+from spamctl.cli import app, run
+tiny = run.Flow("train", "TrainFlow", ({str(TINY_FLOW)!r},))
+run.Flow.of = classmethod(lambda cls, verb: tiny)
 sys.exit(app.main())
 """
 

@@ -17,11 +17,11 @@ pytestmark = pytest.mark.slow
 TINY_FLOW = Path(__file__).with_name("tiny_monitor.py")
 DOOR = f"""
 import sys
-from spamctl.cli import app; from spamctl.cli import run as beforehand; from spamctl.cli import run as launch; from spamctl.cli import monitor as webhook
-beforehand.look = lambda *_: None  # the program has neither store nor model; tests/cli/test_beforehand.py tries it
-tiny = launch.Flow("monitor", "MonitorFlow", ({str(TINY_FLOW)!r},))
-launch.Flow.of = classmethod(lambda cls, verb: tiny)
-webhook.PATIENCE_S = webhook.PAUSE_S = 0.2
+from spamctl.cli import app, monitor, run
+run.check_beforehand = lambda *_: None  # tests/cli/test_beforehand.py tries it: the program has no store, no model
+tiny = run.Flow("monitor", "MonitorFlow", ({str(TINY_FLOW)!r},))
+run.Flow.of = classmethod(lambda cls, verb: tiny)
+monitor.PATIENCE_S = monitor.PAUSE_S = 0.2
 sys.exit(app.main(["monitor", *sys.argv[1:]]))
 """
 

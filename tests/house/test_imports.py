@@ -8,25 +8,32 @@ from collections import defaultdict
 
 import pytest
 
-WORKSHOPS = {"model", "store", "data"}
-COUNTERS = {"serving", "reports", "drift", "simulate"}
-NOUNS = {"", "cores", "errors", "message", "redact", "schema", "sqlite_url"}  # what all may import
+# Rooms from the ground up: each may import those below it, none those above; two beside each other, one way at most.
+GROUND = {"data", "engine", "metrics", "training", "export", "registry", "store"}
+UPPER = {"serving", "traffic", "drift", "reports"}
+NOUNS = {"", "cores", "display", "errors", "folders", "progress", "schema", "sqlite_url"}  # what all may import
 MAY_IMPORT = {
     "__main__": {"cli"},
-    "cli": {"config", "reports", "serving"},
-    "flows": {"config"} | COUNTERS | WORKSHOPS,
+    "cli": {"config", "jobs", "reports", "serving", "traffic"},
+    "flows": {"config"} | UPPER | GROUND,
+    "jobs": {"config"} | UPPER | GROUND,
     "config": NOUNS,
-    **dict.fromkeys(COUNTERS, COUNTERS | WORKSHOPS),
-    **dict.fromkeys(WORKSHOPS, WORKSHOPS),
+    **dict.fromkeys(UPPER, UPPER | GROUND),
+    **dict.fromkeys(GROUND, GROUND),
     **dict.fromkeys(NOUNS, NOUNS),
 }
 # What a room may import as it loads, of the libraries that pyproject.toml bans at the top of a module.
 AT_THE_TOP = {
+    "drift": set(),
+    "engine": {"pandas", "scipy", "sklearn"},
+    "export": {"nncf", "onnx", "openvino", "torch", "transformers"},
     "flows": {"metaflow"},
-    "model": {"nncf", "onnx", "openvino", "pandas", "peft", "scipy", "sklearn", "torch", "transformers"},
+    "jobs": {"metaflow"},
+    "metrics": {"pandas", "scipy", "sklearn"},
     "reports": {"matplotlib"},
-    "store": {"sqlalchemy"},
     "serving": {"mlflow", "pandas"},
+    "store": {"sqlalchemy"},
+    "training": {"peft", "torch", "transformers"},
 }
 DECLARED_AND_NEVER_IMPORTED = {
     "confusable-homoglyphs": "its table is read as a file",
@@ -134,9 +141,31 @@ def test_rooms_load_only_what_they_may(modules, pyproject):
     assert not faults
 
 
-def test_a_flow_loads_metaflow_alone(modules):
+def test_a_flow_and_a_job_load_metaflow_alone(modules):
     known = sys.stdlib_module_names | {"metaflow", "spamctl"}
-    assert not [m.name for m in modules.values() if m.room == "flows" and not set(loaded(m.tree)) <= known]
+    assert not [m.name for m in modules.values() if m.room in {"flows", "jobs"} and not set(loaded(m.tree)) <= known]
+
+
+def reached(name, ours, modules):
+    """Return every module that comes with one, imports inside functions included."""
+    waiting, found = [name], set()
+    while waiting:
+        if (one := waiting.pop()) not in found:
+            found.add(one)
+            waiting += ours[one]
+    return {modules[one] for one in found}
+
+
+def test_the_engine_is_free_of_torch(modules, ours):
+    heavy = {"torch", "transformers", "peft", "mlflow", "metaflow", "sqlalchemy"}
+    engine = [name for name, module in modules.items() if module.room == "engine"]
+    faults = {
+        f"{name}: {module.name}"
+        for name in engine
+        for module in reached(name, ours, modules)
+        if heavy & {other.partition(".")[0] for other in imported(module.tree, modules)}
+    }
+    assert not faults
 
 
 def canonical(name):

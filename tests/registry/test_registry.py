@@ -119,7 +119,7 @@ def test_a_logged_model_holds_the_package_byte_for_byte_and_no_pickle(run_id):
     package = {path.name: path.read_bytes() for path in (folder / "artifacts" / PACKAGE).iterdir()}
     assert package == FILES
     assert not [path for path in folder.rglob("*") if path.suffix in PICKLES]
-    assert (folder / "code" / "spamctl" / "model" / "engine.py").is_file()
+    assert (folder / "code" / "spamctl" / "engine" / "engine.py").is_file()
 
 
 def test_a_logged_model_needs_no_torch(run_id):

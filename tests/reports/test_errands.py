@@ -7,7 +7,7 @@ from rich.console import Console
 
 from spamctl.reports.console import forgotten, rolled_back, show
 from spamctl.schema.codec import from_json
-from spamctl.schema.errands import ErrandAnswer, ForgetResult, RollbackResult
+from spamctl.schema.errands import ForgetResult, RollbackResult, TraceResult
 from tests.each import each
 from tests.hostile import PAYLOADS
 
@@ -33,7 +33,8 @@ def removed(told):
 
 def shown(verb, told):
     out = io.StringIO()
-    show(from_json(ErrandAnswer, {verb: told}), Console(file=out, width=80, highlight=False))
+    kinds = {"rollback": RollbackResult, "forget": ForgetResult, "trace": TraceResult}
+    show(from_json(kinds[verb], told), Console(file=out, width=80, highlight=False))
     return out.getvalue()
 
 

@@ -38,8 +38,8 @@ def test_a_long_title_is_wrapped_and_kept_whole_in_the_file():
 def test_drawing_touches_no_global_state():
     code = (
         "import matplotlib, sys; before = dict(matplotlib.rcParams)\n"
-        "from spamctl.reports import figures as style\n"
-        "style.png(style.canvas('t', 'n')[0])\n"
+        "from spamctl.reports import figures\n"
+        "figures.png(figures.canvas('t', 'n')[0])\n"
         "print('matplotlib.pyplot' in sys.modules, dict(matplotlib.rcParams) == before)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -199,4 +199,4 @@ def test_few_places_put_a_value_into_a_filter_and_look_at_it_first():
     )
     assert [count(is_a_filter, code) for code in (built, asked, fine)] == [5, 2, 0]
     # Of a run, too: its name is looked at first; and experiments are named by ids, which are no filter.
-    assert found(is_a_filter) == {"succession.versions_of", "journal._begun", "journal._close_abandoned"}
+    assert found(is_a_filter) == {"registry_file.versions_of", "runs._begun", "runs._close_abandoned"}

@@ -27,13 +27,13 @@ CHILD = """
 import os, sys
 from tests.serving.test_captures import TARGET, row
 from spamctl.serving.mlflow_model import captures_of_process
-assert of_this_process.keep(TARGET, [row()])
+assert captures_of_process.keep(TARGET, [row()])
 child = os.fork()
 if not child:
-    assert of_this_process.keep(TARGET, [row()])
+    assert captures_of_process.keep(TARGET, [row()])
     sys.exit()
 assert os.waitpid(child, 0)[1] == 0
-assert of_this_process.keep(TARGET, [row()])
+assert captures_of_process.keep(TARGET, [row()])
 """
 TARGET = CaptureTarget("spam.db", "required")
 BEST_EFFORT = CaptureTarget("spam.db", "best-effort")

@@ -85,7 +85,7 @@ QUIET = """
 import json, sys
 from pathlib import Path
 from spamctl.serving.registry_watcher import Follower, FollowRequest
-follower = Follower(Wish(**json.loads(sys.argv[1])), Path("releases.json"))
+follower = Follower(FollowRequest(**json.loads(sys.argv[1])), Path("releases.json"))
 for _ in range(3):
     follower.look()
 print(sorted({"mlflow", "sqlalchemy", "pandas", "torch"} & set(sys.modules)))

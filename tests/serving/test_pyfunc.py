@@ -31,10 +31,10 @@ OFFER, QUESTION = [message.text for message in tiny_models.messages(2)]
 def pyfunc():
     """Return the module, once MLflow is loaded; let go of the stores that it opened."""
     load_mlflow()
-    from spamctl.serving import pyfunc
+    from spamctl.serving import mlflow_model, pyfunc
 
     yield pyfunc
-    pyfunc.captures.of_this_process.close()
+    mlflow_model.captures_of_process.close()
 
 
 def load(pyfunc, folder):

@@ -22,7 +22,7 @@ PROGRAM = """
 import sys
 from rich.console import Console
 from spamctl.serving.log import EVERY_S, MOST_KINDS, OTHERS, EventCounters, RateLimitedLog, unfailing, rate_limited_log
-tell = heard_or_not(Console(stderr=True).print) if sys.argv[1] == "on" else Console(stderr=True).print
+tell = unfailing(Console(stderr=True).print) if sys.argv[1] == "on" else Console(stderr=True).print
 tell("now serving")
 tell("again")
 sys.exit(7)

@@ -40,7 +40,8 @@ REST_TEXT = "Hi, are you free for lunch today? I think the bus is late, call me 
 KINDS = [*TEXT_DRIFTS, "mixed"]
 PAIRS = [Message("Call now to claim a prize", SPAM), Message("See you at lunch", NOT_SPAM)] * 6
 ELSEWHERE = (
-    "import hashlib, json; from spamctl.schema.message import Message; from spamctl.traffic.drift import DRIFTS, stream; "
+    "import hashlib, json; from spamctl.schema.message import Message; "
+    "from spamctl.traffic.drift import DRIFTS, stream; "
     "real = [Message('Call now to claim a prize', 'spam'), Message('See you at lunch', 'not spam')] * 6; "
     "staged = [stream(real, samples=40, drift_type=kind, strength=0.7, proportion=0.6, seed=9) for kind in DRIFTS]; "
     "rows = [[s.text, s.label, s.origin, s.family, s.drift_type, s.dose] for each in staged for s in each]; "

@@ -160,7 +160,7 @@ def test_who_wants_no_hub_is_not_taken_to_one(server, monkeypatch):
 
 @pytest.mark.slow
 def test_the_variables_of_the_hub_are_heeded(server, tmp_path, pytestconfig):
-    code = "from spamctl.training.base_model import find_on_hub; print(*find('tiny'))"
+    code = "from spamctl.training.base_model import find_on_hub; print(*find_on_hub('tiny'))"
     variables = {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "home")}
     for origin in ("hub, revision", "hub cache, revision"):
         done = subprocess.run(

@@ -12,8 +12,8 @@ from spamctl import folders
 
 HOLD = """
 import sys
-from spamctl import folders as scratch
-with scratch.folder(sys.argv[1]) as place:
+from spamctl import folders
+with folders.temporary_folder(sys.argv[1]) as place:
     (place / "message.txt").write_text("canary")
     print(place, flush=True)
     sys.stdin.read()
