@@ -30,10 +30,12 @@ from spamctl.schema.version import MlflowRun
 
 if TYPE_CHECKING:
     from spamctl.export.package import Validation
+    from spamctl.registry.promotion import Evidence
     from spamctl.registry.runs import Live
     from spamctl.reports.train_cards import LossCard
     from spamctl.schema.message import Message
     from spamctl.training.fine_tune import Workbench
+    from spamctl.training.loop import TrainingConfig
 
 STEPS = {
     "start": ("read", "Read, clean and split the messages"),
@@ -150,15 +152,7 @@ class TrainFlow(base.VerbFlow):
             train, validation = ([row.ids for row in bench.tokenize(part)] for part in (rows.train, stopping))
             truths = self._truth("train"), tuning.thinned(self._truth("validation"))
             lesson = tuning.TrainingSet(train, truths[0], validation, truths[1], self.weights, self._families())
-            plan = loop.TrainingConfig(
-                epochs=options.epochs,
-                batch_size=options.batch_size,
-                learning_rate=options.learning_rate,
-                weight_decay=options.weight_decay,
-                warmup_share=options.warmup_share,
-                patience=options.patience,
-                seed=options.seed,
-            )
+            plan = _plan(options)
             recipe = tuning.Recipe(options.tune, options.lora_rank, plan, bench.dtype)
             learnt_from = [parts.digest(parts.from_rows(part)) for part in (rows.train, rows.validation)]
             checkpoints = loop.Checkpoints(
@@ -276,14 +270,7 @@ class TrainFlow(base.VerbFlow):
                 journal.close_run(client, run_id, noted)
                 if answer.passed:
                     candidate = promotion.Candidate(options.model_name, run_id, self.files, noted.tags)
-                    evidence = promotion.Evidence.of(
-                        run.start.parts.test,
-                        run.evaluation,
-                        run.start.feedback,
-                        run.recent,
-                        run.suites,
-                        options.max_false_positive_rate,
-                    )
+                    evidence = _evidence(run, options.max_false_positive_rate)
                     result = promotion.noted(result, promotion.admit(client, candidate, evidence))
                     versions.leave_copy(options.model_name, COPIES.absolute())
             result = replace(result, mlflow=MlflowRun(tracking.shown(uri), options.experiment, run_id))
@@ -375,6 +362,28 @@ class TrainFlow(base.VerbFlow):
             threads=options.threads,
             precision=options.frozen_precision,
         )
+
+
+def _plan(options: TrainOptions) -> TrainingConfig:
+    """Return the options that the training loop takes."""
+    from spamctl.training.loop import TrainingConfig
+
+    return TrainingConfig(
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        warmup_share=options.warmup_share,
+        patience=options.patience,
+        seed=options.seed,
+    )
+
+
+def _evidence(run: TrainFindings, budget: float) -> Evidence:
+    """Return what decides whether the new version leads."""
+    from spamctl.registry.promotion import Evidence
+
+    return Evidence.of(run.start.parts.test, run.evaluation, run.start.feedback, run.recent, run.suites, budget)
 
 
 def _settings(options: TrainOptions) -> TrainSettings:

@@ -1,4 +1,4 @@
-"""Hold what the errands rollback, forget and trace answer."""
+"""Define the results of the short verbs rollback, forget and trace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hold what a step of a flow tells the terminal while it works: its stage, its progress, its outcome."""
+"""Define the events of a flow: the stage of a step, its progress, its outcome."""
 
 from __future__ import annotations
 

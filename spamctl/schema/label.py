@@ -1,4 +1,4 @@
-"""Name the sources of labels, and hold what a labelling answers."""
+"""Define labels, their sources, and the result of a labelling."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class ReviewQuestion:
-    """A message that a person is asked about, the `number`-th `of` all, with what the model makes of it.
+    """A message that a person is asked about, the `number`-th `of` all, with the model's verdict.
 
     `copies` counts further rows of the very text, `twins` near duplicates that are not asked; `words` names those
     behind the verdict, `stands` the label that the answer would replace. `in_reach` of None is unknown.

@@ -1,4 +1,4 @@
-"""Hold what a monitoring answers: the verdict, its evidence, and what is kept for the trend."""
+"""Define the result of a monitoring: the verdict, its evidence, and what is kept for the trend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hold the version that a server serves, and what the serve flow answers."""
+"""Define the version that a server serves, and the result of the serve flow."""
 
 from __future__ import annotations
 

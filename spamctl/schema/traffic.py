@@ -1,4 +1,4 @@
-"""Hold simulated messages and what a traffic run answers."""
+"""Define simulated messages and the result of a traffic run."""
 
 from __future__ import annotations
 

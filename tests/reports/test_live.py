@@ -14,6 +14,7 @@ import pytest
 
 from spamctl.reports import train_cards
 from spamctl.reports.train_cards import LossCard
+from spamctl.schema.evaluation import Mistake
 
 # Metaflow looks for a module `_yaml`, which PyYAML keeps for old callers and warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:The _yaml extension module:DeprecationWarning")
@@ -73,7 +74,7 @@ def test_a_long_training_costs_little_time_and_few_points():
 
 @pytest.mark.slow
 def test_a_flow_keeps_the_composed_card_as_it_is_and_draws_the_live_one(result, payloads, tmp_path):
-    mistakes = [{"text": payload, "label": "spam", "probability": 0.1} for payload in payloads]
+    mistakes = [Mistake(text=payload, label="spam", probability=0.1) for payload in payloads]
     page = train_cards.evaluation_page(result(), plots={}, slices=[], mistakes=mistakes)
     (tmp_path / "page.html").write_text(page, encoding="utf-8")
     (tmp_path / ".metaflow").mkdir()

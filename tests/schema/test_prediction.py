@@ -39,7 +39,7 @@ def test_what_is_written_is_read_as_the_same(prediction):
 def test_the_keys_stand_in_their_order_and_are_those_of_the_document():
     told = Prediction(SPAM, 0.5, UUID, "3", captured=True).to_wire()
     assert list(told) == list(PROPERTIES) == [name for name in Prediction._fields if name != "explanation"]
-    described = openapi.document("0")["components"]["schemas"]["Predictions"]["properties"]["predictions"]["items"]
+    described = openapi.document("0")["components"]["schemas"]["Prediction"]
     assert described["required"] == list(told)
     assert described["properties"].keys() - told.keys() == {"explanation"}
 
