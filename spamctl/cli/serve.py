@@ -16,7 +16,7 @@ from spamctl.config.serve import ServeOptions
 from spamctl.cores import cores
 from spamctl.errors import UsageError
 from spamctl.serving.preloader import Preloader
-from spamctl.traffic import client
+from spamctl.traffic import reach
 
 if TYPE_CHECKING:
     from spamctl.reports.console import Greeting
@@ -77,7 +77,7 @@ def _answer(
 
 def read_token(options: ServeOptions, variables: Mapping[str, str]) -> str:
     """Return the token that callers must send, or nothing; raise UsageError if it is none that protects anything."""
-    return client.read_token(options.token_file, variables, least=LEAST_TOKEN)
+    return reach.read_token(options.token_file, variables, least=LEAST_TOKEN)
 
 
 def _refuse_early(options: ServeOptions, token: str, variables: Mapping[str, str]) -> str:
@@ -94,7 +94,7 @@ def _refuse_early(options: ServeOptions, token: str, variables: Mapping[str, str
     if not options.is_local and not token and not options.insecure:
         raise UsageError(
             f"--host {options.host}: others can reach it and no token is set; "
-            f"give --token-file FILE or {client.TOKEN}, or --insecure if all may read and write here"
+            f"give --token-file FILE or {reach.TOKEN}, or --insecure if all may read and write here"
         )
     if not options.is_spamd_local and not options.insecure:
         raise UsageError(

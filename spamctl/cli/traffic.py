@@ -52,7 +52,7 @@ def _fetched(told: JsonObject) -> TrafficResult | Preview:
 def _refuse_early(flags: Flags, start: Start) -> None:
     """Check within a moment, before a flow is started, that a server is listening."""
     from spamctl.config.sources import resolve
-    from spamctl.traffic.client import require_listening
+    from spamctl.traffic.reach import require_listening
 
     settled = resolve(TrafficOptions, flags, config=start.config, environ=os.environ, folder=Path.cwd())
     if not settled.options.preview:

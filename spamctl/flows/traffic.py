@@ -98,10 +98,10 @@ class TrafficFlow(base.VerbFlow):
     def _require_places(self, options: TrafficOptions) -> None:
         """Refuse in a moment what would fail later: nobody listens, no such token file, a store that cannot be used."""
         from spamctl.store.database import require_usable
-        from spamctl.traffic import client
+        from spamctl.traffic import reach
 
-        client.require_listening(options.target_uri)
-        client.read_token(options.token_file, os.environ)
+        reach.require_listening(options.target_uri)
+        reach.read_token(options.token_file, os.environ)
         if options.truth:
             require_usable(options.datastore_uri)
 
@@ -156,17 +156,17 @@ class TrafficFlow(base.VerbFlow):
         """Send all batches and return the result."""
         from spamctl.schema.codec import from_json
         from spamctl.schema.traffic import Staged
-        from spamctl.traffic import client, results
+        from spamctl.traffic import client, reach, results
 
         if self.store_name != (now := self._store_name(options)):
             raise UsageError(
                 f"{now}: the run keeps its truth in {self.store_name}; set SPAMCTL_TRAFFIC_DATASTORE_URI to it"
             )
-        client.require_listening(options.target_uri)
+        reach.require_listening(options.target_uri)
         drawn = [from_json(Staged, one) for one in self.drawn]
         counted = results.Tally(results.known_samples(drawn), options.batch_size)
         cut = results.split_batches(drawn, options.batch_size, self.traffic_run)
-        token = client.read_token(options.token_file, os.environ)
+        token = reach.read_token(options.token_file, os.environ)
         target = client.Target(options.target_uri, token, options.timeout, options.retries)
         progress = base.Progress("sending", total=len(drawn), unit="messages")
         began = time.monotonic()
@@ -185,7 +185,7 @@ class TrafficFlow(base.VerbFlow):
         """Put together what came back, what was sent, and where its truth is kept."""
         from spamctl.schema.codec import from_json
         from spamctl.schema.traffic import Drift, Source, TrafficResult
-        from spamctl.traffic import client
+        from spamctl.traffic import reach
 
         return TrafficResult(
             samples=counts.samples,
@@ -205,7 +205,7 @@ class TrafficFlow(base.VerbFlow):
             scores=counts.scores,
             groups=counts.groups,
             target=options.target_uri,
-            start=client.start_of(options.target_uri),
+            start=reach.start_of(options.target_uri),
             data=from_json(Source, self.data),
             drift=Drift(options.drift_type, options.drift_proportion, options.strength, options.seed),
             run=self.traffic_run,

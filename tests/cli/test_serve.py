@@ -169,7 +169,7 @@ def test_an_address_that_others_reach_is_bound_with_a_token_or_where_all_may(ref
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.0.2.7", "mail.example"])
 def test_an_address_for_mail_servers_that_others_reach_is_refused(refusal, monkeypatch, host):
-    monkeypatch.setenv(serve.TOKEN, TOKEN)  # which the protocol cannot send
+    monkeypatch.setenv("SPAMCTL_SERVE_TOKEN", TOKEN)  # which the protocol cannot send
     line = refusal("127.0.0.1", "--spamd", f"{host}:783")
     assert line.startswith(f"spamctl: --spamd {host}:783: others can reach it, and its protocol knows no token; use")
     insecure = refusal("127.0.0.1", "--insecure", "--spamd", f"{host}:{closed_port()}")

@@ -21,8 +21,9 @@ def verb_and_flag(case):
 
 def test_every_verb_that_names_a_model_is_tried():
     assert {verb_and_flag(case) for case in VERBS} == {
-        *(f"{verb} --model-name" for verb in ("train", "serve", "monitor", "recalibrate", "rollback")),
+        *(f"{verb} --model-name" for verb in ("train", "serve", "monitor", "recalibrate", "rollback", "score")),
         "serve --model-version",
+        "score --model-version",
         "serve --shadow",
         "monitor --model-version",
         "recalibrate --model-version",

@@ -43,6 +43,9 @@ BESIDE = {
         for name in ("feedback_sources", "feedback_max_age", "feedback_weight", "recent_share")
     },
     ("traffic", "drift_type"): {"hold_out_kinds": "1"},
+    **{(verb, "good"): {"spam": "Junk"} for verb in ("train", "traffic", "recalibrate")},
+    **{(verb, "spam"): {"good": "INBOX"} for verb in ("train", "traffic", "recalibrate")},
+    **{("score", name): {"output": "verdicts.csv"} for name in ("with_text", "resume")},
     ("label", "export_simulated"): {"export": "out.csv"},
 }
 

@@ -13,6 +13,7 @@ from spamctl.data.split import split
 from spamctl.errors import DataError
 from spamctl.schema.message import NOT_SPAM, SPAM
 from spamctl.schema.parts import from_rows, to_rows, to_traits
+from spamctl.schema.train import Leakage
 from tests import mails
 
 WORDS = ("garden", "kitchen", "winter", "meeting", "school", "bridge", "harbour")
@@ -184,7 +185,7 @@ def test_a_thread_or_list_never_sits_on_both_sides_of_the_split(tmp_path):
     assert len(places) == 28
     assert all(len(sides) == 1 for sides in places.values())
     assert {name for sides in places.values() for name in sides} == {"train", "validation", "test"}
-    assert leakage(divided) == {"exact": 0, "masked": 0}
+    assert leakage(divided) == Leakage(exact=0, masked=0)
 
 
 def test_the_newest_mails_are_kept_for_the_test(mailbox):

@@ -60,8 +60,8 @@ def agree(found, page):
     told = by_column(page)
     for name in COLUMNS:
         status, value = told[name]
-        assert value == pytest.approx(found[name]["statistic"], abs=1e-9), name
-        assert (status == "FAIL") == found[name]["alarm"], name
+        assert value == pytest.approx(found[name].statistic, abs=1e-9), name
+        assert (status == "FAIL") == found[name].alarm, name
     return {status for status, _ in told.values()}
 
 
@@ -75,7 +75,7 @@ def test_evidently_measures_and_says_of_each_column_what_the_alarm_does(drifted)
 def test_they_agree_that_nothing_moved_too():
     reference, current = made(300), made(200, seed=2)
     found, thresholds = judged(reference, current)
-    assert not any(test["alarm"] for test in found.values())
+    assert not any(test.alarm for test in found.values())
     assert agree(found, evidently_pages(reference, current, thresholds, seed=0)["drift"]) == {"SUCCESS"}
 
 
@@ -99,10 +99,10 @@ def test_evidently_fails_quality_where_the_alarm_rings(drifted):
     found, pages = drifted
     ended = {test["metric"]: test["status"] for test in pages["classification"].summary["tests"]}
     assert ended == {
-        "Accuracy": "FAIL" if found["accuracy"]["alarm"] else "SUCCESS",
-        "FPR": "FAIL" if found["false_positive_rate"]["alarm"] else "SUCCESS",
+        "Accuracy": "FAIL" if found["accuracy"].alarm else "SUCCESS",
+        "FPR": "FAIL" if found["false_positive_rate"].alarm else "SUCCESS",
     }
-    assert found["accuracy"]["alarm"]
+    assert found["accuracy"].alarm
 
 
 def figures(page):

@@ -67,7 +67,7 @@ def test_a_check_is_what_the_engine_says_and_what_the_store_keeps(server):
     first, headers, body = ask(server.port, "CHECK", mail(OFFER, "check"))
     assert (first, body) == (OK, b"")
     row = server.rows()[-1]
-    text = f"Subject: hello\n\n{OFFER}"
+    text = f"From: Ann <shop.example>\nSubject: hello\n\n{OFFER}"
     assert (row.text, row.classification, row.source) == (text, "spam", "spamd")
     assert row.probability == pytest.approx(tiny_packages.probability(text), abs=1e-6)
     assert re.fullmatch(r"True ; \d+\.\d / 5\.0", headers["Spam"])
