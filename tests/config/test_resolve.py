@@ -31,6 +31,7 @@ SPECIAL = {
     "depth": ["full", "1", "7", "12"],
     "target_uri": [f"http://127.0.0.1:{port}/x" for port in range(8081, 8085)],
     "threads": ["1", "0"],
+    "spamd": [f"127.0.0.1:{port}" for port in range(1783, 1787)],
     "to": ["3", "previous", "12", "1"],
 }
 # An option that only another gives a meaning is refused without it.

@@ -438,7 +438,7 @@ def test_a_wrong_method_is_told_the_right_one_on_every_route(service, routes):
                 assert (answer.status_code, answer.headers["allow"]) == (405, method)
                 continue
             if path.startswith("/v1/"):
-                told = is_refused_as_openai_does(answer, 405, "method_not_allowed", "invalid_request_error")
+                told = is_refused_as_openai_does(answer, 405, "method_not_allowed", "invalid_request_error")["error"]
             else:
                 told = is_refused(answer, 405, "METHOD_NOT_ALLOWED")
             assert method in answer.headers["allow"]
