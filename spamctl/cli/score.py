@@ -33,14 +33,16 @@ def score(flags: Flags, *, file: Messages = "", config: Config = None, debug: De
 
     from spamctl.config.sources import resolve
     from spamctl.reports.scoring import missing, show
+    from spamctl.schema.codec import from_json
+    from spamctl.schema.score import ScoreResult
 
     if file and flags["messages"] is not None:
         raise UsageError(f"--messages {flags['messages']}: {file} is given, too; name the messages once")
     typed = {**flags, "messages": file or flags["messages"]}
     options = resolve(ScoreOptions, typed, config=config, environ=os.environ, folder=Path.cwd()).options
     with _input(options) as place:
-        _, result = run_verb(ScoreOptions, typed | {"messages": place}, Start(config, None, debug))
-    result |= _fetched(working_folder() / result["left"])
+        _, told = run_verb(ScoreOptions, typed | {"messages": place}, Start(config, None, debug))
+    result = from_json(ScoreResult, told | _fetched(working_folder() / told["left"]))
     show(result, Console(highlight=False))
     if fault := missing(result):
         raise SpamctlError(fault)

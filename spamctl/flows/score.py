@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ from spamctl.config.options import COPIES
 from spamctl.config.score import ScoreOptions
 from spamctl.errors import UsageError
 from spamctl.flows import base
+from spamctl.schema.codec import to_json
+from spamctl.schema.score import ScoreResult
 
 if TYPE_CHECKING:
     from spamctl.data.score_input import InputRequest, Survey
@@ -45,7 +47,6 @@ class ScoreFlow(base.VerbFlow):
             from spamctl.data import score_input
             from spamctl.engine.manifest import UNSEALED
             from spamctl.registry import versions
-            from spamctl.schema.codec import to_json
             from spamctl.serving import registry_watcher
 
             self._check_places(options)
@@ -74,9 +75,9 @@ class ScoreFlow(base.VerbFlow):
             from spamctl.reports import scoring
 
             surveyed = Survey(**self.survey)
-            self.result: dict[str, Any] = self._score(options, surveyed)
-            self.result["seconds"] = time.time() - self.began
-            self.score_html = scoring.page(self.result)
+            result = replace(self._score(options, surveyed), seconds=time.time() - self.began)
+            self.score_html = scoring.page(result)
+            self.result = to_json(result)
         base.result("score", self.result)
 
     @contextmanager
@@ -96,7 +97,7 @@ class ScoreFlow(base.VerbFlow):
         if options.capture != NONE:
             require_usable(options.capture)
 
-    def _score(self, options: ScoreOptions, surveyed: Survey) -> dict[str, Any]:
+    def _score(self, options: ScoreOptions, surveyed: Survey) -> ScoreResult:
         """Score all messages, write what is asked for, and return the result."""
         from spamctl.data import score_input
         from spamctl.schema.serve import Release
@@ -116,21 +117,21 @@ class ScoreFlow(base.VerbFlow):
                 job.write(Path(options.output), overwrite=options.overwrite)
             if job.parts:
                 job.parts.remove()
-        return {
-            "release": self.release,
-            "threshold": scorer.threshold,
-            "input": options.messages,
-            "messages": surveyed.rows,
-            "counts": dict(tally.counts),
-            "scores": tally.scores(),
-            "labelled": dict(tally.labelled),
-            "unreadable": score_input.described(surveyed.counts, surveyed.faults),
-            "continued": before,
-            "output": options.output,
-            "maildir": options.into_maildir,
-            "captured": self._store_name(options),
-            "left": _left_for_terminal({"shown": tally.shown, "explained": job.explained}),
-        }
+        return ScoreResult(
+            release=scorer.release,
+            threshold=scorer.threshold,
+            input=options.messages,
+            messages=surveyed.rows,
+            counts=dict(tally.counts),
+            scores=tally.scores(),
+            labelled=dict(tally.labelled),
+            unreadable=score_input.described(surveyed.counts, surveyed.faults),
+            continued=before,
+            output=options.output,
+            maildir=options.into_maildir,
+            captured=self._store_name(options),
+            left=_left_for_terminal({"shown": to_json(tally.shown), "explained": to_json(job.explained)}),
+        )
 
     def _open_targets(self, job: ScoreJob, options: ScoreOptions, stack: contextlib.ExitStack) -> None:
         """Open what the verdicts go to: parts of an output, a Maildir, a store."""

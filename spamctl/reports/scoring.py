@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from rich import box
 from rich.console import Console
@@ -14,80 +13,78 @@ from spamctl import display
 from spamctl.reports import html as pages
 from spamctl.reports.html import Column, Markup
 from spamctl.reports.scores import interval, number, percent
-from spamctl.schema.codec import from_json
 from spamctl.schema.message import NOT_SPAM, SPAM
-from spamctl.schema.rates import Interval
+from spamctl.schema.score import Explained, ScoreResult
 
 _NONE = "none"
 _TARGETS = ("output", "maildir", "captured")
 _EXCERPT = 120  # characters of a message in the table
-_SCORES = (("recall", "recall", "spam"), ("false_positive_rate", "false-positive rate", "rest"))
 _HEADS = ("score", "value", "95 % interval", "messages")
 _STYLES = {SPAM: "bold red", NOT_SPAM: "bold green"}
 
 
-def show(result: Mapping[str, Any], console: Console) -> None:
+def show(result: ScoreResult, console: Console) -> None:
     """Print the result, for 80 columns or more, with or without colour, in a terminal or a pipe.
 
     `result` also holds what was left apart from the log: the messages `shown`, and what is `explained`.
     """
-    if explained := result["explained"]:
+    if explained := result.explained:
         _show_single(result, explained, console)
     else:
         _show_many(result, console)
 
 
-def missing(result: Mapping[str, Any]) -> str:
+def missing(result: ScoreResult) -> str:
     """Return the line that says which messages could not be read; nothing if all could."""
-    lacking = result["counts"].get("unreadable", 0)
+    lacking = result.counts.get("unreadable", 0)
     if not lacking:
         return ""
-    return f"{lacking:,} of {_messages(result['messages'])} could not be read: {result['unreadable']}; mend them"
+    return f"{lacking:,} of {_messages(result.messages)} could not be read: {result.unreadable}; mend them"
 
 
-def headline(result: Mapping[str, Any]) -> str:
+def headline(result: ScoreResult) -> str:
     """Return the sentence that tells the outcome."""
-    spam, scored = result["counts"].get(SPAM, 0), _scored(result)
+    spam, scored = result.counts.get(SPAM, 0), _scored(result)
     share = f" ({percent(spam / scored)})" if scored else ""
     return f"{_messages(scored)} scored: {spam:,} spam{share}, {scored - spam:,} not spam"
 
 
-def facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def facts(result: ScoreResult) -> Iterator[tuple[str, str]]:
     """Yield each fact as its name and its words."""
     yield "version", _version(result)
-    yield "threshold", number(result["threshold"])
-    if out := result["counts"].get("out of reach", 0):
+    yield "threshold", number(result.threshold)
+    if out := result.counts.get("out of reach", 0):
         yield "reach", f"{out:,} unlike all that was trained on (in_reach: false)"
-    if cut := result["counts"].get("truncated", 0):
+    if cut := result.counts.get("truncated", 0):
         yield "truncated", f"{cut:,} longer than the window: beginning and end were read"
-    if lacking := result["counts"].get("unreadable", 0):
-        yield "unreadable", f"{lacking:,}: {result['unreadable']}"
-    if result["continued"]:
-        yield "continued", f"{result['continued']:,} had been scored before the run was interrupted"
-    if result["output"] != _NONE:
-        yield "output", f"{_messages(result['messages'])} in {result['output']}"
-    if result["maildir"] != _NONE:
-        yield "maildir", f"{_scored(result):,} mails in {result['maildir']}"
-    if result["captured"]:
-        yield "captured", f"{_messages(_scored(result))} in {result['captured']}"
-    yield "pace", f"{_scored(result) / max(result['seconds'], 0.001):,.0f} messages/s, {result['seconds']:.1f} s"
+    if lacking := result.counts.get("unreadable", 0):
+        yield "unreadable", f"{lacking:,}: {result.unreadable}"
+    if result.continued:
+        yield "continued", f"{result.continued:,} had been scored before the run was interrupted"
+    if result.output != _NONE:
+        yield "output", f"{_messages(result.messages)} in {result.output}"
+    if result.maildir != _NONE:
+        yield "maildir", f"{_scored(result):,} mails in {result.maildir}"
+    if result.captured:
+        yield "captured", f"{_messages(_scored(result))} in {result.captured}"
+    yield "pace", f"{_scored(result) / max(result.seconds, 0.001):,.0f} messages/s, {result.seconds:.1f} s"
 
 
-def page(result: Mapping[str, Any]) -> str:
+def page(result: ScoreResult) -> str:
     """Return the card of a scoring, which holds no message."""
     return pages.document(headline(result), _parts(result))
 
 
-def score_rows(result: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+def score_rows(result: ScoreResult) -> Iterator[tuple[str, str, str, str]]:
     """Yield recall and false-positive rate, as far as labels tell them."""
-    for key, name, group in _SCORES:
-        if score := result["scores"].get(key):
-            of = "spam" if group == "spam" else "not spam"
-            measured = from_json(Interval, score)
-            yield name, number(measured.value), interval(measured), f"{result['labelled'][group]:,} labelled {of}"
+    spam, rest = result.labelled.get("spam", 0), result.labelled.get("rest", 0)
+    if recall := result.scores.recall:
+        yield "recall", number(recall.value), interval(recall), f"{spam:,} labelled spam"
+    if rate := result.scores.false_positive_rate:
+        yield "false-positive rate", number(rate.value), interval(rate), f"{rest:,} labelled not spam"
 
 
-def _parts(result: Mapping[str, Any]) -> Iterator[Markup]:
+def _parts(result: ScoreResult) -> Iterator[Markup]:
     """Yield the parts of the card, from top to bottom."""
     yield pages.element("h1", headline(result), "verdict fair" if missing(result) else "verdict good")
     if rows := list(score_rows(result)):
@@ -97,9 +94,9 @@ def _parts(result: Mapping[str, Any]) -> Iterator[Markup]:
     yield pages.table((Column("fact"), Column("value")), facts(result))
 
 
-def _show_many(result: Mapping[str, Any], console: Console) -> None:
+def _show_many(result: ScoreResult, console: Console) -> None:
     """Print the messages to be shown, the counts, and the scores that labels tell."""
-    if result["shown"]:
+    if result.shown:
         console.print(_table(result, console))
     console.print(_text(headline(result), console, "bold"))
     if rows := list(score_rows(result)):
@@ -112,19 +109,19 @@ def _show_many(result: Mapping[str, Any], console: Console) -> None:
     console.print(grid)
 
 
-def _show_single(result: Mapping[str, Any], told: Mapping[str, Any], console: Console) -> None:
+def _show_single(result: ScoreResult, told: Explained, console: Console) -> None:
     """Print five lines: the verdict, the words and links behind it, whether it is in reach, and the version."""
-    verdict = told["classification"]
+    verdict = told.classification
     marks = {SPAM: "NO", NOT_SPAM: "OK"} if console.options.ascii_only else {SPAM: "✘", NOT_SPAM: "✔"}
-    cut = ", beginning and end read" if told["truncated"] else ""
-    head = f"{verdict}: probability {number(told['probability'])}, threshold {number(result['threshold'])}{cut}"
-    reach = "yes" if told["in_reach"] else "no: it is unlike all that was trained on"
-    if not told["in_reach"] and told["probability"] >= result["threshold"] and verdict == NOT_SPAM:
+    cut = ", beginning and end read" if told.truncated else ""
+    head = f"{verdict}: probability {number(told.probability)}, threshold {number(result.threshold)}{cut}"
+    reach = "yes" if told.in_reach else "no: it is unlike all that was trained on"
+    if not told.in_reach and told.probability >= result.threshold and verdict == NOT_SPAM:
         reach += ", and delivered for that (--out-of-reach)"
     console.print(_text(f"{marks[verdict]} {head}", console, _STYLES[verdict]), soft_wrap=True)
     lines = {
-        "words": told["words"] or "none moves it",
-        "links": ", ".join(told["hosts"]) or _NONE,
+        "words": told.words or "none moves it",
+        "links": ", ".join(told.hosts) or _NONE,
         "in reach": reach,
         "version": _version(result),
     } | {name: value for name, value in facts(result) if name in _TARGETS}
@@ -132,9 +129,9 @@ def _show_single(result: Mapping[str, Any], told: Mapping[str, Any], console: Co
         console.print(Text.assemble((f" {name:<10}", "dim"), _text(value, console)), soft_wrap=True)
 
 
-def _table(result: Mapping[str, Any], console: Console) -> Table:
+def _table(result: ScoreResult, console: Console) -> Table:
     """Return the messages to be shown, each on one line: hidden characters are escapes, and markup is not read."""
-    labelled = any(row["label"] for row in result["shown"])
+    labelled = any(row.label for row in result.shown)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold", expand=True)
     table.add_column("spam p", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -142,10 +139,10 @@ def _table(result: Mapping[str, Any], console: Console) -> Table:
         table.add_column("label", no_wrap=True)
     table.add_column("from", no_wrap=True, overflow="ellipsis", max_width=28)
     table.add_column("message", no_wrap=True, overflow="ellipsis", ratio=1)
-    for row in result["shown"]:
-        verdict = row["classification"] if row["in_reach"] else f"{row['classification']}, out of reach"
-        cells = [number(row["probability"]), verdict, *([row["label"] or ""] if labelled else [])]
-        cells += [f"{row['source']} {row['place']}", _excerpt(row["text"])]
+    for row in result.shown:
+        verdict = row.classification if row.in_reach else f"{row.classification}, out of reach"
+        cells = [number(row.probability), verdict, *([row.label or ""] if labelled else [])]
+        cells += [f"{row.source} {row.place}", _excerpt(row.text)]
         table.add_row(*(_text(cell, console, _STYLES[SPAM] if cell == SPAM else "") for cell in cells))
     return table
 
@@ -166,14 +163,14 @@ def _excerpt(text: str) -> str:
     return flat if len(flat) <= _EXCERPT else f"{flat[:_EXCERPT]} …"
 
 
-def _version(result: Mapping[str, Any]) -> str:
-    release = result["release"]
-    alias = f", the {release['alias']}" if release["alias"] else ""
-    return f"{release['name']} {release['version']}{alias}, package {release['digest'][:12]}"
+def _version(result: ScoreResult) -> str:
+    release = result.release
+    alias = f", the {release.alias}" if release.alias else ""
+    return f"{release.name} {release.version}{alias}, package {release.digest[:12]}"
 
 
-def _scored(result: Mapping[str, Any]) -> int:
-    return int(result["counts"].get(SPAM, 0) + result["counts"].get(NOT_SPAM, 0))
+def _scored(result: ScoreResult) -> int:
+    return int(result.counts.get(SPAM, 0) + result.counts.get(NOT_SPAM, 0))
 
 
 def _messages(count: int) -> str:

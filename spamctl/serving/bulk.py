@@ -19,9 +19,11 @@ from spamctl.data.score_output import Maildir, ScoredRow, marked
 from spamctl.data.score_parts import Parts
 from spamctl.errors import DataError
 from spamctl.progress import ProgressUpdate
-from spamctl.schema.codec import JsonObject, to_json
+from spamctl.schema.codec import from_json, to_json
 from spamctl.schema.message import SPAM, Label
+from spamctl.schema.score import Explained, ScoreSummary, ShownMessage
 from spamctl.schema.serve import Release
+from spamctl.schema.traffic import Rates
 from spamctl.serving import explain
 from spamctl.serving.batcher import Scored
 from spamctl.serving.deployment import Deployment
@@ -181,19 +183,18 @@ EXCERPT = 300  # characters of a message that is shown
 class ScoreTally:
     """Counts of verdicts, of verdicts by label, and the first `most` messages in an order.
 
-    A message that is shown is {"number", "source", "place", "classification", "probability", "in_reach", "label",
-    "text"}, its text cut.
+    They are added in chunks, or as the summaries of finished parts.
     """
 
     order: Order
     most: int
     counts: Counter[str] = field(default_factory=Counter)
     labelled: Counter[str] = field(default_factory=Counter)  # by the fields of Verdicts
-    shown: list[dict[str, Any]] = field(default_factory=list)
+    shown: list[ShownMessage] = field(default_factory=list)
 
     def add(self, chunk: Chunk, meanings: Mapping[str, Label]) -> None:
         """Count a chunk; `meanings` are those of the words for labels."""
-        candidates: list[dict[str, Any]] = []
+        candidates: list[ShownMessage] = []
         for place, (one, scored) in enumerate(zip(chunk.messages, chunk.scores, strict=True)):
             if scored is None:
                 self.counts[UNREADABLE] += 1
@@ -208,27 +209,26 @@ class ScoreTally:
             candidates.append(_shown(chunk.first + place, one, scored, label))
         self._keep(candidates)
 
-    def merge(self, told: Mapping[str, Any]) -> None:
-        """Add what `as_dict` told of another part."""
-        self.counts.update(told["counts"])
-        self.labelled.update(told["labelled"])
-        self._keep(told["shown"])
+    def merge(self, part: ScoreSummary) -> None:
+        """Add the summary of another part."""
+        self.counts.update(part.counts)
+        self.labelled.update(part.labelled)
+        self._keep(part.shown)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the tally as plain JSON; it holds excerpts of messages."""
-        return {"counts": dict(self.counts), "labelled": dict(self.labelled), "shown": self.shown}
+    def summary(self) -> ScoreSummary:
+        """Return the tally as it is now; it holds excerpts of messages."""
+        return ScoreSummary(dict(self.counts), dict(self.labelled), tuple(self.shown))
 
-    def scores(self) -> JsonObject:
+    def scores(self) -> Rates:
         """Return accuracy, recall and false-positive rate with their 95 % intervals, where labels tell of them."""
-        told: JsonObject = to_json(Verdicts(**self.labelled).scores())
-        return told
+        return Verdicts(**self.labelled).scores()
 
-    def _keep(self, rows: list[dict[str, Any]]) -> None:
+    def _keep(self, rows: Sequence[ShownMessage]) -> None:
         """Keep the first of some messages, and of those that were kept so far."""
         self.shown = heapq.nsmallest(self.most, [*self.shown, *rows], key=self._rank)
 
-    def _rank(self, row: Mapping[str, Any]) -> tuple[float, int]:
-        return (-row["probability"] if self.order == "probability" else 0.0, row["number"])
+    def _rank(self, row: ShownMessage) -> tuple[float, int]:
+        return (-row.probability if self.order == "probability" else 0.0, row.number)
 
 
 def label_of(one: Incoming, meanings: Mapping[str, Label]) -> Label | None:
@@ -236,18 +236,12 @@ def label_of(one: Incoming, meanings: Mapping[str, Label]) -> Label | None:
     return None if one.label is None else meanings.get(one.label.casefold())
 
 
-def _shown(number: int, one: Incoming, scored: Scored, label: Label | None) -> dict[str, Any]:
+def _shown(number: int, one: Incoming, scored: Scored, label: Label | None) -> ShownMessage:
     verdict = scored.verdict
-    return {
-        "number": number,
-        "source": one.source,
-        "place": one.place,
-        "classification": verdict.classification,
-        "probability": verdict.probability,
-        "in_reach": verdict.in_reach,
-        "label": label,
-        "text": one.text[:EXCERPT],
-    }
+    where = number, one.source, one.place
+    return ShownMessage(
+        *where, verdict.classification, verdict.probability, verdict.in_reach, label, one.text[:EXCERPT]
+    )
 
 
 # Score all messages of an input, part by part: what is finished is on the disk before the next part is.
@@ -265,7 +259,7 @@ class ScoreJob:
     maildir: Maildir | None = None
     capturer: Capturer | None = None
     with_text: bool = False
-    explained: dict[str, Any] = field(default_factory=dict)  # of an input that is one message
+    explained: Explained | None = None  # of an input that is one message
 
     def run(self) -> Generator[ProgressUpdate, None, int]:
         """Score what no finished part holds, yield a tick a chunk, and return how many messages were finished before.
@@ -274,7 +268,7 @@ class ScoreJob:
         """
         before = self.parts.rows if self.parts else 0
         for summary in self.parts.summaries if self.parts else ():
-            self.tally.merge(summary)
+            self.tally.merge(from_json(ScoreSummary, summary))
         done = before
         for chunk in self.scorer.score(islice(score_input.read(self.request), before, None), before):
             self._finish(chunk)
@@ -298,10 +292,10 @@ class ScoreJob:
         uuids = self.capturer.keep(chunk) if self.capturer else [None] * len(chunk.messages)
         tally = ScoreTally(self.tally.order, self.tally.most)
         tally.add(chunk, self.survey.meanings)
-        self.tally.merge(tally.as_dict())
+        self.tally.merge(tally.summary())
         if self.parts:
             pairs = zip(chunk.messages, chunk.scores, uuids, strict=True)
-            self.parts.add((self._row(*pair) for pair in pairs), tally.as_dict())
+            self.parts.add((self._row(*pair) for pair in pairs), to_json(tally.summary()))
 
     def _row(self, one: Incoming, scored: Scored | None, uuid: str | None) -> ScoredRow:
         """Return a message as it is written."""
@@ -319,11 +313,6 @@ class ScoreJob:
         """Keep what is behind the verdict on a single message."""
         (one,), (scored,) = chunk.messages, chunk.scores
         if scored is not None:
-            self.explained = {
-                "classification": scored.verdict.classification,
-                "probability": scored.verdict.probability,
-                "in_reach": scored.verdict.in_reach,
-                "truncated": scored.verdict.truncated,
-                "words": self.scorer.words(one.text, scored),
-                "hosts": list(score_input.hosts_of(one)),
-            }
+            verdict = scored.verdict
+            told = verdict.classification, verdict.probability, verdict.in_reach, verdict.truncated
+            self.explained = Explained(*told, self.scorer.words(one.text, scored), tuple(score_input.hosts_of(one)))

@@ -3,8 +3,8 @@
 import ast
 
 # Ceilings: whoever gets below one lowers it; nobody raises it. JSON enters and leaves as dicts, and is read there.
-DICTS_OF_ANYTHING = 31
-CONSTANT_KEYS = 249
+DICTS_OF_ANYTHING = 23
+CONSTANT_KEYS = 190
 
 
 def annotated(tree):

@@ -6,6 +6,8 @@ import pytest
 from rich.console import Console
 
 from spamctl.reports import scoring
+from spamctl.schema.codec import from_json
+from spamctl.schema.score import ScoreResult
 from tests.hostile import PAYLOADS
 
 RELEASE = {"name": "spam", "version": "3", "alias": "champion", "folder": "x", "digest": "ab" * 32, "sealed": True}
@@ -46,7 +48,7 @@ def row(text, **more):
 
 def printed(result, **settings):
     paper = io.StringIO()
-    scoring.show(result, Console(file=paper, width=80, highlight=False, **settings))
+    scoring.show(from_json(ScoreResult, result), Console(file=paper, width=80, highlight=False, **settings))
     return paper.getvalue()
 
 
@@ -72,8 +74,9 @@ def test_counts_scores_and_facts_are_told():
 
 
 def test_what_could_not_be_read_is_one_line():
-    assert scoring.missing(RESULT) == "1 of 4 messages could not be read: 1 with no text (a.csv 5); mend them"
-    assert scoring.missing(RESULT | {"counts": {"spam": 4}}) == ""
+    told = scoring.missing(from_json(ScoreResult, RESULT))
+    assert told == "1 of 4 messages could not be read: 1 with no text (a.csv 5); mend them"
+    assert scoring.missing(from_json(ScoreResult, RESULT | {"counts": {"spam": 4}})) == ""
 
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
@@ -111,7 +114,7 @@ def test_a_single_message_out_of_reach_says_why_it_is_delivered():
 
 
 def test_the_card_holds_no_message():
-    page = scoring.page({name: value for name, value in RESULT.items() if name not in {"shown", "explained"}})
+    page = scoring.page(from_json(ScoreResult, {name: value for name, value in RESULT.items() if name != "shown"}))
     assert "3 messages scored: 2 spam (66.67 %), 1 not spam" in page
     assert "false-positive rate" in page
     assert "script" not in page

@@ -113,7 +113,7 @@ def test_a_job_that_is_stopped_anywhere_ends_as_if_it_had_not_been(scorer, tmp_p
         assert last(whole.run()) == 0
         expected = list(parts.read())
     assert len(expected) == len(MESSAGES)
-    assert whole.tally.scores()["recall"]["value"] > 0.9
+    assert whole.tally.scores().recall.value > 0.9
     for stop in (0, 1, 17, 42):
         folder = tmp_path / f"stopped-{stop}"
         with Parts(folder, MADE_OF, resume=False, overwrite=False) as parts:
@@ -125,7 +125,7 @@ def test_a_job_that_is_stopped_anywhere_ends_as_if_it_had_not_been(scorer, tmp_p
             again = job(scorer, request, parts)
             assert last(again.run()) == min(7 * stop, len(MESSAGES))
             assert list(parts.read()) == expected
-        assert again.tally.as_dict() == whole.tally.as_dict()
+        assert again.tally.summary() == whole.tally.summary()
 
 
 def test_an_input_that_changes_while_it_is_read_is_refused(scorer, tmp_path):
@@ -149,6 +149,6 @@ def test_the_first_messages_are_shown_in_either_order(scorer, tmp_path, small):
     for tally in (worst, first):
         last(ScoreJob(request, survey(request), scorer, tally).run())
     probabilities = sorted((tiny_packages.probability(one.text) for one in MESSAGES), reverse=True)
-    assert [row["probability"] for row in worst.shown] == pytest.approx(probabilities[:3], abs=1e-6)
-    assert [row["text"] for row in first.shown] == [one.text for one in MESSAGES[:3]]
+    assert [row.probability for row in worst.shown] == pytest.approx(probabilities[:3], abs=1e-6)
+    assert [row.text for row in first.shown] == [one.text for one in MESSAGES[:3]]
     assert ScoreTally("input", 0).shown == []
