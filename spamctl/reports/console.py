@@ -1,47 +1,18 @@
-"""Print what the short verbs did, the greeting of a server, and the grid of facts."""
+"""Print what the short verbs did, and the greeting of a server."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from spamctl import display
+from spamctl.reports import terminal
 from spamctl.reports.monitor import count
 from spamctl.schema.errands import ForgetResult, RollbackResult, TraceResult
-
-_ASCII = {"\N{EN DASH}": "-", "\N{RIGHTWARDS ARROW}": "->"}
-
-
-def plain(text: object, console: Console, style: Any = "") -> Text:
-    """Return harmless text in characters that this terminal can show; markup in it is not read."""
-    if not console.options.ascii_only:
-        return Text(display.visible(text), style=style)
-    written = str(text)
-    for sign, letters in _ASCII.items():
-        written = written.replace(sign, letters)
-    return Text(display.ascii_only(written), style=style)
-
-
-def grid(facts: Iterable[tuple[str, str]], console: Console) -> Table:
-    """Return facts, a name and its value a line."""
-    table = Table.grid(padding=(0, 2), pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in facts:
-        table.add_row(f" {name}", plain(value, console))
-    return table
-
-
-def next_command(command: str, console: Console) -> Iterator[Text]:
-    """Yield an empty line and the command to type next."""
-    yield Text()
-    yield Text.assemble(("Next: ", "bold"), plain(command, console, "bold cyan"))
-
 
 # Print what an errand did: the rollback, what was forgotten, or where an answer comes from.
 
@@ -54,7 +25,7 @@ def show(result: RollbackResult | ForgetResult | TraceResult, console: Console) 
         _chain(result, console)
         return
     for line in rolled_back(result) if isinstance(result, RollbackResult) else forgotten(result):
-        console.print(_text(line, console), soft_wrap=True)
+        console.print(terminal.plain(line, console), soft_wrap=True)
 
 
 def rolled_back(told: RollbackResult) -> Iterator[str]:
@@ -105,15 +76,10 @@ def _chain(told: TraceResult, console: Console) -> None:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in told.chain.items():
-        grid.add_row(name, _text(value, console))
+        grid.add_row(name, terminal.plain(value, console))
     if told.text is not None:
-        grid.add_row("text", _text(told.text, console))
+        grid.add_row("text", terminal.plain(told.text, console))
     console.print(grid)
-
-
-def _text(text: str, console: Console) -> Text:
-    """Return harmless text in characters that this terminal can show."""
-    return Text(display.ascii_only(text) if console.options.ascii_only else display.visible(text))
 
 
 # Print the greeting of a server: what is served, where answers are stored, and a command to try.

@@ -9,9 +9,8 @@ from pathlib import Path
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from spamctl import display
+from spamctl.reports import terminal
 from spamctl.reports.figures import BLUE, GREY, ORANGE, canvas, name_axes, png
 from spamctl.reports.html import Column, Markup, beside, document, element, link, pictures, table
 from spamctl.schema.monitor import MonitorResult, Quality
@@ -39,8 +38,8 @@ class Act:
 def announce(number: int, title: str, command: str, console: Console) -> None:
     """Print which act begins, and the equivalent command."""
     console.print()
-    console.print(_text(f"━━ {number}. {title}", console, "bold"))
-    console.print(_text(f"   $ {command}", console, "dim"), soft_wrap=True)
+    console.print(terminal.plain(f"━━ {number}. {title}", console, "bold"))
+    console.print(terminal.plain(f"   $ {command}", console, "dim"), soft_wrap=True)
 
 
 def show(acts: Sequence[Act], seconds: float, page: str, console: Console) -> None:
@@ -50,13 +49,13 @@ def show(acts: Sequence[Act], seconds: float, page: str, console: Console) -> No
         grid.add_column(head, justify="right" if head in {"act", "seconds"} else "left", overflow="fold")
     for number, act in enumerate(acts, start=1):
         cells = (str(number), act.title, act.figure, f"{act.seconds:.0f}")
-        grid.add_row(*(_text(cell, console) for cell in cells))
+        grid.add_row(*(terminal.plain(cell, console) for cell in cells))
     console.print()
     console.print(grid)
-    console.print(_text(sentence(acts), console, "bold green" if is_good(acts) else "bold yellow"))
-    console.print(_text(f" {seconds:.0f} s in all; nothing is left running", console, "dim"))
-    console.print()
-    console.print(Text.assemble(("Next: ", "bold"), _text(f"open {page}", console, "bold cyan")), soft_wrap=True)
+    console.print(terminal.plain(sentence(acts), console, "bold green" if is_good(acts) else "bold yellow"))
+    console.print(terminal.plain(f" {seconds:.0f} s in all; nothing is left running", console, "dim"))
+    for line in terminal.next_command(f"open {page}", console):
+        console.print(line, soft_wrap=True)
 
 
 def sentence(acts: Sequence[Act]) -> str:
@@ -119,11 +118,6 @@ def _plot(acts: Sequence[Act]) -> bytes:
     accuracies = [result.quality.accuracy for _, result in watches if result.quality and result.quality.accuracy]
     drift = [result.drift_score or 0.0 for _, result in watches]
     return story_plot([title.removeprefix("Monitor: ") for title, _ in watches], accuracies, drift)
-
-
-def _text(text: object, console: Console, style: str = "") -> Text:
-    """Return harmless text in characters that this terminal can show."""
-    return Text(display.ascii_only(text) if console.options.ascii_only else display.visible(text), style=style)
 
 
 # Plot accuracy and drift by round of the demonstration.

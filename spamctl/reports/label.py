@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from spamctl import display
 from spamctl.reports import html as pages
+from spamctl.reports import terminal
 from spamctl.reports.html import Column, Markup
 from spamctl.reports.scores import percent
 from spamctl.schema.label import SIMULATED, Agreement, Conflict, LabelResult, ReviewCounts, SourceTally
@@ -79,19 +78,14 @@ def facts(result: LabelResult) -> Iterator[tuple[str, str]]:
 def show(result: LabelResult, console: Console) -> None:
     """Print the result, for 80 columns or more, with or without colour, in a terminal or a pipe."""
     console.print()
-    console.print(_text(sentence(result), console, "bold green"))
+    console.print(terminal.plain(sentence(result), console, "bold green"))
     for loud in warnings(result):
-        console.print(_text(f"! {loud}", console, "bold yellow"))
+        console.print(terminal.plain(f"! {loud}", console, "bold yellow"))
     if result.sources:
         console.print(_table(result, console))
-    grid = Table.grid(padding=(0, 2), pad_edge=False)
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in facts(result):
-        grid.add_row(f" {name}", _text(value, console))
-    console.print(grid)
-    console.print()
-    console.print(Text.assemble(("Next: ", "bold"), _text(following(result), console, "bold cyan")), soft_wrap=True)
+    console.print(terminal.grid(facts(result), console))
+    for line in terminal.next_command(following(result), console):
+        console.print(line, soft_wrap=True)
 
 
 def page(result: LabelResult) -> str:
@@ -133,7 +127,7 @@ def _table(result: LabelResult, console: Console) -> Table:
     for place, head in enumerate(_COLUMNS):
         table.add_column(head, justify="right" if place else "left")
     for source in result.sources:
-        table.add_row(*(_text(cell, console) for cell in _cells(source)))
+        table.add_row(*(terminal.plain(cell, console) for cell in _cells(source)))
     return table
 
 
@@ -192,8 +186,3 @@ def _conflict(conflict: Conflict) -> str:
 def _rows(count: int) -> str:
     """Count rows in words."""
     return f"{count:,} {'row' if count == 1 else 'rows'}"
-
-
-def _text(text: object, console: Console, style: str = "") -> Text:
-    """Return harmless text in characters that this terminal can show; markup in it is not read."""
-    return Text(display.ascii_only(text) if console.options.ascii_only else display.visible(text), style=style)

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from spamctl import display
 from spamctl.display import without_password
+from spamctl.reports import terminal
 from spamctl.reports.scores import UNDEFINED, number, percent
 from spamctl.schema.message import NOT_SPAM, SPAM
 from spamctl.schema.monitor import (
@@ -334,7 +335,7 @@ def show(result: MonitorResult, console: Console) -> None:
     """Print the finding, for 80 columns or more, with or without colour, in a terminal or a pipe."""
     for line in _lines(result, console):
         console.print(line, highlight=False, soft_wrap=False)
-    told = Text.assemble(("Next: ", "bold"), _text(following(result), console, "bold cyan"))
+    told = Text.assemble(("Next: ", "bold"), terminal.plain(following(result), console, "bold cyan"))
     console.print(told, highlight=False, soft_wrap=True)  # a command that can be copied is not broken
 
 
@@ -342,18 +343,18 @@ def _lines(result: MonitorResult, console: Console) -> Iterator[Text | Table | s
     """Yield what is printed, from top to bottom."""
     verdict = result.verdict
     yield ""
-    yield _text(f"{_mark(verdict, console)} {headline(result)}", console, _STYLES[verdict])
+    yield terminal.plain(f"{_mark(verdict, console)} {headline(result)}", console, _STYLES[verdict])
     for warning in loud(result):
-        yield _text(f"! {warning}", console, "bold yellow")
+        yield terminal.plain(f"! {warning}", console, "bold yellow")
     yield ""
     yield _checks(result.checks, console)
     if result.tests:
         yield _tests(ordered(result.tests), console)
     yield from _quality(result, console)
     yield from _causes(result, console)
-    yield _grid(facts(result), console)
+    yield terminal.grid(facts(result), console, width=13)
     yield ""
-    yield _text("The whole report: spamctl cards monitor", console, "dim")
+    yield terminal.plain("The whole report: spamctl cards monitor", console, "dim")
 
 
 def _checks(checks: Iterable[Check], console: Console) -> Table:
@@ -364,10 +365,10 @@ def _checks(checks: Iterable[Check], console: Console) -> Table:
     grid.add_column(overflow="fold")
     for check, advice in advised(checks):
         style = _STYLES[check.status]
-        mark = _text(f" {_mark(check.status, console)}", console, style)
-        grid.add_row(mark, _short(check.name, console), _text(check.sentence, console))
+        mark = terminal.plain(f" {_mark(check.status, console)}", console, style)
+        grid.add_row(mark, _short(check.name, console), terminal.plain(check.sentence, console))
         if advice:
-            grid.add_row("", "", _text(f"-> {advice}", console, "cyan"))
+            grid.add_row("", "", terminal.plain(f"-> {advice}", console, "cyan"))
     return grid
 
 
@@ -375,9 +376,9 @@ def _tests(tests: Iterable[Outcome], console: Console) -> Table:
     """Return each test: the two values, and how many times its threshold the statistic is."""
     table = _table(_TESTS)
     for test in tests:
-        rings = _text("ALARM" if test.alarm else "", console, "bold red")
+        rings = terminal.plain("ALARM" if test.alarm else "", console, "bold red")
         name, *figures = cells_of(test)[:4]
-        cells = [_short(name, console), *(_text(cell, console) for cell in figures)]
+        cells = [_short(name, console), *(terminal.plain(cell, console) for cell in figures)]
         table.add_row(*cells, rings, style="bold" if test.alarm else "")
     return table
 
@@ -387,15 +388,15 @@ def _quality(result: MonitorResult, console: Console) -> Iterator[Text | Table |
     if rows := list(quality_rows(result)):
         table = _table(_QUALITY)
         for row in rows:
-            table.add_row(*(_text(cell, console) for cell in row))
+            table.add_row(*(terminal.plain(cell, console) for cell in row))
         yield table
     facts_of_quality = [("labels", labels(result)), ("estimate", trust(result))]
-    yield _grid(facts_of_quality, console)
+    yield terminal.grid(facts_of_quality, console, width=13)
     for by, groups in breakdowns(result.quality_by):
         if len(groups) > 1:
             table = _table((f"by {by}", *_GROUPS))
             for name, *cells in groups[:_MOST_GROUPS]:
-                table.add_row(_short(name, console), *(_text(cell, console) for cell in cells))
+                table.add_row(_short(name, console), *(terminal.plain(cell, console) for cell in cells))
             yield table
     yield ""
 
@@ -407,8 +408,8 @@ def _causes(result: MonitorResult, console: Console) -> Iterator[Text | Table | 
         for side, name in SIDES.items()
     ]
     if any(told for _, told in words):
-        yield _text("Largest changes (words and phrases)", console, "bold")
-        yield _grid([(name, told or "nothing") for name, told in words], console)
+        yield terminal.plain("Largest changes (words and phrases)", console, "bold")
+        yield terminal.grid([(name, told or "nothing") for name, told in words], console, width=13)
         yield ""
 
 
@@ -419,16 +420,6 @@ def _table(heads: Sequence[str]) -> Table:
         style = "dim" if "%" in head else ""
         table.add_column(head, justify="right" if place else "left", style=style, no_wrap=True)
     return table
-
-
-def _grid(rows: Iterable[tuple[str, str]], console: Console) -> Table:
-    """Return a name and its value a line."""
-    grid = Table.grid(padding=(0, 2), pad_edge=False)
-    grid.add_column(style="dim", no_wrap=True, min_width=13)
-    grid.add_column(overflow="fold")
-    for name, value in rows:
-        grid.add_row(f" {name}", _text(value, console))
-    return grid
 
 
 def _mark(status: str, console: Console) -> str:
@@ -444,9 +435,4 @@ def _clipped(text: object) -> str:
 
 def _short(text: object, console: Console) -> Text:
     """Return a clipped name for a cell that does not wrap."""
-    return _text(_clipped(text), console)
-
-
-def _text(text: object, console: Console, style: str = "") -> Text:
-    """Return harmless text in characters that this terminal can show; markup in it is not read."""
-    return Text(display.ascii_only(text) if console.options.ascii_only else display.visible(text), style=style)
+    return terminal.plain(_clipped(text), console)

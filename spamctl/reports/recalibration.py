@@ -10,9 +10,9 @@ from rich.table import Table
 
 from spamctl.reports import html as pages
 from spamctl.reports import scores, train
-from spamctl.reports.console import grid, next_command, plain
 from spamctl.reports.html import Column, Markup
 from spamctl.reports.scores import number, percent
+from spamctl.reports.terminal import grid, next_command, plain
 from spamctl.reports.train import mlflow_run, reach, verdict
 from spamctl.schema.recalibrate import RecalibrateResult
 

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from spamctl import display
 from spamctl.reports import html as pages
+from spamctl.reports import terminal
 from spamctl.reports.html import Column, Markup
 from spamctl.reports.scores import interval, number, percent
 from spamctl.schema.message import NOT_SPAM, SPAM
@@ -98,15 +98,10 @@ def _show_many(result: ScoreResult, console: Console) -> None:
     """Print the messages to be shown, the counts, and the scores that labels tell."""
     if result.shown:
         console.print(_table(result, console))
-    console.print(_text(headline(result), console, "bold"))
+    console.print(terminal.plain(headline(result), console, "bold"))
     if rows := list(score_rows(result)):
         console.print(_score_table(rows, console))
-    grid = Table.grid(padding=(0, 2), pad_edge=False)
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in facts(result):
-        grid.add_row(f" {name}", _text(value, console))
-    console.print(grid)
+    console.print(terminal.grid(facts(result), console))
 
 
 def _show_single(result: ScoreResult, told: Explained, console: Console) -> None:
@@ -118,7 +113,7 @@ def _show_single(result: ScoreResult, told: Explained, console: Console) -> None
     reach = "yes" if told.in_reach else "no: it is unlike all that was trained on"
     if not told.in_reach and told.probability >= result.threshold and verdict == NOT_SPAM:
         reach += ", and delivered for that (--out-of-reach)"
-    console.print(_text(f"{marks[verdict]} {head}", console, _STYLES[verdict]), soft_wrap=True)
+    console.print(terminal.plain(f"{marks[verdict]} {head}", console, _STYLES[verdict]), soft_wrap=True)
     lines = {
         "words": told.words or "none moves it",
         "links": ", ".join(told.hosts) or _NONE,
@@ -126,7 +121,7 @@ def _show_single(result: ScoreResult, told: Explained, console: Console) -> None
         "version": _version(result),
     } | {name: value for name, value in facts(result) if name in _TARGETS}
     for name, value in lines.items():
-        console.print(Text.assemble((f" {name:<10}", "dim"), _text(value, console)), soft_wrap=True)
+        console.print(Text.assemble((f" {name:<10}", "dim"), terminal.plain(value, console)), soft_wrap=True)
 
 
 def _table(result: ScoreResult, console: Console) -> Table:
@@ -143,7 +138,7 @@ def _table(result: ScoreResult, console: Console) -> Table:
         verdict = row.classification if row.in_reach else f"{row.classification}, out of reach"
         cells = [number(row.probability), verdict, *([row.label or ""] if labelled else [])]
         cells += [f"{row.source} {row.place}", _excerpt(row.text)]
-        table.add_row(*(_text(cell, console, _STYLES[SPAM] if cell == SPAM else "") for cell in cells))
+        table.add_row(*(terminal.plain(cell, console, _STYLES[SPAM] if cell == SPAM else "") for cell in cells))
     return table
 
 
@@ -153,7 +148,7 @@ def _score_table(rows: list[tuple[str, str, str, str]], console: Console) -> Tab
     for place, head in enumerate(_HEADS):
         table.add_column(head, justify="right" if place else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(_text(cell, console) for cell in row))
+        table.add_row(*(terminal.plain(cell, console) for cell in row))
     return table
 
 
@@ -175,8 +170,3 @@ def _scored(result: ScoreResult) -> int:
 
 def _messages(count: int) -> str:
     return f"{count:,} {'message' if count == 1 else 'messages'}"
-
-
-def _text(text: object, console: Console, style: str = "") -> Text:
-    """Return harmless text in characters that this terminal can show; markup in it is not read."""
-    return Text(display.ascii_only(text) if console.options.ascii_only else display.visible(text), style=style)

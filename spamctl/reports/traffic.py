@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from spamctl import display
+from spamctl.reports import terminal
 from spamctl.reports.figures import BLUE, GREY, canvas, name_axes, png
 from spamctl.reports.html import Column, Markup, document, element, pictures, table
 from spamctl.reports.monitor import ends, value
@@ -158,14 +158,13 @@ def _lines(result: TrafficResult, console: Console) -> Iterator[Text | Table | s
     failed = bool(missing(result))
     marks = ("OK", "NO") if console.options.ascii_only else ("✔", "✘")
     yield ""
-    yield _text(f"{marks[failed]} {headline(result)}", console, "bold red" if failed else "bold green")
+    yield terminal.plain(f"{marks[failed]} {headline(result)}", console, "bold red" if failed else "bold green")
     yield ""
-    yield _grid(counts(result), console)
+    yield terminal.grid(counts(result), console, width=12)
     if result.judged:
         yield _table(judged_rows(result), console)
-    yield _grid(facts(result), console)
-    yield ""
-    yield Text.assemble(("Next: ", "bold"), _text(following(result), console, "bold cyan"))
+    yield terminal.grid(facts(result), console, width=12)
+    yield from terminal.next_command(following(result), console)
 
 
 def _preview(changes: Sequence[Change], console: Console) -> Iterator[Text | str]:
@@ -174,11 +173,11 @@ def _preview(changes: Sequence[Change], console: Console) -> Iterator[Text | str
         before, after = change.before, change.after
         same = before.text == after.text
         yield ""
-        yield _text(f"{place}. {after.drift_type}, dose {after.dose:g}: {after.label}", console, "bold")
-        yield Text.assemble(("  before  ", "dim"), _text(before.text, console))
-        yield Text.assemble(("  after   ", "dim"), _text("(the same)" if same else after.text, console))
+        yield terminal.plain(f"{place}. {after.drift_type}, dose {after.dose:g}: {after.label}", console, "bold")
+        yield Text.assemble(("  before  ", "dim"), terminal.plain(before.text, console))
+        yield Text.assemble(("  after   ", "dim"), terminal.plain("(the same)" if same else after.text, console))
     yield ""
-    yield _text("Nothing was sent. Leave out --preview to send.", console)
+    yield terminal.plain("Nothing was sent. Leave out --preview to send.", console)
 
 
 def _table(rows: Iterable[Sequence[str]], console: Console) -> Table:
@@ -188,23 +187,8 @@ def _table(rows: Iterable[Sequence[str]], console: Console) -> Table:
         dim = "dim" if "%" in head else ""
         table.add_column(head, justify="right" if index else "left", style=dim, no_wrap=bool(index), overflow="fold")
     for row in rows:
-        table.add_row(*(_text(row[place], console) for place in _SHOWN))
+        table.add_row(*(terminal.plain(row[place], console) for place in _SHOWN))
     return table
-
-
-def _grid(rows: Iterable[tuple[str, str]], console: Console) -> Table:
-    """Return a name and its value a line."""
-    grid = Table.grid(padding=(0, 2), pad_edge=False)
-    grid.add_column(style="dim", no_wrap=True, min_width=12)
-    grid.add_column(overflow="fold")
-    for name, words in rows:
-        grid.add_row(f" {name}", _text(words, console))
-    return grid
-
-
-def _text(text: object, console: Console, style: str = "") -> Text:
-    """Return harmless text in characters that this terminal can show; markup in it is not read."""
-    return Text(display.ascii_only(text) if console.options.ascii_only else display.visible(text), style=style)
 
 
 # Compose the card of a traffic run: responses, verdicts by kind of message, and where it is all stored.

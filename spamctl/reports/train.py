@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from spamctl.display import without_password
-from spamctl.reports.console import grid, next_command, plain
 from spamctl.reports.scores import (
     HEADS,
     INVARIANCE_HEADS,
@@ -31,6 +30,7 @@ from spamctl.reports.scores import (
     unseen_rows,
     winner,
 )
+from spamctl.reports.terminal import grid, next_command, plain
 from spamctl.schema.comparison import Comparison, PartRates
 from spamctl.schema.evaluation import GroupScores, Reach
 from spamctl.schema.feedback import Answers, FittedAnswers, LearntAnswers, NoAnswers, Side
