@@ -132,12 +132,12 @@ class Stage:
         """Tell which ways of judging ring in a window without drift."""
         import numpy as np
 
-        from spamctl.drift import hypothesis_tests
+        from spamctl.drift import hypothesis_tests, permutation
 
         both = np.concatenate(self.division(rows, seed))
         rng = np.random.default_rng([self.seed, seed])
         is_current = np.arange(both.size) >= both.size - rows
-        deals = hypothesis_tests.deal(is_current, REPLICATES, rng)
+        deals = permutation.permute(is_current, REPLICATES, rng)
         text, features = (kernel[np.ix_(both, both)] for kernel in self.kernels)
         sides = self.window(rows, seed)
         pooled = hypothesis_tests.Pool(*sides, deals, np.ones_like(is_current), text, features)

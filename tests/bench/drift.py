@@ -66,10 +66,14 @@ def take_versions(parser: argparse.ArgumentParser) -> None:
 def registered(folder: Path, wanted: Sequence[str]) -> dict[str, CallsSpam]:
     """Open versions that are registered in a folder, by what they are called in a table."""
     from spamctl.engine.engine import Engine
-    from spamctl.registry.registration import called_spam
 
     versions = [fetched(folder, one) for one in wanted]
     return {f"version {found.version}": partial(called_spam, Engine(Path(found.folder))) for found in versions}
+
+
+def called_spam(engine, texts: Sequence[str]) -> list[bool]:  # type: ignore[no-untyped-def]
+    """Return which texts a package calls spam."""
+    return (engine.probabilities(engine.logits(engine.tokenize(texts))) >= engine.threshold).tolist()
 
 
 def baseline(train: Sequence, validation: Sequence, *, tuned: bool) -> CallsSpam:  # type: ignore[type-arg]
@@ -81,8 +85,8 @@ def baseline(train: Sequence, validation: Sequence, *, tuned: bool) -> CallsSpam
     from spamctl.metrics.baseline import build, tune
 
     texts, truth = [one.text for one in train], np.array([one.is_spam for one in train])
-    chosen = tune(texts, truth, 0) if tuned else {"view": "words and characters", "cost": 1.0}
-    model = build(chosen["view"], chosen["cost"])
+    chosen = tune(texts, truth, 0) if tuned else None
+    model = build(chosen.view, chosen.cost) if chosen else build("words and characters", 1.0)
     model.fit(texts, truth)
     margins = model.decision_function([one.text for one in validation])
     is_spam = np.array([one.is_spam for one in validation])

@@ -92,7 +92,7 @@ def baseline(parts) -> tuple[Probabilities, float]:  # type: ignore[no-untyped-d
 
     texts, truth = [one.text for one in parts.train], np.array([one.is_spam for one in parts.train])
     chosen = tune(texts, truth, 0)
-    model = build(chosen["view"], chosen["cost"])
+    model = build(chosen.view, chosen.cost)
     weights = training_weights(parts.train)
     model.fit(texts, truth, linearsvc__sample_weight=np.array(weights)) if weights else model.fit(texts, truth)
     margins = model.decision_function([one.text for one in parts.validation])
