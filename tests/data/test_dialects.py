@@ -89,8 +89,8 @@ WAYS = {
                   [("text", "label"), *zip(TEXTS, LABELS, strict=True)]),
         (),
     ),
-    "gzip": ("a.csv.gz", gzip.compress(written().encode()), ()),
-    "gzip under another name": ("a.csv", gzip.compress(written().encode()), ()),
+    "gzip": ("a.csv.gz", gzip.compress(written().encode(), mtime=0), ()),
+    "gzip under another name": ("a.csv", gzip.compress(written().encode(), mtime=0), ()),
     "unpacked on its way": ("a.csv.gz", written(), ()),
 }  # fmt: skip
 
@@ -235,7 +235,7 @@ def test_texts_alone_need_neither_header_nor_label(tmp_path):
         (b"PK\x03\x04", "is a zip archive or a spreadsheet, whatever its name says: unpack it, or save it as CSV"),
         (b"PAR1", "is a parquet file, whatever its name says: let its name end in .parquet"),
         (b"SQLite format 3\0", "is a SQLite database"),
-        (gzip.compress(b"text,label\na,ham\n" * 999)[:-30], "cannot be unpacked by gzip"),
+        (gzip.compress(b"text,label\na,ham\n" * 999, mtime=0)[:-30], "cannot be unpacked by gzip"),
         (b"\x1f\x8b\x08\x00" + b"\xff" * 90, "cannot be unpacked by gzip"),
     ],
 )

@@ -18,7 +18,7 @@ LINES = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, labe
 TABLE = "text,label\n" + "".join(f'"{text}",{label}\n' for text, label in ROWS)
 FILES = {
     "a.csv": TABLE.encode(),
-    "a.csv.gz": gzip.compress(TABLE.encode()),
+    "a.csv.gz": gzip.compress(TABLE.encode(), mtime=0),
     "a.tsv": TABLE.replace(",spam", "\tspam").replace(",ham", "\tham").replace("text,", "text\t").encode(),
     "a.jsonl": LINES.encode(),
     "a.ndjson": LINES.encode(),
@@ -152,7 +152,7 @@ READ = parse_mail(MAIL).text
 def maildir(folder):
     for name, content in (
         ("Maildir/cur/1.a:2,S", mail("See you")),
-        ("Maildir/new/2.b", gzip.compress(mail("Soup?"))),
+        ("Maildir/new/2.b", gzip.compress(mail("Soup?"), mtime=0)),
         ("Maildir/.Junk/cur/3.c", MAIL),
         ("Maildir/.Sent/cur/4.d", mail("Yes")),
         ("Maildir/tmp/5.e", b"half a ma"),
@@ -166,7 +166,7 @@ def maildir(folder):
     ("name", "content"),
     [
         ("a.eml", MAIL),
-        ("a.eml.gz", gzip.compress(MAIL)),
+        ("a.eml.gz", gzip.compress(MAIL, mtime=0)),
         ("1701.M1P2.host:2,S", MAIL),
         ("a.mbox", b"From a@b.example Mon Nov 30 09:00:00 2026\n" + MAIL),
         ("inbox", b"From a@b.example Mon Nov 30 09:00:00 2026\n" + MAIL),
