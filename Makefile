@@ -15,7 +15,7 @@ uv_settings = UV='$(UV)' UV_PYTHON='$(PYTHON)' UV_PYTHON_DOWNLOADS=never UV_PROJ
 
 # One more than there are cores, since many tests wait, but no more than a laptop's memory holds; the tests of a file
 # stay together and share what they make.
-WORKERS = $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))')
+WORKERS = $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1, 4))')
 SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # The last, where it is set, has each of the hundreds of processes of a test run compile spamctl anew.

@@ -1,16 +1,13 @@
 """A person at a pseudo-terminal decides by single keys, and what was decided is in the store at once."""
 
-import fcntl
 import json
 import os
 import pty
 import re
 import select
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import time
 from dataclasses import asdict
 
@@ -51,7 +48,6 @@ class Terminal:
 
     def __init__(self, *words):
         self.master, terminal = pty.openpty()
-        self.name = os.ttyname(terminal)
         self.process = subprocess.Popen(
             [sys.executable, *words],
             stdin=terminal,
@@ -85,21 +81,9 @@ class Terminal:
         return bool(read)
 
     def press(self, key):
-        """Press a key once the program waits for one: what is typed before the question is seen does not count."""
-        deadline = time.monotonic() + SECONDS
-        while not self._is_asking():
-            assert time.monotonic() < deadline, self.seen
-            time.sleep(0.005)
+        """Press a key once the program waits for one."""
+        time.sleep(0.3)  # what is typed before the question is seen does not count
         os.write(self.master, key.encode())
-
-    def _is_asking(self):
-        """Tell whether the program wants single keys, and has read those that were pressed before."""
-        terminal = os.open(self.name, os.O_RDWR | os.O_NOCTTY)
-        try:
-            (unread,) = struct.unpack("i", fcntl.ioctl(terminal, termios.FIONREAD, bytes(4)))
-            return not unread and not termios.tcgetattr(terminal)[3] & termios.ICANON
-        finally:
-            os.close(terminal)
 
     def end(self):
         """Wait for the program and return its exit code."""
