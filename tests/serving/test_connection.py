@@ -393,10 +393,10 @@ def test_no_answer_that_is_being_made_gives_way_and_there_are_spare_places_for_w
             line.sendall(GET % b"/late")
         until(lambda: sum(guest._is_at_work() for guest in door._guests) == 20)
         assert spoken(port, GET % b"/soon" + b"noise\r\n\r\n")[0] == 200
-        more = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)) for _ in range(SPARE)]
-        for line in more:
+        for taken in range(21, 20 + SPARE + 1):  # one after the other: who has not asked yet makes room for the next
+            line = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
             line.sendall(GET % b"/late")
-        until(lambda: sum(guest._is_at_work() for guest in door._guests) == 20 + SPARE)
+            until(lambda taken=taken: sum(guest._is_at_work() for guest in door._guests) == taken)
         assert spoken(port)[0] == 0
         assert f"{NO_ROOM}: 1" in [*door.occasions.lines()]
         for line in at_work:
