@@ -14,11 +14,11 @@ from spamctl.serving.activity import Metrics
 from spamctl.serving.deployment import Deployments, Release
 from spamctl.serving.limits import ConnectionLimiter
 from spamctl.serving.spamd import Spamd
-from spamctl.serving.state import Archive, Limits, Service, Settings
+from spamctl.serving.state import Limits, Service, Settings
 from spamctl.serving.worker import READY
-from spamctl.store.capture import Capture
 from spamctl.store.database import open_store
 from tests import tiny_packages
+from tests.served import archive_at
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,19 +48,9 @@ def mail_served(folder, *, limits=None, capture=True, patience=None, most=0, out
         release = Release("spam", "1", "champion", str(package))
         deployments = Deployments(release, None, threads=1, cached_rows=0, out_of_reach=out_of_reach)
         stack.callback(deployments.close)
-        archive = stack.enter_context(_archive(database)) if capture else None
+        archive = stack.enter_context(archive_at(database)) if capture else None
         service = Service(deployments, archive, limits or Limits(), Metrics())
         yield MailServed(stack.enter_context(_running(service, ConnectionLimiter(most, patience))), service, database)
-
-
-@contextlib.contextmanager
-def _archive(database):
-    writer = Capture(str(database))
-    try:
-        with open_store(str(database)) as store:
-            yield Archive(writer, store, database.name)
-    finally:
-        writer.close(10)
 
 
 @contextlib.contextmanager

@@ -37,14 +37,15 @@ def served(folder, *, access=None, limits=None, capture=True, out_of_reach="deli
         release = Release("spam", "1", "champion", str(package))
         deployments = Deployments(release, None, threads=1, cached_rows=0, out_of_reach=out_of_reach)
         stack.callback(deployments.close)
-        archive = stack.enter_context(_archive(database)) if capture else None
+        archive = stack.enter_context(archive_at(database)) if capture else None
         service = Service(deployments, archive, limits or Limits(), Metrics())
         address = stack.enter_context(_running(create_app(service, access or Access())))
         yield Served(address, service, database)
 
 
 @contextlib.contextmanager
-def _archive(database):
+def archive_at(database):
+    """Open a store to write answers into, and end its writer."""
     writer = Capture(str(database))
     try:
         with open_store(str(database)) as store:
