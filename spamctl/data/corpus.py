@@ -3,39 +3,34 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from spamctl.data.bundled_sets import EVERYDAY, SMS_SPAM, find_sms_spam, read_everyday
 from spamctl.data.cleaning import clean, keep_distinct
 from spamctl.data.files import KINDS, is_known, is_mail, open_rows
 from spamctl.data.mail_corpus import Source, read_mailboxes, require_spam_folder
-from spamctl.data.rows import LABEL, NOT_SPAM_WORDS, SPAM_FOLDER, TEXT, Columns, LeftOut, Row, listed, shown, spam_words
+from spamctl.data.rows import NOT_SPAM_WORDS, SPAM_FOLDER, FileLayout, LeftOut, Row, listed, shown, spam_words
 from spamctl.errors import DataError
+from spamctl.progress import ProgressUpdate
 from spamctl.schema.message import NOT_SPAM, SPAM, Label, Message, Traits
 
 # Build a corpus from a dataset: clean, labelled, distinct messages, with every dropped row counted.
 
 NONE: Final = "none"
+Watch = Callable[[ProgressUpdate], None]
 
 
 @dataclass(frozen=True, slots=True)
-class CorpusRequest:
-    """Which messages to read: `sms-spam`, or a file with the names of its columns and its spam label.
+class CorpusRequest(FileLayout):
+    """Which messages to read: `sms-spam`, or a user's files and how to read them.
 
-    Of a mailbox `spam_folder` names the folders of spam; `good` and `spam` are mailboxes with one label each, or none.
+    `good` and `spam` are mailboxes with one label each, or none.
     """
 
     dataset: str = SMS_SPAM
-    text_column: str = TEXT
-    label_column: str = LABEL
-    spam_label: str = "spam"
-    header: bool = True
-    encoding: str = "auto"
-    bad_rows: Literal["refuse", "skip"] = "refuse"
-    spam_folder: str = SPAM_FOLDER
     good: str = NONE
     spam: str = NONE
 
@@ -59,10 +54,11 @@ class _Table:
     left_out: LeftOut
 
 
-def read_corpus(request: CorpusRequest, *, may_ask: bool = True) -> Corpus:
+def read_corpus(request: CorpusRequest, *, may_ask: bool = True, watch: Watch | None = None) -> Corpus:
     """Read a dataset into a corpus; raise DataError, with what to do, where it cannot be used as asked.
 
-    With `may_ask` false no archive is asked for a fuller copy: what is on this machine will do.
+    With `may_ask` false no archive is asked for a fuller copy: what is on this machine will do. `watch` is told how
+    much of a mailbox has been read.
     """
     if request.dataset == SMS_SPAM:
         refuse_description(request)
@@ -72,24 +68,23 @@ def read_corpus(request: CorpusRequest, *, may_ask: bool = True) -> Corpus:
         return replace(corpus, sha256=sha256, notes=copy.notes + corpus.notes, warnings=copy.warnings + corpus.warnings)
     path = Path(request.dataset).expanduser()
     if is_mail(path) and path.exists():
-        return read_mail_corpus([Source(path)], request.spam_folder)
+        return read_mail_corpus([Source(path)], request.spam_folder, watch)
     if request.text_column == request.label_column:
         raise DataError(f"--text-column and --label-column are both {shown(request.text_column)}: name two columns")
-    columns = Columns(request.text_column, request.label_column, request.header, request.encoding)
-    reading = open_rows(path, columns)
+    reading = open_rows(path, request.columns())
     corpus = _corpus(reading.rows, request, str(path))
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return replace(corpus, sha256=sha256, notes=reading.notes + corpus.notes)
 
 
-def read_mail_corpus(sources: Sequence[Source], spam_folder: str) -> Corpus:
+def read_mail_corpus(sources: Sequence[Source], spam_folder: str, watch: Watch | None = None) -> Corpus:
     """Read mailboxes into a corpus; raise DataError where they hold no spam, or no good mail.
 
     What cannot be read is left out and named: unlike a row of a file, a mail is nothing that its owner could mend.
     """
     origin = " and ".join(str(source.path) for source in sources)
-    found = read_mailboxes(sources, spam_folder)
+    found = read_mailboxes(sources, spam_folder, watch)
     require_spam_folder(found, origin, spam_folder)
     corpus = _corpus(found.rows, CorpusRequest(origin, bad_rows="skip"), origin)
     return replace(corpus, sha256=found.sha256, notes=found.notes + corpus.notes)
@@ -192,12 +187,12 @@ def dataset_names(dataset: str) -> tuple[str, ...]:
     return found
 
 
-def read_datasets(request: CorpusRequest, *, may_ask: bool = True) -> Corpus:
+def read_datasets(request: CorpusRequest, *, may_ask: bool = True, watch: Watch | None = None) -> Corpus:
     """Read every dataset that `request.dataset` names into one corpus; raise DataError as `read_corpus` does.
 
     What is said of columns, labels and bad rows is said of the files among them. A text that two datasets hold is kept
-    once, as the first of them has it; groups of near duplicates that carry both labels are set aside. `may_ask` is as
-    in `read_corpus`.
+    once, as the first of them has it; groups of near duplicates that carry both labels are set aside. `may_ask` and
+    `watch` are as in `read_corpus`.
     """
     wanted = dataset_names(request.dataset)
     mailboxes = [Source(path) for name in wanted if name not in BUNDLED and is_mail(path := Path(name).expanduser())]
@@ -207,7 +202,7 @@ def read_datasets(request: CorpusRequest, *, may_ask: bool = True) -> Corpus:
         refuse_description(replace(request, spam_folder=SPAM_FOLDER) if mailboxes else request)
     parts = [_read(name, request, may_ask=may_ask) for name in tables]
     if mailboxes:
-        parts.append(_own(read_mail_corpus(mailboxes, request.spam_folder)))
+        parts.append(_own(read_mail_corpus(mailboxes, request.spam_folder, watch)))
     if not parts:
         raise DataError("--dataset none: there is nothing to read: name a dataset, or mail with --good and --spam")
     return parts[0] if len(parts) == 1 else _joined(parts)
@@ -299,18 +294,11 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplayRequest:
-    """Which file to read, the names of its columns, and whether labels are wanted."""
+class ReplayRequest(FileLayout):
+    """Which file to read, how, and whether labels are wanted."""
 
     replay: str
-    text_column: str = TEXT
-    label_column: str = LABEL
-    spam_label: str = "spam"
-    header: bool = True
-    encoding: str = "auto"
-    bad_rows: Literal["refuse", "skip"] = "refuse"
     truth: bool = True
-    spam_folder: str = SPAM_FOLDER
 
 
 def read_replay(request: ReplayRequest) -> Replay:
@@ -330,7 +318,7 @@ def _read_rows(request: ReplayRequest) -> Replay:
         return _read_mail(path, request)
     # Without labels the column of texts is read twice, so that no label column is needed.
     label_column = request.label_column if request.truth else request.text_column
-    reading = open_rows(path, Columns(request.text_column, label_column, request.header, request.encoding))
+    reading = open_rows(path, replace(request, label_column=label_column).columns())
     usable, left_out = [], LeftOut()
     for row in reading.rows:
         if fault := _fault(row, labelled=request.truth):

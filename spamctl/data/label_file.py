@@ -13,7 +13,7 @@ import secrets
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spamctl.data.files import KINDS, Reading, is_known, is_mail, open_rows
-from spamctl.data.rows import LABEL, NOT_SPAM_WORDS, SPAM_FOLDER, TEXT, Columns, LeftOut, Row, named, shown, spam_words
+from spamctl.data.rows import NOT_SPAM_WORDS, FileLayout, LeftOut, Row, named, shown, spam_words
 from spamctl.errors import DataError
 from spamctl.schema.message import NOT_SPAM, SPAM, Label, canonical_uuid
 
@@ -33,17 +33,10 @@ _LINE_END = re.compile(r"[ \t]*(?:\r\n|\r|\n)[ \t]*")
 
 
 @dataclass(frozen=True, slots=True)
-class LabelRequest:
-    """Which file to read, and the names of its columns and its spam label."""
+class LabelRequest(FileLayout):
+    """Which file of labels to read, and how."""
 
     labels: str
-    text_column: str = TEXT
-    label_column: str = LABEL
-    spam_label: str = "spam"
-    header: bool = True
-    encoding: str = "auto"
-    bad_rows: Literal["refuse", "skip"] = "refuse"
-    spam_folder: str = SPAM_FOLDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +158,7 @@ def _names_uuids(request: LabelRequest) -> bool:
 def _open(request: LabelRequest, key: Key) -> Reading:
     """Look at the file again, for a column of uuids or of texts."""
     column = UUID_COLUMN if key == "uuid" and request.header else request.text_column
-    columns = Columns(column, request.label_column, request.header, request.encoding, request.spam_folder)
+    columns = replace(request, text_column=column).columns()
     return open_rows(Path(request.labels).expanduser(), columns)
 
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from spamctl.data.cleaning import DisjointSets, key_hash, seen_key
 from spamctl.data.mail import Mail, StoredMail, parse_mail, read_mails
+from spamctl.data.mailboxes import size_of
 from spamctl.data.rows import Row, shown
 from spamctl.errors import DataError
+from spamctl.progress import ProgressUpdate
 from spamctl.schema.message import NOT_SPAM, SPAM, Label, Traits
 
 MEDIUM: Final = "mail"
+KB: Final = 1000  # bytes
 # Folders whose mails nobody has received, or that their owner threw away, whether spam or not; in any case.
 LEFT_OUT: Final = frozenset(
     (
@@ -53,15 +56,18 @@ class Source:
     label: Label | None = None
 
 
-def read_mailboxes(sources: Sequence[Source], spam_folder: str) -> MailRows:
+def read_mailboxes(
+    sources: Sequence[Source], spam_folder: str, watch: Callable[[ProgressUpdate], None] | None = None
+) -> MailRows:
     """Read mailboxes into labelled rows, in the order of their folders and files.
 
     A folder that `spam_folder` names, in any case and with or without a full stop before it, holds spam, and so do
-    those within it. Folders of sent, drafted and deleted mails are left out, unless a label is given for all.
-    Raises DataError where there is no mail at all.
+    those within it. Folders of sent, drafted and deleted mails are left out, unless a label is given for all. `watch`
+    is told after each mail how many kilobytes of all have been read. Raises DataError where there is no mail at all.
     """
     wanted = frozenset(_plain(one) for one in spam_folder.split(","))
-    reading = _Reading()
+    reading, done = _Reading(), 0
+    total = sum(size_of(source.path) for source in sources) if watch else 0
     for source in sources:
         for stored in read_mails(source.path):
             steps = frozenset(_plain(one) for one in _STEPS.split(stored.folder))
@@ -70,6 +76,8 @@ def read_mailboxes(sources: Sequence[Source], spam_folder: str) -> MailRows:
                 reading.counts[""][stored.folder] += 1
             else:
                 reading.take(stored, label)
+            if watch and (done := done + len(stored.raw)) < total:  # packed mails are larger than their files
+                watch(ProgressUpdate("mail", done // KB, total // KB + 1, "kB"))
     if not reading.counts:
         where = " and ".join(str(source.path) for source in sources)
         raise DataError(

@@ -80,6 +80,20 @@ def read_mails(path: Path) -> Iterator[StoredMail]:
                 yield from _of_folder(here / name, folder)
 
 
+def size_of(path: Path) -> int:
+    """Return how many bytes the files of a mailbox have."""
+    if not path.is_dir():
+        return _size(path)
+    return sum(_size(Path(place) / name) for place, _, files in os.walk(path) for name in files)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # it was moved or deleted meanwhile
+        return 0
+
+
 def _of_maildir(path: Path, folder: str) -> StoredMail:
     """Read a mail of a Maildir; the letters behind its name say what its owner did with it."""
     flags = _FLAGS.search(path.name)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from numbers import Real
 from pathlib import Path
-from typing import IO, TextIO
+from typing import IO, Literal, TextIO
 
 from spamctl.errors import DataError
 from spamctl.schema.message import NOT_SPAM, SPAM, UNKNOWN, Label, Traits
@@ -51,6 +51,26 @@ class Columns:
     def are_default(self) -> bool:
         """Return whether nobody has named a column."""
         return {self.text, self.label} <= {TEXT, LABEL}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileLayout:
+    """How a user's files are to be read: their columns, the words for spam, and what becomes of rows that are no use.
+
+    Of a mailbox `spam_folder` names the folders of spam.
+    """
+
+    text_column: str = TEXT
+    label_column: str = LABEL
+    spam_label: str = "spam"
+    header: bool = True
+    encoding: str = "auto"
+    bad_rows: Literal["refuse", "skip"] = "refuse"
+    spam_folder: str = SPAM_FOLDER
+
+    def columns(self) -> Columns:
+        """Return the columns and the settings of the file."""
+        return Columns(self.text_column, self.label_column, self.header, self.encoding, self.spam_folder)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,18 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from metaflow import FlowSpec, Parameter, current
 
 from spamctl.config.options import Given, Options
 from spamctl.errors import SpamctlError
 from spamctl.progress import ProgressUpdate
+
+if TYPE_CHECKING:
+    from spamctl.config.traffic import TrafficOptions
+    from spamctl.config.train import TrainOptions
+    from spamctl.data.corpus import Corpus
 
 Chosen = TypeVar("Chosen", bound=Options)
 Item = TypeVar("Item")
@@ -127,16 +132,47 @@ def tracked(items: Iterable[Item], task: str, *, total: int, unit: str) -> Itera
 
 def follow(ticking: Generator[ProgressUpdate, None, Outcome], watch: Callable[[Any], None] | None = None) -> Outcome:
     """Report each tick of a long task, pass it to `watch` too, and return the task's result."""
-    told: dict[str, Progress] = {}
+    report = reporter()
     while True:
         try:
             tick = next(ticking)
         except StopIteration as end:
             outcome: Outcome = end.value
             return outcome
-        told.setdefault(tick.task, Progress(tick.task, total=tick.total, unit=tick.unit)).reach(tick.done)
+        report(tick)
         if watch:
             watch(tick)
+
+
+def reporter() -> Callable[[ProgressUpdate], None]:
+    """Return what reports the progress that a task tells it, a few times a second."""
+    told: dict[str, Progress] = {}
+
+    def report(tick: ProgressUpdate) -> None:
+        told.setdefault(tick.task, Progress(tick.task, total=tick.total, unit=tick.unit)).reach(tick.done)
+
+    return report
+
+
+def read_datasets(options: TrainOptions | TrafficOptions, *, may_ask: bool = True) -> Corpus:
+    """Read the datasets that the options of a verb name, and report progress, notes and warnings."""
+    from spamctl.data import corpus
+
+    asked = corpus.CorpusRequest(
+        options.dataset,
+        options.good,
+        options.spam,
+        text_column=options.text_column,
+        label_column=options.label_column,
+        spam_label=options.spam_label,
+        header=options.header,
+        encoding=options.encoding,
+        bad_rows=options.bad_rows,
+        spam_folder=options.spam_folder,
+    )
+    found = corpus.read_datasets(asked, may_ask=may_ask, watch=reporter())
+    tell([f"messages from {found.origin}", *found.notes], found.warnings)
+    return found
 
 
 def metric(name: str, value: float, *, epoch: int) -> None:

@@ -136,9 +136,17 @@ class LabelFlow(base.VerbFlow):
         from spamctl.data import label_file
         from spamctl.store.labels import Assignment, assign_by_text, assign_by_uuid
 
-        given = label_file.read_label_file(
-            label_file.LabelRequest(**{name: getattr(options, name) for name in label_file.LabelRequest.__slots__})
+        asked = label_file.LabelRequest(
+            options.labels,
+            text_column=options.text_column,
+            label_column=options.label_column,
+            spam_label=options.spam_label,
+            header=options.header,
+            encoding=options.encoding,
+            bad_rows=options.bad_rows,
+            spam_folder=options.spam_folder,
         )
+        given = label_file.read_label_file(asked)
         base.tell([f"{given.rows:,} labels by {given.key} in {options.labels}", *given.notes])
         assignment = Assignment(self._most(options, self.rows), options.overwrite)
         window = self._window(options)

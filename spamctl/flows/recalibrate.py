@@ -235,13 +235,16 @@ def _known(origin: Origin, test: set[str]) -> Iterator[Message]:
     try:
         found = corpus.read_datasets(
             corpus.CorpusRequest(
-                dataset=asked.get("dataset", usual.dataset),
+                asked.get("dataset", usual.dataset),
+                asked.get("good", usual.good),
+                asked.get("spam", usual.spam),
                 text_column=asked.get("text_column", usual.text_column),
                 label_column=asked.get("label_column", usual.label_column),
                 spam_label=asked.get("spam_label", usual.spam_label),
                 header=asked.get("header") != "False",  # MLflow keeps parameters as text
                 encoding=asked.get("encoding", usual.encoding),
                 bad_rows="skip" if asked.get("bad_rows") == "skip" else "refuse",
+                spam_folder=asked.get("spam_folder", usual.spam_folder),
             ),
             may_ask=False,
         )

@@ -113,14 +113,12 @@ class TrafficFlow(base.VerbFlow):
 
     def _draw(self, options: TrafficOptions) -> Drawn:
         """Return messages of the dataset's test part, a share of them drifted; for a preview, the pairs instead."""
-        from spamctl.data import corpus, split
+        from spamctl.data import split
         from spamctl.schema import parts
         from spamctl.schema.traffic import Source
         from spamctl.traffic import drift
 
-        asked = {name: getattr(options, name) for name in corpus.CorpusRequest.__slots__}
-        found = corpus.read_datasets(corpus.CorpusRequest(**asked), may_ask=not options.preview)
-        base.tell([f"messages from {found.origin}", *found.notes], found.warnings)
+        found = base.read_datasets(options, may_ask=not options.preview)
         kept, unseen = split.hold_out_families(found.messages, options.hold_out_kinds)
         test = split.split(kept, options.balance).test
         source = Source(found.origin, found.sha256, parts.digest(test), len(test))
@@ -145,8 +143,18 @@ class TrafficFlow(base.VerbFlow):
         from spamctl.schema.traffic import Source
         from spamctl.traffic import results
 
-        asked = {name: getattr(options, name) for name in corpus.ReplayRequest.__slots__}
-        read = corpus.read_replay(corpus.ReplayRequest(**asked))
+        asked = corpus.ReplayRequest(
+            options.replay,
+            options.truth,
+            text_column=options.text_column,
+            label_column=options.label_column,
+            spam_label=options.spam_label,
+            header=options.header,
+            encoding=options.encoding,
+            bad_rows=options.bad_rows,
+            spam_folder=options.spam_folder,
+        )
+        read = corpus.read_replay(asked)
         rows = read.rows[: options.samples]
         first = "all" if len(rows) == len(read.rows) else f"the first {len(rows):,} (--samples) of"
         base.tell([*read.notes, f"{first} {len(read.rows):,} messages of {options.replay}"])

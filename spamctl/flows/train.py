@@ -60,24 +60,14 @@ class TrainFlow(base.VerbFlow):
         self.unseen_logits: list[float] = []
         self.suite_report, self.unseen = to_json(SuiteReport()), to_json(())
         with self.part() as options:
-            from spamctl.data import cleaning, corpus, split
+            from spamctl.data import cleaning, split
             from spamctl.flows import feedback
             from spamctl.registry.tracking import require_reachable, tracking_uri
             from spamctl.schema import parts
 
             _refuse_to_forget_feedback()
             require_reachable(tracking_uri())
-            asked = corpus.CorpusRequest(
-                dataset=options.dataset,
-                text_column=options.text_column,
-                label_column=options.label_column,
-                spam_label=options.spam_label,
-                header=options.header,
-                encoding=options.encoding,
-                bad_rows=options.bad_rows,
-            )
-            found = corpus.read_datasets(asked)
-            base.tell([f"messages from {found.origin}", *found.notes], found.warnings)
+            found = base.read_datasets(options)
             kept, unseen = split.hold_out_families(found.messages, options.hold_out_kinds)
             self.held_out, self.held_out_traits = parts.to_rows(unseen), parts.to_traits(unseen)
             lesson = feedback.prepare(options, split.split(kept, options.balance))

@@ -80,7 +80,9 @@ def test_many_texts_are_told_apart(write):
 
 
 def test_columns_and_the_label_for_spam_may_be_named(write):
-    request = LabelRequest(write("body,verdict\nWin!,junk\nHi,ham\n"), "body", "verdict", " Junk")
+    request = LabelRequest(
+        write("body,verdict\nWin!,junk\nHi,ham\n"), text_column="body", label_column="verdict", spam_label=" Junk"
+    )
     assert read_label_file(request).labels_of(["Win!", "Hi"]) == [SPAM, NOT_SPAM]
 
 

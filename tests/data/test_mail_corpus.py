@@ -8,7 +8,7 @@ from spamctl.data.cleaning import leakage
 from spamctl.data.corpus import OWN, CorpusRequest, ReplayRequest, read_datasets, read_replay
 from spamctl.data.label_file import LabelRequest, read_label_file
 from spamctl.data.mail import parse_mail
-from spamctl.data.mail_corpus import find_threads
+from spamctl.data.mail_corpus import Source, find_threads, read_mailboxes
 from spamctl.data.split import split
 from spamctl.errors import DataError
 from spamctl.schema.message import NOT_SPAM, SPAM
@@ -232,3 +232,12 @@ def test_a_mailbox_labels_by_the_text_that_the_model_reads(mailbox):
 def test_a_description_of_folders_is_refused_without_mail():
     with pytest.raises(DataError, match="--spam-folder"):
         read("everyday", spam_folder="Bulk")
+
+
+def test_reading_tells_how_much_of_a_mailbox_is_done(mailbox):
+    told = []
+    read_mailboxes([Source(mailbox)], "Junk", told.append)
+    assert len(told) == sum(path.is_file() for path in mailbox.rglob("*")) - 1  # all but the last, which is the end
+    assert all(tick.done < tick.total for tick in told)
+    assert [tick.done for tick in told] == sorted(tick.done for tick in told)
+    assert {(tick.task, tick.unit) for tick in told} == {("mail", "kB")}

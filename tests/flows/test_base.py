@@ -3,11 +3,13 @@
 import importlib
 import json
 import warnings
+from dataclasses import fields
 
 import pytest
 
 from spamctl.cli.events import KINDS, read_event
 from spamctl.config.verbs import VERBS
+from spamctl.data import corpus
 from spamctl.errors import GateRefusedError
 from spamctl.schema.codec import to_json
 from tests.each import each
@@ -85,3 +87,17 @@ def test_a_result_is_one_line_of_ascii_whatever_is_in_it(base, capsys):
     assert out.isascii()
     assert out.count("\n") == 1
     assert json.loads(out)["verb"] == "train"
+
+
+@each("verb", ["train", "traffic"])
+def test_a_dataset_is_asked_for_as_every_option_says(base, monkeypatch, verb):
+    asked = []
+    monkeypatch.setattr(
+        corpus, "read_datasets", lambda request, **_: asked.append(request) or corpus.Corpus((), "", "")
+    )
+    changed = {
+        field.name: {bool: False, str: f"another {field.name}"}[type(field.default)]
+        for field in fields(corpus.CorpusRequest)
+    }
+    base.read_datasets(VERBS[verb](**changed))
+    assert asked == [corpus.CorpusRequest(**changed)]

@@ -55,3 +55,26 @@ def test_traffic_draws_the_same_test_part(trained):
     desk, _ = trained
     process = desk.start("-m", "spamctl", "traffic", "--dataset", "Maildir", "--drift-type", "leet", "--preview", "3")
     assert desk.ended(process) == 0, desk.err
+
+
+def test_folders_and_mailboxes_of_one_label_are_read_as_the_options_say(lay):
+    desk = lay("told")
+    found = list(tiny_models.messages(200))
+    of = {
+        spam: [
+            mails.sent(number, f"Number {number}", one.text, day=number)
+            for number, one in enumerate(found)
+            if one.is_spam == spam
+        ]
+        for spam in (False, True)
+    }
+    desk.path("good.mbox").write_bytes(mails.mbox(*of[False][:80]))
+    desk.path("spam.mbox").write_bytes(mails.mbox(*of[True][:80]))
+    mails.maildir(desk.path("Maildir"), INBOX=of[False][80:], Bulk=of[True][80:])
+    told = ("--dataset", "Maildir", "--spam-folder", "Bulk", "--good", "good.mbox", "--spam", "spam.mbox")
+    assert desk.ended(desk.train(*told, *TRAIN)) == 0, desk.err
+    said = " ".join((desk.out + desk.err).split())
+    assert "spam by folder: spam 80, .Bulk 20 not spam by folder: good 80, INBOX 20" in said
+    process = desk.start("-m", "spamctl", "traffic", *told, "--drift-type", "leet", "--preview", "3")
+    assert desk.ended(process) == 0, desk.err
+    assert "spam by folder: spam 80, .Bulk 20" in " ".join((desk.out + desk.err).split())
