@@ -140,9 +140,10 @@ class TrainOptions(Options):
         "Transformer blocks to keep: a number, full, or auto, the fewest that score as well as the best depth.",
         group="Model",
     )
-    tune: Literal["head", "last-block", "lora", "full"] = option(
-        "last-block",
-        "Weights to train; frozen blocks are computed once and cached. A head with hidden units is fitted, not tuned.",
+    tune: Literal["auto", "head", "last-block", "lora", "full"] = option(
+        "auto",
+        "Weights to train; frozen blocks are computed once. auto fits the head alone where kinds of message are known, "
+        "as in everyday, and tunes the last block elsewhere.",
         group="Model",
     )
     max_tokens: Annotated[int, Ge(8), Le(8192)] = option(

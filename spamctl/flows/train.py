@@ -94,7 +94,9 @@ class TrainFlow(base.VerbFlow):
             from spamctl.reports import train as facts
             from spamctl.reports import train_cards, train_plots
             from spamctl.training import base_model, features
+            from spamctl.training.fine_tune import choose_tune
 
+            self.chosen_tune = choose_tune(options.tune, self._families())
             found = base_model.find_base_model(options.base_model, options.fallback_base_model)
             if found.is_fallback:
                 base.warning(facts.fallback_warning(found.requested, found.name, "is"))
@@ -102,7 +104,9 @@ class TrainFlow(base.VerbFlow):
             bench = self._workbench(options)
             self.blocks = bench.trunk.depth
             # As soon as nothing that was asked for can be refused any more.
-            self.mlflow_run = journal.begin_run(options.experiment, records.opening(_settings(options), self._start()))
+            self.mlflow_run = journal.begin_run(
+                options.experiment, records.opening(_settings(options, self.chosen_tune), self._start())
+            )
             self.depth_scores: list[Any] = []
             self.more_pictures: dict[str, bytes] = {}
             if options.depth != "auto":
@@ -143,7 +147,7 @@ class TrainFlow(base.VerbFlow):
             truths = self._truth("train"), tuning.thinned(self._truth("validation"))
             lesson = tuning.TrainingSet(train, truths[0], validation, truths[1], self.weights, self._families())
             plan = _plan(options)
-            recipe = tuning.Recipe(options.tune, options.lora_rank, plan, bench.dtype)
+            recipe = tuning.Recipe(self.chosen_tune, options.lora_rank, plan, bench.dtype)
             learnt_from = [parts.digest(parts.from_rows(part)) for part in (rows.train, rows.validation)]
             checkpoints = loop.Checkpoints(
                 loop.checkpoint_folder(
@@ -173,10 +177,10 @@ class TrainFlow(base.VerbFlow):
             from spamctl.training.fine_tune import restore
 
             bench = self._workbench(options)
-            rows, settings = self._rows(), _settings(options)
+            rows, settings = self._rows(), _settings(options, self.chosen_tune)
             bench.learn_words(rows.train)
             classifier = bench.classifier(self.chosen_depth, options.head_units)
-            restore(classifier, options.tune, options.lora_rank, self.learnt)
+            restore(classifier, self.chosen_tune, options.lora_rank, self.learnt)
             package = base.follow(
                 packaging.package(
                     classifier,
@@ -241,7 +245,7 @@ class TrainFlow(base.VerbFlow):
             from spamctl.reports import train_cards, train_plots
             from spamctl.schema import parts
 
-            run, settings = self._findings(), _settings(options)
+            run, settings = self._findings(), _settings(options, self.chosen_tune)
             parts.require_frozen(parts.from_rows(run.start.parts.test), run.start.corpus.test_sha256)
             score = run.evaluation.score
             answer = promotion.apply_gate(score, options.accuracy_threshold, options.gate)
@@ -376,12 +380,12 @@ def _evidence(run: TrainFindings, budget: float) -> Evidence:
     return Evidence.of(run.start.parts.test, run.evaluation, run.start.feedback, run.recent, run.suites, budget)
 
 
-def _settings(options: TrainOptions) -> TrainSettings:
-    """Return the options that the record of a training tells apart."""
+def _settings(options: TrainOptions, tune: str) -> TrainSettings:
+    """Return the options that the record of a training tells apart, and which weights it trained."""
     return TrainSettings(
         model_name=options.model_name,
         dataset=options.dataset,
-        tune=options.tune,
+        tune=tune,
         max_false_positive_rate=options.max_false_positive_rate,
         seed=options.seed,
         recorded=options.recorded(),

@@ -132,6 +132,18 @@ def frozen_pass(
     trunk.window(0, trunk.depth)
 
 
+def pooled_pass(trunk: Trunk, rows: Sequence[Sequence[int]], into: np.ndarray, *, dtype: torch.dtype) -> Iterator[int]:
+    """Fill `into` (rows, 2D) with the pooled output of all kept blocks; yield how many rows are done."""
+    trunk.window(0, trunk.depth)
+    done = 0
+    with frozen(trunk, dtype) as device:
+        for batch in length_batches([len(row) for row in rows]):
+            ids, lengths = pad_ids([rows[row] for row in batch], device)
+            into[batch] = pool(trunk(ids).float(), lengths).cpu().numpy()
+            done += len(batch)
+            yield done
+
+
 def pooled_by_block(
     trunk: Trunk, rows: Sequence[Sequence[int]], into: np.ndarray, *, dtype: torch.dtype
 ) -> Iterator[int]:

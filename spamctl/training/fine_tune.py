@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -21,8 +21,16 @@ from spamctl.errors import DataError
 from spamctl.progress import ProgressGenerator, ProgressUpdate, ticks
 from spamctl.training import model, probe
 from spamctl.training.base_model import BaseModel, load_tokenizer, load_trunk
-from spamctl.training.features import HiddenStates, TokenIds, frozen, frozen_dtype, frozen_pass, length_batches
-from spamctl.training.loop import Checkpoints, Part, Progress, TrainingConfig, fine_tune, mean_loss
+from spamctl.training.features import (
+    HiddenStates,
+    TokenIds,
+    frozen,
+    frozen_dtype,
+    frozen_pass,
+    length_batches,
+    pooled_pass,
+)
+from spamctl.training.loop import Checkpoints, Part, Progress, TrainingConfig, fine_tune
 from spamctl.training.model import SpamClassifier, Trunk, Tune, pool
 from spamctl.training.probe import fit_probe
 
@@ -84,6 +92,9 @@ def tune(
     """Train a classifier in place; yield progress; return the trained weights as safetensors bytes, and the losses."""
     torch.manual_seed(recipe.plan.seed)  # adapters start at random
     still = classifier.prepare(recipe.tune, lora_rank=recipe.lora_rank)
+    if recipe.tune == "head" and classifier.hidden is not None:
+        history = yield from _fit_hidden_head(classifier, lesson, recipe)
+        return _weights(classifier), history
     _choose_attention(classifier, lesson, recipe)
     inputs = []
     for rows, name in ((lesson.train, "training"), (lesson.validation, "validation")):
@@ -99,16 +110,29 @@ def tune(
     yield ProgressUpdate("head", 2, 2, "parts")
     train = Part(inputs[0], lesson.train_is_spam, lesson.train_weights)
     validation = Part(inputs[1], lesson.validation_is_spam)
-    if recipe.tune == "head" and classifier.hidden is not None:
-        yield from _as_fitted(classifier, validation, history)
-    else:
-        plan = replace(recipe.plan, bfloat16=recipe.frozen_dtype == torch.bfloat16)
-        reached = 0  # what was found out before a training went on is told again, of earlier steps
-        for progress in fine_tune(classifier, train, validation, plan, checkpoints):
-            history.add(progress)
-            reached = max(reached, progress.step)
-            yield Training("fine-tuning", reached, progress.steps, "steps", progress=progress)
-    return save({name: weight.detach().cpu().contiguous() for name, weight in classifier.learnt().items()}), history
+    plan = replace(recipe.plan, bfloat16=recipe.frozen_dtype == torch.bfloat16)
+    reached = 0  # what was found out before a training went on is told again, of earlier steps
+    for progress in fine_tune(classifier, train, validation, plan, checkpoints):
+        history.add(progress)
+        reached = max(reached, progress.step)
+        yield Training("fine-tuning", reached, progress.steps, "steps", progress=progress)
+    return _weights(classifier), history
+
+
+def choose_tune(asked: Literal["auto"] | Tune, groups: Sequence[str]) -> Tune:
+    """Return which weights are trained; `groups` names the family of kinds of each training row, where it is known.
+
+    On families held out whole, two passes over the last block brought .0006 of ROC AUC in a third of the time of a
+    training, where the head had been fitted well. Where no kinds are known, this cannot be seen, and rows are few.
+    """
+    if asked != "auto":
+        return asked
+    return "head" if groups else "last-block"
+
+
+def _weights(classifier: SpamClassifier) -> bytes:
+    """Return the trained weights as safetensors bytes."""
+    return save({name: weight.detach().cpu().contiguous() for name, weight in classifier.learnt().items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +142,35 @@ class Training(ProgressUpdate):
     progress: Progress | None = None
 
 
-def _as_fitted(classifier: SpamClassifier, validation: Part, history: History) -> Iterator[Training]:
-    """Leave a hidden head as it was fitted, and tell its validation loss.
+def _fit_hidden_head(classifier: SpamClassifier, lesson: TrainingSet, recipe: Recipe) -> ProgressGenerator[History]:
+    """Fit a hidden head on the features of frozen blocks, and leave it so; no token's states are kept for that.
 
     More steps lower the loss on more of the same kinds, where early stopping looks, and lose .002 of ROC AUC on kinds
     that are unseen.
     """
-    progress = Progress(0, 0, 1, math.nan, mean_loss(classifier, validation))
+    history, truth = History(), np.array(lesson.train_is_spam)
+    found: list[Features] = []
+    for rows, name in ((lesson.train, "training"), (lesson.validation, "validation")):
+        features = np.empty((len(rows), 2 * classifier.trunk.width), np.float32)
+        passes = pooled_pass(classifier.trunk, rows, features, dtype=recipe.frozen_dtype)
+        yield from ticks(passes, f"frozen blocks, {name}", len(rows))
+        found.append(features)
+    yield ProgressUpdate("head", 0, 2, "parts")
+    if lesson.train_groups:
+        history.unseen = _out_of_fold(classifier, found[0], truth, lesson.train_groups, recipe.plan.seed)
+    yield ProgressUpdate("head", 1, 2, "parts")
+    _start(classifier, found[0], truth, lesson.train_weights, recipe.plan.seed)
+    progress = Progress(0, 0, 1, math.nan, _loss(classifier, found[1], lesson.validation_is_spam))
     history.add(progress)
-    yield Training("fine-tuning", 1, 1, "steps", progress=progress)
+    yield Training("head", 2, 2, "parts", progress=progress)
+    return history
+
+
+def _loss(classifier: SpamClassifier, features: Features, is_spam: Sequence[bool]) -> float:
+    """Return the mean loss in nats per row of a hidden head on features (rows, 2D)."""
+    head = {name.replace("head.", "out."): weight.detach().cpu() for name, weight in classifier.learnt().items()}
+    logits = model.logits_of(head, features)
+    return float(np.logaddexp(0, np.where(is_spam, -logits, logits)).mean())
 
 
 def _start(classifier: SpamClassifier, features: Features, truth: Bools, weights: Sequence[float], seed: int) -> None:
