@@ -25,6 +25,8 @@ from spamctl.config.options import (
 from spamctl.cores import cores
 from spamctl.schema.label import SOURCES
 
+PROMPT = r"Text message:\n{message}\n\nIs it spam? Answer:"
+_MESSAGE = "{message}"
 _OF_FEEDBACK = {"feedback_sources", "feedback_max_age", "feedback_weight", "recent_share"}
 
 
@@ -146,6 +148,13 @@ class TrainOptions(Options):
         "as in everyday, and tunes the last block elsewhere.",
         group="Model",
     )
+    prompt: str = option(
+        PROMPT,
+        "What the model reads of each message: its text stands for {message}, and \\n begins a line; none for the text "
+        "alone. A question at the end has it look for the answer.",
+        group="Model",
+        advanced=True,
+    )
     max_tokens: Annotated[int, Ge(8), Le(8192)] = option(
         256,
         "Maximum sequence length in tokens; longer messages are truncated, and the verdict says so.",
@@ -249,9 +258,15 @@ class TrainOptions(Options):
         yield from self._faults_of_feedback()
         if not re.fullmatch(r"auto|full|[1-9]\d{0,3}", self.depth):
             yield Fault(("depth",), f"must be auto, full or a whole number of at least 1, got {shown(self.depth)}")
+        if self.prompt != "none" and self.prompt.count(_MESSAGE) != 1:
+            yield Fault(("prompt",), f"must say {_MESSAGE} once, or be none, got {shown(self.prompt)}")
         yield from name_faults("model_name", self.model_name)
         yield from experiment_faults("experiment", self.experiment)
         yield from thread_faults(self.threads)
+
+    def prompt_text(self) -> str:
+        """Return the prompt with its line breaks; empty where there is none."""
+        return "" if self.prompt == "none" else self.prompt.replace(r"\n", "\n")
 
     def _faults_of_feedback(self) -> Iterator[Fault]:
         """Yield sources that no label has, an age that is none, and options that would do nothing."""

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from tokenizers import Encoding, Regex, Tokenizer, normalizers
+from tokenizers import Encoding, Regex, Tokenizer, normalizers, processors
 
 from spamctl.data.cleaning import UNSEEN, clean, fold
 from spamctl.engine.ngrams import NgramExpert, Vocabulary
-from spamctl.errors import ArtefactError
+from spamctl.errors import ArtefactError, DataError
 
 # A token seldom spans more characters; text beyond this is cut before it is tokenised: 10 MB cost no more than a page.
 # Of a long text, what is drawn as nothing goes before it is cut: else enough of it would push all words out of sight.
 CHARACTERS_PER_TOKEN = 32
 TAIL_SHARE = 0.25  # of the window that the end of a long message gets: what a mail wants often stands there
+MESSAGE = "{message}"  # the place of a message in a prompt
+LEAST_ROOM = 8  # tokens of a message beside the prompt
 TOKENIZER = "tokenizer.json"
 LOOKALIKES = "lookalikes.json"
 NGRAMS = "ngrams.bin"
@@ -73,15 +75,30 @@ class MessageTokenizer:
 
     @classmethod
     def of_base(
-        cls, tokenizer: Tokenizer, *, max_tokens: int, empty_id: int, lookalikes: Mapping[str, str] = NO_TWINS
+        cls,
+        tokenizer: Tokenizer,
+        *,
+        max_tokens: int,
+        empty_id: int,
+        lookalikes: Mapping[str, str] = NO_TWINS,
+        prompt: str = "",
     ) -> MessageTokenizer:
         """Adapt a base model's tokenizer to read what a person sees: NFKC, without invisible characters.
 
-        So `fr\u200bee` and fullwidth letters hide no word. The rule is part of the `tokenizer.json` that is packaged.
+        So `fr\u200bee` and fullwidth letters hide no word. Every message is put into `prompt`, where that says
+        MESSAGE. Both rules are part of the `tokenizer.json` that is packaged. Raises DataError where the window has no
+        room for the prompt and a few words.
         """
         own = [tokenizer.normalizer] if tokenizer.normalizer else []
         seen = [normalizers.NFKC(), normalizers.Replace(Regex(_UNSEEN), ""), normalizers.NFKC()]  # marks may now meet
         tokenizer.normalizer = normalizers.Sequence([*seen, *own])
+        if prompt:
+            taken = put_into_prompt(tokenizer, prompt)
+            if max_tokens < taken + LEAST_ROOM:
+                raise DataError(
+                    f"--max-tokens {max_tokens}: --prompt takes {taken} of them; give at least {taken + LEAST_ROOM}, "
+                    "or --prompt none"
+                )
         tail = int(max_tokens * TAIL_SHARE)
         return cls(tokenizer, max_tokens=max_tokens, empty_id=empty_id, tail_tokens=tail, lookalikes=lookalikes)
 
@@ -99,7 +116,7 @@ class MessageTokenizer:
         return found
 
     def encode(self, texts: Sequence[str]) -> list[TokenRow]:
-        """Return one TokenRow a text, in order; a text without tokens becomes the end-of-text token alone."""
+        """Return one TokenRow a text, in order; where a row has no token at all, it becomes the end-of-text token."""
         limit = self._limit
         texts = [text if len(text) <= limit or text.isascii() else UNSEEN.sub("", text) for text in texts]
         cleaned = self.cleaned(texts)
@@ -149,6 +166,29 @@ class MessageTokenizer:
         if self.vocabulary:
             found[WORDS] = self.vocabulary.bits
         return found
+
+
+def put_into_prompt(tokenizer: Tokenizer, prompt: str) -> int:
+    """Have a tokenizer put each message into a prompt, where that says MESSAGE; return how many tokens that takes.
+
+    The prompt's tokens are what the tokenizer puts around every message, as it does with a token for the beginning;
+    that one comes first of all, and one for the end goes.
+    """
+    before, _, _ = _parts(tokenizer.encode("a"))
+    ends = {"opening": before, "closing": []}
+    for name, text in zip(ends, prompt.split(MESSAGE), strict=True):
+        ends[name] = ends[name] + tokenizer.encode(text, add_special_tokens=False).ids
+    pieces = [
+        {"id": name, "ids": ids, "tokens": [tokenizer.id_to_token(one) for one in ids]}
+        for name, ids in ends.items()
+        if ids
+    ]
+    single = [f"{piece['id']}:0" for piece in pieces]
+    single.insert(1 if ends["opening"] else 0, "$A:0")
+    around = processors.TemplateProcessing(single=" ".join(single), special_tokens=pieces)
+    own = [tokenizer.post_processor] if tokenizer.post_processor and not before else []
+    tokenizer.post_processor = processors.Sequence([*own, around]) if own else around
+    return sum(map(len, ends.values()))
 
 
 def _parts(encoding: Encoding) -> tuple[list[int], list[int], list[int]]:

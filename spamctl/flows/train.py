@@ -355,6 +355,7 @@ class TrainFlow(base.VerbFlow):
             device=options.device,
             threads=options.threads,
             precision=options.frozen_precision,
+            prompt=options.prompt_text(),
         )
 
 

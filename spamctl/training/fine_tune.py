@@ -274,9 +274,17 @@ class Workbench:
 
 
 def open_workbench(
-    base_model: BaseModel, *, max_tokens: int, device: str = "cpu", threads: int = 0, precision: str = "auto"
+    base_model: BaseModel,
+    *,
+    max_tokens: int,
+    device: str = "cpu",
+    threads: int = 0,
+    precision: str = "auto",
+    prompt: str = "",
 ) -> Workbench:
     """Load a base model; `threads` 0 leaves their number to OMP_NUM_THREADS, or else to the machine.
+
+    Each message is put into `prompt`, where there is one.
 
     Raises DataError if `device` is cuda and there is none, if the model reads fewer than `max_tokens` tokens, or if its
     tokenizer is another model's.
@@ -294,7 +302,11 @@ def open_workbench(
     backend, empty_id = load_tokenizer(base_model.folder)
     _refuse_unknown_tokens(base_model, backend, empty_id, trunk.model.get_input_embeddings().weight.shape[0])
     tokenizer = MessageTokenizer.of_base(
-        backend, max_tokens=max_tokens, empty_id=empty_id, lookalikes=cleaning.lookalike_table()
+        backend,
+        max_tokens=max_tokens,
+        empty_id=empty_id,
+        lookalikes=cleaning.lookalike_table(),
+        prompt=prompt,
     )
     return Workbench(trunk.to(where), tokenizer, where, frozen_dtype(precision, where))
 

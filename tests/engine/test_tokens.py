@@ -15,7 +15,7 @@ from tokenizers.processors import TemplateProcessing
 
 from spamctl.data.cleaning import lookalike_table
 from spamctl.engine.tokens import CHARACTERS_PER_TOKEN, MessageTokenizer
-from spamctl.errors import ArtefactError
+from spamctl.errors import ArtefactError, DataError
 from tests import tiny_models
 from tests.tiny_models import END_OF_TEXT
 
@@ -246,3 +246,56 @@ def test_a_package_of_before_reads_the_beginning_alone(tmp_path):
     text = "".join(random.Random(1).choices(string.ascii_letters + "   ", k=300))
     assert read[0].encode([text])[0].ids == seeing(999).encode([text])[0].ids[:MAX_TOKENS]
     assert read[MAX_TOKENS // 4].encode([text]) == seeing(MAX_TOKENS).encode([text])
+
+
+PROMPT = "Message:\n{message}\n\nSpam?"
+
+
+def asking(max_tokens=99, prompt=PROMPT, *, surrounded=False):
+    """Return a tokenizer that puts messages into a prompt; `surrounded`, of a model with tokens for both ends."""
+    tiny = tiny_models.tokenizer()
+    copy = Tokenizer.from_str(tiny.backend_tokenizer.to_str())
+    if surrounded:
+        end = (END_OF_TEXT, tiny.eos_token_id)
+        copy.post_processor = TemplateProcessing(single=f"{END_OF_TEXT} $A {END_OF_TEXT}", special_tokens=[end])
+    return MessageTokenizer.of_base(copy, max_tokens=max_tokens, empty_id=tiny.eos_token_id, prompt=prompt)
+
+
+def ids_of(text):
+    """Return the tokens of a text that stands alone."""
+    return tiny_models.tokenizer().backend_tokenizer.encode(text, add_special_tokens=False).ids
+
+
+@pytest.mark.parametrize("text", ["free cash", "", "Spam? {message} Message:\n", "\n\n"])
+def test_a_message_stands_within_the_prompt_in_training_and_in_the_package(text, tmp_path):
+    write_into(tmp_path, asking())
+    packaged = MessageTokenizer.from_file(tmp_path / "tokenizer.json", max_tokens=99, empty_id=0)
+    own = seeing().encode([text])[0].ids if text else []
+    for tokens in (asking(), packaged):
+        assert tokens.encode([text])[0].ids == [*ids_of("Message:\n"), *own, *ids_of("\n\nSpam?")]
+
+
+def test_a_long_message_is_cut_and_the_prompt_is_not():
+    opening, closing = ids_of("Message:\n"), ids_of("\n\nSpam?")
+    window = len(opening) + len(closing) + 20
+    row = asking(window).encode(["".join(random.Random(1).choices(string.ascii_letters, k=300))])[0]
+    assert row.truncated
+    assert len(row.ids) == window
+    assert (row.ids[: len(opening)], row.ids[-len(closing) :]) == (opening, closing)
+
+
+def test_the_token_of_the_beginning_comes_before_the_prompt_and_none_ends_the_message():
+    end = tiny_models.tokenizer().eos_token_id
+    assert asking(surrounded=True).encode(["hi"])[0].ids == [
+        end,
+        *ids_of("Message:\n"),
+        *ids_of("hi"),
+        *ids_of("\n\nSpam?"),
+    ]
+
+
+def test_a_prompt_that_leaves_no_room_is_refused():
+    taken = len(ids_of("Message:\n")) + len(ids_of("\n\nSpam?"))
+    assert asking(taken + 8).encode(["hi"])
+    with pytest.raises(DataError, match=f"--max-tokens {taken + 7}: --prompt takes {taken} of them"):
+        asking(taken + 7)
