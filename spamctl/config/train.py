@@ -25,7 +25,7 @@ from spamctl.config.options import (
 from spamctl.cores import cores
 from spamctl.schema.label import SOURCES
 
-PROMPT = r"Text message:\n{message}\n\nIs it spam? Answer:"
+PROMPT = r"Message:\n{message}\n\nSpam?"
 _MESSAGE = "{message}"
 _OF_FEEDBACK = {"feedback_sources", "feedback_max_age", "feedback_weight", "recent_share"}
 
