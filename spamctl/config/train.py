@@ -169,12 +169,6 @@ class TrainOptions(Options):
     batch_size: Annotated[int, Ge(1), Le(4096)] = option(
         32, "Messages per training step.", group="Training", advanced=True
     )
-    weight_decay: Annotated[float, Ge(0), Le(1)] = option(
-        0.01, "Weight decay of the AdamW optimizer.", group="Training", advanced=True
-    )
-    warmup_share: Annotated[float, Ge(0), Le(1)] = option(
-        0.1, "Share of the steps with linear learning-rate warm-up.", group="Training", advanced=True
-    )
     patience: Annotated[int, Ge(1), Le(100)] = option(
         1, "Early stopping: epochs without a better validation loss.", group="Training", advanced=True
     )

@@ -367,8 +367,6 @@ def _plan(options: TrainOptions) -> TrainingConfig:
         epochs=options.epochs,
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,
-        weight_decay=options.weight_decay,
-        warmup_share=options.warmup_share,
         patience=options.patience,
         seed=options.seed,
     )

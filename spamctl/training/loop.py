@@ -105,6 +105,8 @@ def _digest(tensors: dict[str, Tensor], place: str) -> str:
 
 CHECKPOINT_EVERY = 30.0  # seconds
 TOKENS_AT_ONCE = 4096  # of a batch: what a block keeps for the way back takes some 150 KB a token
+WEIGHT_DECAY = 0.01
+WARMUP_SHARE = 0.1  # of the steps, in which the rate climbs
 POOL_OF_BATCHES = 16  # rows of this many batches are drawn at random, then sorted by length within
 
 
@@ -115,8 +117,6 @@ class TrainingConfig:
     epochs: int = 3
     batch_size: int = 32
     learning_rate: float = 5e-5
-    weight_decay: float = 0.01
-    warmup_share: float = 0.1
     patience: int = 1
     seed: int = 0
     bfloat16: bool = False
@@ -176,7 +176,7 @@ def fine_tune(  # long: a training loop is read top to bottom
     Raises DataError if no epoch ends with a finite validation loss.
     """
     weights = list(classifier.learnt().values())
-    optimizer = torch.optim.AdamW(weights, lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(weights, lr=plan.learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
     steps = plan.steps(len(train.labels))
     shares = _shares(train)
     torch.manual_seed(plan.seed)
@@ -198,7 +198,7 @@ def fine_tune(  # long: a training loop is read top to bottom
             parts = _parts(rows, train.inputs.lengths)  # whose gradients add up to those of the whole batch
             loss = sum(_backward(classifier, train, part, len(rows), shares, plan) for part in parts)
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
-            rate = schedule(state.step, steps, plan.warmup_share)
+            rate = schedule(state.step, steps)
             for group in optimizer.param_groups:
                 group["lr"] = plan.learning_rate * rate
             optimizer.step()
@@ -263,7 +263,7 @@ def _parts(rows: Sequence[int], lengths: Tensor) -> list[Sequence[int]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def schedule(step: int, steps: int, warmup_share: float) -> float:
+def schedule(step: int, steps: int, warmup_share: float = WARMUP_SHARE) -> float:
     """Return the share of the learning rate at `step`: up in a line, then down in a line to zero."""
     warmup = max(1, round(steps * warmup_share))
     return (step + 1) / warmup if step < warmup else (steps - step) / max(1, steps - warmup)

@@ -93,9 +93,9 @@ def test_advanced_options_stand_in_panels_of_their_own_after_the_others(capsys, 
 @each(
     ("typed", "completed"),
     [
-        ("spamctl train --weight", "--weight-decay"),
+        ("spamctl train --head-u", "--head-units"),
         ("spamctl train --help-a", "--help-all"),
-        ("spamctl train --help-all --weight", "--weight-decay"),
+        ("spamctl train --help-all --head-u", "--head-units"),
         ("spamctl train --suites sh", "show"),
     ],
 )

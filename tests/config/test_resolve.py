@@ -135,7 +135,10 @@ def test_all_faults_are_named_at_once_each_where_it_was_made(faults):
         "SPAMCTL_TRIAN_SEED in .env: there is no such variable; did you mean SPAMCTL_TRAIN_SEED?",
         "balanced in fast.yaml: there is no such option; did you mean balance?",
         "--depth: must be auto, full or a whole number of at least 1, got -1",
-        "tune in fast.yaml: must be one of auto, head, last-block, lora, full, got 'lst-block'; did you mean last-block?",
+        (
+            "tune in fast.yaml: must be one of auto, head, last-block, lora, full, "
+            "got 'lst-block'; did you mean last-block?"
+        ),
         "--epochs: must be at least 1, got 0",
         "SPAMCTL_TRAIN_LEARNING_RATE: must be a number, got 'fast'",
         "batch_size in fast.yaml: must be a whole number, got 'many'",
