@@ -147,6 +147,10 @@ class MessageTokenizer:
         kept = max(0, len(content) - self.tail_tokens)
         return [*opening, *content[:kept], *[*content, *beyond][kept - len(content) :], *closing]
 
+    def closing_tokens(self) -> int:
+        """Count the tokens that stand behind every message: those of a prompt's question."""
+        return len(_parts(self._tokenizer.encode("a"))[2])
+
     def cleaned(self, texts: Sequence[str]) -> list[str]:
         """Return what both experts, and the vocabulary, read of each text."""
         return [fold(clean(self._ends(text, 2 * self._limit)), self.lookalikes) for text in texts]

@@ -81,7 +81,10 @@ class Attention:
 
 @dataclass(frozen=True, slots=True)
 class GraphSpec:
-    """A whole classifier: tables of tokens (V, D) and positions (P, D), blocks, the last norm, the head (2D, 1)."""
+    """A whole classifier: tables of tokens (V, D) and positions (P, D), blocks, the last norm, the head (2D, 1).
+
+    The head reads the means of all tokens and of the last `closing`.
+    """
 
     tokens: Array
     places: Array | None
@@ -91,6 +94,7 @@ class GraphSpec:
     norm: Norm
     head: Linear
     hidden: Linear | None = None  # of the head, (2D, U): the head is then (U, 1)
+    closing: int = 1
 
 
 def read_spec(classifier: SpamClassifier, places: int) -> GraphSpec | None:
@@ -111,7 +115,8 @@ def read_spec(classifier: SpamClassifier, places: int) -> GraphSpec | None:
         inner = classifier.hidden
         hidden = None if inner is None else Linear(_array(inner.weight.T), _array(inner.bias))
         norm = _norm(classifier.trunk.final_norm)
-        return GraphSpec(tokens, table, attention, activation, blocks, norm, head, hidden)
+        closing = classifier.trunk.closing
+        return GraphSpec(tokens, table, attention, activation, blocks, norm, head, hidden, closing)
 
 
 _Parts = tuple[Array, Array | None, Attention, tuple[Block, ...]]
@@ -192,10 +197,14 @@ LEAST = 1e-12  # of a scale
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Scale and zero point by which the input of a linear layer is quantized to 0..255."""
+    """Scale and zero point by which the input of a linear layer is quantized to 0..255.
+
+    `by_token`: each token's values are divided by the largest of them first.
+    """
 
     scale: float
     zero: int
+    by_token: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +270,7 @@ class _Writer:
             more = self._through_mlp(blueprint.activation, block, names)
             after = blueprint.norm if last else blocks[number + 1].attention_norm
             hidden, normed = self._summed(hidden, more, after, "normed" if last else names_of(number + 1).attending)
-        self._pool(normed)
+        self._pool(normed, blueprint.closing)
         read: str = FEATURES
         if (inner := blueprint.hidden) is not None:
             product = self._add("MatMul", [FEATURES, self._constant(inner.weights)])
@@ -344,24 +353,39 @@ class _Writer:
             grid = self._grids[value]
             self._constant(np.array(grid.scale, np.float32), scale)
             self._constant(np.array(grid.zero, np.uint8), zero)
-            self._add("QuantizeLinear", [value, scale, zero], whole)
+            rounded = self._add("Div", [value, self._peak(value)]) if grid.by_token else value
+            self._add("QuantizeLinear", [rounded, scale, zero], whole)
         weights, scales = (self._constant(part) for part in _rounded(linear.weights, axis=0))
-        bias = [] if linear.bias is None else ["", self._constant(linear.bias)]
-        return self._add("MatMulIntegerToFloat", [whole, weights, scale, scales, zero, *bias], domain=CONTRIB)
+        if not self._grids[value].by_token:
+            bias = [] if linear.bias is None else ["", self._constant(linear.bias)]
+            return self._add("MatMulIntegerToFloat", [whole, weights, scale, scales, zero, *bias], domain=CONTRIB)
+        product = self._add("MatMulIntegerToFloat", [whole, weights, scale, scales, zero], domain=CONTRIB)
+        product = self._add("Mul", [product, f"{value}_peak"])
+        return product if linear.bias is None else self._add("Add", [product, self._constant(linear.bias)])
 
-    def _pool(self, normed: str) -> None:
-        """Write [mean of all tokens ; last token] (B, 2D)."""
+    def _peak(self, value: str) -> str:
+        """Write how far each token's values (B, T, channels) are from 0 at most (B, T, 1)."""
+        axis = self._constant(np.array([-1], np.int64))
+        peak = self._add("ReduceMax", [self._add("Abs", [value]), axis])
+        return self._add("Max", [peak, self._constant(np.array(LEAST, np.float32))], f"{value}_peak")
+
+    def _pool(self, normed: str, closing: int) -> None:
+        """Write [mean of all tokens ; mean of the last `closing`] (B, 2D)."""
         from onnx import TensorProto
 
         ends = self._add("Unsqueeze", ["lengths", "one"])  # (B, 1)
         count = self._add("Squeeze", ["width"])
         first, step = (self._constant(np.array(number, np.int64)) for number in (0, 1))
         places = self._add("Range", [first, count, step])  # (T,)
-        real = self._add("Cast", [self._add("Less", [places, ends])], to=TensorProto.FLOAT)  # (B, T)
-        total = self._add("MatMul", [self._add("Unsqueeze", [real, "one"]), normed])  # (B, 1, D)
-        mean = self._add("Div", [self._add("Squeeze", [total, "one"]), self._add("Cast", [ends], to=TensorProto.FLOAT)])
-        last = self._add("GatherND", [normed, self._add("Sub", [ends, "one"])], batch_dims=1)  # (B, D)
-        self._add("Concat", [mean, last], FEATURES, axis=1)
+        real = self._add("Less", [places, ends])  # (B, T)
+        few = self._constant(np.array([closing], np.int64))
+        last = self._add("And", [real, self._add("GreaterOrEqual", [places, self._add("Sub", [ends, few])])])
+        means = []
+        for part, tokens in ((real, ends), (last, self._add("Min", [ends, few]))):
+            row = self._add("Unsqueeze", [self._add("Cast", [part], to=TensorProto.FLOAT), "one"])  # (B, 1, T)
+            total = self._add("Squeeze", [self._add("MatMul", [row, normed]), "one"])  # (B, D)
+            means.append(self._add("Div", [total, self._add("Cast", [tokens], to=TensorProto.FLOAT)]))
+        self._add("Concat", means, FEATURES, axis=1)
 
     def _norm(self, norm: Norm) -> list[str]:
         return [self._constant(part) for part in (norm.gain, norm.bias) if part is not None]

@@ -15,6 +15,10 @@ ALPHA = 0.85  # (Xiao et al. 2023, SmoothQuant) the least change of logits among
 QUANTILE = 0.99  # of the rows; what the rest exceed is cut off
 LEAST = 1e-5
 
+# Between the two halves of an MLP a few tokens hold values twenty times as large as usual: rounded on one scale for
+# all, the others lose most. A token's own scale depends on no other token, so not on the batch.
+BY_TOKEN = Grid(1 / 127, 128, by_token=True)
+
 Grids = dict[str, Grid]
 
 
@@ -99,7 +103,8 @@ def _smoothed(
         _less(_more(block.up, third), fourth),
         _more(block.down, fourth),
     )
-    return smooth, {name: reach[name].grid(part) for name, part in factors.items()}
+    grids = {name: reach[name].grid(part) for name, part in factors.items()}
+    return smooth, grids | {names.falling: BY_TOKEN}
 
 
 def _peaks(*linears: Linear) -> Array:

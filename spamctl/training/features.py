@@ -139,7 +139,7 @@ def pooled_pass(trunk: Trunk, rows: Sequence[Sequence[int]], into: np.ndarray, *
     with frozen(trunk, dtype) as device:
         for batch in length_batches([len(row) for row in rows]):
             ids, lengths = pad_ids([rows[row] for row in batch], device)
-            into[batch] = pool(trunk(ids).float(), lengths).cpu().numpy()
+            into[batch] = pool(trunk(ids).float(), lengths, trunk.closing).cpu().numpy()
             done += len(batch)
             yield done
 
@@ -159,7 +159,8 @@ def pooled_by_block(
             with trunk.watching() as seen:
                 trunk(ids)
             for block, states in enumerate(seen):
-                into[block, batch] = pool(trunk.final_norm(states.float()), lengths).float().cpu().numpy()
+                normed = trunk.final_norm(states.float())
+                into[block, batch] = pool(normed, lengths, trunk.closing).float().cpu().numpy()
             done += len(batch)
             yield done
     trunk.window(0, trunk.depth)

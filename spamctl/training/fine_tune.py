@@ -239,7 +239,8 @@ def _pooled(
     with frozen(classifier.trunk, dtype) as device:
         for rows in length_batches(lengths):
             states, row_lengths = inputs.batch(rows, device)
-            features[rows] = pool(classifier.trunk(states).float(), row_lengths).cpu().numpy()
+            normed = classifier.trunk(states).float()
+            features[rows] = pool(normed, row_lengths, classifier.trunk.closing).cpu().numpy()
             done += len(rows)
             yield ProgressUpdate("features of the probe", done, len(lengths))
     return features
@@ -308,6 +309,7 @@ def open_workbench(
         lookalikes=cleaning.lookalike_table(),
         prompt=prompt,
     )
+    trunk.closing = max(1, tokenizer.closing_tokens())
     return Workbench(trunk.to(where), tokenizer, where, frozen_dtype(precision, where))
 
 

@@ -44,6 +44,7 @@ class Trunk(nn.Module):
         self._norm: nn.Module = getattr(self._home, self._norm_name)
         self._blocks: tuple[nn.Module, ...] = tuple(getattr(self._home, self._stack_name))
         self._layer_types: list[str] | None = vars(self.config).get("layer_types")
+        self.closing = 1  # tokens behind every message, whose mean the head reads
         self.window(0, self.depth)
 
     @property
@@ -161,14 +162,20 @@ def _find_final_norm(home: nn.Module) -> str:
     return norms[-1]  # a norm of the embeddings, where there is one, comes first
 
 
-def pool(hidden_states: Tensor, lengths: Tensor) -> Tensor:
-    """Return [mean of all tokens ; last token] (B, 2D) of hidden states (B, T, D) and lengths (B,) in tokens."""
+def pool(hidden_states: Tensor, lengths: Tensor, closing: int = 1) -> Tensor:
+    """Return [mean of all tokens ; mean of the last `closing`] (B, 2D) of states (B, T, D) and lengths (B,) in tokens.
+
+    The last tokens are those of a prompt's question. Each of them alone differs little from message to message, and
+    int8 rounds that away; their mean it does not.
+    """
     positions = torch.arange(hidden_states.shape[1], device=hidden_states.device)
-    real = (positions[None, :] < lengths[:, None]).to(hidden_states.dtype)  # (B, T)
-    mean = (hidden_states * real[:, :, None]).sum(dim=1) / lengths[:, None].to(hidden_states.dtype)  # (B, D)
-    is_last = (positions[None, :] == lengths[:, None] - 1).to(hidden_states.dtype)  # (B, T)
-    last = (hidden_states * is_last[:, :, None]).sum(dim=1)  # (B, D)
-    return torch.cat([mean, last], dim=1)  # (B, 2D)
+    real = positions[None, :] < lengths[:, None]  # (B, T)
+    last = real & (positions[None, :] >= lengths[:, None] - closing)  # (B, T)
+    means = []
+    for part, tokens in ((real, lengths), (last, lengths.clamp(max=closing))):
+        summed = (hidden_states * part.to(hidden_states.dtype)[:, :, None]).sum(dim=1)  # (B, D)
+        means.append(summed / tokens[:, None].to(hidden_states.dtype))
+    return torch.cat(means, dim=1)  # (B, 2D)
 
 
 # Train the head on the features of frozen blocks: the initial weights, and the baseline, of fine-tuning.
@@ -267,7 +274,7 @@ Tune = Literal["head", "last-block", "lora", "full"]
 
 
 class SpamClassifier(nn.Module):
-    """Trunk with a linear or hidden-layer head over [mean of all tokens ; last token] of its normed output."""
+    """Trunk with a linear or hidden-layer head over what `pool` makes of its normed output."""
 
     def __init__(self, trunk: Trunk, units: int = 0) -> None:
         """Put a head on `trunk`, with a hidden layer of that many units; 0 for none."""
@@ -283,7 +290,7 @@ class SpamClassifier(nn.Module):
 
     def judge(self, hidden_states: Tensor, lengths: Tensor) -> Tensor:
         """Return logits of spam (B,) for the trunk's output (B, T, D), and lengths (B,)."""
-        pooled = pool(hidden_states, lengths)  # (B, 2D)
+        pooled = pool(hidden_states, lengths, self.trunk.closing)  # (B, 2D)
         if self.hidden is not None:
             pooled = self.dropout(torch.relu(self.hidden(self.dropout(pooled))))  # (B, U)
         return self.head(pooled).squeeze(-1)  # type: ignore[no-any-return]  # (B,)
