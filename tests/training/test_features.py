@@ -132,3 +132,30 @@ def test_the_precision_is_what_was_asked_for():
     assert frozen_dtype("bf16", cpu) is torch.bfloat16
     assert frozen_dtype("float32", cpu) is torch.float32
     assert (frozen_dtype("auto", cpu) is torch.bfloat16) == features.supports_bfloat16(cpu)
+
+
+@pytest.mark.parametrize("closing", [1, 2, 5])
+def test_the_head_reads_the_means_of_all_and_of_the_last_tokens(closing):
+    states, lengths = torch.randn(3, 6, 4), [6, 3, 1]
+    pooled = pool(states, torch.tensor(lengths), closing)
+    for row, length in enumerate(lengths):
+        of_all, of_last = states[row, :length].mean(0), states[row, max(0, length - closing) : length].mean(0)
+        assert_close(pooled[row], torch.cat([of_all, of_last]))
+
+
+def test_one_pass_pools_what_leaves_the_last_block(trunk):
+    trunk.closing = 2
+    pooled = np.empty((len(ROWS), 2 * trunk.width), np.float32)
+    assert list(features.pooled_pass(trunk, ROWS, pooled, dtype=torch.float32))[-1] == len(ROWS)
+    for row, ids in enumerate(ROWS):
+        alone = pool(trunk(torch.tensor([ids])), torch.tensor([len(ids)]), 2).detach()
+        assert_close(torch.from_numpy(pooled[row]), alone[0], atol=1e-4, rtol=1e-4)
+
+
+def test_a_sample_of_a_long_row_ends_as_the_row_does():
+    long = list(range(300))
+    sampled = features._both_ends(long)
+    assert len(sampled) == features.SAMPLE_TOKENS
+    assert sampled[:40] == long[:40]
+    assert sampled[-24:] == long[-24:]
+    assert features._both_ends(long[:64]) == long[:64]
