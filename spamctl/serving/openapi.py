@@ -8,6 +8,7 @@ from typing import Any, Final
 from spamctl.schema.message import NOT_SPAM, SPAM
 from spamctl.schema.prediction import PROPERTIES, WORD_PROPERTIES
 from spamctl.serving import openapi_wires
+from spamctl.serving.activity import SCOPE
 
 Json = dict[str, Any]
 
@@ -114,6 +115,8 @@ def _of_wire(told: Json) -> Json:
     error = told.get("error", "Error")
     operation = _operation(told["name"], told["summary"], told["description"], told["answer"], told["errors"], error)
     operation["parameters"] += told.get("parameters", [])
+    if schema := told.get("unready"):
+        _may_be_unready(operation, schema, error)
     return operation | ({"requestBody": told["requestBody"]} if "requestBody" in told else {})
 
 
@@ -133,7 +136,8 @@ def _figures() -> dict[str, Json]:
         "/recent": _operation(
             "recent",
             "What was answered last?",
-            "The newest verdicts, the rate, the share of spam and the latency, of all workers.",
+            "The newest verdicts, the rate, the share of spam and the latency, of all workers of this replica; another "
+            "replica has its own.",
             _json(_ref("Recent"), "The last minute."),
         ),
         "/metrics": _operation(
@@ -152,8 +156,13 @@ def _ready() -> Json:
         "Tells whether a model is loaded and the store can be reached; `reason` says what is missing.",
         _json(_ref("Ready"), "Messages are classified and answers are kept."),
     )
-    operation["responses"]["503"] = _json({"anyOf": [_ref("Ready"), _ref("Error")]}, REASONS[503])
+    _may_be_unready(operation, "Ready")
     return operation
+
+
+def _may_be_unready(operation: Json, schema: str, error: str = "Error") -> None:
+    """Describe that an operation answers 503 in the form of its 200, or with an error."""
+    operation["responses"]["503"] = _json({"anyOf": [_ref(schema), _ref(error)]}, REASONS[503])
 
 
 def _pages() -> dict[str, Json]:
@@ -287,6 +296,7 @@ def _what_is_told() -> dict[str, Json]:
     }
     model: dict[str, Json] = {"model_name": text, "model_version": text, "threshold": probability}
     recent: dict[str, Json] = {
+        "scope": {"const": SCOPE},
         "rows": whole,
         "rows_per_second": number,
         "spam_share": perhaps,
