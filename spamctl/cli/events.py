@@ -13,6 +13,9 @@ from spamctl.schema.codec import JsonObject, from_json
 from spamctl.schema.event import Event, Failure, Found, Metric, Note, Notice, Progress, Refusal, Result, Stage
 
 _LINE = re.compile(r"\S+ \S+ \[[^/\]]+/(?P<step>[^/\]]+)/[^\]]+ \(pid \d+\)\] (?P<text>.*)")
+_JOB = re.compile(r"\[[^\]\s]+\] (?=\{\"spamctl\")")  # which kubernetes and batch put before a line of their job
+_HEADLINE = re.compile(r"(?:\[[^\]\s]+\] )? {4}(?P<text>[A-Z](?!tep failure)[\w ]+):")
+_OF_A_JOB = re.compile(r"\[[^\]\s]+\] +")
 _FAILURE = re.compile(r"(?P<text>[\w.]*(?:Error|Exception|Interrupt|Exit|Warning)\b.*)")
 
 KINDS: Mapping[str, Any] = MappingProxyType(
@@ -40,7 +43,7 @@ class Line:
 def read_line(line: str) -> Line | None:
     """Take Metaflow's prefix off a line; None if no step wrote it."""
     found = _LINE.fullmatch(line)
-    return Line(found["step"], found["text"]) if found else None
+    return Line(found["step"], _JOB.sub("", found["text"], count=1)) if found else None
 
 
 def read_event(text: str) -> Event | None:
@@ -56,6 +59,17 @@ def read_event(text: str) -> Event | None:
     except ValueError:  # which no JSON is, too
         return None
     return event
+
+
+def read_headline(text: str) -> str:
+    """Read the line with which Metaflow itself begins to say why it failed, `S3 object not found:`; else nothing."""
+    found = _HEADLINE.fullmatch(text)
+    return f"{found[1]}: " if found else ""
+
+
+def read_reason(text: str) -> str:
+    """Read the line after such a headline, which says why."""
+    return _OF_A_JOB.sub("", text.strip(), count=1)
 
 
 def read_failure(text: str) -> str | None:

@@ -19,7 +19,7 @@ from spamctl.engine.ngrams import Vocabulary
 from spamctl.engine.tokens import MessageTokenizer, TokenRow, unknown_ids
 from spamctl.errors import DataError
 from spamctl.progress import ProgressGenerator, ProgressUpdate, ticks
-from spamctl.training import model, probe
+from spamctl.training import model, probe, workers
 from spamctl.training.base_model import BaseModel, load_tokenizer, load_trunk
 from spamctl.training.features import (
     HiddenStates,
@@ -107,6 +107,7 @@ def tune(
         history.unseen = _out_of_fold(classifier, features, truth, lesson.train_groups, recipe.plan.seed)
     yield ProgressUpdate("head", 1, 2, "parts")
     _start(classifier, features, truth, lesson.train_weights, recipe.plan.seed)
+    workers.share(list(classifier.learnt().values()))
     yield ProgressUpdate("head", 2, 2, "parts")
     train = Part(inputs[0], lesson.train_is_spam, lesson.train_weights)
     validation = Part(inputs[1], lesson.validation_is_spam)
@@ -151,15 +152,16 @@ def _fit_hidden_head(classifier: SpamClassifier, lesson: TrainingSet, recipe: Re
     history, truth = History(), np.array(lesson.train_is_spam)
     found: list[Features] = []
     for rows, name in ((lesson.train, "training"), (lesson.validation, "validation")):
-        features = np.empty((len(rows), 2 * classifier.trunk.width), np.float32)
+        features = np.zeros((len(rows), 2 * classifier.trunk.width), np.float32)
         passes = pooled_pass(classifier.trunk, rows, features, dtype=recipe.frozen_dtype)
         yield from ticks(passes, f"frozen blocks, {name}", len(rows))
-        found.append(features)
+        found.append(workers.add_up_array(features))
     yield ProgressUpdate("head", 0, 2, "parts")
     if lesson.train_groups:
         history.unseen = _out_of_fold(classifier, found[0], truth, lesson.train_groups, recipe.plan.seed)
     yield ProgressUpdate("head", 1, 2, "parts")
     _start(classifier, found[0], truth, lesson.train_weights, recipe.plan.seed)
+    workers.share(list(classifier.learnt().values()))
     progress = Progress(0, 0, 1, math.nan, _loss(classifier, found[1], lesson.validation_is_spam))
     history.add(progress)
     yield Training("head", 2, 2, "parts", progress=progress)
@@ -234,7 +236,7 @@ def _pooled(
 ) -> ProgressGenerator[NDArray[np.float32]]:
     """Return the features (rows, 2D) that the head sees before anything is trained, its blocks run in `dtype`."""
     lengths = inputs.lengths.tolist()
-    features = np.empty((len(lengths), 2 * classifier.trunk.width), np.float32)
+    features = np.zeros((len(lengths), 2 * classifier.trunk.width), np.float32)
     done = 0
     with frozen(classifier.trunk, dtype) as device:
         for rows in length_batches(lengths):
@@ -242,8 +244,8 @@ def _pooled(
             normed = classifier.trunk(states).float()
             features[rows] = pool(normed, row_lengths, classifier.trunk.closing).cpu().numpy()
             done += len(rows)
-            yield ProgressUpdate("features of the probe", done, len(lengths))
-    return features
+            yield ProgressUpdate("features of the probe", min(done * workers.count(), len(lengths)), len(lengths))
+    return workers.add_up_array(features)
 
 
 # Load the base model's tokenizer and trunk for training, on a device, with bounded threads.
