@@ -114,7 +114,9 @@ class ScoreFlow(base.VerbFlow):
             result = replace(done, seconds=time.time() - self.began)
             self.score_html = scoring.page(result)
             self.result = to_json(result)
-            self.left_files = base.left_files(*(Path(one) for one in (result.left, result.output, result.maildir) if one))
+            self.left_files = base.left_files(
+                *(Path(one) for one in (result.left, result.output, result.maildir) if one)
+            )
             if self.way == PARTS:
                 from spamctl.data.shard_output import PartFolder
 
