@@ -43,7 +43,7 @@ class Line:
 def read_line(line: str) -> Line | None:
     """Take Metaflow's prefix off a line; None if no step wrote it."""
     found = _LINE.fullmatch(line)
-    return Line(found["step"], _JOB.sub("", found["text"], count=1)) if found else None
+    return Line(found.group("step"), _JOB.sub("", found.group("text"), count=1)) if found else None
 
 
 def read_event(text: str) -> Event | None:
@@ -75,4 +75,4 @@ def read_reason(text: str) -> str:
 def read_failure(text: str) -> str | None:
     """Read the last line of a traceback, `ZeroDivisionError: division by zero`; None if it is anything else."""
     found = _FAILURE.fullmatch(text)
-    return found["text"] if found else None
+    return found.group("text") if found else None

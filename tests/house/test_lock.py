@@ -10,6 +10,7 @@ from itertools import chain
 import lock
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 FULL = """version = 1
 resolution-markers = [
@@ -119,7 +120,7 @@ def test_the_lock_answers_every_requirement(committed, pyproject):
     for package in tomllib.loads(committed)["package"]:
         locked.setdefault(package["name"], []).append(package["version"])
     for requirement in map(Requirement, wanted):
-        found = locked.get(requirement.name.lower(), [])
+        found = locked.get(canonicalize_name(requirement.name), [])
         assert any(requirement.specifier.contains(one, prereleases=True) for one in found), requirement
 
 
