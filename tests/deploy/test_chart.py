@@ -21,7 +21,7 @@ OPTIONS = (
 @pytest.fixture
 def schemas():
     """Return the checker of Kubernetes' schemas."""
-    return pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate, or make set-up")
+    return pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate, or make test-scale")
 
 
 def test_helm_finds_nothing_wrong(deploy, helm):
@@ -138,7 +138,7 @@ def test_wrong_values_are_refused_in_words(deploy, helm):
 
 
 def test_every_default_fits_the_schema(deploy):
-    checker = pytest.importorskip("jsonschema", reason="pip install jsonschema, or make set-up")
+    checker = pytest.importorskip("jsonschema", reason="pip install jsonschema, or make test-scale")
     assert deploy().code == 0
     described = json.loads(Path("out/chart/values.schema.json").read_text(encoding="utf-8"))["properties"]["serve"]
     defaults = {item.name: item.default for item in ServeOptions.declared() if item.name in described["properties"]}

@@ -35,7 +35,7 @@ TRAIN = f"model_name: mine\nepochs: 7\nlearning_rate: 5e-5\nheader: false\nspam_
 def s3():
     """Run an S3 server for all tests."""
     pytest.importorskip(
-        "kubernetes", reason="Metaflow writes workflows with it: pip install kubernetes, or make set-up"
+        "kubernetes", reason="Metaflow writes workflows with it: pip install kubernetes, or make test-scale"
     )
     swift = pytest.importorskip("tests.scale.swift", reason="no S3 server to start")
     if swift.programs() is None:
@@ -101,7 +101,7 @@ def test_messages_to_score_make_a_fourth_workflow(written):
 
 
 def test_argos_own_models_know_every_key(written):
-    models = pytest.importorskip("hera.workflows.models", reason="pip install hera, or make set-up")
+    models = pytest.importorskip("hera.workflows.models", reason="pip install hera, or make test-scale")
     objects = written("--label-schedule", "5 * * * *", train=TRAIN)
     for (_, kind), one in objects.items():
         known = getattr(models, kind).model_validate(one)
@@ -109,7 +109,7 @@ def test_argos_own_models_know_every_key(written):
 
 
 def test_argos_models_do_lose_a_wrong_key(written):
-    models = pytest.importorskip("hera.workflows.models", reason="pip install hera, or make set-up")
+    models = pytest.importorskip("hera.workflows.models", reason="pip install hera, or make test-scale")
     cron = written("--label-schedule", "5 * * * *")["label", "CronWorkflow"]
     cron["spec"]["scheduls"] = []
     known = models.CronWorkflow.model_validate(cron)
