@@ -431,8 +431,10 @@ def _show(tick: Any, *charts: LossCard | Live) -> None:
         chart.watch(tick)
     if progress := getattr(tick, "progress", None):
         base.tell(filter(None, [progress.note]), filter(None, [progress.warning]))
-        if progress.validation_loss is not None:
+        if progress.validation_loss is not None and progress.epoch:
             base.metric("validation loss", progress.validation_loss, epoch=progress.epoch)
+        elif progress.validation_loss is not None:
+            base.note(f"validation loss of the head as fitted: {progress.validation_loss:.4f}")
 
 
 if __name__ == "__main__":
