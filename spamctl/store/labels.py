@@ -262,7 +262,9 @@ def most_doubtful(store: Store, window: Window, most: int) -> list[StoredRow]:
     parts of the way from the threshold to certainty, so that both sides weigh the same where the threshold is far from
     a half.
     """
-    statement = select(data).where(*window.conditions()).order_by(_certainty(), data.c.date.desc(), data.c.uuid)
+    statement = (
+        select(*queries.STORED).where(*window.conditions()).order_by(_certainty(), data.c.date.desc(), data.c.uuid)
+    )
     with store.reading() as connection:
         return [StoredRow(*row) for row in connection.execute(statement.limit(most))]
 
@@ -285,7 +287,7 @@ def awaiting_second(store: Store, window: Window, annotator: str, most: int) -> 
     """Return rows of a window that somebody else has reviewed and this annotator has not, the most doubtful first."""
     said = exists().where(labels.c.uuid == data.c.uuid, labels.c.source == REVIEW)
     chosen = [*window.conditions(), said.where(labels.c.annotator != annotator)]
-    statement = select(data).where(*chosen, ~said.where(labels.c.annotator == annotator))
+    statement = select(*queries.STORED).where(*chosen, ~said.where(labels.c.annotator == annotator))
     with store.reading() as connection:
         rows = connection.execute(statement.order_by(_certainty(), data.c.uuid).limit(most))
         return [StoredRow(*row) for row in rows]

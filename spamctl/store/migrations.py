@@ -162,6 +162,11 @@ def keep_reach(connection: Connection) -> None:
     connection.execute(text("ALTER TABLE data ADD COLUMN in_reach BOOLEAN"))
 
 
+def keep_twin_digests(connection: Connection) -> None:
+    """Add to each message a digest that its near duplicates share; monitoring fills those of earlier rows."""
+    connection.execute(text("ALTER TABLE data ADD COLUMN twin_digest BIGINT"))
+
+
 MIGRATIONS: list[Callable[[Connection], None]] = [
     create_data,
     create_shadow_verdicts,
@@ -171,7 +176,31 @@ MIGRATIONS: list[Callable[[Connection], None]] = [
     create_forgotten,
     tell_packages_apart,
     keep_reach,
+    keep_twin_digests,
 ]
+
+# By uuid, since a key of each partition must hold what it is partitioned by: by date, a retry would be stored twice.
+_PARTITIONS = 16
+_LOCK_BOUND_MS = 500  # all who come after a step that waits for a table's lock wait behind it
+
+
+def partition_data(connection: Connection) -> None:
+    """Replace the new and empty table of a PostgreSQL database by partitions, with the same columns and indexes."""
+    of_data = text("SELECT indexdef FROM pg_indexes WHERE schemaname = current_schema() AND tablename = 'data'")
+    indexes = list(connection.scalars(of_data))
+    for statement in (
+        "CREATE TABLE data_new (LIKE data INCLUDING DEFAULTS INCLUDING CONSTRAINTS) PARTITION BY HASH (uuid)",
+        "DROP TABLE data",
+        "ALTER TABLE data_new RENAME TO data",
+        "ALTER TABLE data ADD CONSTRAINT data_pkey PRIMARY KEY (uuid)",
+    ):
+        connection.execute(text(statement))
+    for number in range(_PARTITIONS):
+        of = f"FOR VALUES WITH (MODULUS {_PARTITIONS}, REMAINDER {number})"
+        connection.execute(text(f"CREATE TABLE data_{number:02} PARTITION OF data {of}"))
+    for index in indexes:
+        if " data_pkey " not in index:
+            connection.exec_driver_sql(index)
 
 
 def version_of(connection: Connection, name: str) -> int:
@@ -204,15 +233,20 @@ def migrate(connection: Connection, name: str) -> int:
 
     Raises UsageError as `version_of` does, and if a table or a column of a store that claims to be complete is missing.
     """
-    if connection.dialect.name == "postgresql":
+    server = connection.dialect.name == "postgresql"
+    if server:
         connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     done = version_of(connection, name)
     if not done:
         tables.spamctl_store.create(connection)
+    if server and done < len(MIGRATIONS):
+        connection.execute(text(f"SET LOCAL lock_timeout = {_LOCK_BOUND_MS}"))  # who opens the store tries again
     for version, step in enumerate(MIGRATIONS[done:], done + 1):
         step(connection)
         now = datetime.now(UTC)
         connection.execute(insert(tables.spamctl_store).values(version=version, name=step.__name__, date=now))
+    if server and not done:
+        partition_data(connection)
     check_complete(connection, name)
     return len(MIGRATIONS) - done
 

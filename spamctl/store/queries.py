@@ -75,6 +75,7 @@ class Standing(NamedTuple):
 
 ALL = Window()
 
+STORED = [data.c[name] for name in StoredRow.__slots__]
 _STANDING = (data.c.uuid, data.c.ground_truth, data.c.label_source)  # the order of Standing
 
 
@@ -121,7 +122,7 @@ def newest(store: Store, most: int, window: Window = ALL) -> list[StoredRow]:
     """Return the newest rows of a window, the newest first, at most `most`."""
     if most < 1:
         return []
-    statement = _ordered(select(data).where(*window.conditions()), newest_first=True).limit(most)
+    statement = _ordered(select(*STORED).where(*window.conditions()), newest_first=True).limit(most)
     with store.reading() as connection:
         return [StoredRow(*row) for row in connection.execute(statement)]
 
@@ -130,7 +131,7 @@ def find(store: Store, uuids: Sequence[str]) -> dict[str, StoredRow]:
     """Return the rows of some uuids (at most a few thousand) by their uuid; unknown ones are left out."""
     known = [uuid for uuid in map(canonical_uuid, uuids) if uuid]
     with store.reading() as connection:
-        rows = [StoredRow(*row) for row in connection.execute(select(data).where(data.c.uuid.in_(known)))]
+        rows = [StoredRow(*row) for row in connection.execute(select(*STORED).where(data.c.uuid.in_(known)))]
     return {row.uuid: row for row in rows}
 
 
@@ -159,7 +160,7 @@ def pages(
     Each page is a transaction of its own, so a long read holds up nobody. A row that arrives, or is labelled, meanwhile
     may be in it or not; none comes twice. Bound the window by `until` for an end that does not move.
     """
-    for page in column_pages(store, list(data.c), window, size=size, newest_first=newest_first):
+    for page in column_pages(store, STORED, window, size=size, newest_first=newest_first):
         yield [StoredRow(*row) for row in page]
 
 
@@ -215,11 +216,35 @@ def column_pages(
     store: Store, columns: Sequence[Column[Any]], window: Window, *, size: int = PAGE, newest_first: bool = False
 ) -> Iterator[Sequence[AnyRow]]:
     """Yield pages of columns, uuid and date among them; each begins behind the last row of the one before."""
-    statement = _ordered(select(*columns).where(*window.conditions()), newest_first=newest_first).limit(size)
+    yield from chosen_pages(store, columns, window.conditions(), size=size, newest_first=newest_first)
+
+
+def chosen_pages(
+    store: Store,
+    columns: Sequence[Column[Any]],
+    chosen: Sequence[ColumnElement[bool]],
+    *,
+    size: int = PAGE,
+    newest_first: bool = False,
+) -> Iterator[Sequence[AnyRow]]:
+    """Yield pages of columns, as `column_pages` does, of the rows that meet some conditions."""
+    statement = _ordered(select(*columns).where(*chosen), newest_first=newest_first).limit(size)
     page = _page(store, statement)
     while page:
         yield page
         page = _page(store, statement.where(_behind(page[-1], newest_first=newest_first))) if len(page) == size else []
+
+
+def among_newest(store: Store, most: int, window: Window) -> list[ColumnElement[bool]]:
+    """Return a window as conditions that leave no more than its newest rows, at most `most`, 0: all of them."""
+    chosen = window.conditions()
+    if not most:
+        return chosen
+    last = _ordered(select(data.c.date, data.c.uuid).where(*chosen), newest_first=True).offset(most - 1).limit(1)
+    if not (found := _page(store, last)):
+        return chosen
+    date, uuid = found[0]
+    return [*chosen, data.c.date >= date, or_(data.c.date > date, data.c.uuid >= uuid)]
 
 
 def _page(store: Store, statement: AnySelect) -> Sequence[AnyRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import uuid
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from spamctl.data.cleaning import twin_key
 from spamctl.schema.message import NOT_SPAM, SPAM, Label, canonical_uuid
 
 # Encode any Python string so that SQLite and PostgreSQL return it unchanged.
@@ -50,6 +52,12 @@ def row_uuid(request_id: str, index: int, text: str) -> str:
     """
     name = f"{encode_text(request_id)}\0{index}\0{encode_text(text)}"
     return str(uuid.uuid5(_NAMESPACE, name))
+
+
+def twin_digest(text: str) -> int:
+    """Return 8 bytes, as a signed integer, that near duplicates of a text share: SQL counts distinct texts by them."""
+    key = twin_key(text).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), signed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +119,14 @@ class ShadowVerdict:
 
 
 def values(row: CapturedRow | ShadowVerdict) -> dict[str, object]:
-    """Return a row's columns by their names."""
-    return {name: getattr(row, name) for name in row.__slots__}
+    """Return a row's columns by their names, with what the database derives its figures from."""
+    named: dict[str, object] = {name: getattr(row, name) for name in row.__slots__}
+    return named | {"twin_digest": twin_digest(row.text)} if isinstance(row, CapturedRow) else named
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRow:
-    """A row of the table `data` as it was read; the fields stand in the order of the columns."""
+    """A row of the table `data` as it was read; the fields bear the names of the columns."""
 
     uuid: str
     date: datetime

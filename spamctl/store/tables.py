@@ -9,8 +9,9 @@
     spamctl_store     the migrations that made this store
 
 A version's number may be given again, to another package: `package_sha256`, of its manifest, says which one answered;
-`in_reach` whether the message was like any that it was trained on. Either is NULL in rows of before it was kept. A
-label is `spam` or `not spam` and never stands without its source: the database itself refuses anything else.
+`in_reach` whether the message was like any that it was trained on; near duplicates share a `twin_digest`. Each is NULL
+in rows of before it was kept. A label is `spam` or `not spam` and never stands without its source: the database itself
+refuses anything else. In a new store in PostgreSQL, `data` is partitioned by the hash of the uuid.
 """
 
 from __future__ import annotations
@@ -109,6 +110,7 @@ data = Table(
     Column("source", AnyText, nullable=False),
     Column("package_sha256", Text),
     Column("in_reach", Boolean),
+    Column("twin_digest", BigInteger),
     CheckConstraint("classification IN ('spam', 'not spam')", name="data_classification"),
     CheckConstraint("probability BETWEEN 0 AND 1", name="data_probability"),
     CheckConstraint("ground_truth IN ('spam', 'not spam')", name="data_ground_truth"),

@@ -2,6 +2,7 @@ import hashlib
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,9 +15,10 @@ from sqlalchemy.pool import NullPool
 from spamctl.errors import UsageError
 from spamctl.store import queries, tables
 from spamctl.store.address import parse
+from spamctl.store.capture import Capture
 from spamctl.store.database import open_store
 from spamctl.store.migrations import MIGRATIONS
-from tests.store.made_rows import row
+from tests.store.made_rows import row, rows
 
 # What a step says to a database never changes: stores out there were made by it. A new step adds a line.
 HISTORY = {
@@ -28,6 +30,7 @@ HISTORY = {
     "create_forgotten": "af15bd2cd8aef3ec",
     "tell_packages_apart": "51a0219062b338c1",
     "keep_reach": "c603b0279f478395",
+    "keep_twin_digests": "73e9d427cd5794e4",
 }
 
 
@@ -224,6 +227,61 @@ def test_a_store_that_lost_a_table_or_a_column_is_refused(address, damage):
     with open_store(address, create=True) as store, store.writing() as connection:
         connection.execute(text(damage))
     refused(address, "is damaged .data.(threshold|uuid) is missing.")
+
+
+def partitions(store):
+    """Count the partitions of `data`."""
+    with store.reading() as connection:
+        return connection.scalar(text("SELECT count(*) FROM pg_inherits WHERE inhparent = 'data'::regclass"))
+
+
+@pytest.mark.postgres
+def test_a_new_store_in_postgresql_is_partitioned_by_the_hash_of_the_uuid(postgres):
+    address, made = postgres.empty_database(), rows(200)
+    capture = Capture(address, timeout_s=30)
+    try:
+        assert capture.submit(made).result(60)
+        assert capture.submit(made).result(60)  # a retry
+        assert (capture.stats().stored, capture.stats().repeated) == (200, 200)
+    finally:
+        capture.close()
+    with open_store(address) as store, store.reading() as connection:
+        assert partitions(store) == 16
+        parts = connection.execute(text("SELECT tableoid, count(*) FROM data GROUP BY 1")).all()
+        assert len(parts) == 16
+        assert sum(count for _, count in parts) == 200
+        names = connection.scalars(text("SELECT indexname FROM pg_indexes WHERE tablename = 'data'"))
+        assert sorted(names) == sorted(["data_pkey", *(index.name for index in tables.data.indexes)])
+
+
+@pytest.mark.postgres
+def test_an_older_store_in_postgresql_stays_in_one_piece(postgres):
+    address = postgres.empty_database()
+    older_store(address, len(MIGRATIONS) - 1)
+    with open_store(address) as store:
+        assert partitions(store) == 0
+        assert versions(store) == ALL
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_a_migration_that_waits_for_a_reader_holds_up_no_writer_for_long(postgres):
+    address, waited = postgres.empty_database(), []
+    older_store(address, len(MIGRATIONS) - 1)
+    with ThreadPoolExecutor() as pool, plain_engine(address).connect() as reader:
+        reader.execute(select(tables.data.c.uuid)).all()  # its transaction, and its lock, last
+        opening = pool.submit(open_store, address, patience_s=60.0)
+        with plain_engine(address).connect() as writer:
+            until = time.monotonic() + 4
+            while time.monotonic() < until:
+                began = time.monotonic()
+                writer.execute(text("UPDATE data SET source = source WHERE false"))
+                writer.commit()
+                waited.append(time.monotonic() - began)
+        assert not opening.done()
+        reader.rollback()
+        opening.result(60).close()
+    assert 0.1 < max(waited) < 2  # it did wait for the step, and the step gave way
 
 
 @pytest.mark.postgres

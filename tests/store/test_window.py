@@ -5,11 +5,13 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import event, false, func, insert, select, text
 
 from spamctl.errors import UsageError
 from spamctl.schema.message import NOT_SPAM, SPAM
-from spamctl.store import labels, queries, sampling, tables, truth
+from spamctl.store import labels, queries, rows, sampling, tables, truth
+from spamctl.store.capture import Capture
+from spamctl.store.database import open_store
 from spamctl.store.queries import Window
 from spamctl.store.sampling import SampleRequest
 from spamctl.store.truth import TrueRow
@@ -93,9 +95,100 @@ def test_a_window_is_bound_by_time_version_and_model(filled):
 def test_a_sample_depends_on_the_seed_and_on_nothing_else(filled, monkeypatch):
     first, again, other = ([one.uuid for one in read(filled, most=40, seed=seed)[1].sample] for seed in (7, 7, 8))
     assert first == again != other
-    pages = queries.column_pages
-    monkeypatch.setattr(queries, "column_pages", lambda *given, **more: pages(*given, **more, size=17))
+    pages = queries.chosen_pages
+    monkeypatch.setattr(queries, "chosen_pages", lambda *given, **more: pages(*given, **more | {"size": 17}))
     assert [one.uuid for one in read(filled, most=40, seed=7)[1].sample] == first
+    monkeypatch.setattr(sampling, "_MORE", 0.01)  # so that arcs are read one after the other, around the circle
+    assert [one.uuid for one in read(filled, most=40, seed=7)[1].sample] == first
+    monkeypatch.setattr(sampling.Lot, "_on_an_arc", lambda *_: pytest.fail("no arc is read where the window is small"))
+    assert len(read(filled, most=600)[1].sample) == 600
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_rows_of_an_arc_are_those_that_come_next_on_the_circle(filled, seed):
+    start = sampling._digest("", seed)
+    nearest = sorted(filled.made, key=lambda one: ((uuid.UUID(one.uuid).int >> 64) - start) % 2**64)
+    drawn = {one.uuid for one in read(filled, most=50, seed=seed)[1].sample}
+    assert drawn == {one.uuid for one in nearest[:50]}
+    trusted = [one for one in nearest if one in filled.made[:60]]
+    assert {one.uuid for one in read(filled, most=50, seed=seed)[1].labelled} == {one.uuid for one in trusted[:50]}
+
+
+def test_pieces_of_an_arc_meet_and_go_on_behind_the_end():
+    circle, end = 2**64, "ffffffff-ffff-ffff-ffff-ffffffffffff"
+    zero = str(uuid.UUID(int=0))
+    assert list(sampling._pieces(0, circle)) == [(zero, end)]
+    (low, middle), (_, high) = (next(iter(sampling._pieces(*ends))) for ends in ((5, 9), (9, 12)))
+    assert uuid.UUID(low).int == 5 << 64
+    assert uuid.UUID(middle).int + 1 == 9 << 64
+    assert uuid.UUID(high).int + 1 == 12 << 64
+    (first, before), (after, last) = sampling._pieces(circle - 1, circle + 1)
+    assert (before, after) == (end, zero)
+    assert uuid.UUID(first).int == (circle - 1) << 64
+    assert uuid.UUID(last).int == circle - 1
+    assert list(sampling._pieces(circle + 3, circle + 4)) == list(sampling._pieces(3, 4))
+
+
+def test_an_arc_is_read_by_the_primary_key_alone(filled):
+    found = []
+
+    def look(connection, cursor, statement, parameters, _context, _many):
+        if "BETWEEN" in statement:
+            explain = "EXPLAIN QUERY PLAN " if filled.address.file else "EXPLAIN "
+            found.append("".join(str(row) for row in connection.exec_driver_sql(explain + statement, parameters)))
+
+    if not filled.address.file:
+        with filled.writing() as connection:
+            connection.execute(text("SET LOCAL enable_seqscan = off"))  # which beats any index on 600 rows
+            _explained(connection, found)
+    else:
+        event.listen(filled.engine, "before_cursor_execute", look)
+        read(filled, Window(START, model_name="spam", model_version="1"), most=5)
+    assert found
+    key = "USING INDEX sqlite_autoindex_data_1 (uuid>? AND uuid<?)" if filled.address.file else "_pkey"
+    assert all(key in plan for plan in found)
+
+
+def _explained(connection, found):
+    lot = sampling.Lot(None, SampleRequest(), random=True)
+    condition = tables.data.c.uuid.between(*next(sampling._pieces(lot.start, lot.start + 2**58)))
+    opaque = [func.coalesce(one, false()) for one in Window(START, model_version="1").conditions()]
+    statement = select(tables.data.c.text).where(condition, *opaque)
+    rows = connection.execute(
+        text("EXPLAIN " + str(statement.compile(connection, compile_kwargs={"literal_binds": True})))
+    )
+    found.append("".join(str(row) for row in rows))
+
+
+def test_uuids_that_follow_the_time_are_sampled_by_their_digests(store):
+    made = [row(f"{n}", n, date=START + timedelta(seconds=n)) for n in range(300)]
+    others = [asdict(one) | {"uuid": str(uuid.UUID(int=n))} for n, one in enumerate(made)]
+    with store.writing() as connection:
+        connection.execute(insert(tables.data), others)
+    drawn = {one.uuid for one in read(store, most=20, seed=3)[1].sample}
+    nearest = sorted((one["uuid"] for one in others), key=lambda one: sampling._digest(one, 3))
+    assert drawn == set(nearest[:20])
+
+
+def test_digests_of_earlier_rows_are_filled_once_and_those_of_other_windows_never(filled):
+    kept = select(tables.data.c.uuid, tables.data.c.twin_digest).where(tables.data.c.twin_digest.is_not(None))
+    ticks, _ = read(filled, Window(model_version="2"))
+    assert [(tick.done, tick.total) for tick in ticks] == [(200, 200), (200, 200)]
+    with filled.reading() as connection:
+        digests = {one.uuid: one.twin_digest for one in connection.execute(kept)}
+    assert digests == {one.uuid: rows.twin_digest(one.text) for one in filled.made[1::3]}
+    assert len(read(filled, Window(model_version="2"))[0]) == 1
+
+
+def test_what_is_captured_has_its_digest(address):
+    capture = Capture(address, timeout_s=30)
+    try:
+        assert capture.submit([row("Win 100 now"), row("win  200 NOW", 1), row(" ", 2)]).result(60)
+    finally:
+        capture.close()
+    with open_store(address) as store:
+        ticks, found = read(store)
+    assert (len(ticks), found.rows, found.distinct, found.empty) == (1, 3, 2, 1)
 
 
 def test_every_row_is_as_likely_to_be_drawn():
