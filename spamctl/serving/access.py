@@ -24,6 +24,7 @@ OPEN = frozenset({"/ping", "/health"})  # they need no token
 # Their clients send the token in the body, where the routes themselves look for it.
 KEYED = frozenset({"/1.1/verify-key", "/1.1/comment-check", "/1.1/submit-spam", "/1.1/submit-ham"})
 OPENAI = "/v1/"  # below it errors have OpenAI's form
+INFERENCE = "/v2/"  # and below this one that of the Open Inference Protocol
 ANY_HOST = "*"
 OLD_HOST = "localhost"
 ELSEWHERE = "other"  # the route of a request that no route answers
@@ -177,8 +178,7 @@ class _Answer:
         if self._began:
             return
         state = self._scope["state"]
-        written = errors.body_of_openai if self._scope["path"].startswith(OPENAI) else errors.error_body
-        body = written(refused, state["request_id"])
+        body = _written(self._scope["path"])(refused, state["request_id"])
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode("ascii"))]
         headers += [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in refused.headers.items()]
         await self._begin({"type": "http.response.start", "status": refused.status, "headers": headers})
@@ -191,6 +191,13 @@ class _Answer:
         headers += [header for header in _HEADERS if header[0] not in set_already]
         self._on_answer(getattr(self._scope.get("route"), "path", ELSEWHERE), start["status"])
         await self._send({**start, "headers": headers})
+
+
+def _written(path: str) -> Callable[[Refusal, str], bytes]:
+    """Return what writes an error in the form of the wire that a path belongs to."""
+    if path.startswith(OPENAI):
+        return errors.body_of_openai
+    return errors.body_of_inference if path.startswith(INFERENCE) else errors.error_body
 
 
 def _name(scope: Scope) -> None:

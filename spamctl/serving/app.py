@@ -25,6 +25,7 @@ from spamctl.serving.access import Access, Guard
 from spamctl.serving.activity import Activity, Figures, Shown, newest, shown
 from spamctl.serving.akismet import Akismet
 from spamctl.serving.completions import Completions
+from spamctl.serving.inference_protocol import InferenceProtocol
 from spamctl.serving.mail_route import MailRoute
 from spamctl.serving.protocol import Intake
 from spamctl.serving.routes import Feedback, Invocations
@@ -100,6 +101,7 @@ def create_app(service: Service, access: Access) -> ASGIApp:
         Route("/metrics", views.metrics, methods=["GET"]),
         Route("/openapi.json", views.openapi, methods=["GET"]),
         *Akismet(service, access).routes(),
+        *InferenceProtocol(service, intake).routes(),
         *page_routes(),
     ]
     return Guard(Starlette(routes=routes), access, on_answer=views.count)
@@ -121,10 +123,8 @@ class Views:
 
     async def ready(self, _request: Request) -> Response:
         """Answer the readiness probe: messages can be classified, and answers stored."""
-        archive = self._service.archive
-        stats = archive.capture.stats() if archive else None
-        store = stats is None or stats.reachable
-        reason = "it is stopping" if self._service.stopping else "" if store else f"the store: {stats and stats.fault}"
+        archive, reason = self._service.archive, self._service.unready
+        store = archive is None or archive.capture.stats().reachable
         told = {"ready": not reason, "model": True, "store": store, "reason": reason}
         return JSONResponse(told, status_code=503 if reason else 200)
 

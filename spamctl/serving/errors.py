@@ -55,6 +55,12 @@ def error_body(refusal: Refusal, request_id: str) -> bytes:
     )
 
 
+def body_of_inference(refusal: Refusal, request_id: str) -> bytes:
+    """Return the answer's body as `error_body` does, with the message also where the inference protocol has it."""
+    told = {"error_code": refusal.code, "request_id": request_id}
+    return _cut_to_fit(refusal, lambda message: {"error": message, "message": message} | told)
+
+
 def body_of_openai(refusal: Refusal, _request_id: str) -> bytes:
     """Return the answer's body as OpenAI's clients read it, at most 1 KiB; its id they take from the header."""
     kind = _OPENAI_KINDS.get(refusal.status, "invalid_request_error" if refusal.status < 500 else "server_error")  # noqa: PLR2004

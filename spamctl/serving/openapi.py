@@ -114,6 +114,8 @@ def _of_wire(told: Json) -> Json:
     error = told.get("error", "Error")
     operation = _operation(told["name"], told["summary"], told["description"], told["answer"], told["errors"], error)
     operation["parameters"] += told.get("parameters", [])
+    if schema := told.get("unready"):
+        operation["responses"]["503"] = _json({"anyOf": [_ref(schema), _ref(error)]}, REASONS[503])
     return operation | ({"requestBody": told["requestBody"]} if "requestBody" in told else {})
 
 

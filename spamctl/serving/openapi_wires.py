@@ -1,4 +1,4 @@
-"""Describe the routes that speak the wires of other programs: mail, OpenAI's chats, Akismet's comments."""
+"""Describe the routes that speak the wires of other programs: mail, OpenAI's chats, Akismet's comments, tensors."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from spamctl.serving.akismet import CHECK, EXAMPLE, FIELDS, FORM, SUBMIT, THANKS, VERIFY
 from spamctl.serving.completions import MODELS, ROLES
+from spamctl.serving.inference_protocol import BYTES, MODEL, OUTPUTS, ROOT
 from spamctl.serving.mail_route import MEDIA_TYPE
 
 Json = dict[str, Any]
@@ -16,6 +17,14 @@ MAIL: Final = (
 )
 ERRORS: Final = (408, 413, 415, 429, 503, 504)
 _TEXT: Final[Json] = {"type": "string"}
+_MODEL_NAME: Final[Json] = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "description": "The registered model's name.",
+    "schema": _TEXT,
+    "example": "spam",
+}
 _REPLIES: Final = (
     "`spamctl` answers three lines (score, reason, categories), `spamctl-json` an object of `probability` and "
     "`reason`, `spamctl-score100` a whole number from 0 to 100."
@@ -31,6 +40,15 @@ def operations() -> dict[str, tuple[str, Json]]:
         VERIFY: ("post", _verify()),
         CHECK: ("post", _check()),
         **{path: ("post", _submit(path)) for path in SUBMIT},
+        ROOT: ("get", _inference_get("inferenceServer", "Which server is it?", "InferenceServer", ())),
+        f"{ROOT}/health/live": ("get", _inference_get("inferenceLive", "Is it alive?", "InferenceLive", ())),
+        f"{ROOT}/health/ready": ("get", _inference_get("inferenceReady", "Can it answer?", "InferenceReady", (503,))),
+        MODEL: ("get", _inference_get("inferenceModel", "What does the model take?", "InferenceModel", (404,))),
+        f"{MODEL}/ready": (
+            "get",
+            _inference_get("inferenceModelReady", "Can the model answer?", "InferenceModelReady", (404, 503)),
+        ),
+        f"{MODEL}/infer": ("post", _infer()),
     }
 
 
@@ -44,6 +62,7 @@ def schemas() -> dict[str, Json]:
             {"error": _object({"message": _TEXT, "type": _TEXT, "param": {"type": "null"}, "code": _TEXT})}
         ),
         "Mail": _read_mail(),
+        **_inference_schemas(),
     }
 
 
@@ -206,6 +225,112 @@ def _read_mail() -> Json:
     mail = dict.fromkeys(("text", "subject", "from_name", "from_domain", "reply_domain"), _TEXT)
     mail |= {"hosts": texts, "attachments": texts, "hidden": {"type": "integer", "minimum": 0}, "notes": texts}
     return _object({"prediction": _ref("Prediction"), "mail": _object(mail)})
+
+
+def _inference_get(name: str, summary: str, schema: str, errors: tuple[int, ...]) -> Json:
+    told = {
+        "name": name,
+        "summary": summary,
+        "description": "Open Inference Protocol, version 2.",
+        "answer": {"description": "The answer.", "content": {"application/json": {"schema": _ref(schema)}}},
+        "errors": errors,
+        "error": "InferenceError",
+    }
+    if 503 in errors:  # noqa: PLR2004 - that it is not ready is told in the same form as that it is
+        told["unready"] = schema
+    return told | ({"parameters": [_MODEL_NAME]} if 404 in errors else {})  # noqa: PLR2004 - no such model
+
+
+def _infer() -> Json:
+    tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["You have won, claim it today."]}
+    return {
+        "name": "inferenceInfer",
+        "summary": "Classify messages as KServe's clients ask",
+        "description": "Open Inference Protocol, version 2: one input, `text`, and an output for each field of a "
+        "prediction. Tensors are JSON, not binary data; the body may be in gzip.",
+        "answer": {"description": "Verdicts.", "content": {"application/json": {"schema": _ref("Inferred")}}},
+        "errors": (404, *ERRORS),
+        "error": "InferenceError",
+        "parameters": [_MODEL_NAME],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _ref("Inference"), "example": {"inputs": [tensor]}}},
+        },
+    }
+
+
+def _inference_schemas() -> dict[str, Json]:
+    shape = {"type": "array", "items": {"type": "integer"}, "maxItems": 2}
+    described = _object({"name": _TEXT, "datatype": _TEXT, "shape": shape})
+    tensors = {"type": "array", "items": described}
+    tensor = _object({"name": {"enum": [*OUTPUTS]}, "datatype": _TEXT, "shape": shape, "data": {"type": "array"}})
+    flag = {"type": "boolean"}
+    return {
+        "Inference": _inference(),
+        "Inferred": _object(
+            {
+                "model_name": _TEXT,
+                "model_version": _TEXT,
+                "id": _TEXT,
+                "outputs": {"type": "array", "items": tensor},
+            }
+        ),
+        "InferenceServer": _object({"name": _TEXT, "version": _TEXT, "extensions": {"type": "array", "items": _TEXT}}),
+        "InferenceLive": _object({"live": flag}),
+        "InferenceReady": _object({"ready": flag}),
+        "InferenceModelReady": _object({"name": _TEXT, "ready": flag}),
+        "InferenceModel": _object(
+            {
+                "name": _TEXT,
+                "versions": {"type": "array", "items": _TEXT},
+                "platform": _TEXT,
+                "inputs": tensors,
+                "outputs": tensors,
+            }
+        ),
+        "InferenceError": _object({"error": _TEXT, "error_code": _TEXT, "message": _TEXT, "request_id": _TEXT}),
+    }
+
+
+def _inference() -> Json:
+    """Describe a request; that a tensor has as many texts as its shape says, JSON schema has no words for."""
+    nothing: Json = {"type": ["object", "null"], "properties": {}, "additionalProperties": False}
+    length: Json = {"type": "integer", "minimum": 0}
+    tensor = {
+        "type": "object",
+        "properties": {
+            "name": {"const": "text"},
+            "shape": {
+                "type": "array",
+                "items": length,
+                "minItems": 1,
+                "maxItems": 1,
+                "description": "[N], or [N, 1], for N texts.",
+            },
+            "datatype": {"const": BYTES},
+            "parameters": nothing,
+            "data": {"type": "array", "items": _TEXT, "description": "The texts."},
+        },
+        "required": ["name", "shape", "datatype", "data"],
+        "additionalProperties": False,
+    }
+    output = {"type": "object", "properties": {"name": {"enum": [*OUTPUTS]}, "parameters": nothing}}
+    return {
+        "type": "object",
+        "properties": {
+            "id": {"type": ["string", "null"], "maxLength": 128},
+            "model_name": {"type": ["string", "null"], "description": "As in the path."},
+            "parameters": nothing | {"properties": {"data_capture": {"type": ["boolean", "null"]}}},
+            "inputs": {"type": "array", "items": tensor, "minItems": 1, "maxItems": 1},
+            "outputs": {
+                "type": ["array", "null"],
+                "items": output | {"required": ["name"], "additionalProperties": False},
+                "description": "The outputs that are wanted; all of them if none is named.",
+            },
+        },
+        "required": ["inputs"],
+        "additionalProperties": False,
+    }
 
 
 def _object(properties: Json) -> Json:

@@ -59,6 +59,14 @@ class Service:
     stopping: bool = False
     _background: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
+    @property
+    def unready(self) -> str:
+        """Return why no message can be answered and stored now, or nothing; may be shown to anyone."""
+        stats = self.archive.capture.stats() if self.archive else None
+        if self.stopping:
+            return "it is stopping"
+        return f"the store: {stats.fault}" if stats and not stats.reachable else ""
+
     def in_background(self, work: Coroutine[None, None, None]) -> None:
         """Run a task that no answer waits for."""
         task = asyncio.ensure_future(work)

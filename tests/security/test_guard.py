@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from spamctl.serving import access as guard
-from spamctl.serving.access import CHALLENGE, ELSEWHERE, HEADERS, KEYED, OPEN, OPENAI, Access, Guard
+from spamctl.serving.access import CHALLENGE, ELSEWHERE, HEADERS, INFERENCE, KEYED, OPEN, OPENAI, Access, Guard
 from spamctl.serving.app import create_app
 from spamctl.serving.errors import Refusal
 from tests.each import each
@@ -60,7 +60,9 @@ def is_refused(answer, status, code):
     """Tell whether an answer is a refusal of ours, with every header that keeps a browser safe."""
     told = answer.json()
     assert (answer.status_code, told["error_code"]) == (status, code), answer.text
-    assert told.keys() == {"error_code", "message", "request_id"}
+    inference = {"error"} if answer.request.url.path.startswith(INFERENCE) else set()  # as its protocol has it
+    assert told.keys() == {"error_code", "message", "request_id", *inference}
+    assert told.get("error", told["message"]) == told["message"]
     assert told["request_id"] == answer.headers["x-request-id"]
     assert len(answer.content) <= 1024
     assert answer.content.isascii()
@@ -148,6 +150,13 @@ def test_the_token_is_compared_in_constant_time_and_by_nothing_else(guarded, mon
         monkeypatch.setattr(guard.hmac, "compare_digest", lambda *both, equal=equal: asked.append(both) or equal)
         assert guarded.get("/version", headers={"authorization": as_header(given)}).status_code == status
     assert asked == [(compared, as_header(TOKEN))] * 2
+
+
+@pytest.mark.parametrize("path", ["/v2x", "/v2/", "/v2/models", "/v2/models/spam/versions/1/infer"])
+def test_what_the_inference_protocol_does_not_have_here_is_told_as_it_tells_errors(guarded, path):
+    answer = guarded.get(path, headers={"authorization": as_header(f"Bearer {TOKEN}")})
+    told = is_refused(answer, 404, "ENDPOINT_NOT_FOUND")
+    assert ("error" in told) == path.startswith("/v2/")
 
 
 @pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/engines", "/v1/chat/completions/x"])

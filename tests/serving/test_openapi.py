@@ -87,8 +87,16 @@ def is_beyond_a_schema(body):
     messages = body.get("messages")
     if isinstance(messages, list) and not any(isinstance(one, dict) and one.get("role") == "user" for one in messages):
         return True  # a chat in which the user says nothing
+    if body.get("model_name") is not None and "inputs" in body:
+        return True  # another than in the path
+    if any(is_misshapen(tensor) for tensor in body.get("inputs") or () if isinstance(tensor, dict)):
+        return True
     frame = body.get("dataframe_split")
     return is_ragged(frame) or (isinstance(body.get("params"), dict) and body["params"].get("explain") is True)
+
+
+def is_misshapen(tensor):
+    return isinstance(tensor.get("data"), list) and tensor.get("shape") != [len(tensor["data"])]
 
 
 def is_ragged(frame):
