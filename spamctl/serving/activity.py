@@ -23,6 +23,7 @@ from spamctl.schema.codec import from_json, to_json
 if TYPE_CHECKING:
     from spamctl.store.rows import Kept
 
+SCOPE = "this replica"  # what the figures are of; others behind the same proxy have their own
 MOST_VERDICTS = 30
 MOST_CHARACTERS = 500
 WINDOW_S = 60.0

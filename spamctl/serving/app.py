@@ -157,6 +157,7 @@ class Views:
             "model_name": current.release.name,
             "model_version": current.release.version,
             "threshold": current.threshold,
+            "scope": activity.SCOPE,
             "rows": sum(one.rows_ever for one in activities),
             "rows_per_second": figures.rows_per_second,
             "spam_share": figures.spam_share,

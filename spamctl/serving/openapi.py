@@ -8,6 +8,7 @@ from typing import Any, Final
 from spamctl.schema.message import NOT_SPAM, SPAM
 from spamctl.schema.prediction import PROPERTIES, WORD_PROPERTIES
 from spamctl.serving import openapi_wires
+from spamctl.serving.activity import SCOPE
 
 Json = dict[str, Any]
 
@@ -135,7 +136,8 @@ def _figures() -> dict[str, Json]:
         "/recent": _operation(
             "recent",
             "What was answered last?",
-            "The newest verdicts, the rate, the share of spam and the latency, of all workers.",
+            "The newest verdicts, the rate, the share of spam and the latency, of all workers of this replica; another "
+            "replica has its own.",
             _json(_ref("Recent"), "The last minute."),
         ),
         "/metrics": _operation(
@@ -289,6 +291,7 @@ def _what_is_told() -> dict[str, Json]:
     }
     model: dict[str, Json] = {"model_name": text, "model_version": text, "threshold": probability}
     recent: dict[str, Json] = {
+        "scope": {"const": SCOPE},
         "rows": whole,
         "rows_per_second": number,
         "spam_share": perhaps,
