@@ -124,7 +124,10 @@ class LabelOptions(Options):
     )
 
     export: str = option(
-        "none", "Export the labelled rows to this csv, tsv, jsonl or parquet file instead of labelling.", group="Export"
+        "none",
+        "Export the labelled rows to this csv, tsv, jsonl or parquet file instead of labelling; a name that ends in / "
+        "is that of a folder of parquet files.",
+        group="Export",
     )
     export_simulated: bool = option(
         False,

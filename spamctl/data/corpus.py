@@ -10,7 +10,7 @@ from typing import Final
 
 from spamctl.data.bundled_sets import EVERYDAY, SMS_SPAM, find_sms_spam, read_everyday
 from spamctl.data.cleaning import clean, keep_distinct
-from spamctl.data.files import KINDS, is_known, is_mail, open_rows
+from spamctl.data.files import KINDS, is_known, is_mail, open_rows, parts_of
 from spamctl.data.mail_corpus import Source, read_mailboxes, require_spam_folder
 from spamctl.data.rows import NOT_SPAM_WORDS, SPAM_FOLDER, FileLayout, LeftOut, Row, listed, shown, spam_words
 from spamctl.errors import DataError
@@ -73,9 +73,15 @@ def read_corpus(request: CorpusRequest, *, may_ask: bool = True, watch: Watch | 
         raise DataError(f"--text-column and --label-column are both {shown(request.text_column)}: name two columns")
     reading = open_rows(path, request.columns())
     corpus = _corpus(reading.rows, request, str(path))
+    return replace(corpus, sha256=_sha256(path), notes=reading.notes + corpus.notes)
+
+
+def _sha256(path: Path) -> str:
+    """Return the digest of a file, or of the digests of a folder's parts."""
+    if parts := parts_of(path):
+        return hashlib.sha256("".join(map(_sha256, parts)).encode()).hexdigest()
     with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return replace(corpus, sha256=sha256, notes=reading.notes + corpus.notes)
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_mail_corpus(sources: Sequence[Source], spam_folder: str, watch: Watch | None = None) -> Corpus:

@@ -7,9 +7,11 @@ import gzip
 import io
 import json
 import os
+import re
 import secrets
+import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -40,6 +42,8 @@ class LabelledRow:
 _TABLES, _JSON = {".csv", ".tsv"}, {".jsonl", ".ndjson"}
 COLUMNS = LabelledRow.__slots__
 Write = Callable[[Sequence[LabelledRow]], None]
+ROWS_OF_A_PART = 500_000
+_PART = re.compile(r"part-\d{5,}\.parquet")
 
 
 @dataclass(slots=True)
@@ -63,6 +67,23 @@ class Exported:
             "computes them: spamctl takes it off again": self.guarded,
         }
         return [note for note, count in told.items() if count]
+
+
+def is_folder(target: str) -> bool:
+    """Return whether what is to be exported to is a folder of parts: its name ends in a slash."""
+    return target.endswith(("/", os.sep))
+
+
+def check_folder(path: Path, *, overwrite: bool) -> None:
+    """Refuse a folder of parts that cannot be made, before anything is read; raise DataError."""
+    if not path.parent.is_dir():
+        raise DataError(f"--export {path}/: the folder around it does not exist: make it, or name another place")
+    if not path.exists():
+        return
+    if not path.is_dir() or any(not _PART.fullmatch(one.name) for one in path.iterdir()):
+        raise DataError(f"--export {path}/: is there already, and holds something else: name another folder")
+    if not overwrite:
+        raise DataError(f"--export {path}/: is there already: name another folder, or replace it with --overwrite")
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
@@ -90,6 +111,54 @@ def export(path: Path, pages: Iterable[Sequence[LabelledRow]]) -> Iterator[Expor
                 yield counts
     except OSError as error:
         raise DataError(f"--export {path}: cannot be written ({error.strerror}): make room, or mend it") from error
+
+
+def export_parts(path: Path, pages: Iterable[Sequence[LabelledRow]]) -> Iterator[Exported]:
+    """Write pages of rows to a folder of parquet files of a bounded size, and yield the counts after each page.
+
+    The folder appears under its name when all of it is on the disk, with at least one row, in the place of an earlier
+    one; raise DataError if it cannot be written.
+    """
+    counts, number, held = Exported(), 0, ROWS_OF_A_PART
+    try:
+        with _appearing_folder(path, counts) as folder, ExitStack() as opened:
+            for page in pages:
+                if rows := _fit(".parquet", page, counts):
+                    if held >= ROWS_OF_A_PART:
+                        opened.close()
+                        write = opened.enter_context(_part(folder / f"part-{number:05}.parquet"))
+                        number, held = number + 1, 0
+                    write(rows)
+                    held += len(rows)
+                yield counts
+    except OSError as error:
+        raise DataError(f"--export {path}/: cannot be written ({error.strerror}): make room, or mend it") from error
+
+
+@contextmanager
+def _part(path: Path) -> Iterator[Write]:
+    """Yield what writes a new file of a folder of parts, which is on the disk at the end."""
+    with path.open("xb") as file:
+        with _parquet(file) as write:
+            yield write
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _appearing_folder(path: Path, counts: Exported) -> Iterator[Path]:
+    """Yield a folder beside the target that takes its place at the end, and is removed if that fails."""
+    scratch, before = (path.with_name(f".{path.name}.{secrets.token_hex(8)}") for _ in range(2))
+    try:
+        scratch.mkdir()
+        yield scratch
+        if counts.rows:
+            if path.exists():
+                path.rename(before)
+            scratch.rename(path)
+    finally:
+        for folder in (scratch, before):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -184,13 +253,16 @@ class RowsToRemove:
 
 
 def remove_rows(path: Path, gone: RowsToRemove) -> int:
-    """Take rows out of a file as `export` writes it, in its place, and return how many they were.
+    """Take rows out of a file, or the parts of a folder, as written above, in its place, and return how many they were.
 
     The file is for its owner alone afterwards. Raises OSError if it cannot be read or written, ValueError if it is not
     as `export` wrote it.
     """
+    if path.is_dir():
+        return sum(remove_rows(part, gone) for part in sorted(path.iterdir()) if _PART.fullmatch(part.name))
     read = _REWRITERS.get(path.suffix.lower())
     if read is None:
+        path.stat()  # what is not there is no folder of parts either
         raise ValueError("no exported file has such a name")
     content, rows = read(path, gone)
     if rows:

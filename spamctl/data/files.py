@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TextIO
@@ -366,7 +366,13 @@ def is_known(path: Path) -> bool:
 
 def is_mail(path: Path) -> bool:
     """Return whether a path is that of a file or folder of mail."""
-    return _kind(path) not in EXTENSIONS and is_mailbox(path)
+    return _kind(path) not in EXTENSIONS and is_mailbox(path) and not parts_of(path)
+
+
+def parts_of(path: Path) -> list[Path]:
+    """Return the files of a folder that holds files of rows and nothing else, in the order of their names."""
+    inside = sorted(one for one in path.iterdir() if one.name[0] not in "._") if path.is_dir() else []
+    return inside if all(_kind(one) in EXTENSIONS and one.is_file() for one in inside) else []
 
 
 def read_rows(path: Path, columns: Columns) -> Iterator[Row]:
@@ -376,6 +382,10 @@ def read_rows(path: Path, columns: Columns) -> Iterator[Row]:
 
 def open_rows(path: Path, columns: Columns) -> Reading:
     """Look at a file, and return its rows with what was found of its form; raise DataError where it cannot be used."""
+    if parts := parts_of(path):
+        found = {part: open_rows(part, columns) for part in parts}
+        rows = (replace(row, place=f"{part.name} {row.place}") for part in parts for row in found[part].rows)
+        return Reading(rows, tuple(dict.fromkeys(note for part in parts for note in found[part].notes)))
     if is_mail(path) and path.exists():
         mail = read_mailboxes([Source(path)], columns.spam_folder)
         return Reading(iter(mail.rows), mail.notes)

@@ -192,7 +192,8 @@ class LabelFlow(base.VerbFlow):
         leave_out = "" if options.export_simulated else SIMULATED
         pages = queries.labelled_rows(store, self._window(options), leave_out=leave_out)
         progress = base.Progress("writing", total=self.rows - self.found, unit="rows")
-        for counts in export.export(path, ([export.LabelledRow(*row) for row in page] for page in pages)):
+        write = export.export_parts if export.is_folder(options.export) else export.export
+        for counts in write(path, ([export.LabelledRow(*row) for row in page] for page in pages)):
             progress.reach(counts.rows)
         if counts.rows:
             text_locations.remember_place(text_locations.EXPORT, path)
@@ -210,7 +211,8 @@ def _check_files(options: LabelOptions) -> None:
     from spamctl.data import export
 
     if options.export != "none":
-        export.check_target(Path(options.export), overwrite=options.overwrite)
+        check = export.check_folder if export.is_folder(options.export) else export.check_target
+        check(Path(options.export), overwrite=options.overwrite)
 
 
 if __name__ == "__main__":

@@ -180,7 +180,8 @@ MIGRATIONS: list[Callable[[Connection], None]] = [
 ]
 
 # By uuid, since a key of each partition must hold what it is partitioned by: by date, a retry would be stored twice.
-_PARTITIONS = 16
+_PARTITIONS = 8
+_PATIENCE = "30s"  # with another process that migrates the store, and holds up nobody else
 _LOCK_BOUND_MS = 500  # all who come after a step that waits for a table's lock wait behind it
 
 
@@ -197,7 +198,7 @@ def partition_data(connection: Connection) -> None:
         connection.execute(text(statement))
     for number in range(_PARTITIONS):
         of = f"FOR VALUES WITH (MODULUS {_PARTITIONS}, REMAINDER {number})"
-        connection.execute(text(f"CREATE TABLE data_{number:02} PARTITION OF data {of}"))
+        connection.execute(text(f"CREATE TABLE data_{number} PARTITION OF data {of}"))
     for index in indexes:
         if " data_pkey " not in index:
             connection.exec_driver_sql(index)
@@ -235,6 +236,7 @@ def migrate(connection: Connection, name: str) -> int:
     """
     server = connection.dialect.name == "postgresql"
     if server:
+        connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE}'"))
         connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     done = version_of(connection, name)
     if not done:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from operator import attrgetter, itemgetter
@@ -269,7 +269,8 @@ class Lot:
             drawn.offer([(self._place(row.uuid), row) for row in page])
         uuids, read = [row.uuid for row in drawn.rows()], list[WindowRow]()
         for start in range(0, len(uuids), _A_LOOKUP):
-            read += self._read(lambda connection, of=uuids[start : start + _A_LOOKUP]: [among(connection, of)])
+            with self.store.reading() as connection:
+                read += _read(connection, [among(connection, uuids[start : start + _A_LOOKUP])])
         return sorted(read, key=_BY_AGE)
 
     def _on_an_arc(self, chosen: Conditions, rows: int) -> list[WindowRow]:
@@ -281,22 +282,22 @@ class Lot:
         while found < self.wish.most and done < _CIRCLE:
             upto = min(_CIRCLE, done + step)
             for first, last in _pieces(self.start + done, self.start + upto):
-                read = self._read(lambda _, ends=(first, last): [data.c.uuid.between(*ends), *opaque])
+                with self.store.reading() as connection:
+                    read = _read(connection, [data.c.uuid.between(first, last), *opaque])
                 drawn.offer([(self._place(row.uuid), row) for row in read])
                 found += len(read)
             done = upto
         return drawn.rows()
-
-    def _read(self, condition: Callable[[Connection], Conditions]) -> list[WindowRow]:
-        with self.store.reading() as connection:
-            read = connection.execute(select(*_READ).where(*condition(connection)))
-            return [WindowRow(*row) for row in read]
 
     def _place(self, uuid: str) -> int:
         """Return how far from the start a row's uuid, or its digest, lies on the circle."""
         if not self.random:
             return _digest(uuid, self.wish.seed)
         return ((UUID(uuid).int >> 64) - self.start) % _CIRCLE
+
+
+def _read(connection: Connection, chosen: Conditions) -> list[WindowRow]:
+    return [WindowRow(*row) for row in connection.execute(select(*_READ).where(*chosen))]
 
 
 def _pieces(start: int, end: int) -> Iterator[tuple[str, str]]:

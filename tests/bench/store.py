@@ -1,9 +1,10 @@
 """Time the store: commits, and a million rows written, counted, read and labelled, in SQLite and in PostgreSQL.
 
-    python tests/bench/store.py [--rows 1000000] [--database sqlite|postgresql|both]
+    python tests/bench/store.py [--rows 1000000] [--database sqlite|postgresql|both] [--window-only]
 
 It prints tables and asserts nothing. A million rows need 1 GB of disk in each database. PostgreSQL is started for it,
-where its programs are.
+where its programs are. With --window-only the rows are made in PostgreSQL itself, ten million in some minutes, and only
+what a monitoring reads of its window is timed, with the plans of it.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from measuring import circumstances, say, table
+from sqlalchemy import event, text
 
-from spamctl.store import labels, queries
+from spamctl.store import deletion, labels, queries, sampling
 from spamctl.store.capture import Capture
 from spamctl.store.database import Store, open_store
 from spamctl.store.queries import Window
@@ -46,6 +49,8 @@ def main() -> None:
             show("SQLite", str(Path(folder, "spam.db")), options.rows)
         if options.database != "sqlite" and server_programs() is None:
             say(MISSING)
+        elif options.window_only:
+            show_window(held.enter_context(a_server("shared_buffers = 1GB")).new_database(), options.rows)
         elif options.database != "sqlite":
             show("PostgreSQL", held.enter_context(a_server()).new_database(), options.rows)
 
@@ -55,7 +60,11 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="both")
-    return parser.parse_args()
+    parser.add_argument("--window-only", action="store_true", help="in PostgreSQL: time a window of that many rows")
+    found = parser.parse_args()
+    if found.window_only:
+        found.database = "postgresql"
+    return found
 
 
 def show(name: str, address: str, rows: int) -> None:
@@ -85,8 +94,10 @@ def figures(address: str, rows: int) -> Iterator[tuple[str, int, float]]:
         yield timed("tallied by version, verdict and label", lambda: tallied(store))
         yield timed("newest 200, of one version", lambda: len(queries.newest(store, 200, Window(model_version="2"))))
         yield timed("read in pages", lambda: sum(map(len, queries.pages(store))))
+        yield timed("figures and sample of a window", lambda: surveyed(store))
         yield timed("labelled, page by page", lambda: labelled(store))
         yield timed("counted, labelled", lambda: queries.count(store, Window(labelled=True)))
+        yield timed("the oldest hundredth forgotten", lambda: forgotten(store, rows))
     if "://" not in address:
         yield timed("opened, with a look at its pages", lambda: opened(address))
 
@@ -150,6 +161,85 @@ def tallied(store: Store) -> int:
 def labelled(store: Store) -> int:
     """Label every row with its prediction, as `spamctl label` does."""
     return sum(labels.set_labels(store, dict(page), "simulated") for page in queries.unlabelled(store))
+
+
+EVERY = Window(until=datetime(2027, 1, 1, tzinfo=UTC), model_name="spam")
+NEWER = replace(EVERY, model_version="2", package="ab" * 32)
+
+
+def surveyed(store: Store, window: Window = EVERY) -> int:
+    """Read a window as `spamctl monitor` does."""
+    reading = sampling.survey(store, window, sampling.SampleRequest())
+    while True:
+        try:
+            next(reading)
+        except StopIteration as end:
+            return int(end.value.rows)
+
+
+def forgotten(store: Store, rows: int) -> int:
+    """Remove the oldest rows, as `spamctl forget --older-than` does."""
+    *_, last = deletion.forget_before(store, START + timedelta(seconds=rows // 100))
+    return last.done
+
+
+# Time a window in PostgreSQL alone, of rows that it makes itself.
+
+FILL = """
+INSERT INTO data (uuid, date, text, classification, probability, ground_truth, label_source, labeled_at, model_name,
+    model_version, threshold, request_id, latency_ms, source, in_reach, package_sha256, twin_digest)
+SELECT gen_random_uuid(), '2026-01-01Z'::timestamptz + n * interval '0.1 s', :text || n, verdict, random(),
+    label, CASE WHEN label IS NOT NULL THEN 'review' END, CASE WHEN label IS NOT NULL THEN now() END, 'spam',
+    CASE WHEN n % 10 = 0 THEN '1' ELSE '2' END, 0.5, 'request ' || n, 7.5, 'serve', n % 50 > 0, repeat('ab', 32),
+    hashtextextended(:text || n % 1000000, 0)
+FROM generate_series(CAST(:first AS bigint), :last) AS n,
+    LATERAL (SELECT CASE WHEN n % 7 = 0 THEN 'spam' ELSE 'not spam' END AS verdict) AS one,
+    LATERAL (SELECT CASE WHEN n % 100 = 0 THEN verdict END AS label) AS two
+"""
+A_FILL = 1_000_000
+
+
+def show_window(address: str, rows: int) -> None:
+    """Print what reading a window takes, and how PostgreSQL plans it."""
+    with open_store(address, create=True, patience_s=60) as store:
+        lines = [timed("made in the database", lambda: filled(store, rows))]
+        lines.append(timed("counted (require_rows)", lambda: sampling.require_rows(store, NEWER)))
+        lines.append(timed("of other packages", lambda: sampling.count_others(store, NEWER).of_another))
+        reading = timed("figures and sample of a window", lambda: surveyed(store, NEWER))
+        lines += [reading, timed("the same once more", lambda: surveyed(store, NEWER))]
+        for what, done, seconds in lines:
+            say(f"{what}: {done:,} rows, {seconds:.1f} s")
+        print(table(HEADINGS[:4], [(what, f"{n:,}", f"{s:.2f}", f"{n / s:,.0f}") for what, n, s in lines]))
+        for statement in seen(store):
+            print(f"\n{statement}")
+
+
+def filled(store: Store, rows: int) -> int:
+    """Make rows, and let the planner know them."""
+    for first in range(0, rows, A_FILL):
+        with store.writing() as connection:
+            last = min(rows, first + A_FILL) - 1
+            connection.execute(text(FILL), {"text": TEXT, "first": first, "last": last})
+        say(f"{last + 1:,} rows")
+    with store.bare.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.exec_driver_sql("VACUUM ANALYZE data")
+    return rows
+
+
+def seen(store: Store) -> Iterator[str]:
+    """Yield the plan of each statement that reads the window."""
+    said: list[tuple[str, object]] = []
+
+    def hear(_connection: object, _cursor: object, statement: str, parameters: object, *_more: object) -> None:
+        said.append((statement, parameters))
+
+    event.listen(store.engine, "before_cursor_execute", hear)
+    surveyed(store, NEWER)
+    event.remove(store.engine, "before_cursor_execute", hear)
+    with store.reading() as connection:
+        for statement, parameters in said:
+            plan = connection.exec_driver_sql(f"EXPLAIN (COSTS OFF) {statement}", parameters)  # type: ignore[arg-type]
+            yield "\n".join(str(row[0]) for row in plan)
 
 
 def opened(address: str) -> int:

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spamctl.data import export
+from spamctl.data import export, score_input
 from spamctl.data.cleaning import clean
 from spamctl.data.corpus import CorpusRequest, ReplayRequest, read_corpus, read_replay
 from spamctl.data.export import LabelledRow
-from spamctl.data.files import read_rows
+from spamctl.data.files import is_mail, parts_of, read_rows
 from spamctl.data.label_file import LabelRequest, read_label_file
 from spamctl.data.rows import Columns
 from spamctl.data.tables import EXPORTED
@@ -167,3 +167,85 @@ def test_a_file_that_cannot_be_made_is_refused(tmp_path, name, words):
 def test_a_disk_that_refuses_is_a_refusal():
     with pytest.raises(DataError, match="cannot be written"):
         written(export.Path("/proc/out.csv"), [row("one")])
+
+
+def parts_written(path, *pages):
+    return [*export.export_parts(path, pages)][-1]
+
+
+def test_a_folder_of_parts_is_read_back_by_training_and_scoring(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "ROWS_OF_A_PART", 2)
+    pages = [[row(f"Win prize {number}", number=number)] for number in range(5)]
+    pages += [[row(f"See you at {number}", NOT_SPAM, number) for number in range(5, 8)], [], [row(" ")]]
+    counts = parts_written(tmp_path / "rows", *pages)
+    assert (counts.rows, counts.empty) == (8, 1)
+    parts = sorted(tmp_path.joinpath("rows").iterdir())
+    assert [part.name for part in parts] == [f"part-{number:05}.parquet" for number in range(3)]
+    assert [len(read_back(part)) for part in parts] == [2, 2, 4]
+    written = [(one.text, one.label) for page in pages for one in page if one.text.strip()]
+    assert read_back(tmp_path / "rows") == written
+    (tmp_path / "rows" / "_SUCCESS").touch()  # as Spark leaves one
+    corpus = read_corpus(CorpusRequest(str(tmp_path / "rows")))
+    assert [(one.text, one.label) for one in corpus.messages] == written
+    before = corpus.sha256
+    scored = list(score_input.read(score_input.InputRequest(str(tmp_path / "rows"))))
+    assert [(one.text, one.label) for one in scored] == written
+    (tmp_path / "rows" / "part-00002.parquet").unlink()
+    assert read_corpus(CorpusRequest(str(tmp_path / "rows"))).sha256 != before
+
+
+def test_a_row_of_a_part_is_named_with_its_part(tmp_path):
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    (folder / "a.csv").write_text("text,label\nhello,not spam\n", encoding="utf-8")
+    (folder / "b.csv").write_text("text,label\nwin,spam\n,spam\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"no text.* b\.csv 3"):
+        read_corpus(CorpusRequest(str(folder)))
+
+
+def test_a_folder_with_something_else_in_it_is_no_folder_of_parts(tmp_path):
+    written(tmp_path / "part-00000.parquet", [row("one")])
+    assert parts_of(tmp_path)
+    (tmp_path / "mail.eml").write_text("Subject: x\n\ny", encoding="utf-8")
+    assert not parts_of(tmp_path)
+    assert is_mail(tmp_path)
+
+
+def test_a_folder_of_parts_appears_whole_or_not_at_all(tmp_path):
+    folder = tmp_path / "rows"
+    parts_written(folder, [row("before")])
+    writing = export.export_parts(folder, [[row("one")], [row("two")]])
+    next(writing)
+    writing.close()
+    assert read_back(folder) == [("before", SPAM)]
+    assert parts_written(folder, [row(" ")]).rows == 0
+    parts_written(folder, [row("after")])
+    assert read_back(folder) == [("after", SPAM)]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").touch()
+    (tmp_path / "file").touch()
+    parts_written(tmp_path / "rows", [row("one")])
+    for name, words in {
+        "nowhere/rows": "the folder around it does not exist",
+        "other": "holds something else",
+        "file": "holds something else",
+        "rows": "is there already.*--overwrite",
+    }.items():
+        with pytest.raises(DataError, match=words):
+            export.check_folder(tmp_path / name, overwrite=False)
+    export.check_folder(tmp_path / "rows", overwrite=True)
+    export.check_folder(tmp_path / "new", overwrite=False)
+
+
+def test_a_forgotten_row_is_taken_out_of_its_part(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "ROWS_OF_A_PART", 1)
+    parts_written(tmp_path / "rows", *([row(f"text {number}", number=number)] for number in range(3)))
+    gone = export.RowsToRemove({"00000000-0000-4000-8000-000000000001"}, set())
+    assert export.remove_rows(tmp_path / "rows", gone) == 1
+    assert [text for text, _ in read_back(tmp_path / "rows")] == ["text 0", "text 2"]
+    with pytest.raises(FileNotFoundError):
+        export.remove_rows(tmp_path / "gone", gone)

@@ -20,8 +20,8 @@ async def main(address: str, token: str, texts: list[str]) -> None:
             "unknown": await client.is_model_ready(address, "ham", headers=headers),
         }
         answer = await client.infer(address, request(texts, binary=False), model_name="spam", headers=headers)
-        told |= {"name": answer.model_name, "version": answer.model_version}
-        for name in ("classification", "probability"):
+        told["name"] = answer.model_name
+        for name in ("classification", "probability", "model_version"):
             values = answer.get_output_by_name(name).as_numpy().tolist()
             told[name] = [value.decode() if isinstance(value, bytes) else value for value in values]
         try:

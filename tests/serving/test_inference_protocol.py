@@ -192,7 +192,7 @@ def test_kserves_own_client_is_understood(tmp_path):
             f"{running.address}/invocations", json={"inputs": TEXTS}, headers={"authorization": f"Bearer {TOKEN}"}
         ).json()["predictions"]
     assert (told["live"], told["ready"], told["model"], told["unknown"]) == (True, True, True, False)
-    assert (told["name"], told["version"]) == ("spam", "1")
+    assert (told["name"], told["model_version"]) == ("spam", ["1"] * len(TEXTS))
     assert told["classification"] == [prediction["classification"] for prediction in plain]
     assert told["probability"] == pytest.approx([prediction["probability"] for prediction in plain])
     assert "binary_data=False" in told["refused"]

@@ -246,9 +246,9 @@ def test_a_new_store_in_postgresql_is_partitioned_by_the_hash_of_the_uuid(postgr
     finally:
         capture.close()
     with open_store(address) as store, store.reading() as connection:
-        assert partitions(store) == 16
+        assert partitions(store) == 8
         parts = connection.execute(text("SELECT tableoid, count(*) FROM data GROUP BY 1")).all()
-        assert len(parts) == 16
+        assert len(parts) == 8
         assert sum(count for _, count in parts) == 200
         names = connection.scalars(text("SELECT indexname FROM pg_indexes WHERE tablename = 'data'"))
         assert sorted(names) == sorted(["data_pkey", *(index.name for index in tables.data.indexes)])
