@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import NullPool
 
 from spamctl.errors import UsageError
-from spamctl.store import queries, tables
+from spamctl.store import labels, queries, tables
 from spamctl.store.address import parse
 from spamctl.store.capture import Capture
 from spamctl.store.database import open_store
@@ -261,6 +261,32 @@ def test_an_older_store_in_postgresql_stays_in_one_piece(postgres):
     with open_store(address) as store:
         assert partitions(store) == 0
         assert versions(store) == ALL
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_an_older_store_is_moved_into_partitions_as_the_help_says(postgres):
+    old, new, made = postgres.new_database(), postgres.new_database(), rows(300)
+    older_store(old, len(MIGRATIONS) - 1)
+    with open_store(old) as store:
+        with store.writing() as connection:
+            connection.execute(insert(tables.data), [asdict(one) for one in made])
+        assert labels.feedback(store, made[0].uuid, "spam") == "recorded"
+    open_store(new, create=True).close()
+    dump, load = (postgres.programs / name for name in ("pg_dump", "psql"))
+    command = [dump, "--data-only", "--exclude-table=spamctl_store", old]
+    dumped = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
+    subprocess.run([load, "--quiet", "-v", "ON_ERROR_STOP=1", new], input=dumped, check=True, timeout=60)
+    with open_store(new) as store:
+        assert partitions(store) == 8
+        assert queries.find(store, [one.uuid for one in made]).keys() == {one.uuid for one in made}
+        assert labels.feedback(store, made[1].uuid, "spam") == "recorded"  # its number is none that was given before
+    capture = Capture(new, timeout_s=30)
+    try:
+        assert capture.submit(made).result(60)
+        assert (capture.stats().stored, capture.stats().repeated) == (0, 300)
+    finally:
+        capture.close()
 
 
 @pytest.mark.slow
