@@ -274,7 +274,7 @@ def test_an_older_store_is_moved_into_partitions_as_the_help_says(postgres):
         assert labels.feedback(store, made[0].uuid, "spam") == "recorded"
     open_store(new, create=True).close()
     dump, load = (postgres.programs / name for name in ("pg_dump", "psql"))
-    command = [dump, "--data-only", "--exclude-table=spamctl_store", old]
+    command = [dump, "-a", "-T", "spamctl_store", old]
     dumped = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
     subprocess.run([load, "--quiet", "-v", "ON_ERROR_STOP=1", new], input=dumped, check=True, timeout=60)
     with open_store(new) as store:
