@@ -288,12 +288,13 @@ def not_kept(into: Table, rows: int) -> NotKeptError:
 
 
 def has_triggers(connection: Connection, *tables: Table) -> bool:
-    """Return whether a trigger fires on inserts into one of some tables: it may delete them afterwards."""
+    """Return whether a trigger fires on inserts into one of some tables, or a partition: it may delete them again."""
     names = [each.name for each in tables]
     if connection.dialect.name == "sqlite":
         known, kind, owner = table("sqlite_master", column("type"), column("tbl_name")), "type", "tbl_name"
         chosen = select(func.count()).select_from(known).where(known.c[kind] == "trigger", known.c[owner].in_(names))
     else:
         held = table("triggers", column("event_object_table"), schema="information_schema")
-        chosen = select(func.count()).select_from(held).where(held.c.event_object_table.in_(names))
+        ours = f"^({'|'.join(names)})(_[0-9]+)?$"
+        chosen = select(func.count()).select_from(held).where(held.c.event_object_table.regexp_match(ours))
     return bool(connection.scalar(chosen))

@@ -1,5 +1,7 @@
 """A database that takes rows and does not keep them is found out before anyone is told that they are stored."""
 
+import contextlib
+
 import pytest
 from sqlalchemy import text
 
@@ -42,6 +44,24 @@ def swallow(address, table, when, condition):
                 f"FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION swallow()"
             )
         )
+
+
+@pytest.mark.postgres
+def test_a_trigger_on_a_partition_is_found_out_too(postgres):
+    address = postgres.empty_database()
+    swallow(address, "data_0", "after", "true")
+    capture, kept = Capture(address, timeout_s=30), []
+    try:
+        requests = {one.uuid: capture.submit([one]) for one in (row(f"{n}", request_id=f"{n}") for n in range(40))}
+        for uuid, future in requests.items():
+            with contextlib.suppress(UnavailableError):
+                assert future.result(60)
+                kept.append(uuid)
+    finally:
+        capture.close()
+    assert 0 < len(kept) < 40
+    with open_store(address) as store:
+        assert queries.find(store, list(requests)).keys() == set(kept)
 
 
 @pytest.mark.parametrize("when", WHEN)
