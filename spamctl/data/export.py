@@ -326,7 +326,7 @@ def _without_in_jsonl(path: Path, gone: RowsToRemove) -> tuple[bytes, int]:
 
 def _without_in_parquet(path: Path, gone: RowsToRemove) -> tuple[bytes, int]:
     """Return a table without the rows."""
-    from pyarrow import ArrowException, parquet
+    from pyarrow import ArrowException, array, int64, parquet
 
     try:
         table = parquet.read_table(path)
@@ -335,7 +335,7 @@ def _without_in_parquet(path: Path, gone: RowsToRemove) -> tuple[bytes, int]:
     except (ArrowException, KeyError) as error:
         raise ValueError(str(error)) from error
     written = io.BytesIO()
-    parquet.write_table(table.take(stay), written)
+    parquet.write_table(table.take(array(stay, int64())), written)  # typed: there may be none
     return written.getvalue(), table.num_rows - len(stay)
 
 
