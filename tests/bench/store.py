@@ -197,6 +197,7 @@ FROM generate_series(CAST(:first AS bigint), :last) AS n,
     LATERAL (SELECT CASE WHEN n % 100 = 0 THEN verdict END AS label) AS two
 """
 A_FILL = 1_000_000
+MOST_SHOWN, MOST_LINES = 120, 16  # of a plan, which says the same of each partition
 
 
 def show_window(address: str, rows: int) -> None:
@@ -239,7 +240,8 @@ def seen(store: Store) -> Iterator[str]:
     with store.reading() as connection:
         for statement, parameters in said:
             plan = connection.exec_driver_sql(f"EXPLAIN (COSTS OFF) {statement}", parameters)  # type: ignore[arg-type]
-            yield "\n".join(str(row[0]) for row in plan)
+            lines = [str(row[0])[:MOST_SHOWN] for row in plan]
+            yield "\n".join([*lines[:MOST_LINES], *(["..."] if len(lines) > MOST_LINES else [])])
 
 
 def opened(address: str) -> int:
