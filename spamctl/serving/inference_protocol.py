@@ -124,7 +124,7 @@ class InferenceProtocol:
 
     def _served(self, request: Request) -> str:
         """Return the name of the model if it is the one that is served."""
-        name, served = request.path_params["name"], self._service.deployments.current.release.name
+        name, served = request.path_params.get("name", ""), self._service.deployments.current.release.name
         if name != served:
             raise Refusal(404, UNKNOWN, f"there is no model {quoted(name)}: this server has {quoted(served)}")
         return served

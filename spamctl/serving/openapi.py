@@ -116,7 +116,7 @@ def _of_wire(told: Json) -> Json:
     operation = _operation(told["name"], told["summary"], told["description"], told["answer"], told["errors"], error)
     operation["parameters"] += told.get("parameters", [])
     if schema := told.get("unready"):
-        operation["responses"]["503"] = _json({"anyOf": [_ref(schema), _ref(error)]}, REASONS[503])
+        _may_be_unready(operation, schema, error)
     return operation | ({"requestBody": told["requestBody"]} if "requestBody" in told else {})
 
 
@@ -156,8 +156,13 @@ def _ready() -> Json:
         "Tells whether a model is loaded and the store can be reached; `reason` says what is missing.",
         _json(_ref("Ready"), "Messages are classified and answers are kept."),
     )
-    operation["responses"]["503"] = _json({"anyOf": [_ref("Ready"), _ref("Error")]}, REASONS[503])
+    _may_be_unready(operation, "Ready")
     return operation
+
+
+def _may_be_unready(operation: Json, schema: str, error: str = "Error") -> None:
+    """Describe that an operation answers 503 in the form of its 200, or with an error."""
+    operation["responses"]["503"] = _json({"anyOf": [_ref(schema), _ref(error)]}, REASONS[503])
 
 
 def _pages() -> dict[str, Json]:

@@ -236,8 +236,7 @@ def _inference_get(name: str, summary: str, schema: str, errors: tuple[int, ...]
         "errors": errors,
         "error": "InferenceError",
     }
-    if 503 in errors:  # noqa: PLR2004 - that it is not ready is told in the same form as that it is
-        told["unready"] = schema
+    told |= {"unready": schema} if 503 in errors else {}  # noqa: PLR2004 - told in the form of what is ready
     return told | ({"parameters": [_MODEL_NAME]} if 404 in errors else {})  # noqa: PLR2004 - no such model
 
 
