@@ -383,9 +383,9 @@ def read_rows(path: Path, columns: Columns) -> Iterator[Row]:
 def open_rows(path: Path, columns: Columns) -> Reading:
     """Look at a file, and return its rows with what was found of its form; raise DataError where it cannot be used."""
     if parts := parts_of(path):
-        found = {part: open_rows(part, columns) for part in parts}
-        rows = (replace(row, place=f"{part.name} {row.place}") for part in parts for row in found[part].rows)
-        return Reading(rows, tuple(dict.fromkeys(note for part in parts for note in found[part].notes)))
+        opened = [(part, open_rows(part, columns)) for part in parts]
+        rows = (replace(row, place=f"{part.name} {row.place}") for part, reading in opened for row in reading.rows)
+        return Reading(rows, tuple(dict.fromkeys(note for _, reading in opened for note in reading.notes)))
     if is_mail(path) and path.exists():
         mail = read_mailboxes([Source(path)], columns.spam_folder)
         return Reading(iter(mail.rows), mail.notes)
