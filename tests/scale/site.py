@@ -154,7 +154,9 @@ def an_mlflow_server(folder):
         process = subprocess.Popen(
             [sys.executable, "-m", "mlflow", "server", *words],
             cwd=folder,
-            env=environment(folder),
+            env=environment(
+                folder, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"
+            ),  # of evaluations, in processes of its own
             stdout=log,
             stderr=log,
         )
