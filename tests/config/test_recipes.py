@@ -9,21 +9,23 @@ from tests.each import each
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MAIL = CONFIGS / "mail"  # files of mail servers, which tests/serving/test_mail_clients.py runs
-RECIPES = sorted(path for path in CONFIGS.glob("*/*.*") if path.parent != MAIL)
+PROXY = CONFIGS / "proxy"  # the file of a proxy, which tests/scale/test_replicas.py runs
+RECIPES = sorted(path for path in CONFIGS.glob("*/*.*") if path.parent not in {MAIL, PROXY})
 
 
 def test_there_are_recipes_and_nothing_else():
     assert {recipe.parent.name for recipe in RECIPES} <= VERBS.keys()
     assert {recipe.suffix for recipe in RECIPES} == {".yaml"}
-    others = [path.name for path in CONFIGS.rglob("*.*") if path not in RECIPES and path.parent != MAIL]
+    others = [path.name for path in CONFIGS.rglob("*.*") if path not in RECIPES and path.parent not in {MAIL, PROXY}]
     assert others == ["README.md"]
 
 
-def test_every_file_of_a_mail_server_is_described():
+@each("folder", (MAIL, PROXY))
+def test_every_file_of_another_program_is_described(folder):
     page = (CONFIGS / "README.md").read_text(encoding="utf-8")
-    files = sorted(path.name for path in MAIL.iterdir())
+    files = sorted(path.name for path in folder.iterdir())
     assert files
-    assert files == sorted(re.findall(r"\]\(mail/(.+?)\)", page))
+    assert files == sorted(re.findall(rf"\]\({folder.name}/(.+?)\)", page))
 
 
 @each("recipe", RECIPES)

@@ -24,7 +24,7 @@ from tests.ports import closed_port
 from tests.registered import RECORD
 
 ROOT = Path(__file__).parents[2]
-CONFIG = ROOT / "configs" / "serve" / "haproxy.cfg"
+CONFIG = ROOT / "configs" / "proxy" / "haproxy.cfg"
 MISSING = "no haproxy here: install it (Debian: apt-get install haproxy)"
 REPLICAS = 3
 PATIENCE_S = 600  # two cores that others use, too, take minutes to start three servers
