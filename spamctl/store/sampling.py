@@ -182,7 +182,8 @@ def survey(store: Store, window: Window, wish: SampleRequest) -> ProgressGenerat
         return found
     yield ProgressUpdate(_TASK, found.rows, found.rows, _UNIT)
     found.distinct = _count_distinct(store, chosen)
-    lot = Lot(store, wish, random=all(group.rows == group.random for group in grouped))
+    stored = queries.count(store) if found.rows > wish.most else found.rows
+    lot = Lot(store, wish, stored, random=all(group.rows == group.random for group in grouped))
     found.sample = found.labelled = lot.draw(chosen, found.rows)
     if found.trusted < found.rows:
         found.labelled = lot.draw([*chosen, *_TRUSTED], found.trusted)
@@ -249,10 +250,11 @@ _MORE = 1.2  # times the arc that holds as many rows as are wanted on average
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """Sampling of a store's rows; `random`: all of their uuids are hashes."""
+    """Sampling from a store of so many rows; `random`: the uuids of those that count are hashes."""
 
     store: Store
     wish: SampleRequest
+    stored: int
     random: bool
 
     @property
@@ -262,7 +264,7 @@ class Lot:
 
     def draw(self, chosen: Conditions, rows: int) -> list[WindowRow]:
         """Return a sample of the `rows` that meet some conditions, the oldest first."""
-        if self.random and rows > self.wish.most and rows * rows > self.wish.most * queries.count(self.store):
+        if self.random and rows > self.wish.most and rows * rows > self.wish.most * self.stored:
             return self._on_an_arc(chosen, rows)
         drawn = Draw[AnyRow](self.wish.most)
         for page in queries.chosen_pages(self.store, [data.c.uuid, data.c.date], chosen, size=_PAGE):
