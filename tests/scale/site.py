@@ -222,8 +222,7 @@ def a_site(folder, store):
                 lambda replica=replica: replica.process and replica.process.poll() is None and replica.kill()
             )
             replica.start()
-        for replica in replicas:
-            until(replica.is_ready)
+            until(replica.is_ready)  # one after the other: together they would wait for the registry too long
         site.port, site.socket = stack.enter_context(behind_haproxy(replicas))
         until(lambda: site.statistics()["act"] == str(REPLICAS))
         yield site
