@@ -167,8 +167,8 @@ def an_mlflow_server(folder):
     finally:
         for pid in tree(process.pid):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-        process.wait(60)
+                os.kill(pid, signal.SIGKILL)
+        process.wait(PATIENCE_S)
 
 
 def answers(address):
