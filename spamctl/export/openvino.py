@@ -261,12 +261,19 @@ def to_files(model: openvino.Model) -> Files:
         return {part.name: part.read_bytes() for part in (path, path.with_suffix(".bin"))}
 
 
-def distance(is_spam: NDArray[np.bool_], exact: NDArray[np.float64], other: NDArray[np.float64]) -> Distance:
-    """Measure an engine's validation logits (rows,) against float32's, verdicts taken at a logit of 0."""
+def distance(
+    is_spam: NDArray[np.bool_], exact: NDArray[np.float64], other: NDArray[np.float64], budget: float
+) -> Distance:
+    """Measure an engine's validation logits (rows,) against float32's.
+
+    Verdicts are those that would be served: of each engine, from the logit on that flags a share of good messages no
+    larger than `budget`.
+    """
     from sklearn.metrics import roc_auc_score
 
     fall = float(roc_auc_score(is_spam, exact) - roc_auc_score(is_spam, other))
-    changed = float(((exact >= 0) != (other >= 0)).mean())
+    verdicts = [logits > np.quantile(logits[~is_spam], 1 - budget, method="higher") for logits in (exact, other)]
+    changed = float((verdicts[0] != verdicts[1]).mean())
     return Distance(fall, changed, float(np.abs(sigmoid(exact) - sigmoid(other)).max()))
 
 

@@ -222,7 +222,9 @@ def package(
     for kind in _candidates(wish.engine):
         smaller = export.int8(train, wish.seed) if kind == INT8 else export.int8_weights()
         trial = _try(kind, smaller | parts, draft, validation)
-        distances[kind] = distance(np.array(compared.is_spam), reference, trial.logits[: len(reference)])
+        distances[kind] = distance(
+            np.array(compared.is_spam), reference, trial.logits[: len(reference)], wish.max_false_positive_rate
+        )
         if not (fault := _fault(trial, distances[kind], wish.tolerance)):
             taken = trial
             break

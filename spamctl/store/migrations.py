@@ -234,15 +234,14 @@ def migrate(connection: Connection, name: str) -> int:
 
     Raises UsageError as `version_of` does, and if a table or a column of a store that claims to be complete is missing.
     """
-    server = connection.dialect.name == "postgresql"
-    if server:
+    server, done = connection.dialect.name == "postgresql", version_of(connection, name)
+    if server and done < len(MIGRATIONS):
         connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE}'"))
         connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-    done = version_of(connection, name)
+        done = version_of(connection, name)  # another process may have done it meanwhile
+        connection.execute(text(f"SET LOCAL lock_timeout = {_LOCK_BOUND_MS}"))  # who opens the store tries again
     if not done:
         tables.spamctl_store.create(connection)
-    if server and done < len(MIGRATIONS):
-        connection.execute(text(f"SET LOCAL lock_timeout = {_LOCK_BOUND_MS}"))  # who opens the store tries again
     for version, step in enumerate(MIGRATIONS[done:], done + 1):
         step(connection)
         now = datetime.now(UTC)

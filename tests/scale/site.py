@@ -79,6 +79,7 @@ class Replica:
         self.folder.mkdir(exist_ok=True)
         variables = {"MLFLOW_TRACKING_URI": self.registry, "SPAMCTL_SERVE_DATASTORE_URI": self.store}
         words = ["serve", "--port", str(self.port), "--follow-seconds", "1", "--threads", "1"]
+        words += ["--capture-seconds", "60"]  # the database may have to wait for its share of the machine
         with (self.folder / "log").open("a") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "spamctl", *words],

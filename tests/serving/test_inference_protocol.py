@@ -19,6 +19,7 @@ from tests.served import served
 
 TEXTS = [message.text for message in tiny_models.messages(4)]
 TOKEN = "a-token-of-this-test"
+PATIENCE_S = 60  # others may use this machine, too
 KSERVE = os.environ.get("SPAMCTL_TESTS_KSERVE", "")
 CLIENT = Path(__file__).with_name("kserve_client.py")
 
@@ -36,7 +37,7 @@ def tensor(*texts, **changes):
 def infer(server, body, path="/v2/models/spam/infer", **headers):
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     headers = {"content-type": "application/json"} | headers
-    return httpx.post(f"{server.address}{path}", content=content, headers=headers, timeout=30)
+    return httpx.post(f"{server.address}{path}", content=content, headers=headers, timeout=PATIENCE_S)
 
 
 def outputs(answer):
@@ -45,19 +46,27 @@ def outputs(answer):
 
 
 def test_health_and_metadata_are_as_the_protocol_has_them(server):
-    asked = {path: httpx.get(f"{server.address}/v2{path}").json() for path in ("", "/health/live", "/health/ready")}
+    asked = {
+        path: httpx.get(f"{server.address}/v2{path}", timeout=PATIENCE_S).json()
+        for path in ("", "/health/live", "/health/ready")
+    }
     assert asked[""]["name"] == "spamctl"
     assert asked["/health/live"] == {"live": True}
     assert asked["/health/ready"] == {"ready": True}
-    model = httpx.get(f"{server.address}/v2/models/spam").json()
+    model = httpx.get(f"{server.address}/v2/models/spam", timeout=PATIENCE_S).json()
     assert (model["name"], model["versions"]) == ("spam", ["1"])
     assert model["inputs"] == [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
     assert {output["name"]: output["datatype"] for output in model["outputs"]} == OUTPUTS
-    assert httpx.get(f"{server.address}/v2/models/spam/ready").json() == {"name": "spam", "ready": True}
+    assert httpx.get(f"{server.address}/v2/models/spam/ready", timeout=PATIENCE_S).json() == {
+        "name": "spam",
+        "ready": True,
+    }
 
 
 def test_verdicts_are_those_of_invocations_and_are_stored(server):
-    plain = httpx.post(f"{server.address}/invocations", json={"inputs": TEXTS}).json()["predictions"]
+    plain = httpx.post(f"{server.address}/invocations", json={"inputs": TEXTS}, timeout=PATIENCE_S).json()[
+        "predictions"
+    ]
     answer = infer(server, {"id": "mine", "inputs": [tensor(*TEXTS)]})
     found, told = outputs(answer), answer.json()
     assert (told["id"], told["model_name"], told["model_version"]) == ("mine", "spam", "1")
@@ -146,14 +155,19 @@ def test_a_binary_body_and_another_model_are_refused(server):
     assert infer(server, b"{}", **{"inference-header-content-length": "2"}).status_code == 415
     told = infer(server, {"inputs": [tensor("a")]}, "/v2/models/ham/infer")
     assert (told.status_code, told.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
-    assert [httpx.get(f"{server.address}/v2/models/ham{path}").status_code for path in ("", "/ready")] == [404, 404]
+    assert [
+        httpx.get(f"{server.address}/v2/models/ham{path}", timeout=PATIENCE_S).status_code for path in ("", "/ready")
+    ] == [404, 404]
 
 
 def test_a_server_that_stops_is_live_and_not_ready(server):
     server.service.stopping = True
     try:
-        answers = {path: httpx.get(f"{server.address}/v2{path}") for path in ("/health/live", "/health/ready")}
-        model = httpx.get(f"{server.address}/v2/models/spam/ready")
+        answers = {
+            path: httpx.get(f"{server.address}/v2{path}", timeout=PATIENCE_S)
+            for path in ("/health/live", "/health/ready")
+        }
+        model = httpx.get(f"{server.address}/v2/models/spam/ready", timeout=PATIENCE_S)
     finally:
         server.service.stopping = False
     assert answers["/health/live"].json() == {"live": True}
@@ -166,7 +180,7 @@ def test_the_token_and_the_metrics_are_those_of_the_server(tmp_path):
         assert infer(running, {"inputs": [tensor("a")]}).status_code == 401
         bearer = {"authorization": f"Bearer {TOKEN}"}
         assert infer(running, {"inputs": [tensor("a")]}, **bearer).status_code == 200
-        page = httpx.get(f"{running.address}/metrics", headers=bearer).text
+        page = httpx.get(f"{running.address}/metrics", headers=bearer, timeout=PATIENCE_S).text
     for status in (200, 401):
         route = "/v2/models/{name}/infer" if status == 200 else "other"
         assert f'spamctl_requests_total{{route="{route}",status="{status}"}} 1.0' in page
@@ -189,7 +203,10 @@ def test_kserves_own_client_is_understood(tmp_path):
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout.splitlines()[-1])
         plain = httpx.post(
-            f"{running.address}/invocations", json={"inputs": TEXTS}, headers={"authorization": f"Bearer {TOKEN}"}
+            f"{running.address}/invocations",
+            json={"inputs": TEXTS},
+            headers={"authorization": f"Bearer {TOKEN}"},
+            timeout=PATIENCE_S,
         ).json()["predictions"]
     assert (told["live"], told["ready"], told["model"], told["unknown"]) == (True, True, True, False)
     assert (told["name"], told["model_version"]) == ("spam", ["1"] * len(TEXTS))
