@@ -18,6 +18,7 @@ import spamctl
 from spamctl import __version__
 from spamctl.cli.admin import cards, forget, recalibrate, rollback, trace, ui
 from spamctl.cli.demo import demo
+from spamctl.cli.deploy import deploy
 from spamctl.cli.label import label
 from spamctl.cli.monitor import monitor
 from spamctl.cli.options import Flags, VerbGroup, add_verb, usage_fault
@@ -35,6 +36,7 @@ from spamctl.config.admin import (
     TraceOptions,
     UiOptions,
 )
+from spamctl.config.deploy import DeployOptions
 from spamctl.config.label import LabelOptions
 from spamctl.config.monitor import MonitorOptions
 from spamctl.config.options import unknown
@@ -101,6 +103,7 @@ add_verb(app, LabelOptions, label)
 add_verb(app, MonitorOptions, monitor)
 add_verb(app, RecalibrateOptions, recalibrate)
 add_verb(app, ScoreOptions, score)
+add_verb(app, DeployOptions, deploy)
 add_verb(app, RollbackOptions, rollback)
 add_verb(app, ForgetOptions, forget)
 add_verb(app, TraceOptions, trace)

@@ -11,6 +11,7 @@ from spamctl.config.admin import (
     TraceOptions,
     UiOptions,
 )
+from spamctl.config.deploy import DeployOptions
 from spamctl.config.label import LabelOptions
 from spamctl.config.monitor import MonitorOptions
 from spamctl.config.options import Options
@@ -23,7 +24,16 @@ VERBS: Final[dict[str, type[Options]]] = {
     options.verb: options
     for options in (
         *(TrainOptions, ServeOptions, TrafficOptions, LabelOptions, MonitorOptions, RecalibrateOptions, ScoreOptions),
-        *(RollbackOptions, ForgetOptions, TraceOptions, DemoOptions, CardsOptions, UiOptions, HelpOptions),
+        *(
+            DeployOptions,
+            RollbackOptions,
+            ForgetOptions,
+            TraceOptions,
+            DemoOptions,
+            CardsOptions,
+            UiOptions,
+            HelpOptions,
+        ),
     )
 }
 

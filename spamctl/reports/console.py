@@ -12,6 +12,7 @@ from rich.text import Text
 from spamctl import display
 from spamctl.reports import terminal
 from spamctl.reports.monitor import count
+from spamctl.schema.deploy import DeployResult
 from spamctl.schema.errands import ForgetResult, RollbackResult, TraceResult
 
 # Print what an errand did: the rollback, what was forgotten, or where an answer comes from.
@@ -63,6 +64,18 @@ def forgotten(told: ForgetResult) -> Iterator[str]:
         yield f"LEFT: {place}"
     if told.rows:
         yield "a version trained on it is unchanged: retrain to replace it, then delete it in MLflow"
+
+
+def deployed(told: DeployResult, console: Console) -> None:
+    """Print the parts of a deployment, and the commands that bring it into a cluster."""
+    console.print(terminal.plain(f"{told.folder}: written; no cluster was changed", console), soft_wrap=True)
+    grid = Table.grid(padding=(0, 2), pad_edge=False)
+    for name, purpose in told.files.items():
+        grid.add_row("", Text(name), terminal.plain(purpose, console))
+    console.print(grid)
+    console.print("Next, on a machine with buildah, helm and kubectl:", style="dim")
+    for command in told.next:
+        console.print(terminal.plain(f"  {command}", console), soft_wrap=True)
 
 
 def _wished(told: ForgetResult) -> str:

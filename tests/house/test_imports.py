@@ -21,6 +21,7 @@ ROOMS = (
     "reports",
     "drift",
     "serving",
+    "deploy",
 )
 NOUNS = {"", "cores", "display", "errors", "folders", "progress", "schema", "sqlite_url"}  # what all may import
 MAY_IMPORT = {

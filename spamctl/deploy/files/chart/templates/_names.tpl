@@ -1,0 +1,5 @@
+{{- define "labels" -}}
+app.kubernetes.io/name: spamctl
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: serve
+{{- end }}
