@@ -17,6 +17,7 @@ from spamctl.errors import UsageError
 # the same names as the group `serving`.
 SERVING: Final = (
     "annotated-types",
+    "charset-normalizer",
     "filelock",
     "httptools",
     "httpx",
@@ -29,10 +30,12 @@ SERVING: Final = (
     "platformdirs",
     "prometheus-client",
     "psycopg[binary]",
+    "pyarrow",
     "pydantic",
     "python-dotenv",
     "pyyaml",
     "rich",
+    "scikit-learn",
     "scipy",
     "sqlalchemy",
     "starlette",
@@ -47,7 +50,7 @@ CURE: Final = "run spamctl deploy where spamctl and its dependencies are install
 
 def serving_lock() -> list[str]:
     """Return what the serving image installs, a `name==version` a line."""
-    return _lines(_closure(SERVING))
+    return pinned(SERVING)
 
 
 def jobs_lock() -> list[str]:
@@ -58,6 +61,11 @@ def jobs_lock() -> list[str]:
         raise UsageError(f"the package spamctl is not installed, so its dependencies are unknown: {CURE}") from None
     bundled = {name: importlib.metadata.distribution(name) for name in BUNDLED if _is_installed(name)}
     return _lines(_closure(needed) | bundled)  # of a bundled one no code is run: it needs nothing
+
+
+def pinned(roots: Iterable[str]) -> list[str]:
+    """Return what some requirements lead to, a `name==version` a line; raise UsageError if one is not installed."""
+    return _lines(_closure(roots))
 
 
 def _closure(roots: Iterable[str]) -> dict[str, Distribution]:

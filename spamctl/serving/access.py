@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from spamctl.serving import errors
 from spamctl.serving.errors import CLOSE, Refusal, of_status, quoted
 
-OPEN = frozenset({"/ping", "/health"})  # they need no token
+OPEN = frozenset({"/ping", "/health", "/ready"})  # they need no token: a probe of Kubernetes cannot read a Secret
 # Their clients send the token in the body, where the routes themselves look for it.
 KEYED = frozenset({"/1.1/verify-key", "/1.1/comment-check", "/1.1/submit-spam", "/1.1/submit-ham"})
 OPENAI = "/v1/"  # below it errors have OpenAI's form

@@ -149,7 +149,7 @@ def _ready() -> Json:
     operation = _operation(
         "ready",
         "Can it answer?",
-        "Tells whether a model is loaded and the store can be reached; `reason` says what is missing.",
+        "Tells whether a model is loaded and the store can be reached; `reason` says what is missing. Needs no token.",
         _json(_ref("Ready"), "Messages are classified and answers are kept."),
     )
     operation["responses"]["503"] = _json({"anyOf": [_ref("Ready"), _ref("Error")]}, REASONS[503])
