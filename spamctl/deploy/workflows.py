@@ -20,6 +20,7 @@ ENDPOINT: Final = "METAFLOW_S3_ENDPOINT_URL"
 CONNECT_S: Final = 5.0
 PATIENCE_S: Final = 180.0
 ARGO: Final = "argoproj.io/v1alpha1"
+_NOTED: Final = "metaflow/parameters"
 _USER: Final = 10_001  # of both images
 _TROUBLE: Final = ("S3", "s3://", "endpoint", "redentials", "bucket", "Bucket")  # of the storage, in Metaflow's words
 
@@ -63,6 +64,7 @@ def _created(verb: str, name: str, deployment: Deployment, environment: Mapping[
     command = [
         *(sys.executable, "-m", f"spamctl.flows.{verb}", "--no-pylint", "--datastore", "s3", "--with", "kubernetes"),
         *("argo-workflows", "--name", name, "create", "--only-json", "--new-token", name),
+        "--no-enable-error-msg-capture",
     ]
     settings = {
         "METAFLOW_DATASTORE_SYSROOT_S3": deployment.datastore,
@@ -109,17 +111,18 @@ def _filled(value: Any) -> Any:
 def _with_options(template: Any, options: Mapping[str, Scalar]) -> JsonObject:
     """Put options into a template as the values of its parameters: Metaflow reads each as JSON."""
     spelt = {name.replace("_", "-"): json.dumps(value) for name, value in options.items()}
-    spec, notes = template.get("spec"), template.get("metadata").get("annotations")
+    spec = template.get("spec")
     given = spec.get("arguments").get("parameters")
     if missing := spelt.keys() - {parameter.get("name") for parameter in given}:
         raise ValueError(f"the flow has no parameter {', '.join(sorted(missing))}")
     for parameter in given:
         parameter.update(value=spelt.get(parameter.get("name"), parameter.get("value")))
-    for place in (notes, spec.get("workflowMetadata").get("annotations")):
-        described = json.loads(place.get("metaflow/parameters"))
+    for about in (template.get("metadata"), spec.get("workflowMetadata"), spec.get("podMetadata")):
+        notes = about.get("annotations")
+        described = json.loads(notes.get(_NOTED))
         for name, value in spelt.items():
             described.get(name).update(value=value)
-        place.update({"metaflow/parameters": json.dumps(described)})
+        notes.update({_NOTED: json.dumps(described)})
     user = {"runAsNonRoot": True, "runAsUser": _USER, "runAsGroup": _USER, "fsGroup": _USER}
     spec.update(securityContext={**user, "seccompProfile": {"type": "RuntimeDefault"}})
     written: JsonObject = template
