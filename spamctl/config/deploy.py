@@ -64,6 +64,12 @@ class DeployOptions(Options):
         "S3 folder in which Metaflow keeps runs, such as s3://bucket/metaflow; none: no workflows.",
         group="Workflows",
     )
+    step_cpus: Annotated[int, Ge(1), Le(256)] = option(
+        4, "CPU cores of a workflow's step.", group="Workflows", advanced=True
+    )
+    step_memory_mib: Annotated[int, Ge(256), Le(1_048_576)] = option(
+        8192, "Memory of a workflow's step, in mebibytes.", group="Workflows", advanced=True
+    )
     train_schedule: str = option(NONE, "When to train, as cron writes it, such as 0 3 * * 0.", group="Workflows")
     label_schedule: str = option(NONE, "When to label, as cron writes it.", group="Workflows")
     monitor_schedule: str = option(NONE, "When to monitor, as cron writes it, such as 7 * * * *.", group="Workflows")

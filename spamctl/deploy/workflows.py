@@ -20,6 +20,7 @@ ENDPOINT: Final = "METAFLOW_S3_ENDPOINT_URL"
 CONNECT_S: Final = 5.0
 PATIENCE_S: Final = 180.0
 ARGO: Final = "argoproj.io/v1alpha1"
+_THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _NOTED: Final = "metaflow/parameters"
 _USER: Final = 10_001  # of both images
 _TROUBLE: Final = ("S3", "s3://", "endpoint", "redentials", "bucket", "Bucket")  # of the storage, in Metaflow's words
@@ -56,7 +57,10 @@ def require_usable(environment: Mapping[str, str]) -> None:
 def _objects(workflow: Workflow, deployment: Deployment, environment: Mapping[str, str]) -> list[JsonObject]:
     name = f"{deployment.release}-{workflow.verb}"
     template = _with_options(_created(workflow.verb, name, deployment, environment), workflow.options)
-    return [template, *([_cron(name, workflow.schedule, deployment)] if workflow.schedule else [])]
+    return [
+        _bounded(template, deployment.step_cpus),
+        *([_cron(name, workflow.schedule, deployment)] if workflow.schedule else []),
+    ]
 
 
 def _created(verb: str, name: str, deployment: Deployment, environment: Mapping[str, str]) -> Any:
@@ -71,6 +75,8 @@ def _created(verb: str, name: str, deployment: Deployment, environment: Mapping[
         "METAFLOW_KUBERNETES_CONTAINER_IMAGE": deployment.images.jobs,
         "METAFLOW_KUBERNETES_NAMESPACE": deployment.namespace,
         "METAFLOW_KUBERNETES_SECRETS": jobs_secret(deployment),
+        "METAFLOW_KUBERNETES_CPU": str(deployment.step_cpus),
+        "METAFLOW_KUBERNETES_MEMORY": str(deployment.step_memory_mib),
         "METAFLOW_S3_RETRY_COUNT": "1",
         "METAFLOW_S3_TRANSIENT_RETRY_COUNT": "1",
         "AWS_MAX_ATTEMPTS": "2",
@@ -108,7 +114,7 @@ def _filled(value: Any) -> Any:
     return [_filled(each) for each in value] if isinstance(value, list) else value
 
 
-def _with_options(template: Any, options: Mapping[str, Scalar]) -> JsonObject:
+def _with_options(template: Any, options: Mapping[str, Scalar]) -> Any:
     """Put options into a template as the values of its parameters: Metaflow reads each as JSON."""
     spelt = {name.replace("_", "-"): json.dumps(value) for name, value in options.items()}
     spec = template.get("spec")
@@ -123,8 +129,18 @@ def _with_options(template: Any, options: Mapping[str, Scalar]) -> JsonObject:
         for name, value in spelt.items():
             described.get(name).update(value=value)
         notes.update({_NOTED: json.dumps(described)})
+    return template
+
+
+def _bounded(template: Any, cpus: int) -> JsonObject:
+    """Run a template's steps as the images' user, on as many threads as cores are asked for: a node may have many."""
+    spec = template.get("spec")
     user = {"runAsNonRoot": True, "runAsUser": _USER, "runAsGroup": _USER, "fsGroup": _USER}
     spec.update(securityContext={**user, "seccompProfile": {"type": "RuntimeDefault"}})
+    threads = [{"name": name, "value": str(cpus)} for name in _THREADS]
+    for each in spec.get("templates"):
+        if container := each.get("container"):
+            container.get("env").extend(threads)
     written: JsonObject = template
     return written
 

@@ -93,6 +93,8 @@ def collected(chosen: Chosen) -> Deployment:
         egress_ports=sorted({_port(urlsplit(address)) for address in _addresses(chosen)}),
         secrets=_server_secrets(chosen),
         job_secrets=_job_secrets(chosen),
+        step_cpus=options.step_cpus,
+        step_memory_mib=options.step_memory_mib,
         datastore="" if options.datastore == NONE else options.datastore,
         workflows=tuple(
             Workflow(verb=verb, options=changed(one), schedule=options.schedule(verb)) for verb, one in chosen.scheduled

@@ -66,6 +66,8 @@ class Deployment:
     egress_ports: Sequence[int]
     secrets: Mapping[str, str] = field(repr=False)
     job_secrets: Mapping[str, str] = field(repr=False)
+    step_cpus: int = 4
+    step_memory_mib: int = 8192
     datastore: str = ""  # S3 folder of Metaflow, or nothing: then there are no workflows
     workflows: Sequence[Workflow] = ()
 

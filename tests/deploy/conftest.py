@@ -3,8 +3,10 @@
 import importlib.metadata
 import io
 import os
+import pwd
 import shutil
 import subprocess
+import sys
 import tarfile
 import tomllib
 import zipfile
@@ -106,3 +108,28 @@ def rendered(helm):
         return {one["kind"]: one for one in yaml.safe_load_all(done.out) if one}
 
     return render
+
+
+def make_environment(folder):
+    """Make an empty environment, for its pip: ours may have none."""
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=300)
+
+
+@pytest.fixture(scope="session")
+def pip():
+    """Return a way to run pip with the settings and the cache of whoever runs the tests."""
+    python = folder_made_once("environment", make_environment) / "bin" / "python"
+    home = pwd.getpwuid(os.getuid()).pw_dir
+
+    def call(*words):
+        surroundings = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "PYTHON"))}
+        done = subprocess.run(
+            [python, "-m", "pip", "--disable-pip-version-check", *words],
+            env=surroundings | {"HOME": home}, capture_output=True, text=True, check=False,
+            timeout=900,
+        )  # fmt: skip
+        if "Failed to establish a new connection" in done.stderr:
+            pytest.skip(f"pip reaches no package index here: {done.stderr.strip().splitlines()[-1]}")
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    return call

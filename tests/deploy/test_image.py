@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import pwd
 import signal
 import subprocess
 import sys
@@ -65,12 +64,12 @@ def context(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def serving(builder, context):
+def serving(builder, context, pip):
     """Return the serving image, built from wheels that pip has fetched as its lock says."""
     wheels = builder.folder / "wheels"
-    home = pwd.getpwuid(os.getuid()).pw_dir  # of the user whose settings and cache pip has
-    words = ("-m", "pip", "download", "--quiet", "--no-deps", "--dest", wheels, "--find-links", wheels)
-    containers.call(sys.executable, *words, "--requirement", context / "serve.lock", HOME=home, PYTHONPATH="")
+    words = ("download", "--quiet", "--no-deps", "--dest", wheels, "--find-links", wheels)
+    done = pip(*words, "--requirement", context / "serve.lock")
+    assert done.code == 0, done.err
     return builder.image(builder.build("serve", context, wheels))
 
 

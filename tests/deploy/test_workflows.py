@@ -73,7 +73,7 @@ def parameters(template):
 
 
 def test_templates_hold_the_users_options(written):
-    objects = written("--monitor-schedule", "7 * * * *", train=TRAIN, monitor="since: 2d\n")
+    objects = written("--monitor-schedule", "7 * * * *", "--step-cpus", "3", train=TRAIN, monitor="since: 2d\n")
     assert objects.keys() == {
         *((verb, "WorkflowTemplate") for verb in ("train", "label", "monitor")),
         ("monitor", "CronWorkflow"),
@@ -89,6 +89,8 @@ def test_templates_hold_the_users_options(written):
     assert spec["securityContext"]["runAsNonRoot"] is True
     used = [one["container"] for one in spec["templates"] if "container" in one]
     assert {one["image"] for one in used} == {"spamctl-jobs:0.2.0"}
+    assert {one["resources"]["requests"]["cpu"] for one in used} == {"3"}
+    assert list({(e["name"], e["value"]) for one in used for e in one["env"][-3:-2]}) == [("OMP_NUM_THREADS", "3")]
     assert {one["envFrom"][0]["secretRef"]["name"] for one in used} == {"spamctl-jobs"}
 
 
