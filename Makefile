@@ -20,7 +20,7 @@ SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # The last, where it is set, has each of the hundreds of processes of a test run compile spamctl anew.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test test-more coverage test-fast node-clients test-reliability check format docs bench record-train record-tour record-demo record-bench lock clean new-python
+.PHONY: help set-up demo test test-more coverage test-fast node-clients test-image test-reliability check format docs bench record-train record-tour record-demo record-bench lock clean new-python
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test-fast: .venv/.set-up ## run the tests that are done within a minute
 
 node-clients: ## install the clients of other languages that tests speak with, as tests/clients/package-lock.json says
 	npm ci --prefix tests/clients --ignore-scripts --no-audit --no-fund
+
+test-image: .venv/.set-up ## build the images of a deployment, run the server's and the steps of a workflow in them; as root
+	.venv/bin/pytest tests/deploy/test_image.py tests/deploy/test_workflows.py $(ARGS)
 
 test-reliability: .venv/.set-up ## kill, fill, flood and starve the store and the server at length; takes an hour
 	RELIABILITY_CYCLES=30 RELIABILITY_SECONDS=60 SPAMCTL_TESTS_EXAMPLES=500 SPAMCTL_TESTS_REQUIRE="browser postgres" \

@@ -57,10 +57,8 @@ def require_usable(environment: Mapping[str, str]) -> None:
 def _objects(workflow: Workflow, deployment: Deployment, environment: Mapping[str, str]) -> list[JsonObject]:
     name = f"{deployment.release}-{workflow.verb}"
     template = _with_options(_created(workflow.verb, name, deployment, environment), workflow.options)
-    return [
-        _bounded(template, deployment.step_cpus),
-        *([_cron(name, workflow.schedule, deployment)] if workflow.schedule else []),
-    ]
+    cron = [_cron(name, workflow.schedule, deployment)] if workflow.schedule else []
+    return [_bounded(template, deployment.step_cpus), *cron]
 
 
 def _created(verb: str, name: str, deployment: Deployment, environment: Mapping[str, str]) -> Any:
