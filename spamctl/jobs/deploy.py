@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -228,12 +229,12 @@ def _odd_values(verb: str, options: Options) -> Iterator[str]:
 
 def _next(deployment: Deployment, to: Path) -> Iterator[str]:
     """Yield what to type next."""
-    image = to / "image"
+    image, chart, secret, workflows = (shlex.quote(str(to / n)) for n in ("image", "chart", "secret.yaml", "workflows"))
     for target, name in (("serve", deployment.images.serve), ("jobs", deployment.images.jobs)):
         if target == "serve" or deployment.workflows:
             yield f"buildah build --target {target} --tag {name} {image}"
             yield f"buildah push {name}"
-    yield f"kubectl apply --namespace {deployment.namespace} --filename {to / 'secret.yaml'}"
-    yield f"helm upgrade --install {deployment.release} {to / 'chart'} --namespace {deployment.namespace}"
+    yield f"kubectl apply --namespace {deployment.namespace} --filename {secret}"
+    yield f"helm upgrade --install {deployment.release} {chart} --namespace {deployment.namespace}"
     if deployment.workflows:
-        yield f"kubectl apply --filename {to / 'workflows'}"
+        yield f"kubectl apply --filename {workflows}"

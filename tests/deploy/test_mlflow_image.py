@@ -29,8 +29,8 @@ def dockerfile(tmp_path):
 
 def test_the_dockerfile_serves_the_model_with_its_own_packages(dockerfile):
     told = (dockerfile / "Dockerfile").read_text(encoding="utf-8")
-    assert "COPY model_dir/ /opt/ml/model" in told
-    assert re.search(r"^ENTRYPOINT .*", told, re.MULTILINE)
+    assert "COPY model_dir /opt/ml/model" in told
+    assert re.search(r"^ENTRYPOINT .*_serve", told, re.MULTILINE)
     assert (dockerfile / "model_dir" / "MLmodel").is_file()
     assert (dockerfile / "model_dir" / "requirements.txt").is_file()
 
