@@ -71,7 +71,7 @@ def _write(deployment: Deployment, workflows: Mapping[str, Sequence[JsonObject]]
         SECRET: "token, store and registry; for you alone: apply it, then delete it",
     }
     if workflows:
-        parts["workflows"] = f"Argo WorkflowTemplates: {', '.join(workflows)}"
+        parts |= {"workflows": f"Argo WorkflowTemplates: {', '.join(workflows)}"}
     return parts
 
 
@@ -149,9 +149,8 @@ def _schema(deployment: Deployment) -> JsonObject:
         "serve": deployment.serve_schema,
     }
     # Helm adds `global` on its own.
-    whole_schema = exactly(values)
-    whole_schema["properties"] = {**values, "global": {"type": "object"}}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole_schema}
+    with_global = {**values, "global": {"type": "object"}}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **exactly(values), "properties": with_global}
 
 
 def _secrets(deployment: Deployment) -> list[JsonObject]:

@@ -70,7 +70,8 @@ def pinned(roots: Iterable[str]) -> list[str]:
 
 def _closure(roots: Iterable[str]) -> dict[str, Distribution]:
     """Return the distributions that some requirements lead to, by their canonical names."""
-    waiting, seen, found = [Requirement(root) for root in roots], set[tuple[str, frozenset[str]]](), {}
+    waiting, seen = [Requirement(root) for root in roots], set[tuple[str, frozenset[str]]]()
+    found: dict[str, Distribution] = {}
     while waiting:
         wanted = waiting.pop()
         extras = {"", *wanted.extras}

@@ -28,7 +28,8 @@ LOCAL_STORE: Final = "spam.db"  # the default, in whose place the server's own s
 # Options that name files, by verb, and words that are none.
 FILES: Final = ("dataset", "good", "spam", "replay", "labels", "must_deliver", "must_catch", "messages", "export")
 WORDS: Final = frozenset({NONE, "sms-spam", "everyday", ""})
-PORTS: Final = {"http": 80, "https": 443, "postgresql": 5432, "postgres": 5432}
+POSTGRESQL: Final = ("postgresql", "postgres")
+PORTS: Final = {"http": 80, "https": 443, **dict.fromkeys(POSTGRESQL, 5432)}
 PAUSE_S: Final = 5  # of the chart, before a pod stops
 MARGIN_S: Final = 15
 _LOCAL_NAMES: Final = frozenset({"localhost", ""})
@@ -53,7 +54,7 @@ class Chosen:
     @property
     def has_messages(self) -> bool:
         """Return whether `score` was given messages."""
-        return self.verbs["score"].items().get("messages") != "-"
+        return all(one.items().get("messages") != "-" for verb, one in self.verbs.items() if verb == "score")
 
 
 def deploy(chosen: Chosen, environment: Mapping[str, str]) -> DeployResult:
@@ -169,7 +170,7 @@ def _registry_faults(uri: str) -> Iterator[str]:
 def _store_faults(what: str, variable: str, address: str) -> Iterator[str]:
     """Yield why pods could not share a store."""
     parts = _split(address)
-    if parts is None or PORTS.get(parts.scheme.split("+")[0]) != PORTS["postgresql"]:
+    if parts is None or parts.scheme.split("+")[0] not in POSTGRESQL:
         yield (
             f"{what}: {without_password(address)} is a file of one machine, and pods share a database: "
             f"set {variable} to an address such as postgresql://user:password@host/spam"
@@ -210,7 +211,7 @@ def _workflow_faults(chosen: Chosen) -> Iterator[str]:
                 yield from _store_faults(f"{item.name} of {verb}", item.variable, value)
             elif item.name in FILES and _names_a_file(value):
                 yield f"{item.name} of {verb}: {value} is a file of this machine, which pods do not have: use s3://"
-        if verb == "label" and values["source"] == "review":
+        if verb == "label" and values.get("source") == "review":
             yield "source of label: review needs a person at a terminal: use another source, or spamctl label here"
         if values.get("watch", NONE) != NONE:
             yield f"watch of {verb}: a workflow runs once: use --{verb}-schedule instead"
