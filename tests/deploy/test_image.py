@@ -122,7 +122,7 @@ def ask(address, token=TOKEN):
 
 
 def test_the_serving_image_holds_no_torch_and_is_not_root(serving):
-    names = {path.name for path in (serving.root / "opt/spamctl/venv/lib").glob("python3.*/site-packages/*")}
+    names = {path.name for path in (serving.root / "srv/spamctl/venv/lib").glob("python3.*/site-packages/*")}
     assert {"mlflow", "onnxruntime", "openvino", "psycopg"} <= names
     assert {"torch", "transformers", "nncf", "evidently"}.isdisjoint(names)
     assert serving.config["User"] == "10001:10001"

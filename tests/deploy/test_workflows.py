@@ -216,7 +216,7 @@ def jobs(builder, context, tmp_path):
     finally:
         lock.write_text(before, encoding="utf-8")
     packages = next(path for path in sys.path if path.endswith("site-packages"))
-    place = next((image.root / "opt/spamctl/venv/lib").glob("python3.*/site-packages"))
+    place = next((image.root / "srv/spamctl/venv/lib").glob("python3.*/site-packages"))
     inside = f"/{place.relative_to(image.root)}"
     return image, [{"destination": inside, "source": packages, "type": "bind", "options": ["rbind", "ro"]}]
 
