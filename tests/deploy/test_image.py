@@ -21,10 +21,10 @@ from tests.store.conftest import postgres
 
 __all__ = ["postgres"]
 
-pytestmark = [pytest.mark.scale, pytest.mark.postgres, pytest.mark.long]
+pytestmark = [pytest.mark.scale, pytest.mark.postgres, pytest.mark.long, pytest.mark.timeout(1800)]
 
 IMAGES = os.environ.get("SPAMCTL_TESTS_IMAGES", "")  # a folder that keeps base image and wheels for the next run
-PATIENCE_S = 600
+PATIENCE_S = 1500
 TOKEN = "a-token-of-many-letters"
 OFFER = tiny_models.messages(1)[0].text
 

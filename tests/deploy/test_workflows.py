@@ -24,7 +24,7 @@ from tests.store.conftest import postgres
 
 __all__ = ["builder", "context", "postgres", "registry"]
 
-pytestmark = pytest.mark.scale
+pytestmark = [pytest.mark.scale, pytest.mark.timeout(1800)]
 
 BRACES = re.compile(r"\{\{(.+?)\}\}")
 ODD = '\'; echo "$(id)" `id` \\ #é'
