@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import re
 from collections.abc import Iterable
@@ -70,26 +71,31 @@ def pinned(roots: Iterable[str]) -> list[str]:
 
 def _closure(roots: Iterable[str]) -> dict[str, Distribution]:
     """Return the distributions that some requirements lead to, by their canonical names."""
-    waiting, seen = [Requirement(root) for root in roots], set[tuple[str, frozenset[str]]]()
-    found: dict[str, Distribution] = {}
+    waiting = [wanted for wanted in map(Requirement, roots) if _applies(wanted, {""})]
+    seen, found = set[tuple[str, frozenset[str]]](), dict[str, Distribution]()
     while waiting:
         wanted = waiting.pop()
-        extras = {"", *wanted.extras}
-        if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
-            continue
-        name = canonical(wanted.name)
-        if (name, frozenset(extras)) in seen:
-            continue
-        seen.add((name, frozenset(extras)))
-        try:
-            found[name] = importlib.metadata.distribution(wanted.name)
-        except PackageNotFoundError:
-            raise UsageError(f"the package {name} is not installed: {CURE}") from None
-        for needed in map(Requirement, found[name].requires or ()):
-            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras):
-                needed.marker = None
-                waiting.append(needed)
+        name, extras = canonical(wanted.name), {"", *wanted.extras}
+        if (name, frozenset(extras)) not in seen:
+            seen.add((name, frozenset(extras)))
+            found[name], needs = _installed(name)
+            waiting += [needed for needed in needs if _applies(needed, extras)]
     return found
+
+
+def _applies(wanted: Requirement, extras: set[str]) -> bool:
+    """Return whether something is needed here by what was asked for with some extras."""
+    return wanted.marker is None or any(wanted.marker.evaluate({"extra": extra}) for extra in extras)
+
+
+@functools.cache
+def _installed(name: str) -> tuple[Distribution, tuple[Requirement, ...]]:
+    """Return a distribution that is installed, and what it may need; raise UsageError if it is not."""
+    try:
+        found = importlib.metadata.distribution(name)
+    except PackageNotFoundError:
+        raise UsageError(f"the package {name} is not installed: {CURE}") from None
+    return found, tuple(map(Requirement, found.requires or ()))
 
 
 def _lines(found: dict[str, Distribution]) -> list[str]:
