@@ -189,7 +189,8 @@ class Argo:
         out.mkdir()
         os.chown(out, containers.USER, containers.USER)
         container = template["container"]
-        variables = {one["name"]: self.filled(one["value"], inputs) for one in container["env"] if "value" in one}
+        # What has no value of its own is a field of the pod.
+        variables = {one["name"]: self.filled(one.get("value", "a-pod"), inputs) for one in container["env"]}
         mounts = [{"destination": "/mnt/out", "source": str(out), "type": "bind", "options": ["rbind"]}, *self.mounts]
         with containers.bundle(self.image, variables=variables | self.variables, mounts=mounts) as one:
             code, told = one.run(*(self.filled(word, inputs) for word in container["command"]), timeout=900)
