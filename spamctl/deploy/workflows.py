@@ -18,7 +18,7 @@ from spamctl.schema.deploy import Deployment, Scalar, Workflow, jobs_secret
 
 ENDPOINT: Final = "METAFLOW_S3_ENDPOINT_URL"
 CONNECT_S: Final = 5.0
-PATIENCE_S: Final = 180.0
+PATIENCE_S: Final = 600.0
 ARGO: Final = "argoproj.io/v1alpha1"
 _THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _NOTED: Final = "metaflow/parameters"

@@ -44,7 +44,7 @@ def s3():
         yield server
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def bucket(s3):
     """Return the variables that lead to a bucket for deployments."""
     return s3.variables(s3.bucket("deployments"))
