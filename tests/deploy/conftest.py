@@ -112,7 +112,7 @@ def rendered(helm):
 
 def make_environment(folder):
     """Make an empty environment, for its pip: ours may have none."""
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=300)
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=1500)
 
 
 @pytest.fixture(scope="session")
