@@ -77,7 +77,7 @@ class _Value:
 def read_json(path: Path, columns: Columns, writing: Writing) -> Iterator[Row]:
     """Yield the rows of a file with a JSON object a line, or of one array of objects; a place is a line or an item."""
     seen = _Seen()
-    values = _values_by_line if _is_lines(path, writing) else _values_of_stream
+    values = _values_by_line if is_lines(path, writing) else _values_of_stream
     with open_text(path, writing) as file:
         for value in values(path, file):
             yield _json_row(value, columns, seen)
@@ -89,7 +89,7 @@ def read_json(path: Path, columns: Columns, writing: Writing) -> Iterator[Row]:
                 raise refuse_column(path, list(seen.names), columns, asked)
 
 
-def _is_lines(path: Path, writing: Writing) -> bool:
+def is_lines(path: Path, writing: Writing) -> bool:
     """Return whether a file has a JSON value per line; else it is an array, or objects of several lines."""
     with open_text(path, writing) as file:
         lines = (line.strip() for line in _beginnings(path, file))
@@ -236,23 +236,50 @@ _UNDECODED = object()
 
 def read_parquet(path: Path, columns: Columns) -> Iterator[Row]:
     """Yield the rows of a parquet file; a column inside another is named with a full stop between."""
+    with ExitStack() as stack:
+        yield from read_parquet_rows(_seekable(path, stack), path, columns)
+
+
+def read_parquet_rows(
+    opened: IO[bytes] | Path, path: Path | str, columns: Columns, start: int = 0, end: int | None = None
+) -> Iterator[Row]:
+    """Yield the rows of an open parquet file from `start` to `end`; `path` names it, and a place counts from 1."""
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
-        with ExitStack() as stack, parquet.ParquetFile(_seekable(path, stack)) as file:
-            schema = file.schema_arrow
-            for option, column in columns.asked():
-                if _field(schema, column) is None:
-                    raise refuse_column(path, list(_leaves(schema)), columns, (option, column))
-            places = count(1)
-            for batch in file.iter_batches(columns=[columns.text, columns.label]):
-                values = (_plain(_column(batch, column)) for _, column in columns.asked())
-                for text, label in zip(*values, strict=True):
-                    yield _decoded_row(next(places), text, label)
+        with parquet.ParquetFile(opened) as file:
+            require_parquet_columns(file.schema_arrow, path, columns)
+            groups, at = _groups(file.metadata, start, end)
+            for batch in file.iter_batches(row_groups=groups, columns=[columns.text, columns.label]):
+                skipped = min(max(0, start - at), batch.num_rows)
+                part = batch.slice(skipped, None if end is None else max(0, end - at - skipped))
+                values = (_plain(_column(part, column)) for _, column in columns.asked())
+                for place, (text, label) in enumerate(zip(*values, strict=True), at + skipped + 1):
+                    yield _decoded_row(place, text, label)
+                at += batch.num_rows
     except pa.ArrowException as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"{path} is no parquet file that can be read ({reason}): write it again") from error
+
+
+def require_parquet_columns(schema: pa.Schema, path: Path | str, columns: Columns) -> None:
+    """Refuse a parquet file without the columns that are needed; raise ColumnError."""
+    for option, column in columns.asked():
+        if _field(schema, column) is None:
+            raise refuse_column(path, list(_leaves(schema)), columns, (option, column))
+
+
+def _groups(metadata: Any, start: int, end: int | None) -> tuple[list[int], int]:
+    """Return the row groups that hold the rows from `start` to `end`, and the first row of the first of them."""
+    groups, first, at = list[int](), 0, 0
+    for group in range(metadata.num_row_groups):
+        following = at + metadata.row_group(group).num_rows
+        if following > start and (end is None or at < end):
+            first = first if groups else at
+            groups.append(group)
+        at = following
+    return groups, first
 
 
 def _seekable(path: Path, stack: ExitStack) -> IO[bytes] | Path:
@@ -397,10 +424,7 @@ def _open(path: Path, columns: Columns) -> Reading:
     """Look at a file of a known kind."""
     kind = _kind(path)
     _refuse_other(path, kind)
-    if kind not in _SEPARATORS and not columns.header:
-        raise DataError(f"--no-header: {path} names its columns in each row: leave --no-header out")
-    if kind == ".parquet" and columns.encoding != "auto":
-        raise DataError(f"--encoding: {path} says itself how it spells characters: leave --encoding out")
+    refuse_settings(path, columns)
     if kind == ".parquet":
         return Reading(read_parquet(path, columns))
     writing = find_writing(path, columns.encoding)
@@ -408,6 +432,15 @@ def _open(path: Path, columns: Columns) -> Reading:
         return Reading(read_json(path, columns, writing), tuple(filter(None, [writing.note])))
     table = find_table(path, writing, columns, _SEPARATORS[kind])
     return Reading(table.rows(), table.notes)
+
+
+def refuse_settings(path: Path | str, columns: Columns) -> None:
+    """Refuse settings that mean nothing for a file of such a name; raise DataError."""
+    kind = _kind(Path(path))
+    if kind not in _SEPARATORS and not columns.header:
+        raise DataError(f"--no-header: {path} names its columns in each row: leave --no-header out")
+    if kind == ".parquet" and columns.encoding != "auto":
+        raise DataError(f"--encoding: {path} says itself how it spells characters: leave --encoding out")
 
 
 def _kind(path: Path) -> str:

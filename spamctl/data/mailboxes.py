@@ -59,6 +59,15 @@ def is_mailbox(path: Path) -> bool:
         return False
 
 
+@dataclass(frozen=True, slots=True)
+class MailFile:
+    """A file of a mailbox that may hold mails; one below `cur` or `new` of a Maildir is a mail, whatever is in it."""
+
+    path: Path
+    folder: str
+    is_maildir: bool = False
+
+
 def read_mails(path: Path) -> Iterator[StoredMail]:
     """Yield every mail of a file or folder, folders and files by their names.
 
@@ -68,16 +77,33 @@ def read_mails(path: Path) -> Iterator[StoredMail]:
     if not path.is_dir():
         yield from _of_file(path, _named(path.name))
         return
+    for file in mail_files(path):
+        yield from read_mail_file(file)
+
+
+def mail_files(path: Path) -> Iterator[MailFile]:
+    """Yield the files of a folder that may hold mails, in the order in which they are read; none is opened."""
     for place, folders, files in os.walk(path):
         here = Path(place)
         folders[:] = sorted(name for name in folders if name != "tmp" or not _MAILDIR & set(folders))
         folder = _folder(path, here)
         is_maildir = here.name in _MAILDIR and here != path
         for name in sorted(files):
-            if is_maildir:
-                yield _of_maildir(here / name, folder)
-            elif _suffix(name) in MAIL_FILES or not _BESIDE.match(name):
-                yield from _of_folder(here / name, folder)
+            if is_maildir or _suffix(name) in MAIL_FILES or not _BESIDE.match(name):
+                yield MailFile(here / name, folder, is_maildir)
+
+
+def read_mail_file(file: MailFile) -> Iterator[StoredMail]:
+    """Yield the mails of a file in a folder: none, one, or those of an mbox."""
+    if file.is_maildir:
+        yield _of_maildir(file.path, file.folder)
+    else:
+        yield from _of_folder(file.path, file.folder)
+
+
+def begins_mbox(head: bytes) -> bool:
+    """Return whether a file that begins with some bytes is an mbox."""
+    return _FROM.match(head) is not None
 
 
 def size_of(path: Path) -> int:
@@ -98,7 +124,7 @@ def _of_maildir(path: Path, folder: str) -> StoredMail:
     """Read a mail of a Maildir; the letters behind its name say what its owner did with it."""
     flags = _FLAGS.search(path.name)
     discarded = flags is not None and bool({"T", "D"} & set(flags[0]))
-    return _whole(path, folder, discarded=discarded)
+    return read_mail(path, folder, discarded=discarded)
 
 
 def _of_folder(path: Path, folder: str) -> Iterator[StoredMail]:
@@ -109,10 +135,14 @@ def _of_folder(path: Path, folder: str) -> Iterator[StoredMail]:
         yield StoredMail(folder, path.name, fault=_reason(error))
         return
     if _FROM.match(head):
-        name = _named(path.name)
-        yield from _of_mbox(path, name if folder == INBOX else f"{folder}/{name}")
+        yield from _of_mbox(path, mbox_folder(path.name, folder))
     elif _suffix(path.name) in MAIL_FILES or _FIELDS.match(head):
-        yield _whole(path, folder)
+        yield read_mail(path, folder)
+
+
+def mbox_folder(name: str, folder: str) -> str:
+    """Return the folder that an mbox is, by its file's name and the folder that it lies in."""
+    return _named(name) if folder == INBOX else f"{folder}/{_named(name)}"
 
 
 def _of_file(path: Path, folder: str) -> Iterator[StoredMail]:
@@ -127,11 +157,11 @@ def _of_file(path: Path, folder: str) -> Iterator[StoredMail]:
     elif head.startswith(b"*mbx*"):
         yield StoredMail(folder, path.name, fault="the format mbx of an IMAP server (convert it to mbox)")
     else:
-        yield _whole(path, folder)
+        yield read_mail(path, folder)
 
 
-def _whole(path: Path, folder: str, *, discarded: bool = False) -> StoredMail:
-    """Read a file that is one mail."""
+def read_mail(path: Path, folder: str, *, discarded: bool = False) -> StoredMail:
+    """Return the mail that a file is."""
     try:
         with _opened(path) as file:
             return StoredMail(folder, path.name, file.read(MOST_BYTES + 1), is_discarded=discarded)
@@ -141,23 +171,30 @@ def _whole(path: Path, folder: str, *, discarded: bool = False) -> StoredMail:
 
 def _of_mbox(path: Path, folder: str) -> Iterator[StoredMail]:
     """Yield the mails of an mbox, each from its line `From ` to that of the next; one at a time is in memory."""
-    number, lines, size, blank = 0, list[bytes](), 0, True
+    number, lines, size = 0, list[bytes](), 0
     try:
         with _opened(path) as file:
-            for line in iter(lambda: file.readline(_LONGEST_LINE), b""):
-                if blank and line.startswith(b"From ") and _FROM.match(line):
+            for line, begins in mbox_lines(file):
+                if begins:
                     if number:
                         yield StoredMail(folder, str(number), _unquoted(lines))
                     number, lines, size = number + 1, [], 0
                 elif size <= MOST_BYTES:
                     lines.append(line)
                     size += len(line)
-                blank = line in {b"\n", b"\r\n"}
     except _UNREADABLE as error:
         yield StoredMail(folder, str(number), fault=_reason(error))
         return
     if number:
         yield StoredMail(folder, str(number), _unquoted(lines))
+
+
+def mbox_lines(file: IO[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Yield each line of an mbox, and whether it is the line `From ` of the next mail."""
+    blank = True
+    for line in iter(lambda: file.readline(_LONGEST_LINE), b""):
+        yield line, blank and line.startswith(b"From ") and _FROM.match(line) is not None
+        blank = line in {b"\n", b"\r\n"}
 
 
 def _unquoted(lines: list[bytes]) -> bytes:

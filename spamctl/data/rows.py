@@ -129,7 +129,7 @@ class ColumnError(DataError):
         self.option = option
 
 
-def refuse_column(path: Path, header: Sequence[str], columns: Columns, asked: tuple[str, str]) -> ColumnError:
+def refuse_column(path: Path | str, header: Sequence[str], columns: Columns, asked: tuple[str, str]) -> ColumnError:
     """Return the refusal of a column that is not there, which names those there are and the nearest."""
     option, column = asked
     names = {name.rpartition(".")[2].casefold(): name for name in reversed(header)}  # what is inside others, too

@@ -35,7 +35,7 @@ _PLAIN = (".txt", ".text")  # one message
 _MAILDIR = ("cur", "new")
 _FIELD = re.compile(rb"[A-Za-z][!-9;-~]{0,75}:[ \t]")  # as a mail begins, also one whose name has no ending
 _MOST_WORDS = 100  # of a label column; a column with more holds something else
-_MOST_PLACES = 5
+MOST_PLACES = 5
 _READ_FOR_HOSTS = 65_536  # characters
 # The host of a URL, whoever it names before an @; or a name that is written like one.
 _HOST = re.compile(
@@ -56,6 +56,11 @@ class InputRequest:
     header: bool = True
     encoding: str = "auto"
     spam_folder: str = SPAM_FOLDER
+
+    @property
+    def columns(self) -> Columns:
+        """Return the columns of files of rows."""
+        return Columns(self.text_column, self.label_column, self.header, self.encoding)
 
     @property
     def wants_labels(self) -> bool:
@@ -102,15 +107,15 @@ class Survey:
             self.unreadable += 1
             self.counts[one.fault] = self.counts.get(one.fault, 0) + 1
             places = self.faults.setdefault(one.fault, [])
-            if len(places) < _MOST_PLACES:
+            if len(places) < MOST_PLACES:
                 places.append(f"{one.source} {one.place}")
 
 
 def survey(request: InputRequest) -> Survey:
     """Read all of the input once, and return what is in it; raise DataError where it cannot be used as asked."""
     found, words, digest = Survey(), Counter[str](), hashlib.sha256()
-    for path in _files(request):
-        for one in _of_file(path, request, found.notes, parsed=False):
+    for path in files_of(request):
+        for one in of_file(path, request, found.notes, parsed=False):
             found.add(one)
             digest.update(hashlib.sha256(one.raw).digest())
             if one.label is not None and len(words) <= _MOST_WORDS:
@@ -119,19 +124,19 @@ def survey(request: InputRequest) -> Survey:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     if not found.rows:
-        raise DataError(f"{_shown(request)}: holds no message: name a file or a folder with at least one")
+        raise DataError(f"{named(request)}: holds no message: name a file or a folder with at least one")
     found.sha256 = digest.hexdigest()
     if found.mails:  # whose labels are their folders, if one of them is for spam
         found.meanings = {SPAM: SPAM, NOT_SPAM: NOT_SPAM} if words[SPAM] else {}
     else:
-        found.meanings = _meanings(words, request, found.notes)
+        found.meanings = meanings_of(words, request, found.notes)
     return found
 
 
 def read(request: InputRequest) -> Iterator[Incoming]:
     """Yield every message of the input in order, readable or not; what was noted of the files is not said again."""
-    for path in _files(request):
-        yield from _of_file(path, request, [], parsed=True)
+    for path in files_of(request):
+        yield from of_file(path, request, [], parsed=True)
 
 
 def hosts_of(one: Incoming) -> tuple[str, ...]:
@@ -148,7 +153,7 @@ def described(counts: Mapping[str, int], faults: Mapping[str, list[str]]) -> str
     )
 
 
-def _files(request: InputRequest) -> list[Path]:
+def files_of(request: InputRequest) -> list[Path]:
     """Return the input's files of rows in the order of their names, or the one place of its mails."""
     path = Path(request.messages)
     if not path.exists():
@@ -156,30 +161,30 @@ def _files(request: InputRequest) -> list[Path]:
     if not path.is_dir():
         return [path]
     beside = sorted(one for one in path.iterdir() if not one.name.startswith("."))
-    rows = [one for one in beside if one.is_file() and _ends_in(one, EXTENSIONS)]
-    mails = [one for one in beside if _ends_in(one, MAIL_FILES) or (one.is_dir() and one.name in _MAILDIR)]
+    rows = [one for one in beside if one.is_file() and ends_in(one, EXTENSIONS)]
+    mails = [one for one in beside if ends_in(one, MAIL_FILES) or (one.is_dir() and one.name in _MAILDIR)]
     if rows and mails:
         raise DataError(f"{path} holds mails and files of rows ({rows[0].name}): score one after the other")
     return rows or [path]
 
 
-def _ends_in(path: Path, endings: tuple[str, ...]) -> bool:
+def ends_in(path: Path, endings: tuple[str, ...]) -> bool:
     """Return whether a file's name, without that of gzip, has one of some endings."""
     return path.name.lower().removesuffix(".gz").endswith(endings)
 
 
-def _of_file(path: Path, request: InputRequest, notes: list[str], *, parsed: bool) -> Iterator[Incoming]:
+def of_file(path: Path, request: InputRequest, notes: list[str], *, parsed: bool) -> Iterator[Incoming]:
     """Yield the messages of one file of rows, of a file that is one message, or of mails, which may stay unparsed."""
     source = STDIN if path.name.startswith(SPOOLED) else str(path)
-    if _ends_in(path, EXTENSIONS):
-        yield from _of_rows(path, source, request, notes)
-    elif _ends_in(path, _PLAIN):
+    if ends_in(path, EXTENSIONS):
+        yield from of_rows(path, source, request, notes)
+    elif ends_in(path, _PLAIN):
         yield _plain(path, source, request)
-    elif is_mailbox(path) or _begins_as_mail(path):
+    elif is_mailbox(path) or begins_as_mail(path):
         for place, stored in enumerate(read_mails(path), 1):
             where = f"{source} {stored.location}" if path.is_dir() else source
             label = label_of_folder(stored.folder, request.spam_folder) if path.is_dir() else None
-            yield _of_mail(stored, Incoming(where, place, label=label, is_mail=True, raw=stored.raw), parsed=parsed)
+            yield of_mail(stored, Incoming(where, place, label=label, is_mail=True, raw=stored.raw), parsed=parsed)
     else:
         kinds = ", ".join(EXTENSIONS)
         raise DataError(
@@ -187,7 +192,7 @@ def _of_file(path: Path, request: InputRequest, notes: list[str], *, parsed: boo
         )
 
 
-def _begins_as_mail(path: Path) -> bool:
+def begins_as_mail(path: Path) -> bool:
     """Return whether a file begins with a field of a mail."""
     try:
         with open_bytes(path) as file:
@@ -196,7 +201,7 @@ def _begins_as_mail(path: Path) -> bool:
         raise DataError(f"{path}: cannot be read ({error.strerror}): mend the file or its permissions") from error
 
 
-def _of_mail(stored: StoredMail, one: Incoming, *, parsed: bool) -> Incoming:
+def of_mail(stored: StoredMail, one: Incoming, *, parsed: bool) -> Incoming:
     """Return a mail with the text that the model reads, or only what counts for a survey."""
     if stored.fault or not parsed:
         return replace(one, fault=stored.fault)
@@ -204,17 +209,22 @@ def _of_mail(stored: StoredMail, one: Incoming, *, parsed: bool) -> Incoming:
     return replace(one, text=mail.text, hosts=mail.hosts)
 
 
-def _of_rows(path: Path, source: str, request: InputRequest, notes: list[str]) -> Iterator[Incoming]:
+def of_rows(path: Path, source: str, request: InputRequest, notes: list[str]) -> Iterator[Incoming]:
     """Yield the messages of a csv, tsv, JSON or parquet file, with their labels if it has any."""
     if path.stat().st_size == 0:
         raise DataError(f"{source}: is empty: give it a file with a row for each message")
-    columns = Columns(request.text_column, request.label_column, request.header, request.encoding)
+    columns = request.columns
     labelled = request.wants_labels or _has_labels(path, columns)
     reading = open_rows(path, columns if labelled else replace(columns, label=columns.text))
     notes += reading.notes
     for row in _without_late_refusal(reading, request):
-        fault = row.fault or ("no text" if row.text is None else "")
-        yield Incoming(source, int(row.place), row.text or "", row.label if labelled else None, fault)
+        yield incoming_of(row, source, labelled=labelled)
+
+
+def incoming_of(row: Row, source: str, *, labelled: bool) -> Incoming:
+    """Return a row as a message to score."""
+    fault = row.fault or ("no text" if row.text is None else "")
+    return Incoming(source, int(row.place), row.text or "", row.label if labelled else None, fault)
 
 
 def _has_labels(path: Path, columns: Columns) -> bool:
@@ -247,7 +257,7 @@ def _plain(path: Path, source: str, request: InputRequest) -> Incoming:
         raise DataError(f"{source}: cannot be read ({error.strerror}): mend the file or its permissions") from error
 
 
-def _meanings(words: Mapping[str, int], request: InputRequest, notes: list[str]) -> dict[str, Label]:
+def meanings_of(words: Mapping[str, int], request: InputRequest, notes: list[str]) -> dict[str, Label]:
     """Return what each word of the label column means; nothing, and a note, where that is not clear."""
     if not words:
         return {}
@@ -259,13 +269,13 @@ def _meanings(words: Mapping[str, int], request: InputRequest, notes: list[str])
         return known | dict.fromkeys(spam, SPAM)
     if request.wants_labels:
         raise DataError(
-            f"{_shown(request)}: which labels mean spam is not clear ({listed(others)} beside "
+            f"{named(request)}: which labels mean spam is not clear ({listed(others)} beside "
             f"{shown(request.spam_label)}): name all of them by commas with --spam-label"
         )
     notes.append(f"the column {shown(request.label_column)} is not read as labels: name those of spam by --spam-label")
     return {}
 
 
-def _shown(request: InputRequest) -> str:
+def named(request: InputRequest) -> str:
     """Name the input as the user did."""
     return "standard input" if Path(request.messages).name.startswith(SPOOLED) else request.messages
