@@ -293,7 +293,9 @@ def _refuse_new_options(options: type[Options], flags: Flags, config: Path | Non
 def _arguments(options: Options) -> list[str]:
     """Spell every option for Metaflow, so that no default of its own and no METAFLOW_RUN_* variable decides."""
     values = options.items()
-    return [f"{option.flag}={values[option.name]}" for option in options.declared() if not option.secret]
+    spelt = [f"{option.flag}={values[option.name]}" for option in options.declared() if not option.secret]
+    workers = values.get("workers", 1)  # Metaflow itself stops at 16 side by side, and at 100 in all
+    return spelt if workers == 1 else [*spelt, f"--max-workers={workers}", f"--max-num-splits={workers}"]
 
 
 def _secrets(options: Options) -> dict[str, str]:

@@ -19,7 +19,7 @@ import typer
 from spamctl.cli.options import Flags
 from spamctl.cli.process import STATE, working_folder
 from spamctl.cli.run import Config, Debug, Start, run_verb
-from spamctl.config.score import ScoreOptions
+from spamctl.config.score import ScoreOptions, is_remote
 from spamctl.errors import SpamctlError, UsageError
 
 STDIN = "-"
@@ -42,7 +42,8 @@ def score(flags: Flags, *, file: Messages = "", config: Config = None, debug: De
     options = resolve(ScoreOptions, typed, config=config, environ=os.environ, folder=Path.cwd()).options
     with _input(options) as place:
         _, told = run_verb(ScoreOptions, typed | {"messages": place}, Start(config, None, debug))
-    result = from_json(ScoreResult, told | _fetched(working_folder() / told["left"]))
+    left = told["left"]  # not from a run that shows no messages
+    result = from_json(ScoreResult, told | (_fetched(working_folder() / left) if left else {}))
     show(result, Console(highlight=False))
     if fault := missing(result):
         raise SpamctlError(fault)
@@ -53,7 +54,7 @@ def score(flags: Flags, *, file: Messages = "", config: Config = None, debug: De
 def _input(options: ScoreOptions) -> Iterator[str]:
     """Yield the path of the messages; standard input is kept in a file of its own while the block runs."""
     if options.messages != STDIN:
-        if not Path(options.messages).exists():
+        if not is_remote(options.messages) and not Path(options.messages).exists():
             raise UsageError(f"{options.messages}: does not exist: name a file, a folder, or - for standard input")
         yield options.messages
         return

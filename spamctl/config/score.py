@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 
 from spamctl.config.options import (
     Fault,
@@ -33,7 +33,7 @@ class ScoreOptions(Options):
 
     messages: str = option(
         "-",
-        "Messages to score, if not given as the argument: a file, a folder of mails, or - for standard input.",
+        "Messages to score, if not given as the argument: a file, a folder, s3://BUCKET/PATH, or - for standard input.",
         group="Messages",
     )
     stdin_format: Literal["auto", "text", "mail", "mbox", "csv", "tsv", "jsonl", "parquet"] = option(
@@ -61,7 +61,10 @@ class ScoreOptions(Options):
     out_of_reach: Literal["deliver", "judge"] = same(ServeOptions, "out_of_reach")
 
     output: str = option(
-        "none", "File for the verdicts, one row per message: csv, jsonl or parquet, by its suffix.", group="Output"
+        "none",
+        "File for the verdicts, one row per message: csv, jsonl or parquet, by its suffix; or a folder for parts, "
+        "which ends in /.",
+        group="Output",
     )
     into_maildir: str = option(
         "none",
@@ -85,7 +88,15 @@ class ScoreOptions(Options):
         secret=True,
     )
 
-    threads: Annotated[int, Ge(0)] = option(0, "CPU threads; 0 uses every core.", group="Run", advanced=True)
+    workers: Annotated[int, Ge(1), Le(1000)] = option(
+        1, "Processes that score side by side into an --output that is a folder.", group="Run"
+    )
+    part_size: Annotated[float, Gt(0), Le(1024)] = option(
+        16.0, "MiB of input for each part of an --output that is a folder.", group="Run", advanced=True
+    )
+    threads: Annotated[int, Ge(0)] = option(
+        0, "CPU threads, of each worker; 0 shares every core.", group="Run", advanced=True
+    )
 
     def faults(self) -> Iterator[Fault]:
         """Yield what a type and a range cannot say."""
@@ -102,8 +113,33 @@ class ScoreOptions(Options):
             yield Fault(("resume",), "only an interrupted --output or --into-maildir can be continued; name it again")
         if self.resume and self.overwrite:
             yield Fault(("overwrite", "resume"), "cannot go with --resume: one discards what the other continues")
+        yield from self._part_faults()
+
+    def _part_faults(self) -> Iterator[Fault]:
+        """Yield what does not go with an output that is one file, or one that is a folder."""
+        folder = "name an --output folder, which ends in /"
+        if self.workers > 1 and not self.writes_parts:
+            yield Fault(("workers",), f"only parts are written by several; {folder}")
+        if is_remote(self.messages) and not self.writes_parts:
+            yield Fault(("messages",), f"messages of a bucket are scored into parts; {folder}")
+        if self.writes_parts and self.resume and self.messages == "-":
+            yield Fault(("resume",), "parts of standard input cannot be continued; keep the messages in a file")
+        if self.writes_parts and self.into_maildir != "none":
+            yield Fault(("into_maildir",), "cannot go with an --output that is a folder; name a file")
+        if is_remote(self.output) and self.with_text:
+            yield Fault(("with_text",), "spamctl forget reaches no text in a bucket; name an --output on this machine")
+
+    @property
+    def writes_parts(self) -> bool:
+        """Return whether the output is a folder, or in a bucket: then the input is scored in shards."""
+        return self.output.endswith("/") or is_remote(self.output)
 
     @property
     def writes(self) -> bool:
         """Return whether verdicts are written anywhere but to the terminal."""
         return (self.output, self.into_maildir) != ("none", "none")
+
+
+def is_remote(place: str) -> bool:
+    """Return whether a place is in a bucket of S3."""
+    return place.startswith("s3://")

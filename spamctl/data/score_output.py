@@ -13,11 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from spamctl.data.tables import guarded
 from spamctl.errors import DataError
 from spamctl.schema.message import SPAM, Verdict
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ScoredRow = Mapping[str, Any]  # a value for each of the columns
 COLUMNS: Final = {
@@ -123,17 +126,19 @@ def _jsonl(file: IO[bytes], columns: Columns) -> Iterator[WritePage]:
 @contextmanager
 def _parquet(file: IO[bytes], columns: Columns) -> Iterator[WritePage]:
     """Write typed columns."""
-    import pyarrow as pa
     from pyarrow import parquet
+
+    with parquet.ParquetWriter(file, parquet_table([], columns).schema) as writer:
+        yield lambda page: writer.write_table(parquet_table(page, columns))
+
+
+def parquet_table(rows: Sequence[ScoredRow], columns: Columns) -> pa.Table:
+    """Return rows as typed columns."""
+    import pyarrow as pa
 
     kinds = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
     schema = pa.schema([(name, kinds[kind]) for name, kind in columns.items()])
-
-    def table(page: Sequence[ScoredRow]) -> pa.Table:
-        return pa.table({name: [_stored(row.get(name)) for row in page] for name in columns}, schema=schema)
-
-    with parquet.ParquetWriter(file, schema) as writer:
-        yield lambda page: writer.write_table(table(page))
+    return pa.table({name: [_stored(row.get(name)) for row in rows] for name in columns}, schema=schema)
 
 
 def _stored(value: object) -> object:

@@ -62,6 +62,13 @@ class VerbFlow(FlowSpec):
 def stage(name: str, title: str, *, index: int, of: int) -> Iterator[None]:
     """Announce a step of the flow, and tell the launcher why it failed if it does."""
     emit("stage", stage=name, title=title, index=index, of=of)
+    with reporting(name):
+        yield
+
+
+@contextmanager
+def reporting(name: str) -> Iterator[None]:
+    """Tell the launcher why a step failed if it does."""
     try:
         yield
     except SpamctlError as refusal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.console import Console
@@ -20,6 +20,7 @@ _NONE = "none"
 _TARGETS = ("output", "maildir", "captured")
 _EXCERPT = 120  # characters of a message in the table
 _HEADS = ("score", "value", "95 % interval", "messages")
+_MEDIUM_HEADS = ("medium", SPAM, NOT_SPAM, "out of reach", "unreadable")
 _STYLES = {SPAM: "bold red", NOT_SPAM: "bold green"}
 
 
@@ -61,8 +62,11 @@ def facts(result: ScoreResult) -> Iterator[tuple[str, str]]:
         yield "unreadable", f"{lacking:,}: {result.unreadable}"
     if result.continued:
         yield "continued", f"{result.continued:,} had been scored before the run was interrupted"
+    if unknown := result.counts.get("label of no known meaning", 0):
+        yield "labels", f"{unknown:,} of no known meaning: name those of spam by --spam-label"
     if result.output != _NONE:
-        yield "output", f"{_messages(result.messages)} in {result.output}"
+        parts = f", {_several(result.parts, 'part')} by {_several(result.workers, 'worker')}" if result.parts else ""
+        yield "output", f"{_messages(result.messages)} in {result.output}{parts}"
     if result.maildir != _NONE:
         yield "maildir", f"{_scored(result):,} mails in {result.maildir}"
     if result.captured:
@@ -84,9 +88,18 @@ def score_rows(result: ScoreResult) -> Iterator[tuple[str, str, str, str]]:
         yield "false-positive rate", number(rate.value), interval(rate), f"{rest:,} labelled not spam"
 
 
+def medium_rows(result: ScoreResult) -> Iterator[tuple[str, ...]]:
+    """Yield for each medium how many messages are spam, not spam, out of reach, and could not be read."""
+    for medium, counts in sorted(result.media.items()):
+        yield (medium, *(f"{counts.get(name, 0):,}" for name in _MEDIUM_HEADS[1:]))
+
+
 def _parts(result: ScoreResult) -> Iterator[Markup]:
     """Yield the parts of the card, from top to bottom."""
     yield pages.element("h1", headline(result), "verdict fair" if missing(result) else "verdict good")
+    yield pages.element("h2", "Verdicts by medium")
+    heads = [Column(head, "number" if place else "") for place, head in enumerate(_MEDIUM_HEADS)]
+    yield pages.table(heads, medium_rows(result))
     if rows := list(score_rows(result)):
         yield pages.element("h2", "Beside the labels of the input")
         yield pages.table([Column(head, "number" if place else "") for place, head in enumerate(_HEADS)], rows)
@@ -99,6 +112,8 @@ def _show_many(result: ScoreResult, console: Console) -> None:
     if result.shown:
         console.print(_table(result, console))
     console.print(terminal.plain(headline(result), console, "bold"))
+    if len(result.media) > 1:
+        console.print(_count_table(list(medium_rows(result)), console))
     if rows := list(score_rows(result)):
         console.print(_score_table(rows, console))
     console.print(terminal.grid(facts(result), console))
@@ -144,8 +159,18 @@ def _table(result: ScoreResult, console: Console) -> Table:
 
 def _score_table(rows: list[tuple[str, str, str, str]], console: Console) -> Table:
     """Return recall and false-positive rate."""
+    return _numbers(_HEADS, rows, console)
+
+
+def _count_table(rows: list[tuple[str, ...]], console: Console) -> Table:
+    """Return the counts of verdicts by medium."""
+    return _numbers(_MEDIUM_HEADS, rows, console)
+
+
+def _numbers(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], console: Console) -> Table:
+    """Return a table of a name and numbers a line."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
-    for place, head in enumerate(_HEADS):
+    for place, head in enumerate(heads):
         table.add_column(head, justify="right" if place else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(terminal.plain(cell, console) for cell in row))
@@ -169,4 +194,8 @@ def _scored(result: ScoreResult) -> int:
 
 
 def _messages(count: int) -> str:
-    return f"{count:,} {'message' if count == 1 else 'messages'}"
+    return _several(count, "message")
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import time
 from collections import Counter, deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from spamctl.data import score_input, score_output
-from spamctl.data.score_input import Incoming, InputRequest, Survey
+from spamctl.data import score_input, score_output, shards
+from spamctl.data.score_input import MOST_PLACES, Incoming, InputRequest, Survey
 from spamctl.data.score_output import Maildir, ScoredRow, marked
 from spamctl.data.score_parts import Parts
+from spamctl.data.shard_output import PartFolder
 from spamctl.errors import DataError
 from spamctl.progress import ProgressUpdate
 from spamctl.schema.codec import from_json, to_json
 from spamctl.schema.message import SPAM, Label
-from spamctl.schema.score import Explained, ScoreSummary, ShownMessage
+from spamctl.schema.score import Explained, ScoreSummary, Shard, ShardSummary, ShownMessage
 from spamctl.schema.serve import Release
 from spamctl.schema.traffic import Rates
 from spamctl.serving import explain
@@ -176,6 +178,8 @@ def chunks(messages: Iterable[Incoming]) -> Iterator[list[Incoming]]:
 
 Order = Literal["probability", "input"]
 UNREADABLE, OUT_OF_REACH, TRUNCATED = "unreadable", "out of reach", "truncated"
+UNKNOWN_LABEL = "label of no known meaning"
+MAIL, PLAIN = "mail", "text"  # media
 EXCERPT = 300  # characters of a message that is shown
 
 
@@ -191,33 +195,44 @@ class ScoreTally:
     counts: Counter[str] = field(default_factory=Counter)
     labelled: Counter[str] = field(default_factory=Counter)  # by the fields of Verdicts
     shown: list[ShownMessage] = field(default_factory=list)
+    media: dict[str, Counter[str]] = field(default_factory=dict)
 
     def add(self, chunk: Chunk, meanings: Mapping[str, Label]) -> None:
         """Count a chunk; `meanings` are those of the words for labels."""
         candidates: list[ShownMessage] = []
+        found: dict[str, Counter[str]] = {}
         for place, (one, scored) in enumerate(zip(chunk.messages, chunk.scores, strict=True)):
+            counts = found.setdefault(MAIL if one.is_mail else PLAIN, Counter())
             if scored is None:
-                self.counts[UNREADABLE] += 1
+                counts[UNREADABLE] += 1
                 continue
             verdict, label = scored.verdict, label_of(one, meanings)
-            self.counts[verdict.classification] += 1
-            self.counts[OUT_OF_REACH] += not verdict.in_reach
-            self.counts[TRUNCATED] += verdict.truncated
+            counts[verdict.classification] += 1
+            counts[OUT_OF_REACH] += not verdict.in_reach
+            counts[TRUNCATED] += verdict.truncated
+            counts[UNKNOWN_LABEL] += bool(meanings and one.label is not None and label is None)
             if label:
                 self.labelled["spam" if label == SPAM else "rest"] += 1
                 self.labelled["caught" if label == SPAM else "flagged"] += verdict.classification == SPAM
-            candidates.append(_shown(chunk.first + place, one, scored, label))
+            if self.most:
+                candidates.append(_shown(chunk.first + place, one, scored, label))
+        for medium, counts in found.items():
+            self.counts.update(counts)
+            self.media.setdefault(medium, Counter()).update(counts)
         self._keep(candidates)
 
     def merge(self, part: ScoreSummary) -> None:
         """Add the summary of another part."""
         self.counts.update(part.counts)
         self.labelled.update(part.labelled)
+        for medium, counts in part.media.items():
+            self.media.setdefault(medium, Counter()).update(counts)
         self._keep(part.shown)
 
     def summary(self) -> ScoreSummary:
         """Return the tally as it is now; it holds excerpts of messages."""
-        return ScoreSummary(dict(self.counts), dict(self.labelled), tuple(self.shown))
+        media = {medium: dict(counts) for medium, counts in self.media.items()}
+        return ScoreSummary(dict(self.counts), dict(self.labelled), tuple(self.shown), media)
 
     def scores(self) -> Rates:
         """Return accuracy, recall and false-positive rate with their 95 % intervals, where labels tell of them."""
@@ -294,13 +309,8 @@ class ScoreJob:
         tally.add(chunk, self.survey.meanings)
         self.tally.merge(tally.summary())
         if self.parts:
-            pairs = zip(chunk.messages, chunk.scores, uuids, strict=True)
-            self.parts.add((self._row(*pair) for pair in pairs), to_json(tally.summary()))
-
-    def _row(self, one: Incoming, scored: Scored | None, uuid: str | None) -> ScoredRow:
-        """Return a message as it is written."""
-        row = self.scorer.row(one, scored) | {"label": label_of(one, self.survey.meanings), "uuid": uuid}
-        return row | {"text": one.text} if self.with_text else row
+            rows = _written(self.scorer, chunk, uuids, self.survey.meanings, with_text=self.with_text)
+            self.parts.add(rows, to_json(tally.summary()))
 
     def _deliver(self, maildir: Maildir, chunk: Chunk) -> None:
         """Copy the mails of a chunk into a Maildir; one that could not be read is left out."""
@@ -316,3 +326,89 @@ class ScoreJob:
             verdict = scored.verdict
             told = verdict.classification, verdict.probability, verdict.in_reach, verdict.truncated
             self.explained = Explained(*told, self.scorer.words(one.text, scored), tuple(score_input.hosts_of(one)))
+
+
+def _written(
+    scorer: BulkScorer, chunk: Chunk, uuids: Sequence[str | None], meanings: Mapping[str, Label], *, with_text: bool
+) -> Iterator[ScoredRow]:
+    """Yield the messages of a chunk as they are written."""
+    for one, scored, uuid in zip(chunk.messages, chunk.scores, uuids, strict=True):
+        row = scorer.row(one, scored) | {"label": label_of(one, meanings), "uuid": uuid}
+        yield row | {"text": one.text} if with_text else row
+
+
+# Score shards of an input, each into a part of its own; what is whole already is not scored again.
+
+
+@dataclass(slots=True)
+class ShardJob:
+    """Shards of one worker, and where their verdicts go: to parts of a folder, and into a store if one is named."""
+
+    request: InputRequest
+    shards: Sequence[Shard]
+    scorer: BulkScorer
+    output: PartFolder
+    task: str = "scoring"
+    store: str = ""
+    with_text: bool = False
+
+    def run(self) -> Generator[ProgressUpdate, None, ShardSummary]:
+        """Score what no whole part holds, yield a tick a chunk, and return what was counted of all.
+
+        Raises DataError if the input is not what it was for the plan, UnavailableError as `Capturer` does.
+        """
+        found: list[ShardSummary] = []
+        done = 0
+        for number, shard in enumerate(self.shards):
+            whole = self.output.summary(shard)
+            part = replace(whole, continued=whole.rows) if whole else (yield from self._score(shard, number, done))
+            found.append(part)
+            done += part.rows
+            yield self._tick(number + 1, done)
+        return combined(found)
+
+    def _score(self, shard: Shard, number: int, done: int) -> Generator[ProgressUpdate, None, ShardSummary]:
+        """Score a shard into its part; what a killed run has captured of it is not captured again."""
+        meanings, survey, tally = self.output.begun.plan.meanings, Survey(), ScoreTally("input", 0)
+        with contextlib.ExitStack() as stack:
+            part = stack.enter_context(self.output.writing(shard, with_text=self.with_text))
+            keep = self._capturing(shard, stack)
+            for chunk in self.scorer.score(shards.read(shard, self.request)):
+                for one in chunk.messages:
+                    survey.add(one)
+                tally.add(chunk, meanings)
+                part.add(list(_written(self.scorer, chunk, keep(chunk), meanings, with_text=self.with_text)))
+                yield self._tick(number, done + survey.rows)
+            places = {fault: tuple(first) for fault, first in survey.faults.items()}
+            summary = ShardSummary(survey.rows, tally.summary(), survey.counts, places)
+            part.finish(summary)
+        return summary
+
+    def _capturing(self, shard: Shard, stack: contextlib.ExitStack) -> Callable[[Chunk], Sequence[str | None]]:
+        """Return what stores a chunk and returns its uuids; where nothing is stored, there are none."""
+        if not self.store:
+            return lambda chunk: [None] * len(chunk.messages)
+        capturer = Capturer(self.store, self.scorer, f"{self.output.begun.run}-{shard.digest}")
+        stack.callback(capturer.close)
+        return capturer.keep
+
+    def _tick(self, parts: int, rows: int) -> ProgressUpdate:
+        """Return how far the work is: in messages, or in parts where their number is not known beforehand."""
+        every = [shard.rows for shard in self.shards]
+        if -1 in every:
+            return ProgressUpdate(self.task, parts, len(every), "parts")
+        return ProgressUpdate(self.task, sum(every) if parts == len(every) else min(rows, sum(every)), sum(every))
+
+
+def combined(found: Iterable[ShardSummary]) -> ShardSummary:
+    """Return what was counted of several shards."""
+    tally, survey, continued = ScoreTally("input", 0), Survey(), 0
+    for part in found:
+        tally.merge(part.verdicts)
+        survey.rows += part.rows
+        continued += part.continued
+        for fault, count in part.faults.items():
+            survey.counts[fault] = survey.counts.get(fault, 0) + count
+            survey.faults[fault] = [*survey.faults.get(fault, []), *part.places.get(fault, ())][:MOST_PLACES]
+    places = {fault: tuple(first) for fault, first in survey.faults.items()}
+    return ShardSummary(survey.rows, tally.summary(), survey.counts, places, continued)

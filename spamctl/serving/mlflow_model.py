@@ -27,6 +27,7 @@ OUT_OF_REACH_VARIABLE = "SPAMCTL_SERVE_OUT_OF_REACH"
 DEFAULT_ADDRESS = "spam.db"
 OFF = "off"
 MODES: dict[str, Mode | None] = {"required": "required", "best-effort": "best-effort", OFF: None}
+SPARK_VARIABLE = "SPARK_BUFFER_SIZE"  # that Spark sets for the Python processes of its executors, and for no other
 AGAIN_S = 5.0  # as long as a locked store is waited for: a thread that comes meanwhile need not wait anew
 
 logger = logging.getLogger(__name__)
@@ -43,10 +44,12 @@ class CaptureTarget:
     def of_environment(cls) -> CaptureTarget:
         """Read the two variables that `spamctl serve` reads; a file is relative to the working folder.
 
-        Nothing is opened. Raises OptionsError that names both if both are wrong.
+        In a worker of Spark nothing is stored unless a variable names a store: its working folder is nobody's. Nothing
+        is opened. Raises OptionsError that names both if both are wrong.
         """
         address = os.environ.get(ADDRESS_VARIABLE, DEFAULT_ADDRESS)
-        wanted = os.environ.get(MODE_VARIABLE, "required")
+        unasked = in_spark() and ADDRESS_VARIABLE not in os.environ
+        wanted = os.environ.get(MODE_VARIABLE, OFF if unasked else "required")
         faults = [] if wanted in MODES else [f"{MODE_VARIABLE}: must be required, best-effort or off, got {wanted!r}"]
         try:
             file = parse(address).file
@@ -55,6 +58,11 @@ class CaptureTarget:
         if faults:
             raise OptionsError(faults)
         return cls(str(file or address), MODES[wanted])
+
+
+def in_spark() -> bool:
+    """Return whether this process is a worker of Spark, or was started by one."""
+    return SPARK_VARIABLE in os.environ
 
 
 def out_of_reach_rule() -> OutOfReach:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -15,11 +16,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
 from mlflow.pyfunc.model import PythonModel
 
+from spamctl.engine import manifest
 from spamctl.engine.engine import Engine
 from spamctl.engine.manifest import PACKAGE, UNSEALED
 from spamctl.errors import DataError, UnavailableError
 from spamctl.schema.codec import JsonObject
-from spamctl.schema.message import Verdict
+from spamctl.schema.message import OutOfReach, Verdict
 from spamctl.schema.prediction import Prediction
 from spamctl.serving import mlflow_model
 from spamctl.serving.mlflow_model import UNREGISTERED, registered_as, registered_digest
@@ -64,8 +66,7 @@ class SpamModel(PythonModel):
         registered = registered_digest(folder, self.registration)
         if not registered and self.registration != UNREGISTERED:
             logger.warning("%s version %s: %s", *self.registration, UNSEALED)
-        self.engine = Engine(folder, registered=registered, out_of_reach=out_of_reach)
-        self.engine.replay_golden()
+        self.engine = _engine(folder, registered, out_of_reach)
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None
@@ -120,6 +121,30 @@ class SpamModel(PythonModel):
             return mlflow_model.captures_of_process.keep(self.target, rows)
         except UnavailableError as error:
             raise NotStoredError(str(error)) from error
+
+
+_engines: dict[tuple[str, OutOfReach], Engine] = {}  # of a worker of Spark: its last one
+
+
+def _engine(folder: Path, registered: str, out_of_reach: OutOfReach) -> Engine:
+    """Return an engine that has given the golden messages their verdicts.
+
+    Spark loads a model anew for each partition of a table. Its worker keeps the engine, which has as many threads as
+    Spark gives a task; the package is verified each time.
+    """
+    if not mlflow_model.in_spark():
+        engine = Engine(folder, registered=registered, out_of_reach=out_of_reach)
+        engine.replay_golden()
+        return engine
+    manifest.verify(folder, registered)
+    key = manifest.digest(folder), out_of_reach
+    if key not in _engines:
+        _engines.clear()
+        threads = int(os.environ.get("OMP_NUM_THREADS", "1").partition(",")[0] or 1)
+        engine = Engine(folder, threads=threads, registered=registered, out_of_reach=out_of_reach)
+        engine.replay_golden()
+        _engines[key] = engine
+    return _engines[key]
 
 
 def texts_of(model_input: pd.DataFrame) -> list[str]:

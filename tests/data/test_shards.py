@@ -2,8 +2,8 @@
 
 import gzip
 import json
-import os
 import random
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -129,9 +129,10 @@ def test_a_digest_tells_what_scores_it(laid):
 def test_a_file_that_has_changed_is_refused_by_its_name(laid, name):
     request = laid(name)
     plan = shards.plan(request, 700, "")
-    content = open(request.messages, "rb").read()
+    path = Path(request.messages)
+    content = path.read_bytes()
     changed = content.replace(b"llo", b"LLO").replace(b"body", b"BODY").replace(b"alone", b"ALONE")
-    open(request.messages, "wb").write(content[:-9] + b"x" + content[-8:] if name == "f.parquet" else changed)
+    path.write_bytes(content[:-9] + b"x" + content[-8:] if name == "f.parquet" else changed)
     with pytest.raises(DataError, match="has changed since the scoring began: start over with --overwrite") as refusal:
         messages(plan, request)
     assert str(refusal.value).startswith(request.messages)
@@ -140,7 +141,7 @@ def test_a_file_that_has_changed_is_refused_by_its_name(laid, name):
 def test_a_mail_that_is_gone_is_a_fault_with_its_name(laid):
     request = laid("Maildir")
     plan = shards.plan(request, 1, "")
-    os.unlink(f"{request.messages}/cur/3.x:2,S")
+    Path(request.messages, "cur/3.x:2,S").unlink()
     faults = [(one.source, one.fault) for one in messages(plan, request) if one.fault]
     assert faults == [(f"{request.messages} INBOX:3.x:2,S", "unreadable file (No such file or directory)")]
 

@@ -1,15 +1,19 @@
 """Many messages get the verdicts of a server, in their order, whatever chunks they are scored in."""
 
 import json
+from dataclasses import replace
 
 import pytest
+from pyarrow import parquet
 
+from spamctl.data import shards
 from spamctl.data.score_input import Incoming, InputRequest, survey
 from spamctl.data.score_parts import Fingerprint, Parts
+from spamctl.data.shard_output import PartFolder
 from spamctl.errors import ArtefactError, DataError
 from spamctl.schema.message import NOT_SPAM, SPAM
 from spamctl.serving import bulk
-from spamctl.serving.bulk import BulkScorer, Capturer, ScoreJob, ScoreTally, chunks
+from spamctl.serving.bulk import BulkScorer, Capturer, ScoreJob, ScoreTally, ShardJob, chunks, combined
 from spamctl.serving.deployment import Release
 from spamctl.store import queries
 from spamctl.store.database import open_store
@@ -152,3 +156,70 @@ def test_the_first_messages_are_shown_in_either_order(scorer, tmp_path, small):
     assert [row.probability for row in worst.shown] == pytest.approx(probabilities[:3], abs=1e-6)
     assert [row.text for row in first.shown] == [one.text for one in MESSAGES[:3]]
     assert ScoreTally("input", 0).shown == []
+
+
+def shard_job(scorer, request, folder, size=2_000, **more):
+    output = PartFolder(f"{folder}/")
+    output.check(resume=True, overwrite=False)
+    output.begin(MADE_OF, shards.plan(request, size, "spam 1"), overwrite=False)
+    return ShardJob(request, output.begun.plan.shards, scorer, output, **more)
+
+
+def rows_of(work):
+    return [row for one in work.shards for row in parquet.read_table(work.output.name_of(one)).to_pylist()]
+
+
+def test_shards_get_the_verdicts_of_one_go_to_the_last_bit(scorer, tmp_path):
+    request = lay(tmp_path)
+    with Parts(tmp_path / "whole", MADE_OF, resume=False, overwrite=False) as parts:
+        whole = job(scorer, request, parts)
+        last(whole.run())
+        expected = list(parts.read())
+    work = shard_job(scorer, request, tmp_path / "out")
+    found = last(work.run())
+    assert len(work.shards) > 5
+    assert [{name: row[name] for name in one} for row, one in zip(rows_of(work), expected, strict=True)] == expected
+    assert found.rows == len(MESSAGES)
+    assert replace(found.verdicts, shown=()) == replace(whole.tally.summary(), shown=())
+    assert found.verdicts.media["text"][SPAM] == found.verdicts.counts[SPAM]
+
+
+def test_shards_that_are_stopped_anywhere_end_as_if_they_had_not_been(scorer, tmp_path, small):
+    request = lay(tmp_path)
+    whole = shard_job(scorer, request, tmp_path / "whole")
+    summary = last(whole.run())
+    for stop in (1, 17, 42):
+        stopped = shard_job(scorer, request, tmp_path / f"stopped-{stop}", store=str(tmp_path / f"{stop}.db"))
+        running = stopped.run()
+        for _ in range(stop):
+            next(running)
+        running.close()
+        again = last(stopped.run())
+        strip = {"uuid": None}
+        assert [row | strip for row in rows_of(stopped)] == [row | strip for row in rows_of(whole)]
+        assert replace(again, continued=0) == summary
+        assert (again.continued > 0) == (stop > 7)
+        with open_store(str(tmp_path / f"{stop}.db")) as opened:
+            assert queries.count(opened) == len(MESSAGES)
+            assert len(queries.find(opened, [row["uuid"] for row in rows_of(stopped)])) == len(MESSAGES)
+
+
+def test_faults_of_shards_are_counted_and_the_first_are_named(scorer, tmp_path):
+    path = tmp_path / "bad.jsonl"
+    path.write_text("".join('{"text": "call now"}\n' if place % 3 else "nope\n" for place in range(60)))
+    work = shard_job(scorer, InputRequest(str(path)), tmp_path / "out", size=100)
+    found = last(work.run())
+    assert found.faults == {"no valid JSON": 20}
+    assert found.places == {"no valid JSON": tuple(f"{path} {place}" for place in (1, 4, 7, 10, 13))}
+    assert (found.verdicts.counts["unreadable"], found.rows) == (20, 60)
+    assert combined([found, found]).faults == {"no valid JSON": 40}
+    assert [row["fault"] for row in rows_of(work)] == ["no valid JSON", None, None] * 20
+
+
+def test_labels_of_no_known_meaning_are_counted(scorer, tmp_path):
+    path = tmp_path / "labels.jsonl"
+    words = ["spam", "ham"] * 20_000 + ["maybe"] * 3 + ["ham"] * 20_000
+    path.write_text("".join(json.dumps({"text": "call now", "label": word}) + "\n" for word in words))
+    found = last(shard_job(scorer, InputRequest(str(path)), tmp_path / "out", size=10**7).run())
+    assert found.verdicts.counts["label of no known meaning"] == 3
+    assert (found.verdicts.labelled["spam"], found.verdicts.labelled["rest"]) == (20_000, 40_000)
