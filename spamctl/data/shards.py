@@ -106,8 +106,8 @@ class _Planning:
         with storage.open_file(file.name) as opened:
             for part in cut(opened, self.size, whole):
                 rows = part.before + part.rows
-                places = {"start": part.start, "end": part.end, "rows": part.rows, "key": part.before}
-                yield replace(bare, **places, before=before + part.before, sha256=part.sha256), part.end - part.start
+                piece = replace(bare, sha256=part.sha256, start=part.start, end=part.end, rows=part.rows)
+                yield replace(piece, before=before + part.before, key=part.before), part.end - part.start
         self.mails += rows if bare.folder else 0
         self._took(file.name, whole.hexdigest())
 
@@ -151,7 +151,7 @@ class _Planning:
     def _whole(self, file: StoredFile) -> Piece:
         """Return a file that is read in one piece."""
         with storage.open_file(file.name) as opened:
-            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+            sha256 = _digest(opened)
         self._took(file.name, sha256)
         return Piece(file.name, "file", sha256)
 
@@ -302,8 +302,8 @@ def _meanings(request: InputRequest, shards: tuple[Shard, ...], notes: list[str]
         return {SPAM: SPAM, NOT_SPAM: NOT_SPAM} if spam else {}
     words = Counter[str]()
     for number in sorted({0, len(shards) // 2, len(shards) - 1}):
-        with contextlib.closing(read(shards[number], request)) as messages:
-            words.update(one.label.casefold() for one in islice(messages, _SAMPLED) if one.label is not None)
+        for one in islice(read(shards[number], request), _SAMPLED):
+            words.update([one.label.casefold()] if one.label is not None else [])
     return score_input.meanings_of(words, request, notes)
 
 
@@ -320,7 +320,7 @@ def _read_whole(piece: Piece, request: InputRequest) -> Iterator[Incoming]:
     """Yield the messages of a file in one piece."""
     with _local(piece.file) as path:
         with path.open("rb") as file:
-            _require_same(hashlib.file_digest(file, "sha256").hexdigest(), piece)
+            _require_same(_digest(file), piece)
         for one in score_input.of_file(path, request, [], parsed=True):
             yield one if str(path) == piece.file else replace(one, source=piece.file)
 
@@ -432,6 +432,14 @@ def _local(name: str) -> Iterator[Path]:
             shutil.copyfileobj(file, copy, _CHUNK)
         with _telling(path, name):
             yield path
+
+
+def _digest(file: IO[bytes]) -> str:
+    """Return the sha256 of a whole file."""
+    digest = hashlib.sha256()
+    for chunk in iter(lambda: file.read(_CHUNK), b""):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _require_same(sha256: str, piece: Piece) -> None:

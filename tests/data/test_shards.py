@@ -17,7 +17,7 @@ from spamctl.schema.message import NOT_SPAM, SPAM
 from spamctl.schema.score import ShardPlan
 from tests.mails import mail
 
-SIZES = (1, 700, 5_000, 10**7)
+SIZES = (200, 700, 5_000, 10**7)
 CHANCE = random.Random(1)
 TEXTS = ["h\u00e9llo " * CHANCE.randint(0, 20) + str(place) for place in range(397)]
 LABELS = [SPAM if place % 3 else "ham" for place in range(len(TEXTS))]

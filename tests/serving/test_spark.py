@@ -65,8 +65,8 @@ def run(place, program, **variables):
 
 
 def topic():
-    """Return the lines that the topic `scale` has for Spark."""
-    text = resources.files("spamctl.cli").joinpath("texts", "scale.txt").read_text(encoding="utf-8")
+    """Return the lines that the topic `scoring` has for Spark."""
+    text = resources.files("spamctl.cli").joinpath("texts", "scoring.txt").read_text(encoding="utf-8")
     (block,) = re.findall(r"On Spark .*?\n\n(.*?)\n\n", text, re.DOTALL)
     return textwrap.dedent(block)
 
