@@ -88,6 +88,8 @@ class _Planning:
         """Yield each piece with its size in bytes."""
         for source in _sources(self.request):
             path, name = Path(source.file.name), source.file.name
+            if not source.folder and not source.file.size:
+                raise DataError(f"{name}: is empty: give it a file with a row for each message")
             if source.folder:
                 yield from self._mails(source)
             elif score_input.ends_in(path, (".parquet",)) and path.suffix.lower() == ".parquet":
@@ -179,11 +181,13 @@ class _Planning:
 def cut_lines(file: IO[bytes], size: int, whole: Any) -> Iterator[_Cut]:
     """Yield lines of a file that make `size` bytes or a little more; `whole` is updated with all of them."""
     start = at = before = lines = 0
+    is_open = False
     part = hashlib.sha256()
     while chunk := file.read(_CHUNK):
         while chunk.endswith(b"\r") and (more := file.read(1)):  # whether that alone ends a line, the next byte says
             chunk += more
         whole.update(chunk)
+        is_open = not chunk.endswith((b"\n", b"\r"))
         while chunk:
             end = chunk.find(b"\n", max(0, start + size - at - 1)) + 1
             taken = chunk[:end] if end else chunk
@@ -195,7 +199,7 @@ def cut_lines(file: IO[bytes], size: int, whole: Any) -> Iterator[_Cut]:
                 start, before, lines, part = at, before + lines, 0, hashlib.sha256()
             chunk = chunk[len(taken) :]
     if at > start:
-        yield _Cut(start, at, before, max(1, lines), part.hexdigest())
+        yield _Cut(start, at, before, lines + is_open, part.hexdigest())
 
 
 def cut_mbox(file: IO[bytes], size: int, whole: Any) -> Iterator[_Cut]:

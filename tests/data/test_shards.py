@@ -149,7 +149,7 @@ def test_a_mail_that_is_gone_is_a_fault_with_its_name(laid):
 @pytest.mark.parametrize(
     ("name", "content", "more", "told"),
     [
-        ("a.jsonl", b"", {}, "holds no message"),
+        ("a.jsonl", b"", {}, r"a\.jsonl: is empty"),
         ("a.jsonl", b'{"body": "x"}\n', {}, "has no column 'text'"),
         ("a.parquet", b"PAR1 no", {}, "is no parquet file that can be read"),
         ("a.jsonl", b'{"text": "x"}\n', {"header": False}, "--no-header"),
