@@ -33,7 +33,7 @@ from spamctl.schema.score import Piece, Shard, ShardPlan
 
 MOST_ROWS = 100_000  # of a shard of parquet, where texts that repeat are stored once
 _LINES = (".jsonl", ".ndjson", ".json")
-_HEAD = 2**22
+_HEAD = 2**20
 _CHUNK = 2**20
 _SAMPLED = 5_000  # messages of a shard, for what labels mean
 _LONGEST_NAME = 100  # characters; a key of a bucket may be longer than a file's name
@@ -170,6 +170,11 @@ class _Planning:
             writing = find_writing(path, self.request.encoding)
             if writing.packed or writing.codec.startswith(_WIDE) or not head or not files.is_lines(path, writing):
                 return ""
+            columns = self.request.columns
+            wanted = columns if self.request.wants_labels else replace(columns, label=columns.text)
+            with _telling(path, name):
+                for _ in files.open_rows(path, wanted).rows:  # in whose end a column that no row has is refused
+                    pass
         self.notes += [writing.note] if writing.note else []
         return writing.codec
 
