@@ -2,7 +2,10 @@
 
 import json
 import random
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from pyarrow import parquet
@@ -117,3 +120,39 @@ def test_what_cannot_be_is_told_in_one_line(desk, words, told):
     code, out, last = score(desk, "messages.csv", *words)
     assert (code, out) == (2, "")
     assert last.startswith(f"spamctl: {told}")
+
+
+PEAK = """
+import json, resource, sys
+from spamctl.data import shards
+from spamctl.data.score_input import InputRequest
+from spamctl.data.score_parts import Fingerprint
+from spamctl.data.shard_output import PartFolder
+from spamctl.schema.serve import Release
+from spamctl.serving.bulk import BulkScorer, ShardJob
+
+messages, package, output = sys.argv[1:]
+request, parts = InputRequest(messages), PartFolder(output)
+parts.check(resume=False, overwrite=False)
+parts.begin(Fingerprint("", "", "", ""), shards.plan(request, 2**20, ""), overwrite=False)
+scorer = BulkScorer(Release("spam", "1", "", package), threads=1, out_of_reach="deliver")
+ticking = ShardJob(request, parts.begun.plan.shards, scorer, parts, with_text=True).run()
+rows = max(tick.done for tick in ticking)
+scorer.close()
+print(json.dumps([rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024]))
+"""
+
+
+def test_memory_does_not_grow_with_the_rows(tmp_path):
+    package = tiny_packages.write(tmp_path / "package", reach=0.5)
+    peaks = {}
+    for rows in (20_000, 200_000):
+        path = tmp_path / f"{rows}.jsonl"
+        with path.open("w") as file:
+            for place in range(rows):
+                file.write(json.dumps({"text": f"{MESSAGES[place % 300].text} {place}", "label": "ham"}) + "\n")
+        words = [sys.executable, "-c", PEAK, str(path), str(package), f"{tmp_path}/out-{rows}/"]
+        done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+        scored, peaks[rows] = json.loads(done.stdout.splitlines()[-1])
+        assert scored == rows
+    assert peaks[200_000] <= 1.05 * peaks[20_000] + 8, peaks  # MiB

@@ -122,6 +122,15 @@ def test_a_logged_model_holds_the_package_byte_for_byte_and_no_pickle(run_id):
     assert (folder / "code" / "spamctl" / "engine" / "engine.py").is_file()
 
 
+def test_a_logged_model_holds_the_code_that_serving_imports_and_no_other(run_id):
+    code = folder_of(registration.log_model(run_id, FILES)) / "code" / "spamctl"
+    found = {path.relative_to(code) for path in code.rglob("*") if path.is_file()}
+    assert found == set(registration.served_modules())
+    rooms = {path.parts[0] for path in found if len(path.parts) > 1}
+    assert rooms == {"data", "engine", "registry", "schema", "serving", "store"}
+    assert len(found) < 60
+
+
 def test_a_logged_model_needs_no_torch(run_id):
     folder = folder_of(registration.log_model(run_id, FILES))
     needs = (folder / "requirements.txt").read_text().split()

@@ -313,3 +313,30 @@ def test_without_a_registry_the_model_file_beside_the_package_tells_its_digest(p
         assert set(Path().iterdir()) == before
     finally:
         mlflow.set_registry_uri(None)
+
+
+def test_a_worker_of_spark_keeps_one_engine_and_stores_nothing_unless_a_store_is_named(
+    pyfunc, package, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("SPARK_BUFFER_SIZE", "65536")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setattr(pyfunc, "_engines", {})
+    first, second = (load(pyfunc, package) for _ in range(2))
+    assert second.engine is first.engine
+    assert first.engine.most_streams == 2
+    assert first.predict(None, frame(OFFER), {"data_capture": True})[0]["captured"] is False
+    assert not list(tmp_path.iterdir())
+    other = load(pyfunc, tiny_packages.write(tmp_path / "other", "", *GOLDEN, threshold=0.4))
+    assert other.engine is not first.engine
+    assert list(pyfunc._engines.values()) == [other.engine]
+    monkeypatch.setenv("SPAMCTL_SERVE_DATASTORE_URI", "spam.db")
+    assert load(pyfunc, package).predict(None, frame(OFFER))[0]["captured"] is True
+
+
+def test_a_package_that_has_changed_is_refused_also_where_its_engine_is_kept(pyfunc, monkeypatch, tmp_path):
+    monkeypatch.setenv("SPARK_BUFFER_SIZE", "65536")
+    folder = tiny_packages.write(tmp_path / "package", "", *GOLDEN)
+    load(pyfunc, folder)
+    (folder / "tokenizer.json").write_bytes(b"{}")
+    with pytest.raises(ArtefactError):
+        load(pyfunc, folder)
