@@ -122,8 +122,8 @@ def test_what_cannot_be_is_told_in_one_line(desk, words, told):
     assert last.startswith(f"spamctl: {told}")
 
 
-PEAK = """
-import json, resource, sys
+WORKER = """
+import json, os, resource, sys
 from spamctl.data import shards
 from spamctl.data.score_input import InputRequest
 from spamctl.data.score_parts import Fingerprint
@@ -131,28 +131,72 @@ from spamctl.data.shard_output import PartFolder
 from spamctl.schema.serve import Release
 from spamctl.serving.bulk import BulkScorer, ShardJob
 
-messages, package, output = sys.argv[1:]
+messages, package, output, size, store, number, workers = sys.argv[1:]
 request, parts = InputRequest(messages), PartFolder(output)
-parts.check(resume=False, overwrite=False)
-parts.begin(Fingerprint("", "", "", ""), shards.plan(request, 2**20, ""), overwrite=False)
+parts.check(resume=True, overwrite=False)
+if not os.path.exists(output + "_plan.json"):
+    parts.begin(Fingerprint("", "", "", ""), shards.plan(request, int(size), ""), overwrite=False)
 scorer = BulkScorer(Release("spam", "1", "", package), threads=1, out_of_reach="deliver")
-ticking = ShardJob(request, parts.begun.plan.shards, scorer, parts, with_text=True).run()
+own = parts.begun.plan.shards[int(number) :: int(workers)]
+job = ShardJob(request, own, scorer, parts, store=store, with_text=True)
+ticking = job.run()
+print("begun", flush=True)
 rows = max(tick.done for tick in ticking)
 scorer.close()
 print(json.dumps([rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024]))
 """
 
 
-def test_memory_does_not_grow_with_the_rows(tmp_path):
-    package = tiny_packages.write(tmp_path / "package", reach=0.5)
+@pytest.fixture(scope="module")
+def laid(tmp_path_factory):
+    """Return what starts a worker on so many messages, without Metaflow around it."""
+    folder = tmp_path_factory.mktemp("workers")
+    package = tiny_packages.write(folder / "package", reach=0.5)
+
+    def start(rows, size, number=0, workers=1, store=""):
+        path = folder / f"{rows}.jsonl"
+        if not path.exists():
+            texts = (f"{MESSAGES[place % 300].text} {place}" for place in range(rows))
+            path.write_text("".join(json.dumps({"text": text, "label": "ham"}) + "\n" for text in texts))
+        words = [str(path), str(package), f"{folder}/out-{rows}/", str(size), store, str(number), str(workers)]
+        return subprocess.Popen(
+            [sys.executable, "-c", WORKER, *words], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+        )
+
+    start.folder = folder
+    return start
+
+
+def test_workers_that_are_killed_anywhere_end_as_if_they_had_not_been(laid):
+    rows, store, chance, kept = 30_000, str(laid.folder / "kept.db"), random.Random(43), {}
+    output = laid.folder / f"out-{rows}"
+    for kill in range(KILLS):
+        running = [laid(rows, 2**15, number, 2, store) for number in range(2 if kill else 1)]  # the first one plans
+        assert running[0].stdout.readline() == "begun\n"
+        if kill % 2:
+            until(lambda least=len(kept): len(list(output.glob("part-*.parquet"))) > least)
+        time.sleep(chance.uniform(0, 0.1))
+        for one in running:
+            one.kill()
+            one.communicate()
+        found = {path.name: path.stat().st_mtime_ns for path in output.glob("part-*.parquet")}
+        assert found | kept == found, "what is whole is not written again"
+        kept = found
+    running = [laid(rows, 2**15, number, 2, store) for number in range(2)]
+    assert [one.wait() for one in running] == [0, 0]
+    table = sorted(parquet.read_table(output).to_pylist(), key=lambda row: row["place"])
+    assert [row["place"] for row in table] == list(range(1, rows + 1))
+    assert [row["text"].rpartition(" ")[2] for row in table] == list(map(str, range(rows)))
+    assert 0 < len(kept) < len(list(output.glob("part-*.parquet")))
+    with open_store(store) as opened:
+        assert queries.count(opened) == rows
+        assert len(queries.find(opened, [row["uuid"] for row in table[-2_000:]])) == 2_000
+
+
+def test_memory_does_not_grow_with_the_rows(laid):
     peaks = {}
     for rows in (20_000, 200_000):
-        path = tmp_path / f"{rows}.jsonl"
-        with path.open("w") as file:
-            for place in range(rows):
-                file.write(json.dumps({"text": f"{MESSAGES[place % 300].text} {place}", "label": "ham"}) + "\n")
-        words = [sys.executable, "-c", PEAK, str(path), str(package), f"{tmp_path}/out-{rows}/"]
-        done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
-        scored, peaks[rows] = json.loads(done.stdout.splitlines()[-1])
+        told, _ = laid(rows, 2**20).communicate()
+        scored, peaks[rows] = json.loads(told.splitlines()[-1])
         assert scored == rows
     assert peaks[200_000] <= 1.05 * peaks[20_000] + 8, peaks  # MiB
