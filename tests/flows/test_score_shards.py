@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,10 @@ print(json.dumps([rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 10
 """
 
 
+def has_more(output, parts):
+    return len(list(output.glob("part-*.parquet"))) > parts
+
+
 @pytest.fixture(scope="module")
 def laid(tmp_path_factory):
     """Return what starts a worker on so many messages, without Metaflow around it."""
@@ -174,7 +179,7 @@ def test_workers_that_are_killed_anywhere_end_as_if_they_had_not_been(laid):
         running = [laid(rows, 2**15, number, 2, store) for number in range(2 if kill else 1)]  # the first one plans
         assert running[0].stdout.readline() == "begun\n"
         if kill % 2:
-            until(lambda least=len(kept): len(list(output.glob("part-*.parquet"))) > least)
+            until(partial(has_more, output, len(kept)))
         time.sleep(chance.uniform(0, 0.1))
         for one in running:
             one.kill()
