@@ -68,7 +68,7 @@ def stage(name: str, title: str, *, index: int, of: int) -> Iterator[None]:
 
 @contextmanager
 def reporting(name: str) -> Iterator[None]:
-    """Tell the launcher why a step failed if it does."""
+    """Emit why a step has failed, if it does, for the launcher."""
     try:
         yield
     except SpamctlError as refusal:

@@ -76,14 +76,14 @@ class ScoreFlow(base.VerbFlow):
 
     @step
     def split(self) -> None:
-        """Share the shards among the workers."""
+        """Divide the shards among the workers."""
         with self.part() as options:
             self.tasks = list(range(min(options.workers, self.shards)))
         self.next(self.shard, foreach="tasks")
 
     @step
     def shard(self) -> None:
-        """Score every so manieth shard; what a part holds already is skipped."""
+        """Score the shards of one worker; what a part holds already is skipped."""
         with base.reporting("score"):
             self.threshold, summary = self._score_shards(self.options(ScoreOptions), self.input, len(self.tasks))
             self.summary = to_json(summary)
