@@ -85,7 +85,8 @@ def test_parts_of_a_bucket_are_whole_or_not_there(bucket):
     with storage.open_file(output.name_of(SHARDS[0])) as file:
         assert parquet.read_table(pa.BufferReader(file.read())).num_rows == 3
     output.begin(MADE_OF, PLANNED, overwrite=True)
-    assert [one["Key"] for one in bucket.list_objects_v2(Bucket="messages")["Contents"]] == ["verdicts/_plan.json"]
+    keys = {one["Key"] for one in bucket.list_objects_v2(Bucket="messages")["Contents"]}
+    assert keys - {"verdicts/"} == {"verdicts/_plan.json"}  # pyarrow marks a folder that had become empty
 
 
 @pytest.mark.parametrize(
