@@ -42,7 +42,7 @@ def test_no_module_is_named_after_nothing(modules):
 def test_tests_stand_where_the_code_stands(modules, root):
     rooms = {module.room for module in modules.values() if module.path.name == "__init__.py"} - {""}
     folders = {path.parent.relative_to(root / "tests").parts[0] for path in (root / "tests").glob("*/**/test_*.py")}
-    assert folders <= rooms | {"house", "faults", "security"}
+    assert folders <= rooms | {"house", "faults", "scale", "security"}
 
 
 def text_of(path):
