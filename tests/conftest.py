@@ -14,7 +14,8 @@ from tests.examples import EXAMPLES
 SLOW_FOLDERS = ("flows", "serving", "faults")
 LONG = ALONE = ("faults",)  # and of no other folder does a test run alone
 FIRST = ("flows", "serving", "model", "cli")  # whose files take longest: what ends last should be short
-MORE = ("scale", "alone", "browser", "postgres", "mail", "small_disk", "long")  # what `make test` leaves to `make test-more`
+# What `make test` leaves to `make test-more` and `make test-scale`.
+MORE = ("alone", "browser", "postgres", "mail", "scale", "small_disk", "long")
 OUR_VARIABLES = ("SPAMCTL_", "METAFLOW_", "MLFLOW_", "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "XDG_")
 REQUIRED = os.environ.get("SPAMCTL_TESTS_REQUIRE", "").split()
 COLOUR_VARIABLES = ("FORCE_COLOR", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE")

@@ -1,4 +1,4 @@
-"""Start a real S3 server of our own for tests: OpenStack Swift with its s3api, on one disk folder, without memcached."""
+"""Start a real S3 server for tests: OpenStack Swift with its s3api, in one folder."""
 
 import contextlib
 import getpass
