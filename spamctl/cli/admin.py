@@ -16,6 +16,7 @@ import typer
 
 from spamctl.cli.options import Flags
 from spamctl.cli.process import child_environment, log_file, reporting_stop, working_folder
+from spamctl.cli.remote import Words
 from spamctl.cli.run import Config, Debug, Flow, Start, run_verb
 from spamctl.config.admin import CardsOptions, ForgetOptions, RollbackOptions, TraceOptions, UiOptions
 from spamctl.config.options import Options
@@ -99,13 +100,13 @@ def _shown(result: RollbackResult | ForgetResult | TraceResult) -> int:
 # Fit a version's calibration and threshold anew, show before and after, and answer with the exit code.
 
 
-def recalibrate(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
+def recalibrate(flags: Flags, *, words: Words, config: Config = None, debug: Debug = False) -> int:
     """Recalibrate, and say whether the new version leads; it is refused where it does not, as after a training."""
     from rich.console import Console
 
     from spamctl.reports.recalibration import show
 
-    _, told = run_verb(RecalibrateOptions, flags, Start(config, None, debug))
+    _, told = run_verb(RecalibrateOptions, flags, Start(config, None, debug, words))
     result = from_json(RecalibrateResult, told)
     show(result, Console(highlight=False))
     if result.alias != "champion":

@@ -13,6 +13,7 @@ from spamctl.schema.codec import JsonObject, from_json
 from spamctl.schema.event import Event, Failure, Found, Metric, Note, Notice, Progress, Refusal, Result, Stage
 
 _LINE = re.compile(r"\S+ \S+ \[[^/\]]+/(?P<step>[^/\]]+)/[^\]]+ \(pid \d+\)\] (?P<text>.*)")
+_JOB = re.compile(r"\[[^\]\s]+\] (?=\{\"spamctl\")")  # which kubernetes and batch put before a line of their job
 _FAILURE = re.compile(r"(?P<text>[\w.]*(?:Error|Exception|Interrupt|Exit|Warning)\b.*)")
 
 KINDS: Mapping[str, Any] = MappingProxyType(
@@ -40,7 +41,7 @@ class Line:
 def read_line(line: str) -> Line | None:
     """Take Metaflow's prefix off a line; None if no step wrote it."""
     found = _LINE.fullmatch(line)
-    return Line(found["step"], found["text"]) if found else None
+    return Line(found["step"], _JOB.sub("", found["text"], count=1)) if found else None
 
 
 def read_event(text: str) -> Event | None:

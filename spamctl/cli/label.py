@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spamctl.cli.options import Flags
+from spamctl.cli.remote import Words
 from spamctl.cli.run import Config, Debug, Start, run_verb
 from spamctl.config.label import LabelOptions
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from spamctl.schema.label import ReviewCounts
 
 
-def label(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
+def label(flags: Flags, *, words: Words, config: Config = None, debug: Debug = False) -> int:
     """Label, review or export, and say what the store holds then."""
     from rich.console import Console
 
@@ -25,7 +26,7 @@ def label(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
     from spamctl.schema.label import LabelResult
 
     decided = _review(flags, config)
-    result = from_json(LabelResult, run_verb(LabelOptions, flags, Start(config, None, debug))[1])
+    result = from_json(LabelResult, run_verb(LabelOptions, flags, Start(config, None, debug, words))[1])
     show(replace(result, review=decided), Console(highlight=False))
     return 0
 

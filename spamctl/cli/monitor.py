@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from spamctl.cli.options import Flags
 from spamctl.cli.process import reporting_stop, working_folder
+from spamctl.cli.remote import Words
 from spamctl.cli.run import Config, Debug, Start, run_verb
 from spamctl.config.monitor import MonitorOptions
 from spamctl.errors import GateRefusedError, SpamctlError, UnavailableError, UsageError
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
 NO = {"failed": {"failed"}, "warning": {"failed", "warning"}}
 
 
-def monitor(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
+def monitor(flags: Flags, *, words: Words, config: Config = None, debug: Debug = False) -> int:
     """Monitor; with --watch until Ctrl-C (raised on) or SIGTERM (exit 0)."""
     from spamctl.config.sources import resolve
 
     options = resolve(MonitorOptions, flags, config=config, environ=os.environ, folder=Path.cwd()).options
-    start = Start(config, None, debug)
+    start = Start(config, None, debug, words)
     return _once(flags, start) if options.watch == "none" else _watch(options.watch, flags, start)
 
 

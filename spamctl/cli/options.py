@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, cast
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any, cast, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -77,18 +78,36 @@ class VerbGroup(TyperGroup):
 
 
 def add_verb(app: typer.Typer, options: type[Options], run: Callable[..., int]) -> None:
-    """Add a verb to the command line: `run` takes the flags of its options, then the parameters it declares itself."""
+    """Add a verb to the command line: `run` takes the flags of its options, then the parameters it declares itself.
+
+    A parameter whose type is a dataclass stands for one for each of its fields.
+    """
     declared = options.declared()
-    own = list(inspect.signature(run, eval_str=True).parameters.values())[1:]
+    taken = list(inspect.signature(run, eval_str=True).parameters.values())[1:]
+    grouped = {item.name: item.annotation for item in taken if is_dataclass(item.annotation)}
+    own = [item for item in taken if item.name not in grouped]
+    own += [item for group in grouped.values() for item in _parameters_of(group)]
 
     def command(*, help_all: bool, **given: object) -> int:  # noqa: ARG001  (its callback answers)
         flags = {option.name: given.pop(option.name) for option in declared}
-        return run(flags, **given)
+        groups = {
+            name: group(**{item.name: given.pop(item.name) for item in fields(group)})
+            for name, group in grouped.items()
+        }
+        return run(flags, **given, **groups)
 
     help_all = inspect.Parameter("help_all", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=HelpAll)
     signature = inspect.Signature([*own, *(_parameter(option) for option in declared), help_all])
     cast("Any", command).__signature__ = signature
     app.command(options.verb, help=options.summary, cls=VerbCommand)(command)
+
+
+def _parameters_of(group: type[Any]) -> Iterator[inspect.Parameter]:
+    """Make a parameter of each field of a dataclass."""
+    hints = get_type_hints(group, include_extras=True)
+    for item in fields(group):
+        default = item.default_factory() if callable(item.default_factory) else item.default
+        yield inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[item.name])
 
 
 def _parameter(option: Option) -> inspect.Parameter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import queue
 import signal
@@ -186,10 +187,12 @@ BOUNDED = {  # the client's own retries would wait for minutes when the tracking
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
 
-LOCAL = {  # runs are kept beside the work, whatever ~/.metaflowconfig or a variable says
+LOCAL = {  # runs are kept beside the work, whatever ~/.metaflowconfig says, unless a variable says otherwise
     "METAFLOW_DEFAULT_DATASTORE": "local",
     "METAFLOW_DEFAULT_METADATA": "local",
 }
+# Options reach a flow as its parameters, and cards are only found beside the runs: these would say otherwise.
+UNHEEDED = ("METAFLOW_RUN_", "METAFLOW_HOME", "METAFLOW_DATASTORE_SYSROOT_LOCAL", "METAFLOW_CARD_LOCALROOT")
 
 FASTER = {
     "THP_MEM_ALLOC_ENABLE": "1",  # PyTorch asks for huge pages: training takes a twentieth less time
@@ -215,26 +218,42 @@ USERS = ("METAFLOW_USER", "SUDO_USER", "USERNAME", "USER", "LOGNAME")
 def child_environment(variables: Mapping[str, str], folder: Path, *, threads: int = 0) -> dict[str, str]:
     """Build a child's environment: what the user set stays, what we need is added; `threads` 0 means every core.
 
-    What Metaflow and Python are told elsewhere does not reach it: a run is kept in `folder`, by steps on this machine.
+    What Python is told elsewhere does not reach it, and Metaflow is told what the user's own METAFLOW_* variables say.
     Raises UsageError if certificates that are named cannot be read: a child would fail without naming them.
     """
     require_certificates(variables)
-    kept = {name: value for name, value in variables.items() if _is_kept(name)}
+    kept = {name: value for name, value in variables.items() if _is_kept(name)} | metaflow_settings(variables)
     ours = {
         "METAFLOW_HOME": str(folder / STATE / "metaflow"),
         "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(folder),  # cards are only found beside the runs
         "METAFLOW_USER": _user(variables),
     }
-    environment = {**BOUNDED, **FASTER, **_bounds(cores()), **kept, **LOCAL, **QUIET, **ours}
+    environment = {**BOUNDED, **FASTER, **_bounds(cores()), **LOCAL, **kept, **QUIET, **ours}
     if any(variables.get(name) or variables.get(name.upper()) for name in PROXIES):  # which do not know this machine
         direct = variables.get("no_proxy") or variables.get("NO_PROXY") or ""
         environment |= dict.fromkeys(("no_proxy", "NO_PROXY"), ",".join(filter(None, [direct, THIS_MACHINE])))
     return environment | _bounds(threads) if threads else environment
 
 
-def unheeded(variables: Mapping[str, str]) -> list[str]:
-    """Name what would have Metaflow keep runs elsewhere, and does not."""
-    return sorted(name for name in variables if name.startswith(("METAFLOW_DEFAULT_", "METAFLOW_SERVICE_")))
+def metaflow_settings(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return what the user tells Metaflow: by its variables, and by the file of a profile that METAFLOW_PROFILE names.
+
+    No other file of Metaflow's is read: what was set up for other work decides nothing here. Raises UsageError if the
+    profile cannot be read.
+    """
+    told: dict[str, str] = {}
+    if profile := variables.get("METAFLOW_PROFILE"):
+        home = Path(variables.get("METAFLOW_HOME") or "~/.metaflowconfig").expanduser()
+        try:
+            read = json.loads((home / f"config_{profile}.json").read_text(encoding="utf-8"))
+            told = {name: value if isinstance(value, str) else json.dumps(value) for name, value in read.items()}
+        except (OSError, ValueError, AttributeError) as error:
+            why = getattr(error, "strerror", None) or "is no JSON object"
+            place = home / f"config_{profile}.json"
+            raise UsageError(f"METAFLOW_PROFILE: {place}: {why}; correct the variable, or unset it") from None
+    told |= {name: value for name, value in variables.items() if name.startswith("METAFLOW_")}
+    dropped = ("METAFLOW_USER", "METAFLOW_PROFILE", *UNHEEDED)
+    return {name: value for name, value in told.items() if not name.startswith(dropped)}
 
 
 def require_certificates(variables: Mapping[str, str]) -> None:

@@ -18,7 +18,8 @@ import typer
 
 from spamctl.cli.events import read_event, read_failure, read_line
 from spamctl.cli.options import Flags
-from spamctl.cli.process import STATE, child_environment, log_file, logs_of, mark_reported, unheeded, working_folder
+from spamctl.cli.process import STATE, child_environment, log_file, logs_of, mark_reported, working_folder
+from spamctl.cli.remote import Words, fetch_left_files, planned
 from spamctl.config.options import Options
 from spamctl.config.train import TrainOptions
 from spamctl.errors import GateRefusedError, OptionsError, SpamctlError, UnavailableError, UsageError
@@ -217,15 +218,25 @@ class Flow:
 
 @dataclass(frozen=True)
 class Start:
-    """How a verb was started: with which YAML file, to resume which run (None: a new one), and with --debug or not."""
+    """How a verb was started: with which YAML file, to resume which run (None: a new one), and with --debug or not.
+
+    `words` are Metaflow's own.
+    """
 
     config: Path | None = None
     origin: str | None = None
     debug: bool = False
+    words: Words = field(default_factory=Words)
 
 
 def train(
-    flags: Flags, *, config: Config = None, resume: Resume = False, run_id: RunId = None, debug: Debug = False
+    flags: Flags,
+    *,
+    words: Words,
+    config: Config = None,
+    resume: Resume = False,
+    run_id: RunId = None,
+    debug: Debug = False,
 ) -> int:
     """Train, or go on with a training that was cut short."""
     from rich.console import Console
@@ -233,7 +244,7 @@ def train(
     from spamctl.reports.train import show
 
     origin = run_id if run_id is not None else "" if resume else None
-    _, told = run_verb(TrainOptions, flags, Start(config, origin, debug))
+    _, told = run_verb(TrainOptions, flags, Start(config, origin, debug, words))
     result = from_json(TrainResult, told)
     show(result, Console(highlight=False))
     if not result.registered or _stays_behind(result):
@@ -264,20 +275,20 @@ def run_verb(
     console = Console(stderr=True, highlight=False)
     if start.origin is None:
         check_beforehand(settled.options, settled.variables, console)
-    if names := unheeded(settled.variables):
-        console.print(f"{', '.join(names)}: ignored; the run is kept in this folder", style="dim", soft_wrap=True)
     flow, folder = Flow.of(options.verb), working_folder()
     threads = getattr(settled.options, "threads", 0)
     origin = "" if start.origin is None else _origin(flow, folder, start.origin)
-    run = Run(
-        flow=flow,
-        arguments=["resume", "--origin-run-id", origin] if origin else ["run", *_arguments(settled.options)],
-        environment=child_environment(settled.variables, folder, threads=threads) | _secrets(settled.options),
-        folder=folder,
-        hear=hear,
-        origin=origin,
-    )
-    return settled, run.watch(console, debug=start.debug)
+    environment = child_environment(settled.variables, folder, threads=threads) | _secrets(settled.options)
+    with planned(settled.options, start.words, settled.variables, folder) as plan:
+        if plan.told:
+            console.print(plan.told, style="dim", markup=False, soft_wrap=True)
+        begun = ["resume", "--origin-run-id", origin] if origin else ["run", *_arguments(settled.options)]
+        environment |= plan.environment
+        run = Run(flow, [*begun, *plan.words], environment, folder, hear, origin)
+        told = run.watch(console, debug=start.debug)
+        if plan.is_remote:
+            fetch_left_files(flow.name, run.run_id, environment, folder)
+    return settled, told
 
 
 def _refuse_new_options(options: type[Options], flags: Flags, config: Path | None) -> None:
@@ -339,6 +350,7 @@ class Run:
     origin: str = ""
     told: dict[type[Event], Event] = field(default_factory=dict)  # the last event of each kind
     last_error: str = ""
+    run_id: str = ""
     kills_before: int = field(default_factory=kills_for_memory)
 
     def watch(self, console: Console, *, debug: bool) -> dict[str, Any]:
@@ -372,6 +384,7 @@ class Run:
                 mark_reported(stop)
                 raise
             finally:
+                self.run_id = self._id()
                 self.run_id_file.unlink(missing_ok=True)
             return self._outcome(exit_code, log.relative_to(self.folder))
 
@@ -409,9 +422,12 @@ class Run:
         step = f" in step {stage.stage}" if stage else ""
         return f"{step}: {self.last_error or end_of(exit_code, self.kills_before)}"
 
+    def _id(self) -> str:
+        """Return the run's id, once Metaflow has given it one."""
+        return self.run_id_file.read_text(encoding="utf-8").strip() if self.run_id_file.is_file() else ""
+
     def _tell_how_to_go_on(self, screen: Plain) -> None:
-        run_id = self.run_id_file.read_text(encoding="utf-8").strip() if self.run_id_file.is_file() else ""
-        verb = self.flow.verb
+        run_id, verb = self._id(), self.flow.verb
         if verb in COUNTED and (last := self._last(Progress)):
             screen.write(f"{last.task}: {last.done:,.0f} of {last.total:,.0f} {last.unit} were done", indent="")
         if run_id and verb in RESUMABLE:

@@ -18,6 +18,7 @@ import typer
 
 from spamctl.cli.options import Flags
 from spamctl.cli.process import STATE, working_folder
+from spamctl.cli.remote import Words
 from spamctl.cli.run import Config, Debug, Start, run_verb
 from spamctl.config.score import ScoreOptions
 from spamctl.errors import SpamctlError, UsageError
@@ -27,7 +28,7 @@ STDIN = "-"
 Messages = Annotated[str, typer.Argument(metavar="FILE", help="File or folder of messages; - reads standard input.")]
 
 
-def score(flags: Flags, *, file: Messages = "", config: Config = None, debug: Debug = False) -> int:
+def score(flags: Flags, *, words: Words, file: Messages = "", config: Config = None, debug: Debug = False) -> int:
     """Score, show, and say in the exit code whether every message could be read."""
     from rich.console import Console
 
@@ -41,7 +42,7 @@ def score(flags: Flags, *, file: Messages = "", config: Config = None, debug: De
     typed = {**flags, "messages": file or flags["messages"]}
     options = resolve(ScoreOptions, typed, config=config, environ=os.environ, folder=Path.cwd()).options
     with _input(options) as place:
-        _, told = run_verb(ScoreOptions, typed | {"messages": place}, Start(config, None, debug))
+        _, told = run_verb(ScoreOptions, typed | {"messages": place}, Start(config, None, debug, words))
     result = from_json(ScoreResult, told | _fetched(working_folder() / told["left"]))
     show(result, Console(highlight=False))
     if fault := missing(result):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from spamctl.cli.options import Flags
 from spamctl.cli.process import working_folder
+from spamctl.cli.remote import Words
 from spamctl.cli.run import Config, Debug, Resume, RunId, Start, run_verb
 from spamctl.config.traffic import TrafficOptions
 from spamctl.errors import SpamctlError
@@ -19,14 +20,20 @@ if TYPE_CHECKING:
 
 
 def traffic(
-    flags: Flags, *, config: Config = None, resume: Resume = False, run_id: RunId = None, debug: Debug = False
+    flags: Flags,
+    *,
+    words: Words,
+    config: Config = None,
+    resume: Resume = False,
+    run_id: RunId = None,
+    debug: Debug = False,
 ) -> int:
     """Send traffic, or go on with a run that was cut short."""
     from rich.console import Console
 
     from spamctl.reports.traffic import missing, show
 
-    start = Start(config, run_id if run_id is not None else "" if resume else None, debug)
+    start = Start(config, run_id if run_id is not None else "" if resume else None, debug, words)
     if start.origin is None:
         _refuse_early(flags, start)
     result = _fetched(run_verb(TrafficOptions, flags, start)[1])

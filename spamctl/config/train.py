@@ -180,6 +180,18 @@ class TrainOptions(Options):
         "auto", "Device to train on; auto uses a GPU if there is one.", group="Training"
     )
     threads: Annotated[int, Ge(0)] = option(0, "CPU threads; 0 uses every core.", group="Training", advanced=True)
+    processes: Annotated[int, Ge(1), Le(64)] = option(
+        1,
+        "Processes to fine-tune in, by torchrun, on one machine; each takes a GPU of its own where there are any.",
+        group="Training",
+        advanced=True,
+    )
+    step_memory: Annotated[int, Ge(0), Le(10_000_000)] = option(
+        0,
+        "Memory in MB of each step that computes with the model, where --with runs it elsewhere; 0 asks for none.",
+        group="Training",
+        advanced=True,
+    )
     frozen_precision: Literal["auto", "bf16", "float32"] = option(
         "auto",
         "Compute precision of the frozen layers; auto uses bf16 where the processor supports it.",
@@ -261,6 +273,14 @@ class TrainOptions(Options):
     def prompt_text(self) -> str:
         """Return the prompt with its line breaks; empty where there is none."""
         return "" if self.prompt == "none" else self.prompt.replace(r"\n", "\n")
+
+    def step_resources(self) -> dict[str, dict[str, int]]:
+        """Return what steps that compute with the model ask of a machine elsewhere, in Metaflow's words."""
+        wanted = {"memory": self.step_memory} if self.step_memory else {}
+        gpu = {"gpu": 1} if self.device == "cuda" else {}
+        spread = {"gpu": self.processes} if gpu else {"cpu": self.processes} if self.processes > 1 else {}
+        asked = dict.fromkeys(("choose_depth", "package"), gpu | wanted) | {"fine_tune": spread | wanted}
+        return {step: each for step, each in asked.items() if each}
 
     def _faults_of_feedback(self) -> Iterator[Fault]:
         """Yield sources that no label has, an age that is none, and options that would do nothing."""

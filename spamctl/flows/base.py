@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from metaflow import FlowSpec, Parameter, current
+from metaflow import FlowSpec, IncludeFile, Parameter, current, environment, resources
 
 from spamctl.config.options import Given, Options
-from spamctl.errors import SpamctlError
+from spamctl.errors import SpamctlError, UsageError
 from spamctl.progress import ProgressUpdate
+from spamctl.schema import steps
+from spamctl.schema.codec import from_json
+from spamctl.schema.steps import StepSetup
 
 if TYPE_CHECKING:
     from spamctl.config.traffic import TrafficOptions
@@ -34,18 +40,40 @@ def parameters(options: type[Options]) -> dict[str, Parameter]:
 
     What may hold a password is read from its variable instead, since Metaflow records parameters.
     """
-    return {
+    made = {
         item.name: Parameter(item.flag.removeprefix("--"), default=item.default, type=item.kind, help=item.help)
         for item in options.declared()
         if not item.secret
     }
+    if (setup := step_setup()) and setup.files:
+        made[steps.FILES] = IncludeFile(steps.FILES, is_text=False, help="Archive of files of the caller's folder.")
+    return made
+
+
+def step_setup() -> StepSetup | None:
+    """Return what the launcher hands to steps on other machines; None where all steps run on this one."""
+    told = os.environ.get(steps.VARIABLE)
+    return from_json(StepSetup, json.loads(told)) if told else None
 
 
 class VerbFlow(FlowSpec):
     """Base class of every verb's flow."""
 
+    def __init_subclass__(cls, **more: Any) -> None:
+        """Give the steps what their jobs need on other machines: variables, and what the machine must have."""
+        super().__init_subclass__(**more)
+        if setup := step_setup():
+            handed = {name: os.environ[name] for name in setup.variables if name in os.environ}
+            for name, member in vars(cls).items():
+                if getattr(member, "is_step", False):
+                    environment(vars=handed)(member)
+                    if wanted := setup.resources.get(name):
+                        resources(**wanted)(member)
+
     def options(self, options: type[Chosen]) -> Chosen:
         """Rebuild the typed options from the parameters; the first step also refuses what is out of range."""
+        if setup := step_setup():
+            self._settle(setup)
         declared = options.declared()
         values = {
             item.name: os.environ.get(item.variable, item.default) if item.secret else getattr(self, item.name)
@@ -56,6 +84,17 @@ class VerbFlow(FlowSpec):
         from spamctl.config.sources import validate  # Pydantic takes a while to import, and one check is enough
 
         return validate(options, [{item.name: Given(str(values[item.name]), item.flag) for item in declared}])
+
+    def _settle(self, setup: StepSetup) -> None:
+        """Lay out the caller's files in this machine's folder, and see that the job's secret holds what it must."""
+        if missing := [name for name in setup.secrets if name not in os.environ]:
+            raise UsageError(f"{', '.join(missing)}: not in the step's environment; put it into the secret of its job")
+        Path(".spamctl").mkdir(exist_ok=True)
+        packed = getattr(self, steps.FILES, None) if setup.files else None
+        if packed:
+            with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+                members = [member for member in archive.getmembers() if not Path(member.name).is_file()]
+                archive.extractall(members=members, filter="data")
 
 
 @contextmanager
@@ -201,6 +240,17 @@ def tell(notes: Iterable[str], warnings: Iterable[str] = ()) -> None:
 def result(verb: str, summary: dict[str, object]) -> None:
     """Emit the outcome of the whole run, as plain JSON values."""
     emit("result", **(summary | {"verb": verb}))
+
+
+def left_files(*places: Path) -> dict[str, bytes]:
+    """Return what a step wrote for its caller, by path, where that is another machine; nothing on this one.
+
+    A step keeps it as `left_files`, and the launcher writes it into the caller's folder.
+    """
+    if not step_setup():
+        return {}
+    files = [file for place in places for file in (sorted(place.rglob("*")) if place.is_dir() else [place])]
+    return {os.path.relpath(file): file.read_bytes() for file in files if file.is_file()}
 
 
 def peak_memory() -> int:

@@ -75,6 +75,7 @@ class LabelFlow(base.VerbFlow):
             )
             base.tell((), label.warnings(result))
             self.labels_html = label.page(result)
+            self.left_files = base.left_files(Path(options.export))
             self.result = to_json(result)
         base.result("label", self.result)
 

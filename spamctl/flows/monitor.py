@@ -73,12 +73,13 @@ class MonitorFlow(base.VerbFlow):
         """Judge the window, and draw the pages: the verdict and the trend first, Evidently's behind."""
         with self.part() as (options, store):
             from spamctl.drift import causes, verdict
+            from spamctl.registry import versions
             from spamctl.reports import monitor_page, monitor_plots
             from spamctl.schema.codec import to_json
             from spamctl.store import sampling
 
-            packed = (self.measured, self.seen, self.labelled)
-            read = load_samples(store, self.found, self.reference.digest, packed)
+            packed, version = (self.measured, self.seen, self.labelled), versions.at_hand(self.found, COPIES.absolute())
+            read = load_samples(store, version, self.reference.digest, packed)
             plan = verdict.JudgementConfig(options.false_alarm_rate, seed=options.seed)
             found = base.follow(verdict.judge(read.measured, read.seen, plan, read.labelled))
             found = replace(found, causes=causes.by_uuid(found.causes, read.uuids))
@@ -111,6 +112,7 @@ class MonitorFlow(base.VerbFlow):
             files = monitor_page.write_pages(Path(options.report_dir), result, pages, plots, quoted)
             self.result = to_json(replace(result, files=files))
             left = left_for_terminal(result.causes, current.run_id)
+            self.left_files = base.left_files(Path(options.report_dir, current.run_id), Path(left))
             base.result("monitor", self.result | {"causes": left})
 
     @contextmanager

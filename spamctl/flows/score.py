@@ -78,6 +78,7 @@ class ScoreFlow(base.VerbFlow):
             result = replace(self._score(options, surveyed), seconds=time.time() - self.began)
             self.score_html = scoring.page(result)
             self.result = to_json(result)
+            self.left_files = base.left_files(*map(Path, (result.left, result.output, result.maildir)))
         base.result("score", self.result)
 
     @contextmanager
@@ -100,11 +101,13 @@ class ScoreFlow(base.VerbFlow):
     def _score(self, options: ScoreOptions, surveyed: Survey) -> ScoreResult:
         """Score all messages, write what is asked for, and return the result."""
         from spamctl.data import score_input
+        from spamctl.registry import versions
         from spamctl.schema.serve import Release
         from spamctl.serving.bulk import BulkScorer, ScoreJob, ScoreTally
         from spamctl.store import text_locations
 
-        scorer = BulkScorer(Release(**self.release), threads=options.threads, out_of_reach=options.out_of_reach)
+        release = versions.at_hand(Release(**self.release), COPIES.absolute())
+        scorer = BulkScorer(release, threads=options.threads, out_of_reach=options.out_of_reach)
         tally = ScoreTally(options.order, options.show)
         job = ScoreJob(_request(options), surveyed, scorer, tally, with_text=options.with_text)
         with contextlib.ExitStack() as stack:

@@ -86,6 +86,7 @@ class TrafficFlow(base.VerbFlow):
             path.parent.mkdir(exist_ok=True)
             path.touch(mode=0o600)
             path.write_text(json.dumps(self.changes), encoding="utf-8")
+            self.left_files = base.left_files(path)
         base.result("traffic", self.result)
 
     @contextmanager

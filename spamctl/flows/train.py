@@ -30,12 +30,13 @@ from spamctl.schema.version import MlflowRun
 
 if TYPE_CHECKING:
     from spamctl.export.package import Validation
+    from spamctl.progress import ProgressGenerator
     from spamctl.registry.promotion import Evidence
     from spamctl.registry.runs import Live
     from spamctl.reports.train_cards import LossCard
     from spamctl.schema.message import Message
-    from spamctl.training.fine_tune import Workbench
-    from spamctl.training.loop import TrainingConfig
+    from spamctl.training.fine_tune import History, TrainingSet, Workbench
+    from spamctl.training.loop import Checkpoints, TrainingConfig
 
 STEPS = {
     "start": ("read", "Read, clean and split the messages"),
@@ -140,14 +141,14 @@ class TrainFlow(base.VerbFlow):
             from spamctl.training import fine_tune as tuning
             from spamctl.training import loop
 
-            bench = self._workbench(options)
+            # Several processes have a model, and a GPU, each of their own.
+            bench = self._workbench(options if options.processes == 1 else replace(options, device="cpu"))
             rows = self._rows()
             stopping = tuning.thinned(rows.validation)
             train, validation = ([row.ids for row in bench.tokenize(part)] for part in (rows.train, stopping))
             truths = self._truth("train"), tuning.thinned(self._truth("validation"))
             lesson = tuning.TrainingSet(train, truths[0], validation, truths[1], self.weights, self._families())
             plan = _plan(options)
-            recipe = tuning.Recipe(self.chosen_tune, options.lora_rank, plan, bench.dtype)
             learnt_from = [parts.digest(parts.from_rows(part)) for part in (rows.train, rows.validation)]
             checkpoints = loop.Checkpoints(
                 loop.checkpoint_folder(
@@ -155,7 +156,7 @@ class TrainFlow(base.VerbFlow):
                 )
             )
             chart = LossCard(current.card["loss"], steps=plan.steps(len(train)))
-            training = tuning.tune(bench.classifier(self.chosen_depth, options.head_units), lesson, recipe, checkpoints)
+            training = self._tuning(options, bench, lesson, checkpoints)
             with live_run(self.mlflow_run) as told:
                 self.learnt, history = base.follow(training, lambda tick: _show(tick, chart, told))
             chart.draw()
@@ -343,6 +344,33 @@ class TrainFlow(base.VerbFlow):
 
     def _truth(self, part: str) -> list[bool]:
         return [label == SPAM for _, label in self.parts[part]]
+
+    def _tuning(
+        self, options: TrainOptions, bench: Workbench, lesson: TrainingSet, checkpoints: Checkpoints
+    ) -> ProgressGenerator[tuple[bytes, History]]:
+        """Return the fine-tuning, in this process or in several."""
+        from spamctl.cores import cores
+        from spamctl.training.fine_tune import Recipe, tune
+        from spamctl.training.torchrun import TuneJob, tune_in_processes
+
+        if options.processes == 1:
+            recipe = Recipe(options.tune, options.lora_rank, _plan(options), bench.dtype)
+            return tune(bench.classifier(self.chosen_depth, options.head_units), lesson, recipe, checkpoints)
+        job = TuneJob(
+            base_model=from_json(ChosenModel, self.chosen_model).name,
+            max_tokens=options.max_tokens,
+            depth=self.chosen_depth,
+            units=options.head_units,
+            tune=options.tune,
+            lora_rank=options.lora_rank,
+            precision=options.frozen_precision,
+            device=options.device,
+            threads=max(1, (options.threads or cores()) // options.processes),
+            checkpoints=str(checkpoints.folder.absolute()),
+            plan=_plan(options),
+            lesson=lesson,
+        )
+        return tune_in_processes(job, options.processes)
 
     def _workbench(self, options: TrainOptions) -> Workbench:
         """Load the base model that the run settled on; each step does, for it may run on another machine."""

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
 
 from annotated_types import Ge, Le, MinLen
 from filelock import FileLock
@@ -27,6 +27,7 @@ from spamctl.registry import registry_file, seals
 from spamctl.registry.registry_file import ALIASES, CHAMPION, LATEST, NAME, versions_of
 from spamctl.registry.tracking import absolute, open_tracking, require_reachable, shown, state_of, tracking_uri
 from spamctl.schema.message import SPAM
+from spamctl.schema.serve import Release
 from spamctl.schema.version import ModelVersion
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ _LONGEST_SHOWN = 40
 _DRAFT = ".copy-"
 
 Found = ModelVersion  # by which monitoring and serving import it
+Located = TypeVar("Located", ModelVersion, Release)
 
 
 def fetch(name: str, wanted: str, cache: Path) -> ModelVersion:
@@ -76,6 +78,21 @@ def fetch(name: str, wanted: str, cache: Path) -> ModelVersion:
     found = ModelVersion(name, str(version.version), alias, str(folder), digest, sealed=bool(registered))
     _remember(place, wanted, uri, found, state)
     return found
+
+
+def at_hand(found: Located, cache: Path) -> Located:
+    """Return a version with its package on this machine, fetched under `cache` if another machine had found it.
+
+    Raises ArtefactError if its number is another package's by now.
+    """
+    if Path(found.folder).is_dir():
+        return found
+    here = fetch(found.name, found.version, cache)
+    if found.digest and here.digest != found.digest:
+        raise ArtefactError(
+            f"{found.name} version {found.version}: its number is another package's now; run the command again"
+        )
+    return replace(found, folder=here.folder)
 
 
 def leave_copy(name: str, cache: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from spamctl.errors import DataError
 from spamctl.progress import ProgressGenerator, ProgressUpdate, ticks
 from spamctl.schema.train import BlockScore
+from spamctl.training import workers
 from spamctl.training.model import Trunk, pool
 from spamctl.training.probe import DepthChoice, choose_depth, score_blocks
 
@@ -25,9 +26,12 @@ WHOLE_TOKENS = 8  # training batches are padded to a multiple: each new shape co
 
 
 def length_batches(lengths: Sequence[int], tokens: int = TOKENS_PER_BATCH) -> Iterator[list[int]]:
-    """Yield row numbers in batches of similar length, longest first, of at most `tokens` tokens with padding."""
+    """Yield row numbers in batches of similar length, longest first, of at most `tokens` tokens with padding.
+
+    Of several processes, each gets its own rows.
+    """
     batch: list[int] = []
-    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+    for row in sorted(workers.own(range(len(lengths))), key=lambda row: -lengths[row]):
         if batch and lengths[batch[0]] * (len(batch) + 1) > tokens:
             yield batch
             batch = []
@@ -128,7 +132,7 @@ def frozen_pass(
             ids, _ = pad_ids([rows[row] for row in batch], device)
             into.put(batch, trunk(ids).cpu())
             done += len(batch)
-            yield done
+            yield min(done * workers.count(), len(rows))
     trunk.window(0, trunk.depth)
 
 

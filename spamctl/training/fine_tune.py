@@ -19,7 +19,7 @@ from spamctl.engine.ngrams import Vocabulary
 from spamctl.engine.tokens import MessageTokenizer, TokenRow, unknown_ids
 from spamctl.errors import DataError
 from spamctl.progress import ProgressGenerator, ProgressUpdate, ticks
-from spamctl.training import model, probe
+from spamctl.training import model, probe, workers
 from spamctl.training.base_model import BaseModel, load_tokenizer, load_trunk
 from spamctl.training.features import (
     HiddenStates,
@@ -107,6 +107,7 @@ def tune(
         history.unseen = _out_of_fold(classifier, features, truth, lesson.train_groups, recipe.plan.seed)
     yield ProgressUpdate("head", 1, 2, "parts")
     _start(classifier, features, truth, lesson.train_weights, recipe.plan.seed)
+    workers.share(list(classifier.learnt().values()))
     yield ProgressUpdate("head", 2, 2, "parts")
     train = Part(inputs[0], lesson.train_is_spam, lesson.train_weights)
     validation = Part(inputs[1], lesson.validation_is_spam)
@@ -234,7 +235,7 @@ def _pooled(
 ) -> ProgressGenerator[NDArray[np.float32]]:
     """Return the features (rows, 2D) that the head sees before anything is trained, its blocks run in `dtype`."""
     lengths = inputs.lengths.tolist()
-    features = np.empty((len(lengths), 2 * classifier.trunk.width), np.float32)
+    features = np.zeros((len(lengths), 2 * classifier.trunk.width), np.float32)
     done = 0
     with frozen(classifier.trunk, dtype) as device:
         for rows in length_batches(lengths):
@@ -242,8 +243,8 @@ def _pooled(
             normed = classifier.trunk(states).float()
             features[rows] = pool(normed, row_lengths, classifier.trunk.closing).cpu().numpy()
             done += len(rows)
-            yield ProgressUpdate("features of the probe", done, len(lengths))
-    return features
+            yield ProgressUpdate("features of the probe", min(done * workers.count(), len(lengths)), len(lengths))
+    return workers.add_up_array(features)
 
 
 # Load the base model's tokenizer and trunk for training, on a device, with bounded threads.

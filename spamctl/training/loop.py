@@ -21,6 +21,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from spamctl import __version__
 from spamctl.errors import DataError
+from spamctl.training import workers
 from spamctl.training.features import HiddenStates, TokenIds, length_batches
 from spamctl.training.model import SpamClassifier, labels_tensor
 
@@ -44,7 +45,12 @@ class Checkpoints:
         self.folder = folder
 
     def save(self, step: int, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint beside its final name, force it to disk, then rename it; drop the oldest."""
+        """Write a checkpoint beside its final name, force it to disk, then rename it; drop the oldest.
+
+        Of several processes, whose weights are equal, the first does.
+        """
+        if workers.rank():
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"step-{step:08d}.safetensors"
         scratch = path.with_suffix(f".{os.getpid()}.part")
@@ -179,7 +185,7 @@ def fine_tune(  # long: a training loop is read top to bottom
     optimizer = torch.optim.AdamW(weights, lr=plan.learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
     steps = plan.steps(len(train.labels))
     shares = _shares(train)
-    torch.manual_seed(plan.seed)
+    torch.manual_seed(plan.seed + workers.rank())  # each drops out at random by itself
     state = _State()
     for found in checkpoints.newest():
         if isinstance(found, Checkpoint):
@@ -195,8 +201,11 @@ def fine_tune(  # long: a training loop is read top to bottom
         batches = shuffled_batches(train.inputs.lengths.tolist(), plan.batch_size, plan.seed + state.epoch)
         classifier.train()
         for rows in batches[state.batch :]:
-            parts = _parts(rows, train.inputs.lengths)  # whose gradients add up to those of the whole batch
+            parts = _parts(
+                workers.own(rows), train.inputs.lengths
+            )  # whose gradients add up to those of the whole batch
             loss = sum(_backward(classifier, train, part, len(rows), shares, plan) for part in parts)
+            loss = workers.add_gradients(weights, loss)
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
             rate = schedule(state.step, steps)
             for group in optimizer.param_groups:
@@ -259,6 +268,8 @@ def _backward(
 
 def _parts(rows: Sequence[int], lengths: Tensor) -> list[Sequence[int]]:
     """Divide a batch so that no part has more than TOKENS_AT_ONCE with padding, except a row that is longer alone."""
+    if not rows:
+        return []
     size = max(1, TOKENS_AT_ONCE // int(lengths[list(rows)].max()))
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
@@ -272,12 +283,12 @@ def schedule(step: int, steps: int, warmup_share: float = WARMUP_SHARE) -> float
 def logits_of(classifier: SpamClassifier, inputs: HiddenStates | TokenIds) -> Tensor:
     """Return the logits (rows,) of every row, in order, without gradients."""
     device = next(classifier.parameters()).device
-    logits = torch.empty(len(inputs.lengths))
+    logits = torch.zeros(len(inputs.lengths), device=device)
     classifier.eval()
     with torch.inference_mode():
         for rows in length_batches(inputs.lengths.tolist()):
-            logits[rows] = classifier(*inputs.batch(rows, device)).float().cpu()
-    return logits
+            logits[rows] = classifier(*inputs.batch(rows, device)).float()
+    return workers.add_up(logits).cpu()
 
 
 def mean_loss(classifier: SpamClassifier, part: Part) -> float:
@@ -322,7 +333,8 @@ def _resume(found: Checkpoint, classifier: SpamClassifier, optimizer: torch.opti
         index, _, moment = name.partition("/")
         moments.setdefault(int(index), {})[moment] = tensor
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    torch.set_rng_state(generators[""])
+    if workers.rank() == 0:  # whose state it was
+        torch.set_rng_state(generators[""])
     device = classifier.head.weight.device
     if device.type == "cuda" and "cuda" in generators:  # it may have begun where there is none
         torch.cuda.set_rng_state(generators["cuda"], device)

@@ -39,6 +39,10 @@ def test_runs_and_cards_stay_in_the_working_folder(tmp_path):
         ("OMP_NUM_THREADS", "1"),
         ("THP_MEM_ALLOC_ENABLE", "0"),
         ("PATH", "/bin"),
+        ("METAFLOW_DEFAULT_METADATA", "service"),
+        ("METAFLOW_DEFAULT_DATASTORE", "s3"),
+        ("METAFLOW_SERVICE_URL", "http://127.0.0.1:9"),
+        ("METAFLOW_DECOSPECS", "kubernetes"),
     ],
 )
 def test_what_the_user_set_stays(tmp_path, name, value):
@@ -48,12 +52,10 @@ def test_what_the_user_set_stays(tmp_path, name, value):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("METAFLOW_DEFAULT_METADATA", "service"),
-        ("METAFLOW_DEFAULT_DATASTORE", "s3"),
-        ("METAFLOW_SERVICE_URL", "http://127.0.0.1:9"),
-        ("METAFLOW_PROFILE", "team"),
         ("METAFLOW_HOME", "/etc/metaflow"),
-        ("METAFLOW_DECOSPECS", "kubernetes"),
+        ("METAFLOW_RUN_SEED", "9"),
+        ("METAFLOW_DATASTORE_SYSROOT_LOCAL", "/srv"),
+        ("METAFLOW_CARD_LOCALROOT", "/srv"),
         ("PYTHONWARNINGS", "error"),
         ("PYTHONOPTIMIZE", "2"),
         ("PYTHONINSPECT", "1"),
