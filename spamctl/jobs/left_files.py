@@ -10,6 +10,8 @@ from metaflow import Run, namespace
 
 from spamctl.schema import steps
 
+LAST = "end"  # step of every flow
+
 
 def main(flow: str, run_id: str) -> None:
     """Write each file that the last step kept as a value; what is outside the working folder's reach is refused."""
@@ -17,7 +19,7 @@ def main(flow: str, run_id: str) -> None:
     from spamctl.store import text_locations
 
     namespace(None)
-    task = Run(f"{flow}/{run_id}")["end"].task
+    task = Run(f"{flow}/{run_id}")[LAST].task
     kept: dict[str, bytes] = task[steps.LEFT].data if steps.LEFT in task else {}
     for name, content in kept.items():
         path = Path(name)

@@ -8,6 +8,7 @@ them, in the folder that a command is typed in and in that of the store:
     reports/RUN/monitor.json, words.csv      words that moved; uuids of examples   blanked
     .metaflow/FLOW/data                      training and test rows, sent rows,    the value is deleted; its run cannot
                                              words that moved                      be resumed, and says so
+    --datastore s3, azure, gs                the same, beyond reach                named: delete those runs there
     .metaflow/mf.cards                       worst errors, words that moved        blanked
     mlruns, mlartifacts                      test_part.json: the test rows         the row is taken out
                                              (older: pages and pictures of words)  blanked, pictures deleted
@@ -48,6 +49,7 @@ from spamctl.store.redaction import Wanted
 STATE, RUNS, REPORTS = Path(".spamctl"), Path(".metaflow"), Path("reports")
 EXPORT, REPORT = "export", "reports"
 MONITOR = "MonitorFlow"
+_WITH_TEXTS = {MONITOR, "TrainFlow", "TrafficFlow", "RecalibrateFlow"}
 _KEPT = STATE / "kept.jsonl"
 _UNFIT = STATE / "forgotten"  # a file for each run that cannot be resumed any more; the command looks for it
 _BINARY = {".bin", ".gz", ".npz", ".onnx", ".parquet", ".png", ".pyc", ".safetensors", ".xml", ".ckpt", ".pt", ".sock"}
@@ -160,6 +162,10 @@ class Sweep:
     def _flow(self, flow: Path) -> None:
         """Delete the values of a flow's runs that hold one, and mark the runs."""
         monitors, tasks = flow.name == MONITOR, list(_objects(flow))
+        listed = {path.parent.name for path in flow.glob("*/_meta")}
+        if (gone := sorted(listed - {run for run, _, _ in tasks})) and flow.name in _WITH_TEXTS:
+            runs = f"runs {gone[0]} to {gone[-1]}" if len(gone) > 1 else f"run {gone[0]}"
+            self.left.append(f"{flow.name}, {runs}: values are kept elsewhere (--datastore): delete those runs there")
         naming = {
             digest for run, _, objects in tasks if monitors and run not in self._strange for digest in objects.values()
         }

@@ -24,7 +24,7 @@ from spamctl.training.loop import Checkpoints, TrainingConfig
 from spamctl.training.model import Tune
 
 JOB, LEARNT, HISTORY = "job.json", "learnt.safetensors", "history.json"
-TICK, REFUSAL = '{"tick": ', '{"refusal": '
+TICK, REFUSAL = "tick ", "refusal "  # beginnings of the lines that the first process writes, before their JSON
 STOP_S = 10.0
 
 
@@ -73,9 +73,9 @@ def _ticks(folder: Path, processes: int) -> Iterator[Training]:
     ) as child:
         for line in child.stdout or ():
             if line.startswith(TICK):
-                yield from_json(Training, json.loads(line)["tick"])
+                yield from_json(Training, json.loads(line.removeprefix(TICK)))
             elif line.startswith(REFUSAL):
-                refusal = str(json.loads(line)["refusal"])
+                refusal = str(json.loads(line.removeprefix(REFUSAL)))
             elif "Error" in line:
                 last = line.strip()
         code = child.wait()
@@ -148,7 +148,7 @@ def _training(job: TuneJob) -> ProgressGenerator[tuple[bytes, History]]:
 def _tell(kind: str, value: object) -> None:
     """Write a line for the process that started torchrun; only the first of ours does."""
     if workers.rank() == 0:
-        print(f"{kind}{json.dumps(value)}}}", flush=True)  # noqa: T201 - its parent reads it
+        print(f"{kind}{json.dumps(value)}", flush=True)  # noqa: T201 - its parent reads it
 
 
 if __name__ == "__main__":

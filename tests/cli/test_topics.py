@@ -19,7 +19,7 @@ from tests.each import each
 FLAGS = {
     flag for verb in VERBS.values() for option in verb.declared() for flag in (option.flag, f"--no-{option.flag[2:]}")
 }
-FLAGS |= {"--help", "--config"}
+FLAGS |= {"--help", "--config", "--with", "--datastore", "--metadata"}
 
 
 def test_the_list_names_every_topic(capsys):
