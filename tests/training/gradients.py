@@ -1,4 +1,4 @@
-"""Compute the gradients of one batch in one of several processes: `torchrun ... tests/training/gradients.py MODEL OUT`."""
+"""Compute the gradients of a batch in one of several processes: `torchrun tests/training/gradients.py MODEL OUT`."""
 
 import sys
 
