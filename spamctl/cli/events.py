@@ -14,6 +14,7 @@ from spamctl.schema.event import Event, Failure, Found, Metric, Note, Notice, Pr
 
 _LINE = re.compile(r"\S+ \S+ \[[^/\]]+/(?P<step>[^/\]]+)/[^\]]+ \(pid \d+\)\] (?P<text>.*)")
 _JOB = re.compile(r"\[[^\]\s]+\] (?=\{\"spamctl\")")  # which kubernetes and batch put before a line of their job
+_HEADLINE = re.compile(r" {4}(?P<text>[A-Z][\w ]+):")
 _FAILURE = re.compile(r"(?P<text>[\w.]*(?:Error|Exception|Interrupt|Exit|Warning)\b.*)")
 
 KINDS: Mapping[str, Any] = MappingProxyType(
@@ -57,6 +58,12 @@ def read_event(text: str) -> Event | None:
     except ValueError:  # which no JSON is, too
         return None
     return event
+
+
+def read_headline(line: str) -> str:
+    """Read the line with which Metaflow itself begins to say why it failed, `S3 object not found:`; else nothing."""
+    found = _HEADLINE.fullmatch(line)
+    return f"{found['text']}: " if found else ""
 
 
 def read_failure(text: str) -> str | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from spamctl.cli.events import read_event, read_failure, read_line
+from spamctl.cli.events import read_event, read_failure, read_headline, read_line
 from spamctl.cli.options import Flags
 from spamctl.cli.process import STATE, child_environment, log_file, logs_of, mark_reported, working_folder
 from spamctl.cli.remote import Words, fetch_left_files, planned
@@ -350,6 +350,7 @@ class Run:
     origin: str = ""
     told: dict[type[Event], Event] = field(default_factory=dict)  # the last event of each kind
     last_error: str = ""
+    headline: str = ""  # of Metaflow's own reason, which the next line gives
     run_id: str = ""
     kills_before: int = field(default_factory=kills_for_memory)
 
@@ -396,7 +397,9 @@ class Run:
             screen.tell(event)
             self.hear(event)
             return
-        self.last_error = read_failure(line.text if line else text.strip()) or self.last_error
+        plain = line.text if line else text.strip()
+        self.last_error = read_failure(plain) or (self.headline and self.headline + plain) or self.last_error
+        self.headline = "" if line else read_headline(text)
         if debug:
             screen.write(text, "dim", indent="")
 

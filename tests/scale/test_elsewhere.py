@@ -1,9 +1,13 @@
 """Every step of a verb runs on a machine that has nothing but the code package, and values come from S3."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from spamctl.cli.remote import Words, planned
+from spamctl.config.sources import from_yaml, validate
+from spamctl.config.train import TrainOptions
 from tests.flows.conftest import OWN, QUICK
 
 pytestmark = [pytest.mark.scale, pytest.mark.postgres]
@@ -59,3 +63,26 @@ def test_a_filter_lives_with_every_step_elsewhere(desk, spamctl, store):
     (report,) = desk.path("reports").glob("*/index.html")
     assert report.parent.name in desk.path("reports/index.html").read_text()
     assert not list(desk.path(".spamctl").glob("monitor-*"))  # fetched, shown and removed
+
+
+def test_a_large_model_asks_for_its_gpu_on_a_cluster(desk, s3):
+    """What Argo would be given is written without a cluster, and says what each step asks of its machine."""
+    pytest.importorskip("kubernetes", reason="Metaflow writes for Argo through it: uv pip install kubernetes")
+    recipe = from_yaml(TrainOptions, ROOT / "configs/train/gpt2-large.yaml")
+    options = validate(TrainOptions, [recipe.values])
+    variables = s3.variables(s3.bucket("values")) | {"MLFLOW_TRACKING_URI": "http://mlflow:5001"}
+    words = Words(["kubernetes:image=spamctl"], "s3")
+    desk.path(".spamctl").mkdir(exist_ok=True)
+    with planned(options, words, variables, desk.folder) as plan:
+        command = ["-m", "spamctl.flows.train", "--no-pylint", *plan.words]
+        command += ["argo-workflows", "create", "--only-json"]
+        ours = {"METAFLOW_USER": "ada", "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(desk.folder), "PYTHONPATH": str(ROOT)}
+        assert desk.ended(desk.start(*command, **variables, **plan.environment, **ours)) == 0, desk.err
+    template = json.loads(desk.out[desk.out.index("{") :])
+    containers = {each["name"]: each["container"] for each in template["spec"]["templates"] if each.get("container")}
+    limits = {name: one["resources"].get("limits", {}).get("nvidia.com/gpu") for name, one in containers.items()}
+    memory = {name: one["resources"]["requests"]["memory"] for name, one in containers.items()}
+    wanting = {"choose-depth", "fine-tune", "package"}
+    assert {name for name, count in limits.items() if count} == wanting
+    assert {name for name, size in memory.items() if size == "24000M"} == wanting
+    assert all("SPAMCTL_STEP_SETUP" in {each["name"] for each in one["env"]} for one in containers.values())
