@@ -79,10 +79,12 @@ def test_a_large_model_asks_for_its_gpu_on_a_cluster(desk, s3):
         ours = {"METAFLOW_USER": "ada", "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(desk.folder), "PYTHONPATH": str(ROOT)}
         assert desk.ended(desk.start(*command, **variables, **plan.environment, **ours)) == 0, desk.err
     template = json.loads(desk.out[desk.out.index("{") :])
-    containers = {each["name"]: each["container"] for each in template["spec"]["templates"] if each.get("container")}
-    limits = {name: one["resources"].get("limits", {}).get("nvidia.com/gpu") for name, one in containers.items()}
+    steps = {"start", "choose-depth", "fine-tune", "package", "evaluate", "register", "end"}
+    containers = {each["name"]: each["container"] for each in template["spec"]["templates"] if each["name"] in steps}
+    assert containers.keys() == steps
+    limits = {name: one["resources"]["limits"].get("nvidia.com/gpu") for name, one in containers.items()}
     memory = {name: one["resources"]["requests"]["memory"] for name, one in containers.items()}
     wanting = {"choose-depth", "fine-tune", "package"}
-    assert {name for name, count in limits.items() if count} == wanting
-    assert {name for name, size in memory.items() if size == "24000M"} == wanting
+    assert {name: count for name, count in limits.items() if count} == dict.fromkeys(wanting, "1")
+    assert {name for name, size in memory.items() if float(size.rstrip("M")) == 24_000} == wanting
     assert all("SPAMCTL_STEP_SETUP" in {each["name"] for each in one["env"]} for one in containers.values())
