@@ -22,7 +22,7 @@ from spamctl.config.options import Options, shown
 from spamctl.display import without_password
 from spamctl.errors import OptionsError, SpamctlError, UnavailableError, UsageError
 from spamctl.schema import steps
-from spamctl.schema.codec import to_json
+from spamctl.schema.codec import from_json, to_json
 from spamctl.schema.steps import StepSetup
 from spamctl.sqlite_url import file_of
 
@@ -76,12 +76,26 @@ class Plan:
     is_remote: bool = False
     told: str = ""
 
+    def keep(self, place: Path) -> None:
+        """Write down what steps elsewhere were given, for whoever resumes the run."""
+        if told := self.environment.get(steps.VARIABLE):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(told, encoding="utf-8")
+
+
+def kept_setup(folder: Path, flow: str, run_id: str) -> Path:
+    """Name the file that tells what the steps of a run elsewhere were given."""
+    return folder / STATE / "elsewhere" / f"{flow}-{run_id}.json"
+
 
 @contextlib.contextmanager
-def planned(options: Options, words: Words, variables: Mapping[str, str], folder: Path) -> Iterator[Plan]:
+def planned(
+    options: Options, words: Words, variables: Mapping[str, str], folder: Path, resumed: Path | None = None
+) -> Iterator[Plan]:
     """Check the words and what they need, and yield how to start the run; files that are handed on last as long.
 
-    Raises UsageError for what cannot work, UnavailableError if the datastore does not answer.
+    Of a run that is `resumed` elsewhere, that file says what its steps were given. Raises UsageError for what cannot
+    work, UnavailableError if the datastore does not answer.
     """
     settings = metaflow_settings(variables)
     kept = _known("--datastore", words.datastore or settings.get("METAFLOW_DEFAULT_DATASTORE", "local"), DATASTORES)
@@ -102,7 +116,7 @@ def planned(options: Options, words: Words, variables: Mapping[str, str], folder
     if not elsewhere:
         yield Plan(tuple(_with(words.with_)), told, told=place)
         return
-    with _handed(options, words, variables, folder) as plan:
+    with _handed(options, words, variables, resumed or folder) as plan:
         yield replace(plan, environment=told | plan.environment, told=f"{place}; steps run with {', '.join(elsewhere)}")
 
 
@@ -113,9 +127,18 @@ def _with(specs: Iterable[str]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _handed(options: Options, words: Words, variables: Mapping[str, str], folder: Path) -> Iterator[Plan]:
-    """Yield how to start steps elsewhere: with the files, variables and resources that they need."""
+    """Yield how to start steps elsewhere: with the files, variables and resources that they need.
+
+    `folder` is the working folder, or the file of a run that is resumed.
+    """
     own, specs = _environment_of(words.with_)
     given = {**variables, **own}
+    if folder.suffix == ".json":
+        if not folder.is_file():
+            raise UsageError("--resume: the run's steps were on this machine; resume it without --with, or start over")
+        before = from_json(StepSetup, json.loads(folder.read_text(encoding="utf-8")))
+        yield Plan(tuple(_with(specs)), own | {steps.VARIABLE: json.dumps(to_json(before))}, is_remote=True)
+        return
     _refuse_files_of_ours(options, given)
     archive = folder / STATE / f"handed-{os.getpid()}.tar"
     try:

@@ -19,7 +19,7 @@ import typer
 from spamctl.cli.events import read_event, read_failure, read_headline, read_line
 from spamctl.cli.options import Flags
 from spamctl.cli.process import STATE, child_environment, log_file, logs_of, mark_reported, working_folder
-from spamctl.cli.remote import Words, fetch_left_files, planned
+from spamctl.cli.remote import Words, fetch_left_files, kept_setup, planned
 from spamctl.config.options import Options
 from spamctl.config.train import TrainOptions
 from spamctl.errors import GateRefusedError, OptionsError, SpamctlError, UnavailableError, UsageError
@@ -279,13 +279,17 @@ def run_verb(
     threads = getattr(settled.options, "threads", 0)
     origin = "" if start.origin is None else _origin(flow, folder, start.origin)
     environment = child_environment(settled.variables, folder, threads=threads) | _secrets(settled.options)
-    with planned(settled.options, start.words, settled.variables, folder) as plan:
+    resumed = kept_setup(folder, flow.name, origin) if origin else None
+    with planned(settled.options, start.words, settled.variables, folder, resumed) as plan:
         if plan.told:
             console.print(plan.told, style="dim", markup=False, soft_wrap=True)
         begun = ["resume", "--origin-run-id", origin] if origin else ["run", *_arguments(settled.options)]
         environment |= plan.environment
         run = Run(flow, [*begun, *plan.words], environment, folder, hear, origin)
-        told = run.watch(console, debug=start.debug)
+        try:
+            told = run.watch(console, debug=start.debug)
+        finally:
+            plan.keep(kept_setup(folder, flow.name, run.run_id))
         if plan.is_remote:
             fetch_left_files(flow.name, run.run_id, environment, folder)
     return settled, told

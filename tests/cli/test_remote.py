@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spamctl.cli.process import child_environment
-from spamctl.cli.remote import Words, planned
+from spamctl.cli.remote import Words, kept_setup, planned
 from spamctl.config.label import LabelOptions
 from spamctl.config.score import ScoreOptions
 from spamctl.config.train import TrainOptions
@@ -163,6 +163,23 @@ def test_files_that_options_name_are_handed_on(tmp_path):
     told = refusal(ScoreOptions(messages=str(tmp_path / "mine.csv")), POD)
     link = f"link it: ln -s {tmp_path / 'mine.csv'} ."
     assert told == f"--messages {tmp_path / 'mine.csv'}: steps elsewhere get files of this folder only; {link}"
+
+
+def test_a_run_elsewhere_is_resumed_with_what_its_steps_were_given():
+    Path(".spamctl").mkdir()
+    gpu = TrainOptions(device="cuda", forgotten="none")
+    place = kept_setup(Path.cwd(), "TrainFlow", "17")
+    with planned(gpu, POD, CLOUD, Path.cwd()) as plan:
+        plan.keep(place)
+    with planned(TrainOptions(), POD, CLOUD, Path.cwd(), place) as again:
+        assert again.environment[VARIABLE] == plan.environment[VARIABLE]
+        assert again.is_remote
+    place.unlink()
+    with (
+        pytest.raises(UsageError, match=r"^--resume: the run's steps were on this machine"),
+        planned(TrainOptions(), POD, CLOUD, Path.cwd(), place),
+    ):
+        pass
 
 
 def test_a_step_with_a_gpu_asks_for_it():
