@@ -14,7 +14,8 @@ from spamctl.schema.event import Event, Failure, Found, Metric, Note, Notice, Pr
 
 _LINE = re.compile(r"\S+ \S+ \[[^/\]]+/(?P<step>[^/\]]+)/[^\]]+ \(pid \d+\)\] (?P<text>.*)")
 _JOB = re.compile(r"\[[^\]\s]+\] (?=\{\"spamctl\")")  # which kubernetes and batch put before a line of their job
-_HEADLINE = re.compile(r" {4}(?P<text>[A-Z][\w ]+):")
+_HEADLINE = re.compile(r"(?:\[[^\]\s]+\] )? {4}(?P<text>[A-Z](?!tep failure)[\w ]+):")
+_OF_A_JOB = re.compile(r"\[[^\]\s]+\] +")
 _FAILURE = re.compile(r"(?P<text>[\w.]*(?:Error|Exception|Interrupt|Exit|Warning)\b.*)")
 
 KINDS: Mapping[str, Any] = MappingProxyType(
@@ -60,10 +61,15 @@ def read_event(text: str) -> Event | None:
     return event
 
 
-def read_headline(line: str) -> str:
+def read_headline(text: str) -> str:
     """Read the line with which Metaflow itself begins to say why it failed, `S3 object not found:`; else nothing."""
-    found = _HEADLINE.fullmatch(line)
+    found = _HEADLINE.fullmatch(text)
     return f"{found['text']}: " if found else ""
+
+
+def read_reason(text: str) -> str:
+    """Read the line after such a headline, which says why."""
+    return _OF_A_JOB.sub("", text.strip(), count=1)
 
 
 def read_failure(text: str) -> str | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from spamctl.cli.events import read_event, read_failure, read_headline, read_line
+from spamctl.cli.events import read_event, read_failure, read_headline, read_line, read_reason
 from spamctl.cli.options import Flags
 from spamctl.cli.process import STATE, child_environment, log_file, logs_of, mark_reported, working_folder
 from spamctl.cli.remote import Words, fetch_left_files, kept_setup, planned
@@ -401,9 +401,10 @@ class Run:
             screen.tell(event)
             self.hear(event)
             return
-        plain = line.text if line else text.strip()
-        self.last_error = read_failure(plain) or (self.headline and self.headline + plain) or self.last_error
-        self.headline = "" if line else read_headline(text)
+        told = line.text if line else text
+        reason = self.headline and self.headline + read_reason(told)
+        self.last_error = read_failure(told.strip()) or self.last_error or reason
+        self.headline = read_headline(told)
         if debug:
             screen.write(text, "dim", indent="")
 

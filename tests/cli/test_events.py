@@ -2,12 +2,27 @@
 
 import json
 
-from spamctl.cli.events import KINDS, Line, read_event, read_failure, read_line
+from spamctl.cli.events import KINDS, Line, read_event, read_failure, read_headline, read_line, read_reason
 from spamctl.schema.codec import to_json
 from spamctl.schema.event import Result
 from tests.each import each
 
 PREFIX = "2026-11-23 05:51:58.123 [1763876/tune/3 (pid 4242)] "
+
+
+def test_why_metaflow_failed_is_read_of_two_lines():
+    assert read_headline("    S3 object not found:") == "S3 object not found: "
+    assert read_headline("[t-1-abcd]     Unknown step decorator:") == "Unknown step decorator: "
+    assert read_reason("[t-1-abcd]     s3://bucket/a  ") == "s3://bucket/a"
+    assert read_reason("    s3://bucket/a") == "s3://bucket/a"
+    for other in ("S3 object not found:", "    Step failure:", "    The graph looks good!", '{"a":'):
+        assert read_headline(other) == ""
+
+
+def test_a_line_of_a_job_is_that_of_its_step():
+    event = '{"spamctl": "note", "text": "[x] y"}'
+    assert read_line(f"{PREFIX}[t-1-abcd] {event}") == Line("tune", event)
+    assert read_line(f"{PREFIX}[t-1-abcd] words") == Line("tune", "[t-1-abcd] words")
 
 
 def test_metaflows_prefix_is_taken_off():

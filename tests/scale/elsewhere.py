@@ -60,7 +60,8 @@ def orchestrate(module, words):
 def run_job(job, flow_file, words):
     """Run a step in a folder of its own, and hand its entry in the list of runs back; return its exit code."""
     told = json.loads(job)
-    words = [word for word in words if not word.startswith("--with=elsewhere")]
+    place = words.index("elsewhere")  # behind --with: the decorator is known to the launcher alone
+    words = words[: place - 1] + words[place + 1 :]
     step = " ".join(f"'{word}'" for word in [sys.executable, "-u", flow_file, *words])
     with tempfile.TemporaryDirectory(prefix="spamctl-job-") as name:
         home, work = Path(name, "home"), Path(name, "work")
