@@ -51,6 +51,7 @@ DATASTORES, METADATA = ("local", "s3", "azure", "gs"), ("local", "service")
 ROOTS = {kind: f"METAFLOW_DATASTORE_SYSROOT_{kind.upper()}" for kind in DATASTORES}
 FILES = ("dataset", "good", "spam", "replay", "labels", "messages", "must_deliver", "must_catch", "base_model")
 NO_FILES = {"none", "sms-spam", "everyday", "smollm2-135m"}
+WEB = ("http://", "https://")
 HANDED = ("SPAMCTL_", "MLFLOW_", "HF_")  # beginnings of the variables that a step elsewhere needs, too
 NOT_HANDED = {steps.VARIABLE, "HF_TOKEN", "HF_TOKEN_PATH", "HF_HOME"}  # of our account, and of our folders
 MOST_BYTES = 2**31  # of files: a run's values hold them in memory
@@ -236,12 +237,12 @@ def _refuse_files_of_ours(options: Options, variables: Mapping[str, str]) -> Non
     """Refuse a registry or a store in a file of this machine, where steps elsewhere would make new ones."""
     uri, values = variables.get(REGISTRY, ""), options.items()
     faults = []
-    if not uri.startswith(("http://", "https://")):  # of a database, artefacts would stay in the folder of a step
+    if not uri.startswith(WEB):  # of a database, artefacts would stay in the folder of a step
         now = f"is {without_password(uri)}" if uri else "is not set"
         faults.append(f"{REGISTRY} {now}: steps elsewhere need an MLflow server; set it to http://HOST:5001")
     for option in options.declared():
         address = str(values[option.name])
-        is_address = option.secret and address != "none" and not address.startswith(("http://", "https://"))
+        is_address = option.secret and address != "none" and not address.startswith(WEB)
         file = (file_of(address) if "://" in address else Path(address)) if is_address else None
         # What is to be forgotten is read if it is there; everything else must be.
         if file is not None and (option.name != "forgotten" or file.exists()):
@@ -258,7 +259,8 @@ def _inherited(
     What was given as `environment:vars={...}` is `own`: whoever did so meant it to stand in the job's description.
     """
     found = {name: value for name, value in variables.items() if name.startswith(HANDED) and name not in NOT_HANDED}
-    found |= {item.variable: str(options.items()[item.name]) for item in options.declared() if item.secret}
+    secret = {item.variable: str(options.items()[item.name]) for item in options.declared() if item.secret}
+    found |= {name: value for name, value in secret.items() if not value.startswith(WEB)}  # a webhook is for us to call
     found |= own
     closed = tuple(sorted(name for name, value in found.items() if name not in own and _is_closed(name, value)))
     if closed and not any("secrets" in spec for spec in specs):
