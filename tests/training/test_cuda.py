@@ -1,8 +1,11 @@
 """Hold training on a GPU to what the processor learns, and to coming back on either."""
 
+from pathlib import Path
+
 import openvino
 import pytest
 import torch
+from safetensors.torch import load
 from torch.testing import assert_close
 
 from spamctl.export import openvino as export
@@ -10,6 +13,7 @@ from spamctl.training.base_model import BaseModel
 from spamctl.training.features import HiddenStates, TokenIds, frozen_pass, pad_ids
 from spamctl.training.fine_tune import Recipe, Training, TrainingSet, open_workbench, restore, tune
 from spamctl.training.loop import Checkpoints, TrainingConfig, logits_of
+from spamctl.training.torchrun import TuneJob, tune_in_processes
 from tests import tiny_models
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU; PyTorch sees none here")
@@ -32,6 +36,11 @@ def bench_on(device, folder):
 def ticks_of(model, recipe, folder):
     """Tune a classifier; yield every tick, and then what it learnt."""
     yield (yield from tune(model, LESSON, recipe, Checkpoints(folder)))
+
+
+def outcome_of(training):
+    """Yield every tick of a training, and then its result."""
+    yield (yield from training)
 
 
 def recipe(how, dtype=torch.float32):
@@ -97,3 +106,25 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(tiny_gpt2, how, tmp_pat
         weights.append(model.state_dict())
     for name, weight in weights[0].items():
         assert_close(weights[1][name], weight, atol=1e-6, rtol=1e-5)
+
+
+def test_a_process_on_each_gpu_learns_what_the_processor_learns(tiny_llama, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    *_, (alone, _) = ticks_of(bench_on("cpu", tiny_llama).classifier(3), recipe("last-block"), tmp_path / "cpu")
+    job = TuneJob(
+        base_model=str(tiny_llama),
+        max_tokens=64,
+        depth=3,
+        units=0,
+        tune="last-block",
+        lora_rank=2,
+        precision="float32",
+        device="cuda",
+        threads=1,
+        checkpoints=str(tmp_path / "gpus"),
+        plan=PLAN,
+        lesson=LESSON,
+    )
+    *_, (learnt, _) = outcome_of(tune_in_processes(job, torch.cuda.device_count()))
+    for name, weight in load(alone).items():
+        assert_close(load(learnt)[name], weight, atol=1e-2, rtol=0)
