@@ -254,7 +254,7 @@ def _refuse_files_of_ours(options: Options, variables: Mapping[str, str]) -> Non
 def _inherited(
     options: Options, variables: Mapping[str, str], own: Mapping[str, str], specs: Iterable[str]
 ) -> StepSetup:
-    """Say which variables steps inherit; what holds a password is left to the secret of their job.
+    """List the variables that steps inherit; what holds a password is left to the secret of their job.
 
     What was given as `environment:vars={...}` is `own`: whoever did so meant it to stand in the job's description.
     """

@@ -121,7 +121,7 @@ def main(place: str) -> None:
 
 
 def _told(training: ProgressGenerator[tuple[bytes, History]]) -> tuple[bytes, History]:
-    """Tell each tick of a training, and return its result."""
+    """Report each tick of a training, and return its result."""
     while True:
         try:
             _tell(TICK, to_json(next(training)))
