@@ -64,7 +64,7 @@ def read_event(text: str) -> Event | None:
 def read_headline(text: str) -> str:
     """Read the line with which Metaflow itself begins to say why it failed, `S3 object not found:`; else nothing."""
     found = _HEADLINE.fullmatch(text)
-    return f"{found['text']}: " if found else ""
+    return f"{found[1]}: " if found else ""
 
 
 def read_reason(text: str) -> str:

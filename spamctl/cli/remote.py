@@ -48,6 +48,7 @@ Metadata = Annotated[
 # Decorators that leave a step on this machine; any other starts it on one that has neither our files nor our variables.
 HERE = {"card", "catch", "environment", "resources", "retry", "secrets", "timeout"}
 DATASTORES, METADATA = ("local", "s3", "azure", "gs"), ("local", "service")
+S3 = "s3"
 ROOTS = {kind: f"METAFLOW_DATASTORE_SYSROOT_{kind.upper()}" for kind in DATASTORES}
 FILES = ("dataset", "good", "spam", "replay", "labels", "messages", "must_deliver", "must_catch", "base_model")
 NO_FILES = {"none", "sms-spam", "everyday", "smollm2-135m"}
@@ -118,7 +119,9 @@ def planned(
         yield Plan(tuple(_with(words.with_)), told, told=place)
         return
     with _handed(options, words, variables, resumed or folder) as plan:
-        yield replace(plan, environment=told | plan.environment, told=f"{place}; steps run with {', '.join(elsewhere)}")
+        yield replace(
+            plan, environment={**told, **plan.environment}, told=f"{place}; steps run with {', '.join(elsewhere)}"
+        )
 
 
 def _with(specs: Iterable[str]) -> Iterator[str]:
@@ -163,9 +166,9 @@ def _known(flag: str, word: str, known: tuple[str, ...]) -> str:
 def _require_datastore(kind: str, settings: Mapping[str, str], variables: Mapping[str, str]) -> None:
     root = settings.get(ROOTS[kind], "")
     if not root:
-        example = "s3://BUCKET/metaflow" if kind == "s3" else "the container's address"
+        example = "s3://BUCKET/metaflow" if kind == S3 else "the container's address"
         raise UsageError(f"--datastore {kind}: {ROOTS[kind]} is not set; set it to {example}")
-    if kind != "s3":
+    if kind != S3:
         return
     found = re.fullmatch(r"s3://([^/]+)(?:/.*)?", root)
     if not found:
@@ -205,7 +208,7 @@ def _refused(where: str, error: ClientError) -> SpamctlError:
     """Explain what an S3 server answered to who asked for a bucket."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     if code in {"404", "NoSuchBucket"}:
-        return UsageError(f"{where}: there is no such bucket; create it, or correct {ROOTS['s3']}")
+        return UsageError(f"{where}: there is no such bucket; create it, or correct {ROOTS[S3]}")
     if code in {"400", "401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}:
         return UsageError(f"{where}: the credentials are refused ({code}); correct AWS_ACCESS_KEY_ID and its secret")
     return UnavailableError(f"{where}: the S3 server answers {code}; try again later")
