@@ -354,14 +354,14 @@ class TrainFlow(base.VerbFlow):
         from spamctl.training.torchrun import TuneJob, tune_in_processes
 
         if options.processes == 1:
-            recipe = Recipe(options.tune, options.lora_rank, _plan(options), bench.dtype)
+            recipe = Recipe(self.chosen_tune, options.lora_rank, _plan(options), bench.dtype)
             return tune(bench.classifier(self.chosen_depth, options.head_units), lesson, recipe, checkpoints)
         job = TuneJob(
             base_model=from_json(ChosenModel, self.chosen_model).name,
             max_tokens=options.max_tokens,
             depth=self.chosen_depth,
             units=options.head_units,
-            tune=options.tune,
+            tune=self.chosen_tune,
             lora_rank=options.lora_rank,
             precision=options.frozen_precision,
             device=options.device,

@@ -145,7 +145,7 @@ def pooled_pass(trunk: Trunk, rows: Sequence[Sequence[int]], into: np.ndarray, *
             ids, lengths = pad_ids([rows[row] for row in batch], device)
             into[batch] = pool(trunk(ids).float(), lengths, trunk.closing).cpu().numpy()
             done += len(batch)
-            yield done
+            yield min(done * workers.count(), len(rows))
 
 
 def pooled_by_block(

@@ -152,15 +152,16 @@ def _fit_hidden_head(classifier: SpamClassifier, lesson: TrainingSet, recipe: Re
     history, truth = History(), np.array(lesson.train_is_spam)
     found: list[Features] = []
     for rows, name in ((lesson.train, "training"), (lesson.validation, "validation")):
-        features = np.empty((len(rows), 2 * classifier.trunk.width), np.float32)
+        features = np.zeros((len(rows), 2 * classifier.trunk.width), np.float32)
         passes = pooled_pass(classifier.trunk, rows, features, dtype=recipe.frozen_dtype)
         yield from ticks(passes, f"frozen blocks, {name}", len(rows))
-        found.append(features)
+        found.append(workers.add_up_array(features))
     yield ProgressUpdate("head", 0, 2, "parts")
     if lesson.train_groups:
         history.unseen = _out_of_fold(classifier, found[0], truth, lesson.train_groups, recipe.plan.seed)
     yield ProgressUpdate("head", 1, 2, "parts")
     _start(classifier, found[0], truth, lesson.train_weights, recipe.plan.seed)
+    workers.share(list(classifier.learnt().values()))
     progress = Progress(0, 0, 1, math.nan, _loss(classifier, found[1], lesson.validation_is_spam))
     history.add(progress)
     yield Training("head", 2, 2, "parts", progress=progress)
