@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -105,9 +106,9 @@ def main(place: str) -> None:
     folder = Path(place)
     job = from_json(TuneJob, json.loads((folder / JOB).read_text(encoding="utf-8")))
     on_gpu = job.device != "cpu" and torch.cuda.is_available()
-    distributed.init_process_group("nccl" if on_gpu else "gloo")
     if on_gpu:
-        torch.cuda.set_device(workers.rank())
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    distributed.init_process_group("nccl" if on_gpu else "gloo")
     try:
         learnt, history = _told(_training(job))
         if workers.rank() == 0:
