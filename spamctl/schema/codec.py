@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import datetime
 from types import MappingProxyType, UnionType
@@ -94,9 +94,13 @@ def _reader(kind: Any) -> Reader:
         return _optional(inner)
     if origin is Literal:
         return _one_of(inner)
-    if origin in {tuple, list}:
-        several = origin is list or inner[-1] is Ellipsis
-        return _sequence(origin, _reader(inner[0])) if several else _places(tuple(map(_reader, inner)))
+    if origin in {tuple, list, Sequence}:
+        several = origin is not tuple or inner[-1] is Ellipsis
+        return (
+            _sequence(tuple if origin is tuple else list, _reader(inner[0]))
+            if several
+            else _places(tuple(map(_reader, inner)))
+        )
     if origin is not None and issubclass(origin, Mapping):
         return _mapping(_reader(inner[1]))
     return _SCALARS[kind]
