@@ -10,7 +10,7 @@ from spamctl.config.sources import from_yaml, validate
 from spamctl.config.train import TrainOptions
 from tests.flows.conftest import OWN, QUICK
 
-pytestmark = [pytest.mark.scale, pytest.mark.postgres]
+pytestmark = [pytest.mark.scale, pytest.mark.postgres, pytest.mark.timeout(3_600)]
 
 ROOT = Path(__file__).parents[2]
 # The command, whose flows know one more decorator: it does what Kubernetes' does, on this machine.

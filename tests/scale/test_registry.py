@@ -14,7 +14,7 @@ from tests.flows.conftest import Desk
 from tests.mlflow_loaded import load_mlflow
 from tests.ports import closed_port
 
-pytestmark = [pytest.mark.scale, pytest.mark.postgres]
+pytestmark = [pytest.mark.scale, pytest.mark.postgres, pytest.mark.timeout(3_600)]
 
 SECONDS = 300
 NAME = "shared"

@@ -8,7 +8,7 @@ from spamctl.cli.remote import Words, planned
 from spamctl.config.label import LabelOptions
 from spamctl.errors import UsageError
 
-pytestmark = pytest.mark.scale
+pytestmark = [pytest.mark.scale, pytest.mark.timeout(3_600)]
 
 
 def test_the_server_keeps_what_it_is_given(s3):
