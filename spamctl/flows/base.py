@@ -249,7 +249,8 @@ def left_files(*places: Path) -> dict[str, bytes]:
     """
     if not step_setup():
         return {}
-    files = [file for place in places for file in (sorted(place.rglob("*")) if place.is_dir() else [place])]
+    named = [place for place in places if str(place) not in {".", "none"}]  # an option that names no file
+    files = [file for place in named for file in (sorted(place.rglob("*")) if place.is_dir() else [place])]
     return {os.path.relpath(file): file.read_bytes() for file in files if file.is_file()}
 
 
