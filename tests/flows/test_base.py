@@ -1,16 +1,21 @@
 """Every option is a parameter of the flow, and a step tells what it does in events that the launcher reads."""
 
 import importlib
+import io
 import json
+import tarfile
 import warnings
 from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from spamctl.cli.events import KINDS, read_event
 from spamctl.config.verbs import VERBS
 from spamctl.data import corpus
-from spamctl.errors import GateRefusedError
+from spamctl.errors import GateRefusedError, UsageError
+from spamctl.schema import steps
 from spamctl.schema.codec import to_json
 from tests.each import each
 
@@ -101,3 +106,61 @@ def test_a_dataset_is_asked_for_as_every_option_says(base, monkeypatch, verb):
     }
     base.read_datasets(VERBS[verb](**changed))
     assert asked == [corpus.CorpusRequest(**changed)]
+
+
+@pytest.fixture
+def elsewhere(base, monkeypatch):
+    """Make a flow whose steps run elsewhere, with what the launcher hands on."""
+
+    def elsewhere(**given):
+        monkeypatch.setenv(steps.VARIABLE, json.dumps(to_json(steps.StepSetup(**given))))
+        module = importlib.import_module("tests.cli.tiny_flow")
+        return importlib.reload(module).TrainFlow  # as each process of a run imports it anew
+
+    return elsewhere
+
+
+def test_steps_elsewhere_get_variables_and_what_their_machine_must_have(elsewhere, monkeypatch):
+    monkeypatch.setenv("SPAMCTL_LABEL_TARGET_URI", "postgresql://db/spam")
+    names = ("SPAMCTL_LABEL_TARGET_URI", "NOT_SET", steps.VARIABLE)
+    flow = elsewhere(variables=names, resources={"end": {"gpu": 1, "memory": 9_000}})
+    given = {name: {deco.name: deco.attributes for deco in getattr(flow, name).decorators} for name in ("start", "end")}
+    for decorators in given.values():
+        assert decorators["environment"]["vars"].keys() == {"SPAMCTL_LABEL_TARGET_URI", steps.VARIABLE}
+    assert "resources" not in given["start"]
+    assert {name: given["end"]["resources"][name] for name in ("gpu", "memory")} == {"gpu": 1, "memory": 9_000}
+
+
+def test_files_are_laid_out_where_a_step_runs_and_what_is_there_stays(elsewhere, base):
+    packed = io.BytesIO()
+    Path("model").mkdir()
+    Path("model/weights").write_bytes(b"1")
+    Path("mine.csv").write_text("text,label")
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.add("model")
+        archive.add("mine.csv")
+    Path("model/weights").unlink()
+    Path("mine.csv").write_text("another")
+    flow = elsewhere(files=True)
+    assert base.parameters(VERBS["label"])[steps.FILES].name == steps.FILES
+    step = SimpleNamespace(**{steps.FILES: packed.getvalue()})
+    flow._settle(step, base.step_setup())
+    assert Path("model/weights").read_bytes() == b"1"
+    assert Path("mine.csv").read_text() == "another"
+    assert Path(".spamctl").is_dir()
+
+
+def test_a_secret_that_a_job_lacks_is_named(elsewhere, base):
+    flow = elsewhere(secrets=("SPAMCTL_LABEL_TARGET_URI",))
+    with pytest.raises(UsageError, match=r"^SPAMCTL_LABEL_TARGET_URI: not in the step's environment; put it"):
+        flow._settle(SimpleNamespace(), base.step_setup())
+
+
+def test_what_a_step_writes_elsewhere_is_kept_as_a_value(elsewhere, base):
+    Path("reports/17").mkdir(parents=True)
+    Path("reports/17/index.html").write_bytes(b"page")
+    Path("none").touch()
+    places = (Path("reports"), Path("none"), Path("missing.csv"), Path())
+    assert base.left_files(*places) == {}  # on this machine they are where they belong
+    elsewhere()
+    assert base.left_files(*places) == {"reports/17/index.html": b"page"}

@@ -55,6 +55,15 @@ def test_a_version_is_found_and_copied_byte_for_byte(here, wanted, version, alia
 
 
 @pytest.mark.slow
+def test_a_version_that_another_machine_found_is_fetched_here(here):
+    found = replace(versions.fetch("spam", "2", here), folder="elsewhere/2")
+    assert versions.at_hand(found, here).folder == versions.fetch("spam", "2", here).folder
+    assert versions.at_hand(replace(found, folder=str(here)), here).folder == str(here)
+    with pytest.raises(ArtefactError, match=r"^spam version 2: its number is another package's now; run the command"):
+        versions.at_hand(replace(found, digest="ab" * 32), here)
+
+
+@pytest.mark.slow
 def test_a_copy_that_is_sound_is_kept_and_a_damaged_one_is_made_anew(here):
     folder = Path(versions.fetch("spam", "1", here).folder)
     before = (folder / "model.bin").stat().st_ino
