@@ -11,7 +11,9 @@ from sqlalchemy import event, func, insert, select
 
 from spamctl.store import deletion, labels, queries, tables, truth
 from spamctl.store.database import fold_log, open_store
+from spamctl.store.redaction import Wanted
 from spamctl.store.rows import ShadowVerdict, values
+from spamctl.store.text_locations import Sweep
 from tests.store.made_rows import ODD_TEXTS, row
 from tests.ticks import last
 
@@ -208,3 +210,15 @@ def test_a_repeated_request_is_kept_again_and_known_as_forgotten(sqlite_store):
     assert deletion.tombstones(sqlite_store).hold(made.text)
     assert not deletion.forget(sqlite_store, made.uuid).already
     assert rows_of(sqlite_store, tables.forgotten) == 1
+
+
+def test_runs_whose_values_are_kept_elsewhere_are_named(tmp_path):
+    flow = tmp_path / ".metaflow" / "TrainFlow"
+    for run in ("17", "18", "19"):
+        (flow / run / "_meta").mkdir(parents=True)
+    (flow / "19" / "start" / "1").mkdir(parents=True)
+    (flow / "19" / "start" / "1" / "0.data.json").write_text('{"objects": {}}')
+    (tmp_path / ".metaflow" / "LabelFlow" / "20" / "_meta").mkdir(parents=True)  # which keeps counts alone
+    sweep = Sweep(tmp_path, Wanted(frozenset({"a message that was forgotten"})), frozenset())
+    sweep.run()
+    assert sweep.left == ["TrainFlow, runs 17 to 18: values are kept elsewhere (--datastore): delete those runs there"]
