@@ -55,6 +55,7 @@ NO_FILES = {"none", "sms-spam", "everyday", "smollm2-135m"}
 WEB = ("http://", "https://")
 HANDED = ("SPAMCTL_", "MLFLOW_", "HF_")  # beginnings of the variables that a step elsewhere needs, too
 NOT_HANDED = {steps.VARIABLE, "HF_TOKEN", "HF_TOKEN_PATH", "HF_HOME"}  # of our account, and of our folders
+OF_THE_CLUSTER = "METAFLOW_KUBERNETES_SECRETS"  # which every job there gets
 MOST_BYTES = 2**31  # of files: a run's values hold them in memory
 PATIENCE_S = 5
 REGISTRY = "MLFLOW_TRACKING_URI"
@@ -147,7 +148,9 @@ def _handed(options: Options, words: Words, variables: Mapping[str, str], folder
     archive = folder / STATE / f"handed-{os.getpid()}.tar"
     try:
         files = _packed(options, archive)
-        setup = replace(_inherited(options, given, own, specs), files=files, resources=resources_of(options))
+        has_secrets = any("secrets" in spec for spec in (*specs, variables.get("METAFLOW_DECOSPECS", "")))
+        inherited = _inherited(options, given, own, has_secrets=has_secrets or OF_THE_CLUSTER in variables)
+        setup = replace(inherited, files=files, resources=resources_of(options))
         more = (f"--{steps.FILES}={archive}",) if files else ()
         yield Plan((*_with(specs), *more), own | {steps.VARIABLE: json.dumps(to_json(setup))}, is_remote=True)
     finally:
@@ -255,7 +258,7 @@ def _refuse_files_of_ours(options: Options, variables: Mapping[str, str]) -> Non
 
 
 def _inherited(
-    options: Options, variables: Mapping[str, str], own: Mapping[str, str], specs: Iterable[str]
+    options: Options, variables: Mapping[str, str], own: Mapping[str, str], *, has_secrets: bool
 ) -> StepSetup:
     """List the variables that steps inherit; what holds a password is left to the secret of their job.
 
@@ -266,7 +269,7 @@ def _inherited(
     found |= {name: value for name, value in secret.items() if not value.startswith(WEB)}  # a webhook is for us to call
     found |= own
     closed = tuple(sorted(name for name, value in found.items() if name not in own and _is_closed(name, value)))
-    if closed and not any("secrets" in spec for spec in specs):
+    if closed and not has_secrets:
         raise UsageError(
             f"{', '.join(closed)}: holds a password, which a job's description must not; put it into a secret of the "
             "cluster and add --with kubernetes:secrets=NAME"
@@ -293,9 +296,10 @@ def _packed(options: Options, place: Path) -> bool:
     found: dict[str, Path] = {}
     for option in options.declared():
         texts = str(options.items()[option.name]).split(",") if option.name in FILES else []
-        for text in texts:
-            if text.strip() not in NO_FILES and "://" not in text and Path(text.strip()).exists():
-                found[_inside(option.flag, text.strip())] = Path(text.strip())
+        for text in map(str.strip, texts):
+            path = Path(text).expanduser()
+            if text not in NO_FILES and "://" not in text and path.exists():
+                found[_inside(option.flag, text)] = path
     if not found:
         return False
     descriptor = os.open(place, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)  # it may hold messages
@@ -309,7 +313,7 @@ def _packed(options: Options, place: Path) -> bool:
 
 def _inside(flag: str, text: str) -> str:
     """Return a path relative to the working folder; refuse one outside, which a step may not be allowed to write."""
-    path = PurePosixPath(os.path.normpath(text))
+    path = PurePosixPath(os.path.normpath(Path(text).expanduser()))
     if path.is_absolute() or ".." in path.parts:
         raise UsageError(f"{flag} {text}: steps elsewhere get files of this folder only; link it: ln -s {text} .")
     return str(path)
