@@ -51,6 +51,7 @@ DATASTORES, METADATA = ("local", "s3", "azure", "gs"), ("local", "service")
 S3 = "s3"
 ROOTS = {kind: f"METAFLOW_DATASTORE_SYSROOT_{kind.upper()}" for kind in DATASTORES}
 FILES = ("dataset", "good", "spam", "replay", "labels", "messages", "must_deliver", "must_catch", "base_model")
+WRITTEN = ("report_dir", "export", "output", "into_maildir")
 NO_FILES = {"none", "sms-spam", "everyday", "smollm2-135m"}
 WEB = ("http://", "https://")
 HANDED = ("SPAMCTL_", "MLFLOW_", "HF_")  # beginnings of the variables that a step elsewhere needs, too
@@ -240,7 +241,7 @@ def _environment_of(specs: Iterable[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _refuse_files_of_ours(options: Options, variables: Mapping[str, str]) -> None:
-    """Refuse a registry or a store in a file of this machine, where steps elsewhere would make new ones."""
+    """Refuse a registry or a store in a file of this machine, and places outside its folder to write to."""
     uri, values = variables.get(REGISTRY, ""), options.items()
     faults = []
     if not uri.startswith(WEB):  # of a database, artefacts would stay in the folder of a step
@@ -253,6 +254,8 @@ def _refuse_files_of_ours(options: Options, variables: Mapping[str, str]) -> Non
         # What is to be forgotten is read if it is there; everything else must be.
         if file is not None and (option.name != "forgotten" or file.exists()):
             faults.append(f"{option.flag} {file}: a file of this machine; steps elsewhere need postgresql://...")
+        if option.name in WRITTEN and "://" not in address and not _is_below(address):
+            faults.append(f"{option.flag} {address}: what steps elsewhere write comes back below this folder only")
     if faults:
         raise OptionsError(faults)
 
@@ -313,10 +316,15 @@ def _packed(options: Options, place: Path) -> bool:
 
 def _inside(flag: str, text: str) -> str:
     """Return a path relative to the working folder; refuse one outside, which a step may not be allowed to write."""
-    path = PurePosixPath(os.path.normpath(Path(text).expanduser()))
-    if path.is_absolute() or ".." in path.parts:
+    if not _is_below(text):
         raise UsageError(f"{flag} {text}: steps elsewhere get files of this folder only; link it: ln -s {text} .")
-    return str(path)
+    return os.path.normpath(text)
+
+
+def _is_below(text: str) -> bool:
+    """Return whether a path lies below the working folder, however it is spelt."""
+    path = PurePosixPath(os.path.normpath(Path(text).expanduser()))
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:

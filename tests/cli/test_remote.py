@@ -119,6 +119,12 @@ def test_what_steps_elsewhere_cannot_reach_is_named_at_once():
     assert "--forgotten spam.db" in refusal(TrainOptions(), POD)
 
 
+def test_what_steps_elsewhere_write_comes_back_into_this_folder():
+    told = refusal(LabelOptions(target_uri=STORE, export="/srv/labels.csv"), POD)
+    assert told == "--export /srv/labels.csv: what steps elsewhere write comes back below this folder only"
+    assert plan_of(LabelOptions(target_uri=STORE, export="out/labels.csv"), POD)[0].is_remote
+
+
 def test_a_job_gets_variables_but_no_password():
     _, setup = plan_of(LABEL, POD, CLOUD | {"SPAMCTL_CACHE_DIR": "/cache", "HOME": "/home/ada", "METAFLOW_USER": "ada"})
     assert {"SPAMCTL_LABEL_TARGET_URI", "MLFLOW_TRACKING_URI", "SPAMCTL_CACHE_DIR", "PYTHONSAFEPATH"} <= {
