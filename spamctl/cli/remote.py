@@ -56,6 +56,7 @@ NO_FILES = {"none", "sms-spam", "everyday", "smollm2-135m"}
 WEB = ("http://", "https://")
 HANDED = ("SPAMCTL_", "MLFLOW_", "HF_")  # beginnings of the variables that a step elsewhere needs, too
 NOT_HANDED = {steps.VARIABLE, "HF_TOKEN", "HF_TOKEN_PATH", "HF_HOME"}  # of our account, and of our folders
+ALWAYS = "METAFLOW_DECOSPECS"  # --with for every run
 OF_THE_CLUSTER = "METAFLOW_KUBERNETES_SECRETS"  # which every job there gets
 MOST_BYTES = 2**31  # of files: a run's values hold them in memory
 PATIENCE_S = 5
@@ -104,12 +105,10 @@ def planned(
     settings = metaflow_settings(variables)
     kept = _known("--datastore", words.datastore or settings.get("METAFLOW_DEFAULT_DATASTORE", "local"), DATASTORES)
     listed = _known("--metadata", words.metadata or settings.get("METAFLOW_DEFAULT_METADATA", "local"), METADATA)
-    told = {"METAFLOW_DEFAULT_DATASTORE": kept, "METAFLOW_DEFAULT_METADATA": listed}
-    elsewhere = [
-        name
-        for spec in [*words.with_, *settings.get("METAFLOW_DECOSPECS", "").split()]
-        if (name := spec.partition(":")[0]) not in HERE
-    ]
+    always = "" if options.verb == "serve" else settings.get(ALWAYS, "")  # a server runs where it is started
+    told = {"METAFLOW_DEFAULT_DATASTORE": kept, "METAFLOW_DEFAULT_METADATA": listed, ALWAYS: always}
+    names = [spec.partition(":")[0] for spec in [*words.with_, *always.split()]]
+    elsewhere = [name for name in names if name not in HERE]
     if elsewhere and kept == "local":
         raise UsageError(
             f"--with {elsewhere[0]}: steps on other machines cannot read this folder; add --datastore s3, azure or gs"
@@ -149,7 +148,7 @@ def _handed(options: Options, words: Words, variables: Mapping[str, str], folder
     archive = folder / STATE / f"handed-{os.getpid()}.tar"
     try:
         files = _packed(options, archive)
-        has_secrets = any("secrets" in spec for spec in (*specs, variables.get("METAFLOW_DECOSPECS", "")))
+        has_secrets = any("secrets" in spec for spec in (*specs, variables.get(ALWAYS, "")))
         inherited = _inherited(options, given, own, has_secrets=has_secrets or OF_THE_CLUSTER in variables)
         setup = replace(inherited, files=files, resources=resources_of(options))
         more = (f"--{steps.FILES}={archive}",) if files else ()

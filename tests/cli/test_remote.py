@@ -11,6 +11,7 @@ from spamctl.cli.process import child_environment
 from spamctl.cli.remote import Words, kept_setup, planned
 from spamctl.config.label import LabelOptions
 from spamctl.config.score import ScoreOptions
+from spamctl.config.serve import ServeOptions
 from spamctl.config.train import TrainOptions
 from spamctl.errors import UnavailableError, UsageError
 from spamctl.schema.codec import from_json
@@ -41,7 +42,7 @@ def refusal(options, words, variables=CLOUD, kind=UsageError):
 def test_without_a_word_runs_stay_here():
     plan, setup = plan_of(LabelOptions(), Words(), {})
     assert (plan.words, plan.is_remote, plan.told, setup) == ((), False, "", None)
-    assert set(plan.environment.values()) == {"local"}
+    assert set(plan.environment.values()) == {"local", ""}
 
 
 def test_a_word_for_steps_on_this_machine_asks_for_nothing_else():
@@ -59,6 +60,13 @@ def test_a_variable_of_metaflow_says_the_same_as_a_word():
     )
     assert plan.is_remote
     assert setup
+
+
+def test_a_server_runs_where_it_is_started():
+    variables = {"METAFLOW_DECOSPECS": "kubernetes"}
+    plan, setup = plan_of(ServeOptions(), Words(), variables)
+    assert plan.environment["METAFLOW_DECOSPECS"] == ""
+    assert (plan.is_remote, setup) == (False, None)
 
 
 @pytest.mark.parametrize(
