@@ -56,7 +56,10 @@ NO_FILES = {"none", "sms-spam", "everyday", "smollm2-135m"}
 WEB = ("http://", "https://")
 HANDED = ("SPAMCTL_", "MLFLOW_", "HF_")  # beginnings of the variables that a step elsewhere needs, too
 NOT_HANDED = {steps.VARIABLE, "HF_TOKEN", "HF_TOKEN_PATH", "HF_HOME"}  # of our account, and of our folders
-ALWAYS = "METAFLOW_DECOSPECS"  # --with for every run
+# Variables that say what --datastore, --metadata and --with do: those that Metaflow's options read come first.
+STORED, LISTED, ALWAYS = (
+    (f"METAFLOW_{word}", f"METAFLOW_DEFAULT_{word}") for word in ("DATASTORE", "METADATA", "DECOSPECS")
+)
 OF_THE_CLUSTER = "METAFLOW_KUBERNETES_SECRETS"  # which every job there gets
 MOST_BYTES = 2**31  # of files: a run's values hold them in memory
 PATIENCE_S = 5
@@ -103,11 +106,12 @@ def planned(
     work, UnavailableError if the datastore does not answer.
     """
     settings = metaflow_settings(variables)
-    kept = _known("--datastore", words.datastore or settings.get("METAFLOW_DEFAULT_DATASTORE", "local"), DATASTORES)
-    listed = _known("--metadata", words.metadata or settings.get("METAFLOW_DEFAULT_METADATA", "local"), METADATA)
-    always = "" if options.verb == "serve" else settings.get(ALWAYS, "")  # a server runs where it is started
-    told = {"METAFLOW_DEFAULT_DATASTORE": kept, "METAFLOW_DEFAULT_METADATA": listed, ALWAYS: always}
-    names = [spec.partition(":")[0] for spec in [*words.with_, *always.split()]]
+    kept = _known("--datastore", words.datastore or _first(settings, *STORED) or "local", DATASTORES)
+    listed = _known("--metadata", words.metadata or _first(settings, *LISTED) or "local", METADATA)
+    # A server runs where it is started.
+    always = {name: "" if options.verb == "serve" else settings.get(name, "") for name in ALWAYS}
+    told = dict.fromkeys(STORED, kept) | dict.fromkeys(LISTED, listed) | always
+    names = [spec.partition(":")[0] for spec in [*words.with_, *" ".join(always.values()).split()]]
     elsewhere = [name for name in names if name not in HERE]
     if elsewhere and kept == "local":
         raise UsageError(
@@ -148,13 +152,18 @@ def _handed(options: Options, words: Words, variables: Mapping[str, str], folder
     archive = folder / STATE / f"handed-{os.getpid()}.tar"
     try:
         files = _packed(options, archive)
-        has_secrets = any("secrets" in spec for spec in (*specs, variables.get(ALWAYS, "")))
+        has_secrets = any("secrets" in spec for spec in (*specs, *map(variables.get, ALWAYS)) if spec)
         inherited = _inherited(options, given, own, has_secrets=has_secrets or OF_THE_CLUSTER in variables)
         setup = replace(inherited, files=files, resources=resources_of(options))
         more = (f"--{steps.FILES}={archive}",) if files else ()
         yield Plan((*_with(specs), *more), own | {steps.VARIABLE: json.dumps(to_json(setup))}, is_remote=True)
     finally:
         archive.unlink(missing_ok=True)
+
+
+def _first(settings: Mapping[str, str], *names: str) -> str:
+    """Return the first of some variables that is set, or nothing."""
+    return next((settings[name] for name in names if settings.get(name)), "")
 
 
 def _known(flag: str, word: str, known: tuple[str, ...]) -> str:

@@ -52,9 +52,10 @@ def test_a_word_for_steps_on_this_machine_asks_for_nothing_else():
 
 
 def test_a_variable_of_metaflow_says_the_same_as_a_word():
-    plan, _ = plan_of(LABEL, Words(), CLOUD | {"METAFLOW_DEFAULT_DATASTORE": "azure"})
-    assert plan.environment["METAFLOW_DEFAULT_DATASTORE"] == "azure"
-    assert plan.told == "values of the run: container/metaflow"
+    for name in ("METAFLOW_DEFAULT_DATASTORE", "METAFLOW_DATASTORE"):
+        plan, _ = plan_of(LABEL, Words(), CLOUD | {name: "azure"})
+        assert plan.environment["METAFLOW_DEFAULT_DATASTORE"] == "azure"
+        assert plan.told == "values of the run: container/metaflow"
     plan, setup = plan_of(
         LABEL, Words(), CLOUD | {"METAFLOW_DEFAULT_DATASTORE": "azure", "METAFLOW_DECOSPECS": "kubernetes"}
     )
@@ -63,9 +64,8 @@ def test_a_variable_of_metaflow_says_the_same_as_a_word():
 
 
 def test_a_server_runs_where_it_is_started():
-    variables = {"METAFLOW_DECOSPECS": "kubernetes"}
-    plan, setup = plan_of(ServeOptions(), Words(), variables)
-    assert plan.environment["METAFLOW_DECOSPECS"] == ""
+    plan, setup = plan_of(ServeOptions(), Words(), {"METAFLOW_DEFAULT_DECOSPECS": "kubernetes"})
+    assert plan.environment["METAFLOW_DEFAULT_DECOSPECS"] == ""
     assert (plan.is_remote, setup) == (False, None)
 
 
