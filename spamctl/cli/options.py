@@ -84,7 +84,7 @@ def add_verb(app: typer.Typer, options: type[Options], run: Callable[..., int]) 
     """
     declared = options.declared()
     taken = list(inspect.signature(run, eval_str=True).parameters.values())[1:]
-    grouped: dict[str, type[Any]] = {item.name: item.annotation for item in taken if is_dataclass(item.annotation)}
+    grouped = {item.name: cast("type[Any]", item.annotation) for item in taken if is_dataclass(item.annotation)}
     own = [item for item in taken if item.name not in grouped]
     own += [item for group in grouped.values() for item in _parameters_of(group)]
 
