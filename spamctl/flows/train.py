@@ -369,6 +369,7 @@ class TrainFlow(base.VerbFlow):
             checkpoints=str(checkpoints.folder.absolute()),
             plan=_plan(options),
             lesson=lesson,
+            prompt=options.prompt_text(),
         )
         return tune_in_processes(job, options.processes)
 

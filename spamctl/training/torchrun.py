@@ -45,6 +45,7 @@ class TuneJob:
     checkpoints: str
     plan: TrainingConfig
     lesson: TrainingSet
+    prompt: str = ""  # whose last tokens the head reads
 
 
 def tune_in_processes(job: TuneJob, processes: int) -> ProgressGenerator[tuple[bytes, History]]:
@@ -139,6 +140,7 @@ def _training(job: TuneJob) -> ProgressGenerator[tuple[bytes, History]]:
         device=job.device,
         threads=job.threads,
         precision=job.precision,
+        prompt=job.prompt,
     )
     recipe = Recipe(job.tune, job.lora_rank, job.plan, bench.dtype)
     return (
