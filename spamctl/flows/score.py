@@ -183,10 +183,7 @@ class ScoreFlow(base.VerbFlow):
         from spamctl.registry import versions
         from spamctl.schema.serve import Release
 
-        release = Release(**self.release)
-        if Path(release.folder).is_dir():
-            return release
-        return replace(release, folder=versions.fetch(release.name, release.version, COPIES.absolute()).folder)
+        return versions.at_hand(Release(**self.release), COPIES.absolute())
 
     def _sum_up(self, options: ScoreOptions) -> ScoreResult:
         """Return the result of all shards."""
@@ -230,13 +227,10 @@ class ScoreFlow(base.VerbFlow):
     def _score(self, options: ScoreOptions, surveyed: Survey) -> ScoreResult:
         """Score all messages, write what is asked for, and return the result."""
         from spamctl.data import score_input
-        from spamctl.registry import versions
-        from spamctl.schema.serve import Release
         from spamctl.serving.bulk import BulkScorer, ScoreJob, ScoreTally
         from spamctl.store import text_locations
 
-        release = versions.at_hand(Release(**self.release), COPIES.absolute())
-        scorer = BulkScorer(release, threads=options.threads, out_of_reach=options.out_of_reach)
+        scorer = BulkScorer(self._release_here(), threads=options.threads, out_of_reach=options.out_of_reach)
         tally = ScoreTally(options.order, options.show)
         job = ScoreJob(_request(options), surveyed, scorer, tally, with_text=options.with_text)
         with contextlib.ExitStack() as stack:

@@ -21,19 +21,19 @@ EXACT = np.array([-2.0, -1.0, 1.0, 2.0])
     ("other", "expected"),
     [
         (EXACT, Distance(0.0, 0.0, 0.0)),
-        (EXACT[::-1].copy(), Distance(1.0, 1.0, 1 / (1 + np.exp(-2.0)) - 1 / (1 + np.exp(2.0)))),
+        (EXACT[::-1].copy(), Distance(1.0, 0.5, 1 / (1 + np.exp(-2.0)) - 1 / (1 + np.exp(2.0)))),
         (np.array([-2.0, 1.5, 1.0, 2.0]), Distance(0.25, 0.25, 1 / (1 + np.exp(-1.5)) - 1 / (1 + np.exp(1.0)))),
     ],
 )
 def test_the_distance_of_two_engines_is_what_arithmetic_says(other, expected):
-    found = distance(TRUTH, EXACT, other)
+    found = distance(TRUTH, EXACT, other, 0.0)
     assert found.auc_fall == pytest.approx(expected.auc_fall)
     assert found.changed == expected.changed
     assert found.largest == pytest.approx(expected.largest)
 
 
 def test_an_engine_that_ranks_better_has_not_fallen():
-    assert distance(TRUTH, EXACT[::-1].copy(), EXACT).auc_fall == -1.0
+    assert distance(TRUTH, EXACT[::-1].copy(), EXACT, 0.0).auc_fall == -1.0
 
 
 @each(
@@ -204,3 +204,12 @@ def table_types(model):
 def test_int8_comes_out_the_same_each_time(made, graph, smaller):
     again = export.quantise(graph, sample(made))
     assert export.to_files(smaller[0])["model.bin"] == export.to_files(again)["model.bin"]
+
+
+def test_a_verdict_that_changes_is_one_that_would_be_served():
+    truth = np.array([False] * 100 + [True] * 2)
+    exact = np.concatenate([np.arange(100.0), [95.5, 200.0]])
+    moved = exact + 1000.0 * (exact < 50)  # the lower half of the good ones is flagged first now
+    assert distance(truth, exact, exact + 7.0, 0.05).changed == 0  # each engine has its own threshold
+    assert distance(truth, exact, moved, 0.05).changed > 0.05
+    assert distance(truth, exact, np.where(exact == 95.5, 90.0, exact), 0.05).changed == pytest.approx(1 / 102)
