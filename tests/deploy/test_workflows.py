@@ -111,7 +111,7 @@ def test_argos_own_models_know_every_key(written):
 def test_argos_models_do_lose_a_wrong_key(written):
     models = pytest.importorskip("hera.workflows.models", reason="pip install hera, or make test-scale")
     cron = written("--label-schedule", "5 * * * *")["label", "CronWorkflow"]
-    cron["spec"]["scheduls"] = []
+    cron["spec"]["every"] = []
     known = models.CronWorkflow.model_validate(cron)
     assert known.model_dump(mode="json", by_alias=True, exclude_none=True) != cron
 
