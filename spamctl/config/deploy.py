@@ -72,7 +72,7 @@ class DeployOptions(Options):
     )
     train_schedule: str = option(NONE, "When to train, as cron writes it, such as 0 3 * * 0.", group="Workflows")
     label_schedule: str = option(NONE, "When to label, as cron writes it.", group="Workflows")
-    monitor_schedule: str = option(NONE, "When to monitor, as cron writes it, such as 7 * * * *.", group="Workflows")
+    monitor_schedule: str = option(NONE, "When to monitor, as cron writes it, such as 7 * * * 1-5.", group="Workflows")
     score_schedule: str = option(NONE, "When to score, as cron writes it.", group="Workflows")
 
     def faults(self) -> Iterator[Fault]:

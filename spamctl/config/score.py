@@ -63,7 +63,7 @@ class ScoreOptions(Options):
     output: str = option(
         "none",
         "File for the verdicts, one row per message: csv, jsonl or parquet, by its suffix; or a folder for parts, "
-        "which ends in /.",
+        "whose name ends in a slash.",
         group="Output",
     )
     into_maildir: str = option(

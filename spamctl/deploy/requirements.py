@@ -18,6 +18,8 @@ from spamctl.errors import UsageError
 # the same names as the group `serving`.
 SERVING: Final = (
     "annotated-types",
+    "boto3",
+    "botocore",
     "charset-normalizer",
     "filelock",
     "httptools",

@@ -180,25 +180,30 @@ MIGRATIONS: list[Callable[[Connection], None]] = [
 ]
 
 # By uuid, since a key of each partition must hold what it is partitioned by: by date, a retry would be stored twice.
-_PARTITIONS = 8
+_PARTITIONED = (
+    "CREATE TABLE data_new (LIKE data INCLUDING DEFAULTS INCLUDING CONSTRAINTS) PARTITION BY HASH (uuid)",
+    "DROP TABLE data",
+    "ALTER TABLE data_new RENAME TO data",
+    "ALTER TABLE data ADD CONSTRAINT data_pkey PRIMARY KEY (uuid)",
+    "CREATE TABLE data_0 PARTITION OF data FOR VALUES WITH (MODULUS 8, REMAINDER 0)",
+    "CREATE TABLE data_1 PARTITION OF data FOR VALUES WITH (MODULUS 8, REMAINDER 1)",
+    "CREATE TABLE data_2 PARTITION OF data FOR VALUES WITH (MODULUS 8, REMAINDER 2)",
+    "CREATE TABLE data_3 PARTITION OF data FOR VALUES WITH (MODULUS 8, REMAINDER 3)",
+    "CREATE TABLE data_4 PARTITION OF data FOR VALUES WITH (MODULUS 8, REMAINDER 4)",
+    "CREATE TABLE data_5 PARTITION OF data FOR VALUES WITH (MODULUS 8, REMAINDER 5)",
+    "CREATE TABLE data_6 PARTITION OF data FOR VALUES WITH (MODULUS 8, REMAINDER 6)",
+    "CREATE TABLE data_7 PARTITION OF data FOR VALUES WITH (MODULUS 8, REMAINDER 7)",
+)
 _PATIENCE = "30s"  # with another process that migrates the store, and holds up nobody else
-_LOCK_BOUND_MS = 500  # all who come after a step that waits for a table's lock wait behind it
+_LOCK_BOUND = "500ms"  # all who come after a step that waits for a table's lock wait behind it
 
 
 def partition_data(connection: Connection) -> None:
     """Replace the new and empty table of a PostgreSQL database by partitions, with the same columns and indexes."""
     of_data = text("SELECT indexdef FROM pg_indexes WHERE schemaname = current_schema() AND tablename = 'data'")
     indexes = list(connection.scalars(of_data))
-    for statement in (
-        "CREATE TABLE data_new (LIKE data INCLUDING DEFAULTS INCLUDING CONSTRAINTS) PARTITION BY HASH (uuid)",
-        "DROP TABLE data",
-        "ALTER TABLE data_new RENAME TO data",
-        "ALTER TABLE data ADD CONSTRAINT data_pkey PRIMARY KEY (uuid)",
-    ):
+    for statement in _PARTITIONED:
         connection.execute(text(statement))
-    for number in range(_PARTITIONS):
-        of = f"FOR VALUES WITH (MODULUS {_PARTITIONS}, REMAINDER {number})"
-        connection.execute(text(f"CREATE TABLE data_{number} PARTITION OF data {of}"))
     for index in indexes:
         if " data_pkey " not in index:
             connection.exec_driver_sql(index)
@@ -236,10 +241,10 @@ def migrate(connection: Connection, name: str) -> int:
     """
     server, done = connection.dialect.name == "postgresql", version_of(connection, name)
     if server and done < len(MIGRATIONS):
-        connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE}'"))
+        connection.execute(select(func.set_config("lock_timeout", _PATIENCE, True)))
         connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
         done = version_of(connection, name)  # another process may have done it meanwhile
-        connection.execute(text(f"SET LOCAL lock_timeout = {_LOCK_BOUND_MS}"))  # who opens the store tries again
+        connection.execute(select(func.set_config("lock_timeout", _LOCK_BOUND, True)))  # who opens it tries again
     if not done:
         tables.spamctl_store.create(connection)
     for version, step in enumerate(MIGRATIONS[done:], done + 1):

@@ -10,7 +10,12 @@ from tests.each import each
 from tests.security.test_injection import ATTACKS
 
 NAMES = ("model_name", "model_version", "shadow", "to")
-VERBS = [(verb, option) for verb in Options.__subclasses__() for option in verb.declared() if option.name in NAMES]
+VERBS = [
+    (verb, option)
+    for verb in Options.__subclasses__()
+    for option in verb.declared()
+    if option.name in NAMES and (verb.verb, option.name) != ("deploy", "to")  # a folder
+]
 PLAIN = {"sqlite_master"}  # an attack in the place of a table, and a fine name
 
 

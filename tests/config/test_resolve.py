@@ -34,6 +34,11 @@ SPECIAL = {
     "threads": ["1", "0"],
     "spamd": [f"127.0.0.1:{port}" for port in range(1783, 1787)],
     "to": ["3", "previous", "12", "1"],
+    "min_replicas": ["1", "2", "3", "4"],
+    "memory_mib": ["512", "1024", "2048", "4096"],
+    "step_memory_mib": ["512", "1024", "2048", "4096"],
+    "datastore": [f"s3://bucket/{number}" for number in range(4)],
+    **{f"{verb}_schedule": [f"{hour} 3 * * 0" for hour in range(4)] for verb in ("train", "label", "monitor", "score")},
 }
 # An option that only another gives a meaning is refused without it.
 BESIDE = {
@@ -49,6 +54,9 @@ BESIDE = {
     **{(verb, "spam"): {"good": "INBOX"} for verb in ("train", "traffic", "recalibrate")},
     **{("score", name): {"output": "verdicts.csv"} for name in ("with_text", "resume")},
     ("label", "export_simulated"): {"export": "out.csv"},
+    **{("score", name): {"output": "parts/"} for name in ("workers", "part_size")},
+    **{("deploy", f"{verb}_schedule"): {"datastore": "s3://bucket/x"} for verb in ("train", "label", "monitor")},
+    ("deploy", "score_schedule"): {"datastore": "s3://bucket/x", "score": "score.yaml"},
 }
 
 

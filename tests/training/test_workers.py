@@ -105,7 +105,7 @@ def test_two_processes_learn_what_one_learns(tiny_llama, tmp_path, how, monkeypa
 def test_what_a_process_refuses_is_refused(tiny_llama, tmp_path, monkeypatch):
     root = str(Path(__file__).parents[2])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])))
-    with pytest.raises(DataError, match=r"^--max-tokens 100000: .* reads at most 64$"):
+    with pytest.raises(DataError, match=r"^--max-tokens 100000: .* reads at most 512$"):
         list(tune_in_processes(job_of(tiny_llama, tmp_path, max_tokens=100_000), 2))
 
 
