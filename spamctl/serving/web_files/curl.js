@@ -5,9 +5,10 @@ import { resolved } from "./schema.js";
 const FORM = "application/x-www-form-urlencoded";
 
 /** Return one titled line an example of a route's body, or one line if it takes none. */
-export function curl(api, { path, method, requestBody }, origin) {
+export function curl(api, { path, method, requestBody, parameters }, origin) {
   const content = Object.entries(resolved(api, requestBody ?? {}).content ?? {});
-  const address = quoted(`${origin}${path}`);
+  const given = Object.fromEntries((parameters ?? []).map((one) => resolved(api, one)).map(({ name, example }) => [name, example]));
+  const address = quoted(`${origin}${path.replace(/\{(\w+)\}/g, (place, name) => given[name] ?? place)}`);
   if (!content.length) return [{ title: "", line: method === "GET" ? `curl ${address}` : `curl -X ${method} ${address}` }];
   return content.flatMap(([kind, media]) =>
     examples(api, media).map(([title, value]) => {
