@@ -96,7 +96,9 @@ class S3Server:
 
     def bucket(self, name):
         """Make a bucket if it is not there, and return its name."""
-        self.client().create_bucket(Bucket=name)
+        client = self.client()
+        with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):
+            client.create_bucket(Bucket=name)
         return name
 
     def variables(self, bucket):
