@@ -10,6 +10,7 @@ from typing import TypeVar
 from spamctl.cli.options import Flags
 from spamctl.cli.process import child_environment, reporting_stop, working_folder
 from spamctl.cli.run import Config
+from spamctl.cli.serve import LEAST_TOKEN
 from spamctl.config.deploy import VERBS, DeployOptions
 from spamctl.config.options import Options
 from spamctl.config.serve import ServeOptions
@@ -18,7 +19,6 @@ from spamctl.errors import OptionsError
 from spamctl.schema.deploy import DeployResult
 from spamctl.traffic import reach
 
-LEAST_TOKEN = 16  # as for a server
 METAFLOW = "METAFLOW_"
 
 Kind = TypeVar("Kind", bound=Options)

@@ -11,6 +11,7 @@ import tarfile
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,9 +25,11 @@ from spamctl.schema.codec import from_json
 from spamctl.schema.steps import StepSetup
 
 if TYPE_CHECKING:
+    from spamctl.config.label import LabelOptions
     from spamctl.config.traffic import TrafficOptions
     from spamctl.config.train import TrainOptions
     from spamctl.data.corpus import Corpus
+    from spamctl.data.rows import FileLayout
 
 Chosen = TypeVar("Chosen", bound=Options)
 Item = TypeVar("Item")
@@ -200,14 +203,11 @@ def reporter() -> Callable[[ProgressUpdate], None]:
     return report
 
 
-def read_datasets(options: TrainOptions | TrafficOptions, *, may_ask: bool = True) -> Corpus:
-    """Read the datasets that the options of a verb name, and report progress, notes and warnings."""
-    from spamctl.data import corpus
+def layout(options: TrainOptions | TrafficOptions | LabelOptions) -> FileLayout:
+    """Return how the options of a verb say that a user's files are to be read."""
+    from spamctl.data.rows import FileLayout
 
-    asked = corpus.CorpusRequest(
-        options.dataset,
-        options.good,
-        options.spam,
+    return FileLayout(
         text_column=options.text_column,
         label_column=options.label_column,
         spam_label=options.spam_label,
@@ -216,6 +216,13 @@ def read_datasets(options: TrainOptions | TrafficOptions, *, may_ask: bool = Tru
         bad_rows=options.bad_rows,
         spam_folder=options.spam_folder,
     )
+
+
+def read_datasets(options: TrainOptions | TrafficOptions, *, may_ask: bool = True) -> Corpus:
+    """Read the datasets that the options of a verb name, and report progress, notes and warnings."""
+    from spamctl.data import corpus
+
+    asked = corpus.CorpusRequest(options.dataset, options.good, options.spam, **asdict(layout(options)))
     found = corpus.read_datasets(asked, may_ask=may_ask, watch=reporter())
     tell([f"messages from {found.origin}", *found.notes], found.warnings)
     return found

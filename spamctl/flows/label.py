@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -137,16 +137,7 @@ class LabelFlow(base.VerbFlow):
         from spamctl.data import label_file
         from spamctl.store.labels import Assignment, assign_by_text, assign_by_uuid
 
-        asked = label_file.LabelRequest(
-            options.labels,
-            text_column=options.text_column,
-            label_column=options.label_column,
-            spam_label=options.spam_label,
-            header=options.header,
-            encoding=options.encoding,
-            bad_rows=options.bad_rows,
-            spam_folder=options.spam_folder,
-        )
+        asked = label_file.LabelRequest(options.labels, **asdict(base.layout(options)))
         given = label_file.read_label_file(asked)
         base.tell([f"{given.rows:,} labels by {given.key} in {options.labels}", *given.notes])
         assignment = Assignment(self._most(options, self.rows), options.overwrite)

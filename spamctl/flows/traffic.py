@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -144,18 +145,7 @@ class TrafficFlow(base.VerbFlow):
         from spamctl.schema.traffic import Source
         from spamctl.traffic import results
 
-        asked = corpus.ReplayRequest(
-            options.replay,
-            options.truth,
-            text_column=options.text_column,
-            label_column=options.label_column,
-            spam_label=options.spam_label,
-            header=options.header,
-            encoding=options.encoding,
-            bad_rows=options.bad_rows,
-            spam_folder=options.spam_folder,
-        )
-        read = corpus.read_replay(asked)
+        read = corpus.read_replay(corpus.ReplayRequest(options.replay, options.truth, **asdict(base.layout(options))))
         rows = read.rows[: options.samples]
         first = "all" if len(rows) == len(read.rows) else f"the first {len(rows):,} (--samples) of"
         base.tell([*read.notes, f"{first} {len(read.rows):,} messages of {options.replay}"])
