@@ -194,7 +194,8 @@ class TrainOptions(Options):
     )
     frozen_precision: Literal["auto", "bf16", "float32"] = option(
         "auto",
-        "Compute precision of the frozen layers; auto uses bf16 where the processor supports it.",
+        "Compute precision of the frozen layers; auto uses that of an int8 engine if only the head is trained, else "
+        "bf16 where the processor supports it.",
         group="Training",
         advanced=True,
     )

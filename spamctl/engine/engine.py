@@ -7,6 +7,7 @@ import io
 import threading
 import zipfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
@@ -74,7 +75,7 @@ def _turns(plain: Sequence[str], offer: Sequence[str]) -> Iterator[str]:
 # B rows, T tokens; only numpy, tokenizers and the runtime of the graph are needed here, no torch
 
 
-TOKENS_PER_BATCH = 256
+TOKENS_PER_BATCH, BULK_TOKENS = 256, 512  # fewer answer sooner, more cost less
 MOST_STREAMS = 4
 STEP = 8  # tokens: rows of one such class of lengths share a batch, so that little of it is padding
 GOLDEN_TOLERANCE = MARGIN  # of probability, on another processor; the verdict must be the same
@@ -94,13 +95,20 @@ class Engine:
     with_features = False
 
     def __init__(
-        self, folder: Path, *, threads: int = 0, registered: str = "", out_of_reach: OutOfReach = "judge"
+        self,
+        folder: Path,
+        *,
+        threads: int = 0,
+        registered: str = "",
+        out_of_reach: OutOfReach = "judge",
+        in_bulk: bool = False,
     ) -> None:
         """Verify and compile the package in `folder`; raise ArtefactError if it is damaged.
 
         `threads` bounds the processor threads; 0 takes OMP_NUM_THREADS, or every core. `registered` is the digest that
         the registry knows, if it does: then another package is refused. `out_of_reach` says whether a message unlike
         all that was trained on is judged by its probability, as in training, or called not spam, as a server may.
+        `in_bulk` is for thousands of messages in one call: their batches are larger, and scored side by side.
         """
         self.manifest: Manifest = manifest.verify(folder, registered)
         self.digest = manifest.digest(folder)
@@ -120,19 +128,26 @@ class Engine:
         self._alone = self._runtime.alone()
         self._streams: SimpleQueue[Infer] | None = None
         self._at_work = 0
+        self._in_bulk = in_bulk
+        if in_bulk:
+            self._streams = self._opened()
 
     def open_streams(self) -> None:
         """Allow scoring up to `most_streams` batches in parallel; raise as loading the engine and `replay_golden` do.
 
         The thread that calls it must be the one that lets the engine go. Others may score meanwhile.
         """
-        streams: SimpleQueue[Infer] = SimpleQueue()
-        for infer in self._runtime.streams(self.most_streams):
-            streams.put(infer)
+        streams = self._opened()
         trial = copy.copy(self)  # nobody else is answered by streams before they have answered as they should
         trial._streams = streams  # noqa: SLF001
         trial.replay_golden()
         self._streams = streams
+
+    def _opened(self) -> SimpleQueue[Infer]:
+        streams: SimpleQueue[Infer] = SimpleQueue()
+        for infer in self._runtime.streams(self.most_streams):
+            streams.put(infer)
+        return streams
 
     @property
     def threshold(self) -> float:
@@ -152,8 +167,8 @@ class Engine:
         many tokens, with the token `fill`. None of them changes a score: they are for `model.parity`, which proves it.
         """
         logits = np.empty(len(rows), dtype=np.float64)
-        for index, inputs in self._filled(rows, batches, pad, fill):
-            logits[index] = self._run(inputs)[0]  # (B,)
+        for index, outputs in self._outputs(self._filled(rows, batches, pad, fill)):
+            logits[index] = outputs[0]  # (B,)
         margins: Logits = np.array([row.margin for row in rows], dtype=np.float64)
         return np.add(logits, margins, dtype=np.float64)
 
@@ -162,13 +177,24 @@ class Engine:
     ) -> Iterator[tuple[list[int], Inputs]]:
         """Yield the row numbers of each batch and what the graph is given for it."""
         lengths = np.array([len(row.ids) for row in rows], dtype=np.int64)
-        for batch in batches if batches is not None else by_length(lengths, self.step):
+        tokens = BULK_TOKENS if self._in_bulk else TOKENS_PER_BATCH
+        for batch in batches if batches is not None else by_length(lengths, self.step, tokens):
             index = list(batch)
             width = rounded_up(max(pad, int(lengths[index].max())), self._runtime.lanes)
             ids = np.full((len(index), width), fill, dtype=np.int64)  # (B, T)
             for place, row in enumerate(index):
                 ids[place, : lengths[row]] = rows[row].ids
             yield index, {"input_ids": ids, "lengths": lengths[index]}
+
+    def _outputs(
+        self, filled: Iterator[tuple[list[int], Inputs]]
+    ) -> Iterator[tuple[list[int], list[NDArray[np.float32]]]]:
+        """Yield the row numbers of each batch and what the graph gives for it; in bulk, as many at a time as may be."""
+        if not self._in_bulk:
+            yield from ((index, self._run(inputs)) for index, inputs in filled)
+            return
+        with ThreadPoolExecutor(self.most_streams) as pool:
+            yield from pool.map(lambda batch: (batch[0], self._run(batch[1])), filled)
 
     def _run(self, inputs: Inputs) -> list[NDArray[np.float32]]:
         """Score a batch: with all threads where it is a single message, else in a stream."""
@@ -270,21 +296,20 @@ class Embedder(Engine):
         """Return features (texts, D) in the order of `texts`; a text that comes again is computed once."""
         distinct = list(dict.fromkeys(texts))
         place = {text: index for index, text in enumerate(distinct)}
+        found = yield from self.features_of(self.tokenize(distinct), "embedding")
+        return found[[place[text] for text in texts]] if texts else found
+
+    def features_of(self, rows: Sequence[TokenRow], task: str) -> ProgressGenerator[Features]:
+        """Return features (rows, D) in the order of `rows`; yield progress in the name of `task`."""
         found: Features | None = None
         done = 0
-        for index, part in self._parts(distinct):
-            found = np.empty((len(distinct), part.shape[1]), np.float32) if found is None else found
+        for index, outputs in self._outputs(self._filled(rows)):
+            part = outputs[1]  # (B, D)
+            found = np.empty((len(rows), part.shape[1]), np.float32) if found is None else found
             found[index] = part
             done += len(index)
-            yield ProgressUpdate("embedding", done, len(distinct))
-        if found is None:
-            return np.empty((0, 0), np.float32)
-        return found[[place[text] for text in texts]]
-
-    def _parts(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Features]]:
-        """Yield row numbers and their features (B, D), batch by batch."""
-        for index, inputs in self._filled(self.tokenize(texts)):
-            yield index, self._run(inputs)[1]  # (B, D)
+            yield ProgressUpdate(task, done, len(rows))
+        return np.empty((0, 0), np.float32) if found is None else found
 
 
 def reference_features(embedder: Embedder, texts: Sequence[str], key: str, path: Path) -> ProgressGenerator[Features]:

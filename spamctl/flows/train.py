@@ -189,7 +189,11 @@ class TrainFlow(base.VerbFlow):
                     [row.ids for row in bench.tokenize(rows.train)],
                     self._validation(bench, options),
                     packaging.PackageRequest(
-                        options.engine, options.int8_tolerance, options.max_false_positive_rate, options.seed
+                        options.engine,
+                        options.int8_tolerance,
+                        options.max_false_positive_rate,
+                        options.seed,
+                        self.learnt_in_int8,
                     ),
                     records.about(settings, self._start().base_model, self._start().corpus, self._depth()),
                 )
@@ -215,7 +219,7 @@ class TrainFlow(base.VerbFlow):
 
             train, validation, test = map(self._messages, ("train", "validation", "test"))
             with folders.temporary_folder() as place:
-                engine = Engine(manifest.write(self.files, place))
+                engine = Engine(manifest.write(self.files, place), in_bulk=True)
                 found = base.follow(evaluation.evaluate(engine, test, seed=options.seed))
                 self.recent_probabilities = evaluation.probabilities(engine, [text for text, _ in self.recent])
                 unseen_messages = parts.from_rows(self.held_out, self.held_out_traits)
@@ -353,9 +357,16 @@ class TrainFlow(base.VerbFlow):
         from spamctl.training.fine_tune import Recipe, tune
         from spamctl.training.torchrun import TuneJob, tune_in_processes
 
+        self.learnt_in_int8 = False
         if options.processes == 1:
+            classifier = bench.classifier(self.chosen_depth, options.head_units)
             recipe = Recipe(self.chosen_tune, options.lora_rank, _plan(options), bench.dtype)
-            return tune(bench.classifier(self.chosen_depth, options.head_units), lesson, recipe, checkpoints)
+            if self._learns_from_int8(options, bench):
+                from spamctl.export.package import features_in_int8
+
+                features = features_in_int8(classifier, bench.tokenizer, lesson.train, options.seed)
+                recipe, self.learnt_in_int8 = replace(recipe, features=features), features is not None
+            return tune(classifier, lesson, recipe, checkpoints)
         job = TuneJob(
             base_model=from_json(ChosenModel, self.chosen_model).name,
             max_tokens=options.max_tokens,
@@ -372,6 +383,11 @@ class TrainFlow(base.VerbFlow):
             prompt=options.prompt_text(),
         )
         return tune_in_processes(job, options.processes)
+
+    def _learns_from_int8(self, options: TrainOptions, bench: Workbench) -> bool:
+        """Return whether a head alone is trained, for an engine that may be int8."""
+        alone = self.chosen_tune == "head" and options.head_units > 0 and bench.device.type == "cpu"
+        return alone and options.frozen_precision == "auto" and options.engine in ("auto", "int8")
 
     def _workbench(self, options: TrainOptions) -> Workbench:
         """Load the base model that the run settled on; each step does, for it may run on another machine."""

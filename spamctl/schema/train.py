@@ -94,9 +94,12 @@ class Distance:
     changed: float
     largest: float
 
-    def within(self, tolerance: float) -> bool:
-        """Return whether both the fall in ROC-AUC and the share of changed verdicts are at most `tolerance`."""
-        return self.auc_fall <= tolerance and self.changed <= tolerance
+    def within(self, tolerance: float, *, learnt_in_int8: bool = False) -> bool:
+        """Return whether both the fall in ROC-AUC and the share of changed verdicts are at most `tolerance`.
+
+        Of a head that learnt from what int8 makes, the verdicts in int8 are its own; float32's are then no measure.
+        """
+        return self.auc_fall <= tolerance and (learnt_in_int8 or self.changed <= tolerance)
 
 
 @dataclass(frozen=True, slots=True)

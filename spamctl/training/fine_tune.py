@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
@@ -60,12 +60,17 @@ class TrainingSet:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Which weights are trained, how, and at which precision the frozen blocks run."""
+    """Which weights are trained, how, and at which precision the frozen blocks run.
+
+    `features` computes the features (rows, 2D) of token ids with another engine than PyTorch, in the name of a task; it
+    is asked where the head alone is trained.
+    """
 
     tune: Tune
     lora_rank: int
     plan: TrainingConfig
     frozen_dtype: torch.dtype
+    features: Callable[[Rows, str], ProgressGenerator[Features]] | None = None
 
 
 @dataclass(slots=True)
@@ -152,6 +157,9 @@ def _fit_hidden_head(classifier: SpamClassifier, lesson: TrainingSet, recipe: Re
     history, truth = History(), np.array(lesson.train_is_spam)
     found: list[Features] = []
     for rows, name in ((lesson.train, "training"), (lesson.validation, "validation")):
+        if recipe.features:
+            found.append((yield from recipe.features(rows, f"frozen blocks, {name}")))
+            continue
         features = np.zeros((len(rows), 2 * classifier.trunk.width), np.float32)
         passes = pooled_pass(classifier.trunk, rows, features, dtype=recipe.frozen_dtype)
         yield from ticks(passes, f"frozen blocks, {name}", len(rows))
