@@ -100,6 +100,18 @@ class NgramExpert:
         length = float(np.sqrt(np.dot(values, values)))
         return self.bias + (float(np.dot(values, self.weights[buckets])) / length if length else 0.0)
 
+    def words_for_spam(self, text: str, most: int) -> list[str]:
+        """Return the words of a message that count most for spam, the strongest first, as the expert reads them.
+
+        A word counts by its own weight alone, not by those of its letters or of its neighbours.
+        """
+        words = list(dict.fromkeys(_WORD.findall(as_read(text))))
+        if not words:
+            return []
+        buckets = ((_word_hashes(words)[0] * _MULTIPLY) >> _SHIFT).astype(np.int64)  # (W,)
+        shares = self.frequencies[buckets] * self.weights[buckets]  # (W,)
+        return [words[place] for place in np.argsort(-shares, kind="stable")[:most] if shares[place] > 0]
+
     def to_bytes(self) -> bytes:
         """Return the expert as bytes: its bias and both arrays, little-endian float32."""
         return b"".join(np.asarray(part, "<f4").tobytes() for part in ([self.bias], self.frequencies, self.weights))

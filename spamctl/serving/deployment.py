@@ -47,6 +47,7 @@ class Deployment:
             folder = Path(release.folder)
             engine = Engine(folder, threads=threads, registered=release.digest, out_of_reach=out_of_reach)
             self.manifest, self.digest = engine.manifest, engine.digest
+            self._expert = engine.tokenizer.expert
             self.golden_delta = engine.replay_golden()
             for width in WARM_WIDTHS:
                 engine.logits(engine.tokenize([""]), pad=min(width, engine.manifest.max_tokens))
@@ -68,6 +69,10 @@ class Deployment:
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a short text; call it while the deployment is held."""
         return self._scorer.count_tokens(text)
+
+    def words_for_spam(self, text: str, most: int) -> list[str]:
+        """Return the words that count most for spam with the second expert; none where there is no second expert."""
+        return self._expert.words_for_spam(text, most) if self._expert else []
 
     def submit(self, texts: Sequence[str]) -> Future[list[Scored]]:
         """Score the texts of one request; see `Scorer.submit`."""

@@ -49,7 +49,7 @@ from spamctl.serving.spamd_protocol import (
     refusal,
     response,
 )
-from spamctl.serving.spamd_verdict import MailTraits, SpamdVerdict, marked
+from spamctl.serving.spamd_verdict import MOST_WORDS, MailTraits, SpamdVerdict, marked, word_families
 from spamctl.serving.state import Service
 from spamctl.store import labels, queries
 from spamctl.store.database import Store
@@ -408,4 +408,5 @@ def _verdict(classified: Classified, mail: Mail) -> SpamdVerdict:
         model=answered.deployment.release.name,
         version=told.model_version,
         traits=MailTraits(bool(mail.hidden), bool(mail.hosts), bool(mail.attachments)),
+        families=word_families(answered.deployment.words_for_spam(mail.text, MOST_WORDS)),
     )

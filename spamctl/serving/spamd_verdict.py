@@ -9,7 +9,8 @@ rounded down to one decimal and kept within ±99.9. It rises with the probabilit
 times as probable against the rest. Clients compare the score with 5.0 themselves, so it always agrees with the verdict:
 a message out of reach that is delivered scores 4.9 at most, whatever its probability.
 
-The rules tell how the verdict came about. None of them, nor anything else here, repeats a word of the message.
+The rules tell how the verdict came about. None of them, nor anything else here, repeats a word of the message: of the
+words that count most for spam, only the families are told.
 """
 
 from __future__ import annotations
@@ -38,6 +39,38 @@ _MEANINGS = {
     "SPAMCTL_LINKS": "links to other hosts",
     "SPAMCTL_ATTACHMENTS": "attachments, which are not read",
 }
+MOST_WORDS: Final = 12  # that count most for spam, and are looked up in the families
+_FAMILIES = {
+    "MONEY": (
+        "about money",
+        r"[$£€¥₹]|\d+[.,]\d\d|cash|money|pay\w*|fees?|price|usd|eur|gbp|inr|dinero|pago|geld|argent|soldi|dinheiro",
+    ),
+    "URGENCY": (
+        "that hurry",
+        r"urgent\w*|now|today|immediate\w*|hours?|expir\w+|final|last|soon|hoy|ahora|sofort|heute|vite|oggi|agora",
+    ),
+    "PRIZE": (
+        "about something for nothing",
+        r"won|win\w*|prize|congrat\w*|free|gifts?|rewards?|claim\w*|bonus|lottery|gratis|premio|gewinn\w*|gagn\w+",
+    ),
+    "ACCOUNT": (
+        "about accounts and their access",
+        r"accounts?|bank\w*|cards?|verif\w+|log\w*|password|suspend\w*|security|codes?|cuenta|konto|compte|conta|kyc",
+    ),
+    "DELIVERY": ("about parcels", r"parcels?|packages?|deliver\w*|shipment|customs|courier|paquete|paket|colis|pacco"),
+    "OFFER": (
+        "of adverts",
+        r"offers?|discounts?|sale|buy|order|shop|subscribe|unsubscribe|limited|oferta|angebot|soldes|sconto",
+    ),
+    "INCOME": (
+        "about income",
+        r"jobs?|earn\w*|income|profits?|invest\w*|loans?|crypto|bitcoin|btc|trading|hiring|kredit",
+    ),
+    "CONTACT": ("that ask for an answer", r"call|text|reply|contact|click|visit|whatsapp|telegram|dm|write|stop|link"),
+    "NUMBERS": ("of digits", r"\d+"),
+}
+_WORDS = {name: re.compile(pattern) for name, (_, pattern) in _FAMILIES.items()}
+_MEANINGS |= {f"SPAMCTL_WORDS_{name}": f"words {meaning} count for spam" for name, (meaning, _) in _FAMILIES.items()}
 _OURS = re.compile(rb"x-spam-", re.IGNORECASE)
 _NAME = re.compile(rb"[!-9;-~]+[ \t]*:")
 
@@ -63,6 +96,7 @@ class SpamdVerdict:
     model: str
     version: str
     traits: MailTraits = MailTraits()
+    families: tuple[str, ...] = ()
 
     @property
     def is_spam(self) -> bool:
@@ -93,6 +127,7 @@ class SpamdVerdict:
             f"SPAMCTL_PROBABILITY_{band:02}",
             "SPAMCTL_MEDIUM_MAIL",
             *(name for name, holds in noted.items() if holds),
+            *(f"SPAMCTL_WORDS_{family}" for family in self.families),
         )
 
     def spam_header(self) -> str:
@@ -139,6 +174,11 @@ class SpamdVerdict:
         return "\r\n".join(lines).encode("ascii")
 
 
+def word_families(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the families that some of the words, in lower case, belong to; what no family knows is left out."""
+    return tuple(name for name, known in _WORDS.items() if any(known.fullmatch(word) for word in words))
+
+
 def marked(mail: bytes, headers: Sequence[str]) -> tuple[bytes, bytes]:
     """Return the head of a mail with the given headers before its own, and the rest from the blank line on.
 
@@ -177,7 +217,7 @@ def _meaning(rule: str) -> str:
     if rule in _MEANINGS:
         return _MEANINGS[rule]
     low = int(rule.rpartition("_")[2])
-    return f"probability of spam {low} % or more"
+    return f"probability of spam {low} % or more" if low else f"probability of spam under {_BANDS[-2]} %"
 
 
 def _log_odds(probability: float) -> float:

@@ -49,6 +49,16 @@ def test_it_learns_and_comes_back_the_same(expert):
     assert expert.margin("\U0001f600\U0001f680") == pytest.approx(expert.bias, abs=1)
 
 
+def test_the_words_that_count_most_for_spam_come_first(expert):
+    message = "Bring the dog, and WIN a free book now"
+    found = expert.words_for_spam(message, 3)
+    assert len(found) == 3
+    assert set(found) <= {"win", "a", "free", "now", ","}
+    assert expert.words_for_spam(message, 1) == found[:1]
+    assert expert.words_for_spam("bring the dog", 3) == []
+    assert expert.words_for_spam("", 3) == expert.words_for_spam("😀", 3) == []
+
+
 @pytest.mark.parametrize(
     "damage", [lambda content: content[:-1], lambda content: b"\xff" * len(content), lambda _: b""]
 )

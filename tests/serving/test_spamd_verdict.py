@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.schema.message import NOT_SPAM, SPAM
-from spamctl.serving.spamd_verdict import MailTraits, SpamdVerdict, marked
+from spamctl.serving.spamd_verdict import MailTraits, SpamdVerdict, marked, word_families
 
 PROBABILITIES = st.floats(0, 1)
 
@@ -62,14 +62,28 @@ def test_what_is_out_of_reach_and_delivered_is_under_the_threshold(probability, 
 
 def test_the_rules_tell_all_that_is_known():
     traits = MailTraits(hidden_text=True, hosts=True, attachments=True)
-    found = verdict(0.0499, in_reach=False, truncated=True, traits=traits)
+    found = verdict(0.0499, in_reach=False, truncated=True, traits=traits, families=("MONEY",))
     assert found.rules == (
         *("SPAMCTL_HAM", "SPAMCTL_PROBABILITY_00", "SPAMCTL_MEDIUM_MAIL", "SPAMCTL_OUT_OF_REACH", "SPAMCTL_TRUNCATED"),
-        *("SPAMCTL_HIDDEN_TEXT", "SPAMCTL_LINKS", "SPAMCTL_ATTACHMENTS"),
+        *("SPAMCTL_HIDDEN_TEXT", "SPAMCTL_LINKS", "SPAMCTL_ATTACHMENTS", "SPAMCTL_WORDS_MONEY"),
     )
     report = found.report().decode("ascii")
     assert all(rule in report for rule in found.rules)
     assert "probability 0.0499, threshold 0.5000: 2.0 points, 5.0 required" in report
+
+
+@pytest.mark.parametrize(
+    ("words", "families"),
+    [
+        ([], ()),
+        (["tuesday", "weather"], ()),
+        (["winner", "€", "claim", "0900"], ("MONEY", "PRIZE", "NUMBERS")),
+        (["konto", "sofort"], ("URGENCY", "ACCOUNT")),
+        (["unpaid", "nowhere"], ()),  # whole words only
+    ],
+)
+def test_words_are_told_by_their_families(words, families):
+    assert word_families(words) == families
 
 
 def test_the_status_has_one_autolearn_and_lines_are_short():
