@@ -177,14 +177,20 @@ class Engine:
     ) -> Iterator[tuple[list[int], Inputs]]:
         """Yield the row numbers of each batch and what the graph is given for it."""
         lengths = np.array([len(row.ids) for row in rows], dtype=np.int64)
-        tokens = BULK_TOKENS if self._in_bulk else TOKENS_PER_BATCH
-        for batch in batches if batches is not None else by_length(lengths, self.step, tokens):
+        for batch in batches if batches is not None else self._together(lengths):
             index = list(batch)
             width = rounded_up(max(pad, int(lengths[index].max())), self._runtime.lanes)
             ids = np.full((len(index), width), fill, dtype=np.int64)  # (B, T)
             for place, row in enumerate(index):
                 ids[place, : lengths[row]] = rows[row].ids
             yield index, {"input_ids": ids, "lengths": lengths[index]}
+
+    def _together(self, lengths: NDArray[np.int64]) -> Batches:
+        """Return rows of similar length in batches: in bulk in an order of chance, so that the time left can be told."""
+        if not self._in_bulk:
+            return by_length(lengths, self.step)
+        batches = by_length(lengths, self.step, BULK_TOKENS)
+        return [batches[place] for place in np.random.default_rng(0).permutation(len(batches))]
 
     def _outputs(
         self, filled: Iterator[tuple[list[int], Inputs]]

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.engine import manifest as artefact
-from spamctl.engine.engine import GOLDEN, Engine, by_length
+from spamctl.engine.engine import GOLDEN, Embedder, Engine, by_length
 from spamctl.engine.tokens import TokenRow
 from spamctl.errors import ArtefactError
 from spamctl.schema.message import NOT_SPAM, SPAM
 from tests import tiny_models, tiny_packages
+from tests.ticks import last
 
 TEXTS = [message.text for message in tiny_models.messages(60)]
 OFFER, QUESTION = TEXTS[:2]
@@ -193,6 +194,25 @@ def test_streams_change_no_score_whoever_scores_beside(engine, streaming):
     with ThreadPoolExecutor(6) as pool:
         for part, logits in zip(parts * 3, pool.map(score, parts * 3), strict=True):
             assert logits.tolist() == expected[list(part)].tolist()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_many_at_once_get_the_scores_and_features_that_each_gets_alone(folder, threads):
+    many, few = (Embedder(folder, threads=threads, in_bulk=in_bulk) for in_bulk in (True, False))
+    rows = few.tokenize([*TEXTS, "win " * 50, ""] * 9)
+    assert many.logits(rows).tolist() == few.logits(rows).tolist()
+    ticks = []
+    computing = many.features_of(rows, "reading")
+    while True:
+        try:
+            ticks.append(next(computing))
+        except StopIteration as stop:
+            features = stop.value
+            break
+    assert [tick.done for tick in ticks] == sorted({tick.done for tick in ticks})
+    assert (ticks[0].done < ticks[-1].done, ticks[-1].done) == (True, len(rows))
+    assert {(tick.task, tick.total) for tick in ticks} == {("reading", len(rows))}
+    assert np.array_equal(features, np.concatenate([last(few.features_of([row], "one")) for row in rows]))
 
 
 def test_two_batches_are_scored_at_a_time(streaming):

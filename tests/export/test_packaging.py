@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 from spamctl.engine import calibration, manifest, parity
-from spamctl.engine.engine import GOLDEN, MARGIN, Engine, nearest_to_threshold, turning_messages
+from spamctl.engine.engine import GOLDEN, MARGIN, Embedder, Engine, nearest_to_threshold, turning_messages
 from spamctl.engine.ngrams import LEAST, Vocabulary
-from spamctl.engine.runtime import ONNX, XML
+from spamctl.engine.runtime import ONNX, XML, multiplies_int8
 from spamctl.engine.tokens import WORDS
+from spamctl.export.package import features_in_int8
 from spamctl.metrics import scores
 from spamctl.schema.codec import to_json
+from spamctl.schema.train import Distance
 from tests import tiny_packages, trained
+from tests.ticks import last
 
 FAMILIES = {"gpt2": ONNX, "narrow": XML}
 
@@ -107,6 +110,30 @@ def test_floats_are_packaged_if_no_int8_keeps_its_scores(made):
     assert list(package.distances) == ["int8", "int8-weights"]
     assert [warning.split()[0] for warning in package.warnings] == ["int8", "int8-weights"]
     assert all("--int8-tolerance -1" in warning for warning in package.warnings)
+
+
+@pytest.mark.skipif(not multiplies_int8(), reason="this processor has no int8 products (VNNI): use a newer one")
+def test_a_head_can_learn_from_the_features_that_it_will_be_given(made, tmp_path):
+    train = [row.ids for row in made.rows("train")]
+    compute = features_in_int8(made.classifier, made.tokenizer, train, trained.wish().seed)
+    rows = made.rows("test")
+    given = last(compute([row.ids for row in rows], "reading"))
+    served = Embedder(manifest.write(trained.packaged("gpt2", "auto").files, tmp_path), threads=1)
+    assert np.array_equal(given, last(served.features_of(rows, "reading")))
+
+
+def test_a_graph_of_openvino_is_not_learnt_from():
+    narrow = trained.trained("narrow")
+    train = [row.ids for row in narrow.rows("train")]
+    assert features_in_int8(narrow.classifier, narrow.tokenizer, train, 0) is None
+
+
+def test_what_learnt_in_int8_is_not_held_to_the_verdicts_of_floats(made):
+    package = trained.package(made, replace(trained.wish("auto", tolerance=-1.0), learnt_in_int8=True))
+    assert list(package.distances) == ["int8", "int8-weights"]  # the fall of ROC-AUC still counts
+    assert Distance(0.0, 0.5, 0.5).within(0.02, learnt_in_int8=True)
+    assert not Distance(0.03, 0.0, 0.0).within(0.02, learnt_in_int8=True)
+    assert not Distance(0.0, 0.5, 0.5).within(0.02)
 
 
 def test_the_engine_that_is_asked_for_is_the_only_one_tried(made):

@@ -1,7 +1,9 @@
 """Hold fine-tuning, from token rows to learnt bytes, to learning, to its seed, and to coming back."""
 
+from dataclasses import replace
 from itertools import groupby
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load
@@ -155,6 +157,23 @@ def test_a_hidden_head_keeps_its_fit(tiny_llama, tmp_path):
         assert ((logits_of(model, TokenIds(TEST)) > 0) == torch.tensor(TEST_IS_SPAM)).float().mean() > 0.8
         assert (history.training, len(history.validation), history.validation[0][0]) == ([], 1, 0)
     assert learnt[0] == learnt[1]
+
+
+def test_a_hidden_head_learns_from_the_features_that_it_is_given(tiny_llama, tmp_path):
+    trunk = load_trunk(tiny_llama)
+    trunk.cut(3)
+    asked = []
+
+    def features(rows, task):
+        yield from ()
+        asked.append((task, len(rows)))
+        return np.array([[len(ids), *[0.0] * (2 * trunk.width - 1)] for ids in rows], np.float32)
+
+    model = SpamClassifier(trunk, units=4)
+    ticks, learnt, _ = run(model, replace(recipe("head"), features=features), tmp_path)
+    assert asked == [("frozen blocks, training", 96), ("frozen blocks, validation", 32)]
+    assert {tick.task for tick in ticks} == {"head"}  # PyTorch computed nothing
+    assert load(learnt)["hidden.weight"].shape == (4, 2 * trunk.width)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 1200, 1201, 3731, 24_000])
