@@ -26,7 +26,8 @@ OF_REGISTRY: Final = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "M
 OF_STORAGE: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION")
 LOCAL_STORE: Final = "spam.db"  # the default, in whose place the server's own store comes
 # Options that name files, by verb, and words that are none.
-FILES: Final = ("dataset", "good", "spam", "replay", "labels", "must_deliver", "must_catch", "messages", "export")
+READ: Final = ("dataset", "good", "spam", "replay", "labels", "must_deliver", "must_catch", "messages")
+WRITTEN: Final = ("export", "output")  # in a pod, they would go with it
 WORDS: Final = frozenset({NONE, "sms-spam", "everyday", ""})
 POSTGRESQL: Final = ("postgresql", "postgres")
 PORTS: Final = {"http": 80, "https": 443, **dict.fromkeys(POSTGRESQL, 5432)}
@@ -209,7 +210,7 @@ def _workflow_faults(chosen: Chosen) -> Iterator[str]:
             value = str(values[item.name])
             if item.secret and value not in {NONE, LOCAL_STORE} and item.name != "webhook":
                 yield from _store_faults(f"{item.name} of {verb}", item.variable, value)
-            elif item.name in FILES and _names_a_file(value):
+            elif item.name in READ + WRITTEN and _names_a_file(value):
                 yield f"{item.name} of {verb}: {value} is a file of this machine, which pods do not have: use s3://"
         if verb == "label" and values.get("source") == "review":
             yield "source of label: review needs a person at a terminal: use another source, or spamctl label here"

@@ -27,7 +27,8 @@ OUT_OF_REACH_VARIABLE = "SPAMCTL_SERVE_OUT_OF_REACH"
 DEFAULT_ADDRESS = "spam.db"
 OFF = "off"
 MODES: dict[str, Mode | None] = {"required": "required", "best-effort": "best-effort", OFF: None}
-SPARK_VARIABLE = "SPARK_BUFFER_SIZE"  # that Spark sets for the Python processes of its executors, and for no other
+# Spark sets one of them, or both, for the Python processes of its executors, and for no other: not for the driver's.
+OF_SPARK_WORKERS = ("SPARK_PYTHON_RUNTIME", "PYTHON_WORKER_FACTORY_SECRET")
 AGAIN_S = 5.0  # as long as a locked store is waited for: a thread that comes meanwhile need not wait anew
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class CaptureTarget:
 
 def in_spark() -> bool:
     """Return whether this process is a worker of Spark, or was started by one."""
-    return SPARK_VARIABLE in os.environ
+    return any(name in os.environ for name in OF_SPARK_WORKERS)
 
 
 def out_of_reach_rule() -> OutOfReach:

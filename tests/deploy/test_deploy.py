@@ -172,6 +172,7 @@ def test_a_protocol_without_a_token_is_not_deployed(deploy):
         ("monitor", "watch: 5m\n", "watch of monitor: a workflow runs once: use --monitor-schedule instead"),
         ("label", "source: review\n", "source of label: review needs a person at a terminal"),
         ("score", "messages: inbox.mbox\n", "messages of score: inbox.mbox is a file of this machine"),
+        ("score", "messages: s3://mails/\noutput: out/\n", "output of score: out/ is a file of this machine"),
     ],
 )
 def test_a_workflow_needs_nothing_of_this_machine(deploy, verb, text, told):

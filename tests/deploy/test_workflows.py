@@ -95,8 +95,11 @@ def test_templates_hold_the_users_options(written):
 
 
 def test_messages_to_score_make_a_fourth_workflow(written):
-    objects = written("--score-schedule", "0 4 * * *", score="messages: s3://mails/inbox.jsonl\n")
-    assert parameters(objects["score", "WorkflowTemplate"])["messages"] == "s3://mails/inbox.jsonl"
+    options = "messages: s3://mails/inbox.jsonl\noutput: s3://mails/verdicts/\nworkers: 4\n"
+    objects = written("--score-schedule", "0 4 * * *", score=options)
+    given = parameters(objects["score", "WorkflowTemplate"])
+    assert (given["messages"], given["output"]) == ("s3://mails/inbox.jsonl", "s3://mails/verdicts/")
+    assert given["workers"] == 4
     assert objects["score", "CronWorkflow"]["spec"]["schedules"] == ["0 4 * * *"]
 
 

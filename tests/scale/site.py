@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import os
+import re
 import shutil
 import signal
 import socket
@@ -27,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "proxy" / "haproxy.cfg"
 MISSING = "no haproxy here: install it (Debian: apt-get install haproxy)"
 REPLICAS = 3
+REPEATED = "repeated: "  # begins a line of haproxy's log that is of a request
 PATIENCE_S = 600  # two cores that others use, too, take minutes to start three servers
 
 
@@ -126,6 +128,7 @@ class Site:
     replicas: list[Replica]
     port: int
     socket: Path
+    log: Path
     store: str
     registry: str
     scales: dict[str, float] = field(default_factory=dict)  # by version: of the probabilities that it gives
@@ -143,6 +146,11 @@ class Site:
             text = b"".join(iter(lambda: asking.recv(2**16), b"")).decode()
         (found,) = (row for row in csv.DictReader(text.removeprefix("# ").splitlines()) if row["svname"] == "BACKEND")
         return found
+
+    def tries(self):
+        """Return how often haproxy sent each request that it has answered, in the order of the answers."""
+        told = self.log.read_text(encoding="utf-8")
+        return [1 + int(times) for times in re.findall(rf"{REPEATED}\+?(\d+)\n", told)]  # plus: it went elsewhere
 
 
 @contextlib.contextmanager
@@ -188,21 +196,27 @@ def register(registry, scale):
 
 @contextlib.contextmanager
 def behind_haproxy(replicas):
-    """Run haproxy as the recipe says, and lend its port and the socket where it tells its figures."""
+    """Run haproxy as the recipe says; lend its port, the socket where it tells its figures, and its log.
+
+    The log has a line a request, which says how often it was repeated. The figures count each repetition twice where
+    a replica had taken the request: as a retry, and as one that went to another replica.
+    """
     port = closed_port()
     with tempfile.TemporaryDirectory(prefix="haproxy-") as folder:
-        asked = Path(folder, "stats")
+        asked, log = Path(folder, "stats"), Path(folder, "log")
         text = CONFIG.read_text(encoding="utf-8").replace("127.0.0.1:8080", f"127.0.0.1:{port}")
         for number, replica in enumerate(replicas, 1):
             text = text.replace(f"127.0.0.1:808{number}", f"127.0.0.1:{replica.port}")
-        text = text.replace("global\n", f"global\n  stats socket {asked} level user\n")
+        text = text.replace("global\n", f"global\n  stats socket {asked} level user\n  log stdout format raw local0\n")
+        text = text.replace("defaults\n", f'defaults\n  log global\n  log-format "{REPEATED}%rc"\n')
         config = Path(folder, "haproxy.cfg")
         config.write_text(text, encoding="utf-8")
-        process = subprocess.Popen([haproxy(), "-db", "-q", "-f", str(config)])
+        with log.open("w") as lines:
+            process = subprocess.Popen([haproxy(), "-db", "-f", str(config)], stdout=lines)  # quiet, it logs nothing
         try:
             until(lambda: asked.exists() or process.poll() is not None)
             assert process.poll() is None, text
-            yield port, asked
+            yield port, asked, log
         finally:
             process.kill()
             process.wait()
@@ -216,7 +230,7 @@ def a_site(folder, store):
         registry = stack.enter_context(an_mlflow_server(folder / "registry"))
         scales = {register(registry, scale): scale for scale in (4.0, 2.0)}
         replicas = [Replica(folder / f"replica{number}", registry, store) for number in range(REPLICAS)]
-        site = Site(replicas, 0, Path(), store, registry, scales)
+        site = Site(replicas, 0, Path(), Path(), store, registry, scales)
         site.promote(min(scales))
         for replica in replicas:
             stack.callback(
@@ -224,6 +238,6 @@ def a_site(folder, store):
             )
             replica.start()
             until(replica.is_ready)  # one after the other: together they would wait for the registry too long
-        site.port, site.socket = stack.enter_context(behind_haproxy(replicas))
+        site.port, site.socket, site.log = stack.enter_context(behind_haproxy(replicas))
         until(lambda: site.statistics()["act"] == str(REPLICAS))
         yield site

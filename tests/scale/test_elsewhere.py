@@ -8,6 +8,7 @@ import pytest
 from spamctl.cli.remote import Words, planned
 from spamctl.config.sources import from_yaml, validate
 from spamctl.config.train import TrainOptions
+from spamctl.store.database import open_store
 from tests.flows.conftest import OWN, QUICK
 
 pytestmark = [pytest.mark.scale, pytest.mark.postgres, pytest.mark.timeout(3_600)]
@@ -15,6 +16,8 @@ pytestmark = [pytest.mark.scale, pytest.mark.postgres, pytest.mark.timeout(3_600
 ROOT = Path(__file__).parents[2]
 # The command, whose flows know one more decorator: it does what Kubernetes' does, on this machine.
 DOOR = """
+import sys
+
 from spamctl.cli import app, run
 usual = run.Flow.of.__func__
 def of(cls, verb):
@@ -33,8 +36,10 @@ def desk(lay):
 
 @pytest.fixture(scope="module")
 def store(postgres):
-    """Name a database for the answers, which each machine can reach."""
-    return postgres.new_database()
+    """Make a store for the answers in a database that each machine can reach, as a server would."""
+    address = postgres.new_database()
+    with open_store(address, create=True):
+        return address
 
 
 @pytest.fixture(scope="module")

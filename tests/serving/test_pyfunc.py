@@ -318,7 +318,7 @@ def test_without_a_registry_the_model_file_beside_the_package_tells_its_digest(p
 def test_a_worker_of_spark_keeps_one_engine_and_stores_nothing_unless_a_store_is_named(
     pyfunc, package, monkeypatch, tmp_path
 ):
-    monkeypatch.setenv("SPARK_BUFFER_SIZE", "65536")
+    monkeypatch.setenv("SPARK_PYTHON_RUNTIME", "PYTHON_WORKER")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.setattr(pyfunc, "_engines", {})
     first, second = (load(pyfunc, package) for _ in range(2))
@@ -333,8 +333,14 @@ def test_a_worker_of_spark_keeps_one_engine_and_stores_nothing_unless_a_store_is
     assert load(pyfunc, package).predict(None, frame(OFFER))[0]["captured"] is True
 
 
+def test_the_driver_of_spark_is_a_process_as_any_other(pyfunc, package, monkeypatch, tmp_path):
+    monkeypatch.setenv("SPARK_BUFFER_SIZE", "65536")  # as a SparkContext does
+    assert load(pyfunc, package).predict(None, frame(OFFER))[0]["captured"] is True
+    assert (tmp_path / "spam.db").is_file()
+
+
 def test_a_package_that_has_changed_is_refused_also_where_its_engine_is_kept(pyfunc, monkeypatch, tmp_path):
-    monkeypatch.setenv("SPARK_BUFFER_SIZE", "65536")
+    monkeypatch.setenv("SPARK_PYTHON_RUNTIME", "PYTHON_WORKER")
     folder = tiny_packages.write(tmp_path / "package", "", *GOLDEN)
     load(pyfunc, folder)
     (folder / "tokenizer.json").write_bytes(b"{}")

@@ -107,14 +107,20 @@ spam = mlflow.pyfunc.spark_udf(spark, "models:/spam@champion")
 rows = spark.read.parquet("messages.parquet").where("text IS NOT NULL").repartition(8)
 rows.select(spam("text").alias("a")).select("a.*").write.mode("overwrite").parquet("b")
 
-def look(_):
+def look(tables):
     from spamctl.serving import mlflow_model, pyfunc
-    engines = list(pyfunc._engines.values())
-    yield os.getpid(), len(engines), [engine.most_streams for engine in engines], mlflow_model.in_spark()
+    for table in tables:
+        engines = list(pyfunc._engines.values())
+        streams = [engine.most_streams for engine in engines]
+        yield table.assign(pid=os.getpid(), engines=len(engines), streams=[streams] * len(table),
+                           inside=mlflow_model.in_spark())[["pid", "engines", "streams", "inside"]]
 
-print("FOUND", spark.sparkContext.parallelize(range(8), 8).mapPartitions(look).collect())
+# The workers of a table's columns: those of an RDD are others, which have never seen the model.
+shown = spark.range(8).repartition(8).mapInPandas(look, "pid long, engines int, streams array<int>, inside boolean")
+print("FOUND", [(one.pid, one.engines, list(one.streams), one.inside) for one in shown.collect()])
 from spamctl.serving import mlflow_model
 print("DRIVER", mlflow_model.in_spark())
+spark.stop()
 """
 
 
