@@ -186,7 +186,7 @@ class Engine:
             yield index, {"input_ids": ids, "lengths": lengths[index]}
 
     def _together(self, lengths: NDArray[np.int64]) -> Batches:
-        """Return rows of similar length in batches: in bulk in an order of chance, so that the time left can be told."""
+        """Return rows of similar length in batches: in bulk in random order, so that the time left can be told."""
         if not self._in_bulk:
             return by_length(lengths, self.step)
         batches = by_length(lengths, self.step, BULK_TOKENS)
