@@ -13,8 +13,9 @@ uv_settings = UV='$(UV)' UV_PYTHON='$(PYTHON)' UV_PYTHON_DOWNLOADS=never UV_PROJ
 	$(addprefix UV_DEFAULT_INDEX=,$(or $(UV_DEFAULT_INDEX),$(call pip,INDEX_URL,index-url))) \
 	$(addprefix SSL_CERT_FILE=,$(or $(SSL_CERT_FILE),$(call pip,CERT,cert)))
 
-# A core each, but no more than a laptop's memory holds; the tests of a file stay together and share what they make.
-WORKERS = $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1, 4))')
+# One more than cores, for many a test waits, but no more than a laptop's memory holds; the tests of a file stay together
+# and share what they make.
+WORKERS = $(shell $(PYTHON) -c 'import os; print(min(1 + (os.cpu_count() or 1), 4))')
 SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # The last, where it is set, has each of the hundreds of processes of a test run compile spamctl anew.
