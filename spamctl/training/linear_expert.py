@@ -60,6 +60,14 @@ def expert_margins(expert: NgramExpert, texts: Sequence[str]) -> NDArray[np.floa
     return np.array([expert.margin(text) for text in texts], np.float64)
 
 
+def margins_of(expert: NgramExpert, counts: Any) -> NDArray[np.float64]:
+    """Return the margin (N,) of each row of counts (N, BUCKETS); that of `expert.margin` but for its last digits."""
+    table = counts.astype(np.float64)
+    table.data = (1 + np.log(table.data)) * expert.frequencies[table.indices]
+    lengths = np.sqrt(np.asarray(table.multiply(table).sum(axis=1)).ravel())  # (N,)
+    return expert.bias + np.divide(table @ expert.weights, lengths, out=np.zeros(len(lengths)), where=lengths > 0)
+
+
 # Measure both experts on unseen kinds of messages, by cross-validation over whole families.
 
 EXPERTS: Final = ("language model", "n-grams", "both")
@@ -79,7 +87,7 @@ def measure_unseen(messages: Sequence[Message], probe_logits: Sequence[float], *
     margins = np.empty(len(messages))
     for fit, held_out in folds(truth, seed, split.family_groups(messages)):
         expert = fit_expert(counts[fit], truth[fit])
-        margins[held_out] = expert_margins(expert, [messages[row].text for row in held_out])
+        margins[held_out] = margins_of(expert, counts[held_out])
     lines = {"language model": np.asarray(probe_logits, np.float64), "n-grams": margins}
     lines["both"] = sum(_calibrated(truth, line) for line in lines.values()) / len(lines)  # type: ignore[assignment]
     scored = np.array([bool(message.traits.family) and not message.traits.border for message in messages], bool)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from spamctl.engine import ngrams
 from spamctl.engine.ngrams import BUCKETS, NgramExpert, count
 from spamctl.errors import ArtefactError, NothingLearntError
-from spamctl.training.linear_expert import counts_of, expert_margins, fit_expert
+from spamctl.training.linear_expert import counts_of, expert_margins, fit_expert, margins_of
 
 SPAM = [f"win a free {thing} now, call {n}" for n, thing in enumerate(("phone", "car", "prize", "trip") * 5)]
 GOOD = [f"see you at {n}, bring the {thing}" for n, thing in enumerate(("kids", "dog", "book", "keys") * 5)]
@@ -47,6 +47,11 @@ def test_it_learns_and_comes_back_the_same(expert):
     assert np.allclose(expert_margins(again, SPAM + GOOD), scores, atol=1e-6)
     assert expert.margin("") == pytest.approx(expert.bias)
     assert expert.margin("\U0001f600\U0001f680") == pytest.approx(expert.bias, abs=1)
+
+
+def test_many_are_measured_at_once_as_each_by_itself(expert):
+    texts = [*SPAM, "", "\U0001f600 words of nobody", *GOOD, "win win win"]
+    assert np.allclose(margins_of(expert, counts_of(texts)), expert_margins(expert, texts), atol=1e-6)
 
 
 def test_the_words_that_count_most_for_spam_come_first(expert):
