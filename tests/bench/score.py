@@ -16,6 +16,7 @@ import json
 import os
 import random
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import util
 from pathlib import Path
 
 from measuring import circumstances, fetched, say, table
@@ -162,7 +164,11 @@ class Bench:
                 "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db",
                 "SPARK_LOCAL_IP": "127.0.0.1",
             }
-            return measured(["-c", SPARK, str(messages), str(out)], self.folder, spark), in_order(out)
+            try:
+                return measured(["-c", SPARK, str(messages), str(out)], self.folder, spark), in_order(out)
+            finally:  # a local cluster writes into the package, and what it has not installed would outlive it
+                if (pyspark := util.find_spec("pyspark")) and pyspark.origin:
+                    shutil.rmtree(Path(pyspark.origin).with_name("work"), ignore_errors=True)
         target = f"{out}.parquet" if way == "file" else f"{out}/"
         workers = [] if way == "file" else ["--workers", way, "--part-size", "0.25"]
         words = ["-m", "spamctl", "score", str(messages), "--output", target, "--show", "0", *workers]

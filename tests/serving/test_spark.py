@@ -26,7 +26,8 @@ CLUSTER = "local-cluster[2,1,1024]"  # executors with a core and a GiB each, in 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """Return a folder with a champion and a parquet file of messages; what Spark needs must be installed."""
-    if not util.find_spec("pyspark"):
+    installed = util.find_spec("pyspark")
+    if not installed or not installed.origin:
         pytest.skip("needs pyspark: uv sync --group scale")
     if not shutil.which("java"):
         pytest.skip("needs Java 17: apt install openjdk-17-jre-headless")
@@ -39,7 +40,10 @@ def place(tmp_path_factory):
     texts = [f"{drawn[place % 300].text} {'and ' * (place % 23)}{place}" for place in range(ROWS - 2)]
     table = pa.table({"text": [*texts, "", None], "place": range(1, ROWS + 1)})
     parquet.write_table(table, folder / "messages.parquet", row_group_size=500)
-    return folder
+    yield folder
+    # A local cluster's workers write into the package, and what it has not installed would stay when it goes: an empty
+    # `pyspark` that others, MLflow among them, take for the real one.
+    shutil.rmtree(Path(installed.origin).with_name("work"), ignore_errors=True)
 
 
 def run(place, program, **variables):
