@@ -65,7 +65,8 @@ def margins_of(expert: NgramExpert, counts: Any) -> NDArray[np.float64]:
     table = counts.astype(np.float64)
     table.data = (1 + np.log(table.data)) * expert.frequencies[table.indices]
     lengths = np.sqrt(np.asarray(table.multiply(table).sum(axis=1)).ravel())  # (N,)
-    return expert.bias + np.divide(table @ expert.weights, lengths, out=np.zeros(len(lengths)), where=lengths > 0)
+    means = np.divide(table @ expert.weights, lengths, out=np.zeros(len(lengths)), where=lengths > 0)  # (N,)
+    return np.asarray(expert.bias + means, np.float64)
 
 
 # Measure both experts on unseen kinds of messages, by cross-validation over whole families.
