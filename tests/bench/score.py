@@ -30,7 +30,7 @@ from pathlib import Path
 from measuring import circumstances, fetched, say, table
 
 ROOT = Path(__file__).resolve().parents[2]
-MARK = "SPAMCTL_BENCH_MARK"
+MARK = "BENCH_MARK"
 MORE = 4
 CHUNK = 1_000
 FULL = (10**8, 10**9)
