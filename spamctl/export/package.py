@@ -147,8 +147,11 @@ def features_in_int8(
     bfloat16. `train` and `seed` calibrate int8, and `package` must be given the same. Only our own graph is known to
     round the blocks without regard to the head, and only a processor that multiplies int8 is fast at it.
     """
+    trunk = classifier.trunk
+    attention = trunk.config._attn_implementation  # noqa: SLF001  (there is no public question)
     written = exporter(classifier, train, tokenizer.max_tokens) if multiplies_int8() else None
     if not isinstance(written, _OnnxRuntime):
+        trunk.model.set_attn_implementation(attention)  # PyTorch will compute the features: as it was, it is faster
         return None
     files = written.int8(train, seed) | tokenizer.files()
 

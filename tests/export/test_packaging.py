@@ -125,7 +125,10 @@ def test_a_head_can_learn_from_the_features_that_it_will_be_given(made, tmp_path
 def test_a_graph_of_openvino_is_not_learnt_from():
     narrow = trained.trained("narrow")
     train = [row.ids for row in narrow.rows("train")]
+    config = narrow.classifier.trunk.config
+    narrow.classifier.trunk.model.set_attn_implementation("sdpa")
     assert features_in_int8(narrow.classifier, narrow.tokenizer, train, 0) is None
+    assert config._attn_implementation == "sdpa"  # PyTorch computes them, as fast as before
 
 
 def test_what_learnt_in_int8_is_not_held_to_the_verdicts_of_floats(made):
