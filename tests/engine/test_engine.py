@@ -17,7 +17,7 @@ from spamctl.engine.tokens import TokenRow
 from spamctl.errors import ArtefactError
 from spamctl.schema.message import NOT_SPAM, SPAM
 from tests import tiny_models, tiny_packages
-from tests.ticks import last
+from tests.ticks import last, told
 
 TEXTS = [message.text for message in tiny_models.messages(60)]
 OFFER, QUESTION = TEXTS[:2]
@@ -201,14 +201,7 @@ def test_many_at_once_get_the_scores_and_features_that_each_gets_alone(folder, t
     many, few = (Embedder(folder, threads=threads, in_bulk=in_bulk) for in_bulk in (True, False))
     rows = few.tokenize([*TEXTS, "win " * 50, ""] * 9)
     assert many.logits(rows).tolist() == few.logits(rows).tolist()
-    ticks = []
-    computing = many.features_of(rows, "reading")
-    while True:
-        try:
-            ticks.append(next(computing))
-        except StopIteration as stop:
-            features = stop.value
-            break
+    ticks, features = told(many.features_of(rows, "reading"))
     assert [tick.done for tick in ticks] == sorted({tick.done for tick in ticks})
     assert (ticks[0].done < ticks[-1].done, ticks[-1].done) == (True, len(rows))
     assert {(tick.task, tick.total) for tick in ticks} == {("reading", len(rows))}

@@ -16,6 +16,7 @@ from spamctl.training.fine_tune import Recipe, Training, TrainingSet, restore, t
 from spamctl.training.loop import Checkpoints, TrainingConfig, logits_of
 from spamctl.training.model import SpamClassifier
 from tests import tiny_models
+from tests.ticks import told
 
 PLAN = TrainingConfig(epochs=2, batch_size=16, learning_rate=1e-3, patience=2)
 HOW = ["head", "last-block", "lora", "full"]
@@ -42,12 +43,8 @@ def classifier(folder):
 
 def run(model, recipe, folder):
     """Tune a classifier to the end; return every tick, the learnt bytes and the history."""
-    ticks, ticking = [], tune(model, LESSON, recipe, Checkpoints(folder))
-    while True:
-        try:
-            ticks.append(next(ticking))
-        except StopIteration as stop:
-            return ticks, *stop.value
+    ticks, end = told(tune(model, LESSON, recipe, Checkpoints(folder)))
+    return ticks, *end
 
 
 @pytest.fixture(params=["tiny_gpt2", "tiny_llama"])
