@@ -157,13 +157,7 @@ def _fit_hidden_head(classifier: SpamClassifier, lesson: TrainingSet, recipe: Re
     history, truth = History(), np.array(lesson.train_is_spam)
     found: list[Features] = []
     for rows, name in ((lesson.train, "training"), (lesson.validation, "validation")):
-        if recipe.features:
-            found.append((yield from recipe.features(rows, f"frozen blocks, {name}")))
-            continue
-        features = np.zeros((len(rows), 2 * classifier.trunk.width), np.float32)
-        passes = pooled_pass(classifier.trunk, rows, features, dtype=recipe.frozen_dtype)
-        yield from ticks(passes, f"frozen blocks, {name}", len(rows))
-        found.append(workers.add_up_array(features))
+        found.append((yield from _frozen_features(classifier, rows, recipe, f"frozen blocks, {name}")))
     yield ProgressUpdate("head", 0, 2, "parts")
     if lesson.train_groups:
         history.unseen = _out_of_fold(classifier, found[0], truth, lesson.train_groups, recipe.plan.seed)
@@ -174,6 +168,16 @@ def _fit_hidden_head(classifier: SpamClassifier, lesson: TrainingSet, recipe: Re
     history.add(progress)
     yield Training("head", 2, 2, "parts", progress=progress)
     return history
+
+
+def _frozen_features(classifier: SpamClassifier, rows: Rows, recipe: Recipe, task: str) -> ProgressGenerator[Features]:
+    """Return the features (rows, 2D) that leave the frozen blocks, by the recipe's engine or by PyTorch."""
+    if recipe.features:
+        return (yield from recipe.features(rows, task))
+    features = np.zeros((len(rows), 2 * classifier.trunk.width), np.float32)
+    passes = pooled_pass(classifier.trunk, rows, features, dtype=recipe.frozen_dtype)
+    yield from ticks(passes, task, len(rows))
+    return workers.add_up_array(features)
 
 
 def _loss(classifier: SpamClassifier, features: Features, is_spam: Sequence[bool]) -> float:
