@@ -9,6 +9,7 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 from spamctl.data.mail import Mail, parse_mail
@@ -339,10 +340,13 @@ class Spamd:
 
     async def _judge(self, request: SpamcRequest, raw: bytes, mail: Mail) -> bytes:
         """Score and store a mail, and return what is asked about it."""
-        verdict = _verdict(await self._classify(mail, SOURCE), mail)
+        classified = await self._classify(mail, SOURCE)
+        verdict = _verdict(classified, mail)
         command, spam_header = request.command, verdict.spam_header()
         if command == CHECK:
             return response([spam_header])
+        words = classified.answered.deployment.words_for_spam(mail.text, MOST_WORDS)
+        verdict = replace(verdict, families=word_families(words))
         if command in {HEADERS, PROCESS}:
             head, rest = await self._in_thread(lambda: marked(raw, verdict.mail_headers()))
             body = head + (rest if command == PROCESS else rest[: 1 + rest.startswith(b"\r")])
@@ -408,5 +412,4 @@ def _verdict(classified: Classified, mail: Mail) -> SpamdVerdict:
         model=answered.deployment.release.name,
         version=told.model_version,
         traits=MailTraits(bool(mail.hidden), bool(mail.hosts), bool(mail.attachments)),
-        families=word_families(answered.deployment.words_for_spam(mail.text, MOST_WORDS)),
     )
