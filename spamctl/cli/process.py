@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import queue
@@ -300,8 +301,10 @@ def logs_of(folder: Path) -> Path:
 
 
 def log_file(folder: Path, name: str) -> Path:
-    """Name the log of a run that starts now."""
-    return logs_of(folder) / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    """Name the log of a run that starts now, as no other one is named: a watch may start two within a second."""
+    begun = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    names = itertools.chain([begun], (f"{begun}-{turn}" for turn in itertools.count(2)))
+    return next(log for name in names if not (log := logs_of(folder) / f"{name}.log").exists())
 
 
 def _bounds(threads: int) -> dict[str, str]:

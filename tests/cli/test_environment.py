@@ -3,7 +3,7 @@
 import certifi
 import pytest
 
-from spamctl.cli.process import child_environment
+from spamctl.cli.process import child_environment, log_file, working_folder
 from spamctl.config.train import cores
 from spamctl.errors import UsageError
 
@@ -21,6 +21,16 @@ from spamctl.errors import UsageError
 )
 def test_a_run_has_a_user_even_if_root_starts_it(tmp_path, variables, user):
     assert child_environment(variables, tmp_path)["METAFLOW_USER"] == user
+
+
+def test_runs_of_the_same_second_have_logs_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder, logs = working_folder(), set()
+    for _ in range(3):
+        log = log_file(folder, "monitor")
+        log.touch(exist_ok=False)
+        logs.add(log)
+    assert len(logs) == 3
 
 
 def test_runs_and_cards_stay_in_the_working_folder(tmp_path):

@@ -55,9 +55,11 @@ def said(tmp_path):
     return lambda: ((tmp_path / "out").read_text(), (tmp_path / "err").read_text())
 
 
-def until(true):
+def until(true, process):
+    """Wait until something is true, while the process runs that shall make it so."""
     deadline = time.monotonic() + 120
     while not true():
+        assert process.poll() is None, "it has ended"
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
 
@@ -94,7 +96,7 @@ def test_a_webhook_that_nobody_answers_is_a_fault_only_where_nothing_else_is(mon
 
 def test_a_watch_goes_on_after_what_fails_until_ctrl_c(monitor, said):
     process = monitor("calm locked drifted absent calm hang", "--watch", "1s")
-    until(lambda: said()[1].count("[1/1] Behave") >= 6)
+    until(lambda: said()[1].count("[1/1] Behave") >= 6, process)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     out, err = said()
@@ -107,11 +109,11 @@ def test_a_watch_goes_on_after_what_fails_until_ctrl_c(monitor, said):
 
 def test_a_watch_is_stopped_by_sigterm_while_it_waits_and_while_it_works(monitor, said, tmp_path):
     process = monitor("calm", "--watch", "1h")
-    until(lambda: "Next run:" in said()[1])
+    until(lambda: "Next run:" in said()[1], process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
     process = monitor("hang", "--watch", "1h")
-    until((tmp_path / "hangs").exists)
+    until((tmp_path / "hangs").exists, process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
 
