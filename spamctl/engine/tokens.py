@@ -147,9 +147,13 @@ class MessageTokenizer:
         kept = max(0, len(content) - self.tail_tokens)
         return [*opening, *content[:kept], *[*content, *beyond][kept - len(content) :], *closing]
 
-    def closing_tokens(self) -> int:
-        """Count the tokens that stand behind every message: those of a prompt's question."""
-        return len(_parts(self._tokenizer.encode("a"))[2])
+    def prompt_tokens(self) -> tuple[tuple[int, ...], int]:
+        """Return the tokens that a prompt puts before every message, and how many it puts behind, or else 1.
+
+        Where there is no question behind it, what comes before belongs to the message: alone it is all of an empty one.
+        """
+        opening, _, closing = _parts(self._tokenizer.encode("a"))
+        return tuple(opening if closing else ()), max(1, len(closing))
 
     def cleaned(self, texts: Sequence[str]) -> list[str]:
         """Return what both experts, and the vocabulary, read of each text."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
     from torch import Tensor
 
-    from spamctl.training.model import SpamClassifier
+    from spamctl.training.model import SpamClassifier, Trunk
 
 # Extract the weights and settings of a classifier whose blocks are built as Llama's or GPT-2's are.
 
-# D width of the model, H heads, K heads of keys and values, S width of a head, I inputs, O outputs, P places
+# D width of the model, H heads, K heads of keys and values, S width of a head, I inputs, O outputs, P places, E tokens
+# before every message
 
 
 Array = NDArray[np.float32]
@@ -65,6 +66,7 @@ class Block:
     gate: Linear | None
     up: Linear
     down: Linear
+    opening: Array | None = None  # (E, (H + 2K) S), queries, keys and values of the tokens before every message
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class Attention:
 class GraphSpec:
     """A whole classifier: tables of tokens (V, D) and positions (P, D), blocks, the last norm, the head (2D, 1).
 
-    The head reads the means of all tokens and of the last `closing`.
+    The head reads the means of all tokens behind the first `opening`, and of the last `closing`.
     """
 
     tokens: Array
@@ -95,6 +97,7 @@ class GraphSpec:
     head: Linear
     hidden: Linear | None = None  # of the head, (2D, U): the head is then (U, 1)
     closing: int = 1
+    opening: int = 0  # E
 
 
 def read_spec(classifier: SpamClassifier, places: int) -> GraphSpec | None:
@@ -114,9 +117,10 @@ def read_spec(classifier: SpamClassifier, places: int) -> GraphSpec | None:
         head = Linear(_array(classifier.head.weight.T), _array(classifier.head.bias))
         inner = classifier.hidden
         hidden = None if inner is None else Linear(_array(inner.weight.T), _array(inner.bias))
-        norm = _norm(classifier.trunk.final_norm)
-        closing = classifier.trunk.closing
-        return GraphSpec(tokens, table, attention, activation, blocks, norm, head, hidden, closing)
+        norm, trunk = _norm(classifier.trunk.final_norm), classifier.trunk
+        blocks = _with_opening(blocks, trunk) if trunk.opening else blocks
+        opening, closing = len(trunk.opening), trunk.closing
+        return GraphSpec(tokens, table, attention, activation, blocks, norm, head, hidden, closing, opening)
 
 
 _Parts = tuple[Array, Array | None, Attention, tuple[Block, ...]]
@@ -163,6 +167,30 @@ def _gpt2_block(block: Any) -> Block:
         _norm(block.ln_1), _convolution(block.attn.c_attn), _convolution(block.attn.c_proj),
         _norm(block.ln_2), None, _convolution(block.mlp.c_fc), _convolution(block.mlp.c_proj),
     )  # fmt: skip
+
+
+def _with_opening(blocks: tuple[Block, ...], trunk: Trunk) -> tuple[Block, ...]:
+    """Add to each block what its attention sees of the tokens before every message: no other token changes that."""
+    seen: list[Tensor] = []
+    handles = [block.register_forward_pre_hook(lambda _block, args: seen.append(args[0])) for block in trunk.blocks]
+    try:
+        trunk(torch.tensor([trunk.opening]))
+    finally:
+        for handle in handles:
+            handle.remove()
+    found = []
+    for block, entering in zip(blocks, seen, strict=True):
+        linear = block.queries_keys_values
+        made = _normed(_array(entering[0]), block.attention_norm) @ linear.weights
+        found.append(replace(block, opening=made if linear.bias is None else made + linear.bias))
+    return tuple(found)
+
+
+def _normed(values: Array, norm: Norm) -> Array:
+    """Return values (E, D) as a norm leaves them; without a bias it is that of the root mean square."""
+    centred = values if norm.bias is None else values - values.mean(-1, keepdims=True)
+    scaled = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + norm.epsilon) * norm.gain
+    return np.asarray(scaled if norm.bias is None else scaled + norm.bias, np.float32)
 
 
 def _linear(layer: Any) -> Linear:
@@ -259,8 +287,8 @@ class _Writer:
     def classifier(self, blueprint: GraphSpec) -> None:
         """Write the whole graph: embedding, block after block, pooling, head."""
         blocks = blueprint.blocks
-        self._prepare(blueprint.attention, size=len(blocks[0].attended.weights) // blueprint.attention.heads)
-        hidden = self._looked_up(blueprint)  # (B, T, D)
+        self._prepare(blueprint)
+        hidden = self._looked_up(blueprint)  # (B, T - E, D)
         first = blocks[0].attention_norm
         normed = self._add(_kind(first), [hidden, *self._norm(first)], names_of(0).attending, epsilon=first.epsilon)
         for number, block in enumerate(blocks):
@@ -278,49 +306,66 @@ class _Writer:
         judged = self._add("Squeeze", [self._add("MatMul", [read, self._constant(blueprint.head.weights)]), "one"])
         self._add("Add", [judged, self._constant(blueprint.head.bias)], LOGITS)
 
-    def _prepare(self, attention: Attention, size: int) -> None:
+    def _prepare(self, blueprint: GraphSpec) -> None:
         """Write what all blocks share: the number of tokens, an empty past (B, K, 0, S), the rotary tables."""
         from onnx import TensorProto
 
+        attention = blueprint.attention
+        size = len(blueprint.blocks[0].attended.weights) // attention.heads
         self._constant(np.array([1], np.int64), "one")
         self._constant(np.array([0], np.int64), "nought")
         shape = self._add("Shape", ["input_ids"])
-        rows = self._add("Gather", [shape, "nought"])
+        rows = self._add("Gather", [shape, "nought"], "rows")  # (1,)
         self._add("Gather", [shape, "one"], "width")  # (1,), in tokens
         self._add("Squeeze", [self._add("Cast", ["width"], to=TensorProto.INT32)], "tokens")
         last = self._add("Cast", [self._add("Sub", ["width", "one"])], to=TensorProto.INT32)
         self._add("Expand", [last, rows], "last_places")  # (B,): pads attend as any other token does, to no effect
         past = self._add("Concat", [rows, self._constant(np.array([attention.shared, 0, size], np.int64))], axis=0)
         self._add("ConstantOfShape", [past], "past")
+        self._constant(np.array([blueprint.opening], np.int64), "opening")
+        self._add("Sub", ["width", "opening"], "behind")  # (1,), tokens behind the opening
         if attention.cosines is not None:
             self._constant(attention.cosines, "cosines")
             self._constant(attention.sines, "sines")
 
     def _looked_up(self, blueprint: GraphSpec) -> str:
-        """Write the embeddings (B, T, D) of tokens, plus those of their positions if there is such a table."""
+        """Write the embeddings (B, T - E, D) of tokens, plus those of their positions if there is such a table."""
         from onnx import TensorProto
 
+        ids = self._add("Slice", ["input_ids", "opening", "width", "one"]) if blueprint.opening else "input_ids"
         if self._grids is None:
-            found = self._add("Gather", [self._constant(blueprint.tokens), "input_ids"])
+            found = self._add("Gather", [self._constant(blueprint.tokens), ids])
         else:
             table, scale = _rounded(blueprint.tokens, axis=1)
-            taken = self._add("Cast", [self._add("Gather", [self._constant(table), "input_ids"])], to=TensorProto.FLOAT)
-            found = self._add("Mul", [taken, self._add("Gather", [self._constant(scale), "input_ids"])])
+            taken = self._add("Cast", [self._add("Gather", [self._constant(table), ids])], to=TensorProto.FLOAT)
+            found = self._add("Mul", [taken, self._add("Gather", [self._constant(scale), ids])])
         if blueprint.places is None:
             return found
-        places = self._add("Slice", [self._constant(blueprint.places), "nought", "width", "nought"])
+        places = self._add(
+            "Slice", [self._constant(blueprint.places[blueprint.opening :]), "nought", "behind", "nought"]
+        )
         return self._add("Add", [found, places])
 
     def _attended(self, attention: Attention, block: Block, names: Names, normed: str) -> str:
-        """Write causal attention (B, T, D), in which each of K heads of keys serves H / K heads of queries."""
+        """Write causal attention (B, T - E, D), in which each of K heads of keys serves H / K heads of queries.
+
+        ONNX Runtime takes keys of a past for one row alone, so the opening is attended from, too, to no use.
+        """
         together = self._product(block.queries_keys_values, normed)
         turns = ["cosines", "sines"] if attention.cosines is not None else []
+        found = names.attended
+        if block.opening is not None:
+            shape = self._add("Concat", ["rows", self._constant(np.array(block.opening.shape, np.int64))], axis=0)
+            opening = self._add("Expand", [self._constant(block.opening), shape])
+            together, found = self._add("Concat", [opening, together], axis=1), f"all_{names.attended}"
         self._add(
             "GroupQueryAttention", [together, "", "", "past", "past", "last_places", "tokens", *turns],
-            names.attended, f"keys_{names.attended}", f"values_{names.attended}", domain=CONTRIB,
+            found, f"keys_{names.attended}", f"values_{names.attended}", domain=CONTRIB,
             num_heads=attention.heads, kv_num_heads=attention.shared, do_rotary=int(bool(turns)),
             scale=attention.scale, local_window_size=attention.window or -1,
         )  # fmt: skip
+        if block.opening is not None:
+            self._add("Slice", [found, "opening", "width", "one"], names.attended)
         return self._product(block.attended, names.attended)
 
     def _through_mlp(self, activation: str, block: Block, names: Names) -> str:
@@ -370,11 +415,11 @@ class _Writer:
         return self._add("Max", [peak, self._constant(np.array(LEAST, np.float32))], f"{value}_peak")
 
     def _pool(self, normed: str, closing: int) -> None:
-        """Write [mean of all tokens ; mean of the last `closing`] (B, 2D)."""
+        """Write [mean of all tokens ; mean of the last `closing`] (B, 2D), of those behind the opening."""
         from onnx import TensorProto
 
-        ends = self._add("Unsqueeze", ["lengths", "one"])  # (B, 1)
-        count = self._add("Squeeze", ["width"])
+        ends = self._add("Unsqueeze", [self._add("Sub", ["lengths", "opening"]), "one"])  # (B, 1)
+        count = self._add("Squeeze", ["behind"])
         first, step = (self._constant(np.array(number, np.int64)) for number in (0, 1))
         places = self._add("Range", [first, count, step])  # (T,)
         real = self._add("Less", [places, ends])  # (B, T)

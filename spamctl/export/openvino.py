@@ -167,11 +167,12 @@ def scores_alike(
     score: Callable[[Inputs], NDArray[np.float32]], classifier: SpamClassifier, longest: int = LONG_ROW
 ) -> bool:
     """Compare a graph with what it was made of, on rows of other numbers and lengths than those of the example."""
-    config = classifier.trunk.config
-    window = min(longest, getattr(config, "max_position_embeddings", longest))
+    config, opening = classifier.trunk.config, torch.tensor(classifier.trunk.opening, dtype=torch.long)
+    window = min(longest, getattr(config, "max_position_embeddings", longest)) - len(opening)
     for rows, tokens in ((1, 1), (3, 29), (1, window)):
-        lengths = torch.arange(tokens, tokens - rows, -1)
+        lengths = torch.arange(tokens, tokens - rows, -1) + len(opening)
         ids = (torch.arange(rows * tokens).reshape(rows, tokens) + 1) % config.vocab_size
+        ids = torch.cat([opening.expand(rows, -1), ids], dim=1)
         with torch.inference_mode():
             expected = classifier(ids, lengths).numpy()
         if not np.allclose(

@@ -94,14 +94,16 @@ def _smoothed(
     first, second, third, fourth = factors.values()
     into = _more(block.queries_keys_values, first)
     keep = np.ones(into.weights.shape[1] - made.size, np.float32)  # queries and keys
+    fewer = np.concatenate([keep, made.reshape(-1)])
     smooth = Block(
         _less_normed(block.attention_norm, first),
-        _less(into, np.concatenate([keep, made.reshape(-1)])),
+        _less(into, fewer),
         _more(block.attended, second),
         _less_normed(block.mlp_norm, third),
         None if block.gate is None else _more(block.gate, third),
         _less(_more(block.up, third), fourth),
         _more(block.down, fourth),
+        None if block.opening is None else block.opening / fewer,
     )
     grids = {name: reach[name].grid(part) for name, part in factors.items()}
     return smooth, grids | {names.falling: BY_TOKEN}

@@ -14,7 +14,7 @@ from spamctl.errors import DataError
 from spamctl.progress import ProgressGenerator, ProgressUpdate, ticks
 from spamctl.schema.train import BlockScore
 from spamctl.training import workers
-from spamctl.training.model import Trunk, pool
+from spamctl.training.model import Trunk
 from spamctl.training.probe import DepthChoice, choose_depth, score_blocks
 
 # B rows, T tokens, D width of the model
@@ -143,7 +143,7 @@ def pooled_pass(trunk: Trunk, rows: Sequence[Sequence[int]], into: np.ndarray, *
     with frozen(trunk, dtype) as device:
         for batch in length_batches([len(row) for row in rows]):
             ids, lengths = pad_ids([rows[row] for row in batch], device)
-            into[batch] = pool(trunk(ids).float(), lengths, trunk.closing).cpu().numpy()
+            into[batch] = trunk.pool(trunk(ids).float(), lengths).cpu().numpy()
             done += len(batch)
             yield min(done * workers.count(), len(rows))
 
@@ -164,7 +164,7 @@ def pooled_by_block(
                 trunk(ids)
             for block, states in enumerate(seen):
                 normed = trunk.final_norm(states.float())
-                into[block, batch] = pool(normed, lengths, trunk.closing).float().cpu().numpy()
+                into[block, batch] = trunk.pool(normed, lengths).float().cpu().numpy()
             done += len(batch)
             yield done
     trunk.window(0, trunk.depth)

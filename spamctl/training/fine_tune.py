@@ -31,7 +31,7 @@ from spamctl.training.features import (
     pooled_pass,
 )
 from spamctl.training.loop import Checkpoints, Part, Progress, TrainingConfig, fine_tune
-from spamctl.training.model import SpamClassifier, Trunk, Tune, pool
+from spamctl.training.model import SpamClassifier, Trunk, Tune
 from spamctl.training.probe import fit_probe
 
 Rows = Sequence[Sequence[int]]
@@ -254,7 +254,7 @@ def _pooled(
         for rows in length_batches(lengths):
             states, row_lengths = inputs.batch(rows, device)
             normed = classifier.trunk(states).float()
-            features[rows] = pool(normed, row_lengths, classifier.trunk.closing).cpu().numpy()
+            features[rows] = classifier.trunk.pool(normed, row_lengths).cpu().numpy()
             done += len(rows)
             yield ProgressUpdate("features of the probe", min(done * workers.count(), len(lengths)), len(lengths))
     return workers.add_up_array(features)
@@ -323,7 +323,7 @@ def open_workbench(
         lookalikes=cleaning.lookalike_table(),
         prompt=prompt,
     )
-    trunk.closing = max(1, tokenizer.closing_tokens())
+    trunk.opening, trunk.closing = tokenizer.prompt_tokens()
     return Workbench(trunk.to(where), tokenizer, where, frozen_dtype(precision, where))
 
 

@@ -44,7 +44,8 @@ class Trunk(nn.Module):
         self._norm: nn.Module = getattr(self._home, self._norm_name)
         self._blocks: tuple[nn.Module, ...] = tuple(getattr(self._home, self._stack_name))
         self._layer_types: list[str] | None = vars(self.config).get("layer_types")
-        self.closing = 1  # tokens behind every message, whose mean the head reads
+        self.opening: tuple[int, ...] = ()  # tokens before every message, which the head does not read
+        self.closing = 1  # how many tokens stand behind every message, whose mean the head reads
         self.window(0, self.depth)
 
     @property
@@ -101,6 +102,10 @@ class Trunk(nn.Module):
         if self._layer_types is not None:
             self.config.layer_types = self._layer_types[first:last]
         self._empty = first == last
+
+    def pool(self, hidden_states: Tensor, lengths: Tensor) -> Tensor:
+        """Return what the head reads (B, 2D) of states (B, T, D) and lengths (B,) in tokens."""
+        return pool(hidden_states, lengths, self.closing, len(self.opening))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return hidden states (B, T, D) for token ids (B, T) or for hidden states (B, T, D)."""
@@ -162,12 +167,14 @@ def _find_final_norm(home: nn.Module) -> str:
     return norms[-1]  # a norm of the embeddings, where there is one, comes first
 
 
-def pool(hidden_states: Tensor, lengths: Tensor, closing: int = 1) -> Tensor:
+def pool(hidden_states: Tensor, lengths: Tensor, closing: int = 1, opening: int = 0) -> Tensor:
     """Return [mean of all tokens ; mean of the last `closing`] (B, 2D) of states (B, T, D) and lengths (B,) in tokens.
 
     The last tokens are those of a prompt's question. Each of them alone differs little from message to message, and
-    int8 rounds that away; their mean it does not.
+    int8 rounds that away; their mean it does not. The first `opening` are the same for every message: they count for
+    nothing.
     """
+    hidden_states, lengths = hidden_states[:, opening:], lengths - opening
     positions = torch.arange(hidden_states.shape[1], device=hidden_states.device)
     real = positions[None, :] < lengths[:, None]  # (B, T)
     last = real & (positions[None, :] >= lengths[:, None] - closing)  # (B, T)
@@ -290,7 +297,7 @@ class SpamClassifier(nn.Module):
 
     def judge(self, hidden_states: Tensor, lengths: Tensor) -> Tensor:
         """Return logits of spam (B,) for the trunk's output (B, T, D), and lengths (B,)."""
-        pooled = pool(hidden_states, lengths, self.trunk.closing)  # (B, 2D)
+        pooled = self.trunk.pool(hidden_states, lengths)  # (B, 2D)
         if self.hidden is not None:
             pooled = self.dropout(torch.relu(self.hidden(self.dropout(pooled))))  # (B, U)
         return self.head(pooled).squeeze(-1)  # type: ignore[no-any-return]  # (B,)

@@ -87,11 +87,11 @@ def planted(monkeypatch):
 
     from spamctl.training import model
 
-    def last_column(hidden_states, lengths, _closing):
+    def last_column(hidden_states, lengths, _closing, _opening):
         return torch.cat([hidden_states.mean(dim=1), hidden_states[:, -1]], dim=1) + 0 * lengths[:, None]
 
-    def mean_of_all(hidden_states, lengths, closing):
-        honest = pool(hidden_states, lengths, closing)
+    def mean_of_all(hidden_states, lengths, closing, opening):
+        honest = pool(hidden_states, lengths, closing, opening)
         width = hidden_states.shape[-1]
         return torch.cat([hidden_states.mean(dim=1), honest[:, width:]], dim=1)
 

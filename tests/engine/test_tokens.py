@@ -294,6 +294,17 @@ def test_the_token_of_the_beginning_comes_before_the_prompt_and_none_ends_the_me
     ]
 
 
+def test_what_the_prompt_puts_around_every_message_is_known():
+    opening, closing = ids_of("Message:\n"), ids_of("\n\nSpam?")
+    assert asking().prompt_tokens() == (tuple(opening), len(closing))
+
+
+def test_without_a_question_behind_it_a_message_has_no_opening():
+    """A token for the beginning is all that an empty message has: then it is read as one of the message."""
+    assert asking(prompt="").prompt_tokens() == ((), 1)
+    assert asking(prompt="Message:\n{message}").prompt_tokens() == ((), 1)
+
+
 def test_a_prompt_that_leaves_no_room_is_refused():
     taken = len(ids_of("Message:\n")) + len(ids_of("\n\nSpam?"))
     assert asking(taken + 8).encode(["hi"])

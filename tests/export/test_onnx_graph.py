@@ -9,11 +9,21 @@ from spamctl.engine.runtime import FEATURES, LOGITS, ONNX, session
 from spamctl.export import onnx, smooth_quant
 from spamctl.export.onnx import to_onnx_files
 from spamctl.export.openvino import one_row, scores_alike
-from spamctl.training.model import SpamClassifier, Trunk, pool
+from spamctl.training.model import SpamClassifier, Trunk
 from tests import tiny_models
 
 PLACES = 64
-IDS, LENGTHS = np.arange(1, 61).reshape(3, 20), np.array([20, 3, 11])
+OPENING = (5, 9)  # of every row, whether the classifier knows of it or not
+LENGTHS = np.array([20, 3, 11])
+
+
+def opened(ids):
+    """Begin each row of token ids as a prompt does."""
+    ids[:, : len(OPENING)] = OPENING
+    return ids
+
+
+IDS = opened(np.arange(1, 61).reshape(3, 20))
 
 
 def llama(**changes):
@@ -62,12 +72,13 @@ FAMILIES = [tiny_models.gpt2_config, plain_gpt2, llama, biased, slowly_turning, 
 def classifier(request):
     """Return a classifier of random weights, biases too, so that none that is left out goes unseen.
 
-    That of every other family reads the mean of the last three tokens.
+    That of every other family reads the mean of the last three tokens, and nothing of the first two.
     """
-    return of(request.param(), closing=1 + 2 * (FAMILIES.index(request.param) % 2))
+    prompted = FAMILIES.index(request.param) % 2
+    return of(request.param(), closing=1 + 2 * prompted, opening=OPENING * prompted)
 
 
-def of(config, closing=1):
+def of(config, closing=1, opening=()):
     import torch
 
     with torch.random.fork_rng():
@@ -76,7 +87,7 @@ def of(config, closing=1):
         for name, weights in made.named_parameters():
             if name.endswith("bias") or "norm" in name or ".ln_" in name:
                 torch.nn.init.normal_(weights, mean=float("bias" not in name), std=0.2)
-    made.trunk.closing = closing
+    made.trunk.opening, made.trunk.closing = opening, closing
     return made
 
 
@@ -92,12 +103,12 @@ def test_it_scores_as_torch_does_and_tells_what_the_head_reads(classifier, tmp_p
     logits, features = run(files, tmp_path, [LOGITS, FEATURES], {"input_ids": IDS, "lengths": LENGTHS})
     with torch.inference_mode():
         ids, lengths = torch.from_numpy(IDS), torch.from_numpy(LENGTHS)
-        expected = pool(classifier.trunk(ids), lengths, classifier.trunk.closing).numpy()
+        expected = classifier.trunk.pool(classifier.trunk(ids), lengths).numpy()
         judged = classifier(ids, lengths).numpy()
     assert features == pytest.approx(expected, abs=1e-4)
     assert logits == pytest.approx(judged, abs=1e-4)
-    opened = session(tmp_path / ONNX, 1)
-    assert scores_alike(lambda inputs: opened.run([LOGITS], inputs)[0], classifier, PLACES)
+    found = session(tmp_path / ONNX, 1)
+    assert scores_alike(lambda inputs: found.run([LOGITS], inputs)[0], classifier, PLACES)
 
 
 def test_shifting_what_is_hard_to_round_changes_no_score(classifier, tmp_path):
@@ -115,17 +126,17 @@ def test_in_int8_it_scores_nearly_as_in_float32_and_a_row_always_the_same(classi
     ready = rounded(drawn, tmp_path)
     files = to_onnx_files(ready.blueprint, ready.grids)
     random = np.random.default_rng(0)
-    ids, lengths = random.integers(1, 380, (12, 24)), random.integers(1, 25, 12)
+    ids, lengths = opened(random.integers(1, 380, (12, 24))), random.integers(3, 25, 12)
     inputs = {"input_ids": ids, "lengths": lengths}
     exact = run(to_onnx_files(drawn), tmp_path, [LOGITS], inputs)[0]
     found = run(files, tmp_path, [LOGITS], inputs)[0]
     assert np.sqrt(np.square(found - exact).mean()) < 0.25 * exact.std()  # of so narrow a model
     assert not (found == exact).all()
-    opened = session(tmp_path / ONNX, 2)
+    single = session(tmp_path / ONNX, 2)
     for row, length in enumerate(lengths):
         padded = np.full((1, -(-length // 4) * 4), 7)
         padded[0, :length] = ids[row, :length]
-        (alone,) = opened.run([LOGITS], {"input_ids": padded, "lengths": lengths[row : row + 1]})
+        (alone,) = single.run([LOGITS], {"input_ids": padded, "lengths": lengths[row : row + 1]})
         assert alone[0] == found[row]
 
 
@@ -133,10 +144,10 @@ def rounded(drawn, folder):
     """Return a blueprint that rows of random tokens have made ready for int8."""
     names = smooth_quant.names_in(drawn)
     files = to_onnx_files(drawn, watch=names)
-    rows = np.random.default_rng(0).integers(1, 380, (40, 16))
+    rows = opened(np.random.default_rng(0).integers(1, 380, (40, 16)))
     values = [run(files, folder, names, one_row(ids.tolist())) for ids in rows[:8]]
-    opened = session(folder / ONNX, 1)
-    values += [opened.run(names, one_row(ids.tolist())) for ids in rows[8:]]
+    loaded = session(folder / ONNX, 1)
+    values += [loaded.run(names, one_row(ids.tolist())) for ids in rows[8:]]
     return smooth_quant.rounding(drawn, smooth_quant.reaches(names, values))
 
 

@@ -134,12 +134,14 @@ def test_the_precision_is_what_was_asked_for():
     assert (frozen_dtype("auto", cpu) is torch.bfloat16) == features.supports_bfloat16(cpu)
 
 
+@pytest.mark.parametrize("opening", [0, 2])
 @pytest.mark.parametrize("closing", [1, 2, 5])
-def test_the_head_reads_the_means_of_all_and_of_the_last_tokens(closing):
-    states, lengths = torch.randn(3, 6, 4), [6, 3, 1]
-    pooled = pool(states, torch.tensor(lengths), closing)
+def test_the_head_reads_the_means_of_all_and_of_the_last_tokens_behind_the_opening(closing, opening):
+    states, lengths = torch.randn(3, 6 + opening, 4), [6 + opening, 3 + opening, 1 + opening]
+    pooled = pool(states, torch.tensor(lengths), closing, opening)
     for row, length in enumerate(lengths):
-        of_all, of_last = states[row, :length].mean(0), states[row, max(0, length - closing) : length].mean(0)
+        of_all = states[row, opening:length].mean(0)
+        of_last = states[row, max(opening, length - closing) : length].mean(0)
         assert_close(pooled[row], torch.cat([of_all, of_last]))
 
 
