@@ -36,8 +36,23 @@ def test_what_a_person_does_not_see_makes_no_difference():
 
 def test_buckets_stay_where_they_are():
     """A package that was made before is counted into by whoever serves it."""
-    buckets, counts = count("Win £5")
+    buckets, counts = count("Win £5", digits=True)
     assert (int(buckets.sum()), len(buckets), int(counts.sum())) == (11_779_964, 26, 29)
+
+
+def test_which_digits_a_message_holds_makes_no_difference():
+    twins = [[part.tolist() for part in count(text)] for text in ("Win £5 by 12:30", "win £250 by 9:05", "WIN £ by :")]
+    assert twins[0] == twins[1] == twins[2]
+
+
+def test_an_expert_of_an_older_package_reads_digits_as_it_learnt_to(expert):
+    older = NgramExpert.from_bytes(expert.to_bytes()[:-4])
+    assert (older.digits, NgramExpert.from_bytes(expert.to_bytes()).digits) == (True, False)
+    known = [*map(int, count("5", digits=True)[0])]
+    assert not set(known) & set(map(int, count("5")[0]))
+    heavy = NgramExpert(np.ones(BUCKETS, np.float32), np.isin(np.arange(BUCKETS), known).astype(np.float32), 0.0, True)
+    assert heavy.margin("5") > 0.5
+    assert NgramExpert(heavy.frequencies, heavy.weights, 0.0).margin("5") == 0
 
 
 def test_it_learns_and_comes_back_the_same(expert):
@@ -65,7 +80,13 @@ def test_the_words_that_count_most_for_spam_come_first(expert):
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda content: content[:-1], lambda content: b"\xff" * len(content), lambda _: b""]
+    "damage",
+    [
+        lambda content: content[:-1],
+        lambda content: content + b"0000",
+        lambda content: b"\xff" * len(content),
+        lambda _: b"",
+    ],
 )
 def test_bytes_that_hold_no_expert_are_refused(expert, damage):
     with pytest.raises(ArtefactError):
