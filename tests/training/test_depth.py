@@ -55,8 +55,9 @@ def test_every_block_is_scored_once_on_a_sample(tiny_llama, messages, monkeypatc
     assert np.allclose([s.log_loss for s in again.scores], [s.log_loss for s in choice.scores])
 
 
-def test_with_families_no_block_beyond_two_fifths_is_run(tiny_llama, messages, monkeypatch):
+def test_with_families_no_block_beyond_the_ceiling_is_run(tiny_llama, messages, monkeypatch):
     monkeypatch.setattr(features, "SAMPLE_OF_KINDS", 100)
+    monkeypatch.setattr(features, "CEILING_SHARE", 0.5)
     rows = [tiny_models.tokenizer().encode(message.text) for message in messages]
     is_spam, families = [message.is_spam for message in messages], [str(row % 9) for row in range(len(messages))]
     trunk, seen = load_trunk(tiny_llama), []
