@@ -37,7 +37,7 @@ class ServeOptions(Options):
         group="Model",
     )
     follow_seconds: Annotated[float, Ge(0), Le(86_400)] = option(
-        5.0,
+        2.0,
         "Interval in seconds for polling the registry; 0 keeps the version found at the start.",
         group="Model",
         advanced=True,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sqlite3
+import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -69,7 +71,7 @@ def require_reachable(uri: str) -> None:
 
 def _require_server(uri: str) -> None:
     try:
-        answer = httpx.get(f"{uri.rstrip('/')}/health", timeout=PATIENCE)
+        answer = httpx.get(f"{uri.rstrip('/')}/health", timeout=PATIENCE, verify=_certificates())
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise UnavailableError(
             f"MLFLOW_TRACKING_URI {shown(uri)}: the tracking server does not answer ({type(error).__name__}); "
@@ -77,6 +79,12 @@ def _require_server(uri: str) -> None:
         ) from error
     if answer.status_code != httpx.codes.OK:
         raise UnavailableError(f"MLFLOW_TRACKING_URI {shown(uri)}: /health answers {answer.status_code}; is it MLflow?")
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Return the trusted certificates, read once: that costs more than all the rest of a look at the registry."""
+    return httpx.create_ssl_context()
 
 
 def _how(uri: str) -> str:

@@ -164,8 +164,6 @@ def _no_version(client: MlflowClient, name: str, wanted: str) -> UsageError:
 
 def _copy(version: RegisteredVersion, place: Path, registered: str) -> Path:
     """Return the folder of a verified copy, made whole or not at all; one that is there and sound is kept."""
-    import mlflow
-
     folder = place / f"{version.version}-{_tail(version)}"
     place.mkdir(parents=True, exist_ok=True)
     with FileLock(place / ".lock"), _scratch(place) as scratch:
@@ -173,21 +171,28 @@ def _copy(version: RegisteredVersion, place: Path, registered: str) -> Path:
             manifest.verify(folder, registered)
             return folder
         what = f"{place.name} version {version.version}"
-        # Not by models:/name/version, for which MLflow writes a note of its own beside what it reads.
-        uri = mlflow.MlflowClient().get_model_version_download_uri(place.name, str(version.version))
-        registry_file.require_there(uri, what)
-        source = Path(mlflow.artifacts.download_artifacts(uri), "artifacts", PACKAGE)
-        if not source.is_dir():
-            raise ArtefactError(f"{what} is no model of spamctl; choose another")
-        copied = scratch / PACKAGE
-        shutil.copytree(source, copied)
+        copied = _download_package(place.name, str(version.version), what, scratch)
         try:
             manifest.verify(copied, registered)
         except ArtefactError as refusal:
-            raise ArtefactError(f"{place.name} version {version.version}: {refusal}") from None
+            raise ArtefactError(f"{what}: {refusal}") from None
         shutil.rmtree(folder, ignore_errors=True)
         copied.rename(folder)
     return folder
+
+
+def _download_package(name: str, number: str, what: str, scratch: Path) -> Path:
+    """Download a version's package into `scratch`, and nothing of what MLflow keeps beside it for its own servers."""
+    import mlflow
+
+    # Not by models:/name/version, for which MLflow writes a note of its own beside what it reads.
+    uri = mlflow.MlflowClient().get_model_version_download_uri(name, number)
+    registry_file.require_there(uri, what)
+    beside = f"{uri.rstrip('/')}/artifacts"
+    listed = mlflow.artifacts.list_artifacts(artifact_uri=beside)
+    if not any(one.is_dir and Path(one.path).name == PACKAGE for one in listed):
+        raise ArtefactError(f"{what} is no model of spamctl; choose another")
+    return Path(mlflow.artifacts.download_artifacts(f"{beside}/{PACKAGE}", dst_path=str(scratch)))
 
 
 @contextlib.contextmanager

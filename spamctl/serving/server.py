@@ -32,6 +32,7 @@ from spamctl.store.capture import Capture
 from spamctl.store.database import fold_log, log_is_idle, open_store
 
 TICK_S = 1.0
+LOOK_S = 0.2  # how soon a release that the follower wrote down is noticed: it costs two calls of stat
 FOLD_S = 5.0
 BACKLOG = 2048
 
@@ -205,7 +206,7 @@ class Server(uvicorn.Server):
         path, seen = Path(self._settings.releases), 0
         pulse = Pulse(path)
         while self._settings.releases:
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(LOOK_S)
             if words := pulse.told():
                 self._tell(words)
             if (now := _written(path)) != seen:

@@ -55,6 +55,35 @@ def test_a_version_is_found_and_copied_byte_for_byte(here, wanted, version, alia
 
 
 @pytest.mark.slow
+def test_of_a_version_only_the_package_is_downloaded(here, monkeypatch, tmp_path):
+    """What MLflow keeps beside it for its own servers, our code too, is most of the files, and replicas wait for it."""
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
+
+    kept, downloaded = tmp_path / "kept", []
+    kept.mkdir()
+    usual = ArtifactRepository._create_download_destination
+    monkeypatch.setattr(
+        ArtifactRepository,
+        "_create_download_destination",
+        lambda repository, **where: downloaded.append(where["src_artifact_path"]) or usual(repository, **where),
+    )
+    monkeypatch.setenv("TMPDIR", str(kept))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    found = versions.fetch("spam", "2", here)
+    assert sorted(downloaded) == sorted(f"{PACKAGE}/{path.name}" for path in Path(found.folder).iterdir())
+    assert not [*kept.iterdir(), *here.glob(f"*/{versions._DRAFT}*")]  # nothing is left in passing
+
+
+@pytest.mark.slow
+def test_a_version_without_a_package_of_ours_is_refused(workshop):
+    run_id, place, folder = logged(workshop, 0.4)
+    shutil.rmtree(folder)
+    version = registration.register(workshop, "bare", place, run_id, {})
+    with pytest.raises(ArtefactError, match="^bare version 1 is no model of spamctl; choose another$"):
+        versions.fetch("bare", version, Path("cache"))
+
+
+@pytest.mark.slow
 def test_a_version_that_another_machine_found_is_fetched_here(here):
     found = replace(versions.fetch("spam", "2", here), folder="elsewhere/2")
     assert versions.at_hand(found, here).folder == versions.fetch("spam", "2", here).folder
