@@ -79,7 +79,7 @@ def test_a_version_without_a_package_of_ours_is_refused(workshop):
     run_id, place, folder = logged(workshop, 0.4)
     shutil.rmtree(folder)
     version = registration.register(workshop, "bare", place, run_id, {})
-    with pytest.raises(ArtefactError, match="^bare version 1 is no model of spamctl; choose another$"):
+    with pytest.raises(ArtefactError, match=r"^bare version 1 is no model of spamctl; choose another$"):
         versions.fetch("bare", version, Path("cache"))
 
 
