@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import signal
 from collections.abc import Mapping
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from spamctl.reports.console import Greeting
     from spamctl.schema.event import Event
     from spamctl.schema.serve import Releases, ServeResult
+    from spamctl.serving.log import Tell
+    from spamctl.serving.registry_watcher import FollowRequest
     from spamctl.serving.state import Settings
 
 LEAST_TOKEN = 16
@@ -38,17 +42,24 @@ def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
     options = settled.options
     token = read_token(options, settled.variables)
     store = _refuse_early(options, token, settled.variables)
-    with Preloader() as early:
+    from spamctl.serving.registry_watcher import following
+    from spamctl.serving.workers import run
+
+    environment, tell = child_environment(settled.variables, working_folder()), _tell()
+    with contextlib.ExitStack() as stack:
+        early = stack.enter_context(Preloader())
+        follow = functools.cache(lambda: stack.enter_context(following(_wish(options), environment, tell)))
 
         def hear(event: Event) -> None:
             if isinstance(event, Found):  # the flow verifies it next, and the server will again
                 early.begin(_settings(options, event, token))
+                follow()  # MLflow is imported by when a move matters
 
         _, told = run_verb(ServeOptions, flags, Start(config, None, debug), hear)
         result = from_json(ServeResult, told)
         settings = _settings(options, result, token)
         greeting = _greeting(options, settings, result, store)
-        stopped_by = _answer(settings, options, child_environment(settled.variables, working_folder()), greeting, early)
+        stopped_by = run(settings, follow(), environment, tell, functools.partial(_greet, greeting), early.take)
     stop = KeyboardInterrupt()
     report_stop(stop, lambda: f"Every answer that said captured is in {store}." if store else "Nothing was captured.")
     if stopped_by == signal.SIGINT:
@@ -56,23 +67,32 @@ def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
     return 0
 
 
-def _answer(
-    settings: Settings, options: ServeOptions, environment: Mapping[str, str], greeting: Greeting, early: Preloader
-) -> signal.Signals:
-    """Run the server until it is stopped, and return by which signal."""
+def _wish(options: ServeOptions) -> FollowRequest:
+    """Say what the follower of the registry is to look for."""
+    from spamctl.serving.registry_watcher import FollowRequest
+
+    cache = str(working_folder() / COPIES)
+    return FollowRequest(options.model_name, options.model_version, options.shadow, cache, options.follow_seconds)
+
+
+def _tell() -> Tell:
+    """Return what writes a line to standard error, and never fails."""
     from rich.console import Console
 
     from spamctl.display import visible
-    from spamctl.reports.console import greet
     from spamctl.serving.log import unfailing
-    from spamctl.serving.registry_watcher import FollowRequest
-    from spamctl.serving.workers import run
 
-    cache = str(working_folder() / COPIES)
-    wish = FollowRequest(options.model_name, options.model_version, options.shadow, cache, options.follow_seconds)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    tell = unfailing(lambda text: console.print(visible(text), style="dim", markup=False))
-    return run(settings, wish, environment, tell, lambda: greet(greeting, Console(highlight=False)), early.take)
+    return unfailing(lambda text: console.print(visible(text), style="dim", markup=False))
+
+
+def _greet(greeting: Greeting) -> None:
+    """Say that messages are answered now, and how to send one."""
+    from rich.console import Console
+
+    from spamctl.reports.console import greet
+
+    greet(greeting, Console(highlight=False))
 
 
 def read_token(options: ServeOptions, variables: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from prometheus_client.multiprocess import mark_process_dead
 
@@ -17,7 +18,6 @@ from spamctl.errors import SpamctlError
 from spamctl.serving import child
 from spamctl.serving.activity import SHARED_FOLDER
 from spamctl.serving.log import Tell
-from spamctl.serving.registry_watcher import FollowRequest, following
 from spamctl.serving.server import Loaded, listen, load, serve
 from spamctl.serving.state import Settings
 from spamctl.serving.worker import READY
@@ -115,7 +115,7 @@ class Workers:
 
 def run(
     settings: Settings,
-    wish: FollowRequest,
+    releases: Path | None,
     environment: Mapping[str, str],
     tell: Tell,
     ready: Callable[[], None],
@@ -123,14 +123,14 @@ def run(
 ) -> signal.Signals:
     """Serve until SIGINT or SIGTERM and return which of them it was; `ready` is called once messages are answered.
 
-    `environment` is that of the processes which are started beside: the follower of the registry, and the workers.
+    `releases` is the file of `registry_watcher.following`, `environment` that of the workers.
     Raises UsageError if the address or the store is not available, ArtefactError if the model cannot be served.
     """
     folders.remove_abandoned()
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(listen(settings.host, settings.port))
         for_mail = stack.enter_context(listen_for_mail(settings.spamd)) if settings.spamd else None
-        if releases := stack.enter_context(following(wish, environment, tell)):
+        if releases:
             settings = settings.following(releases)
         if settings.workers == 1:
             return serve(settings, listener, tell, ready, loading, for_mail)

@@ -6,12 +6,9 @@ import sys
 from dataclasses import replace
 
 from spamctl.errors import SpamctlError
-from spamctl.serving.registry_watcher import FollowRequest
 from spamctl.serving.state import Settings
 from spamctl.serving.worker import READY
 from spamctl.serving.workers import run
-
-STAYS = FollowRequest(name="spam", version="1", shadow="none", cache="", seconds=0.0)
 
 
 def say(line):
@@ -30,7 +27,7 @@ def main(descriptor):
     try:
         run(
             replace(settings, port=port),
-            STAYS,
+            None,
             os.environ,
             lambda line: print(line, file=sys.stderr),
             lambda: say(READY),
