@@ -1,5 +1,6 @@
 """On a cluster of Spark, the registered model gives a table the verdicts of `spamctl score`, and stores nothing."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -24,15 +25,10 @@ CLUSTER = "local-cluster[2,1,1024]"  # executors with a core and a GiB each, in 
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """Return a folder with a champion and a parquet file of messages; what Spark needs must be installed."""
-    installed = util.find_spec("pyspark")
-    if not installed or not installed.origin:
-        pytest.skip("needs pyspark: uv sync --group scale")
-    if not shutil.which("java"):
-        pytest.skip("needs Java 17: apt install openjdk-17-jre-headless")
+def table(tmp_path_factory):
+    """Return a folder with a champion and a parquet file of messages, of which one is empty and one missing."""
     load_mlflow()
-    folder = tmp_path_factory.mktemp("spark")
+    folder = tmp_path_factory.mktemp("table")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         register(0.5, "champion")
@@ -40,10 +36,33 @@ def place(tmp_path_factory):
     texts = [f"{drawn[place % 300].text} {'and ' * (place % 23)}{place}" for place in range(ROWS - 2)]
     table = pa.table({"text": [*texts, "", None], "place": range(1, ROWS + 1)})
     parquet.write_table(table, folder / "messages.parquet", row_group_size=500)
-    yield folder
-    # A local cluster's workers write into the package, and what it has not installed would stay when it goes: an empty
-    # `pyspark` that others, MLflow among them, take for the real one.
-    shutil.rmtree(Path(installed.origin).with_name("work"), ignore_errors=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place(table):
+    """Return the folder with the table; what Spark needs must be installed."""
+    if not util.find_spec("pyspark"):
+        pytest.skip("needs pyspark: uv sync --group scale")
+    if not shutil.which("java"):
+        pytest.skip("needs Java 17: apt install openjdk-17-jre-headless")
+    with spark_package():
+        yield table
+
+
+@contextlib.contextmanager
+def spark_package():
+    """Remove at the end what a local cluster's workers write into the package of Spark.
+
+    It has not installed it: when it goes, an empty `pyspark` would stay, which others, MLflow too, take for the real
+    one.
+    """
+    pyspark = util.find_spec("pyspark")
+    try:
+        yield
+    finally:
+        if pyspark and pyspark.origin:
+            shutil.rmtree(Path(pyspark.origin).with_name("work"), ignore_errors=True)
 
 
 def run(place, program, **variables):
@@ -68,10 +87,10 @@ def run(place, program, **variables):
     return done
 
 
-def topic():
-    """Return the lines that the topic `scoring` has for Spark."""
+def topic(engine="Spark"):
+    """Return the lines that the topic `scoring` has for Spark, or for another engine."""
     text = resources.files("spamctl.cli").joinpath("texts", "scoring.txt").read_text(encoding="utf-8")
-    (block,) = re.findall(r"On Spark .*?\n\n(.*?)\n\n", text, re.DOTALL)
+    (block,) = re.findall(rf"On {engine} .*?\n\n(.*?)\n\n", text, re.DOTALL)
     return textwrap.dedent(block)
 
 
@@ -80,6 +99,11 @@ def answers(place):
     """Return the rows that the lines of the topic make of the table."""
     done = run(place, topic())
     assert done.returncode == 0, done.stderr
+    return answers_in(place)
+
+
+def answers_in(place):
+    """Return the rows of the folder `verdicts`, each with its text."""
     return [{"text": row["text"]} | row["a"] for row in parquet.read_table(place / "verdicts").to_pylist()]
 
 
@@ -88,6 +112,11 @@ def test_the_topic_has_six_lines_for_it():
 
 
 def test_the_lines_of_the_topic_give_the_verdicts_of_score_to_the_last_bit(place, answers):
+    assert_verdicts_of_score(place, answers)
+
+
+def assert_verdicts_of_score(place, answers):
+    """Hold that each answer is what `spamctl score` says of its text, and that none is missing or there twice."""
     done = run(place, ["-m", "spamctl", "score", "messages.parquet", "--output", "one.parquet", "--with-text"])
     assert done.stderr.splitlines()[-1].endswith("1 with no text (messages.parquet 2000); mend them")
     scored = {row["text"]: row for row in parquet.read_table(place / "one.parquet").to_pylist() if not row["fault"]}
