@@ -52,10 +52,10 @@ node-clients: ## install the clients of other languages that tests speak with, a
 
 test-scale: .venv/.set-up ## install its S3 server, Spark and helm, and run what leaves one machine: flows, parts, charts, replicas
 	@$(uv_settings) $(PYTHON) .ci/lock.py --sync --group scale
-	.venv/bin/pytest -m scale $(ARGS)
+	.venv/bin/pytest $(SIDE_BY_SIDE) -m 'scale and not image' $(ARGS)
 
 test-image: .venv/.set-up ## build the images of a deployment, run the server's and the steps of a workflow in them; as root
-	.venv/bin/pytest tests/deploy/test_image.py tests/deploy/test_workflows.py $(ARGS)
+	.venv/bin/pytest -m image tests/deploy $(ARGS)
 
 test-reliability: .venv/.set-up ## kill, fill, flood and starve the store and the server at length; takes an hour
 	RELIABILITY_CYCLES=30 RELIABILITY_SECONDS=60 SPAMCTL_TESTS_EXAMPLES=500 SPAMCTL_TESTS_REQUIRE="browser postgres" \

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,11 +16,12 @@ from tests import registered, tiny_models
 from tests.deploy import containers
 from tests.mlflow_loaded import load_mlflow
 from tests.ports import closed_port
+from tests.scale.servers import an_mlflow_server
 from tests.store.conftest import postgres
 
 __all__ = ["postgres"]
 
-pytestmark = [pytest.mark.scale, pytest.mark.postgres, pytest.mark.long, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.scale, pytest.mark.image, pytest.mark.postgres, pytest.mark.long, pytest.mark.timeout(1800)]
 
 IMAGES = os.environ.get("SPAMCTL_TESTS_IMAGES", "")  # a folder that keeps base image and wheels for the next run
 PATIENCE_S = 1500
@@ -76,21 +76,8 @@ def serving(builder, context, pip):
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):
     """Run MLflow's server over a folder, and return its address."""
-    folder, port = tmp_path_factory.mktemp("registry"), closed_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--artifacts-destination", str(folder / "artifacts"), "--backend-store-uri", f"sqlite:///{folder}/m.db"]
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(
-            command, cwd=folder, stdout=log, stderr=log,
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
-        )  # fmt: skip
-    address = f"http://127.0.0.1:{port}"
-    try:
-        until(lambda: status(f"{address}/health") == 200, (folder / "log").read_text)
+    with an_mlflow_server(tmp_path_factory.mktemp("registry")) as address:
         yield address
-    finally:
-        server.terminate()
-        server.wait(60)
 
 
 def register(registry, threshold):

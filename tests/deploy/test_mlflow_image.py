@@ -10,7 +10,7 @@ import pytest
 from tests import registered
 from tests.mlflow_loaded import load_mlflow
 
-pytestmark = [pytest.mark.scale, pytest.mark.long, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.scale, pytest.mark.image, pytest.mark.long, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture

@@ -225,6 +225,7 @@ def jobs(builder, context, tmp_path):
     return image, [{"destination": inside, "source": packages, "type": "bind", "options": ["rbind", "ro"]}]
 
 
+@pytest.mark.image
 @pytest.mark.long
 @pytest.mark.postgres
 def test_the_commands_of_a_template_run_in_the_image_in_their_order(

@@ -23,6 +23,7 @@ from tests.conftest import OUR_VARIABLES
 from tests.faults.processes import children_of, is_there
 from tests.ports import closed_port
 from tests.registered import RECORD
+from tests.scale.servers import an_mlflow_server
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "proxy" / "haproxy.cfg"
@@ -151,39 +152,6 @@ class Site:
         """Return how often haproxy sent each request that it has answered, in the order of the answers."""
         told = self.log.read_text(encoding="utf-8")
         return [1 + int(times) for times in re.findall(rf"{REPEATED}\+?(\d+)\n", told)]  # plus: it went elsewhere
-
-
-@contextlib.contextmanager
-def an_mlflow_server(folder):
-    """Run MLflow's server in a folder, and lend its address."""
-    port = closed_port()
-    words = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    words += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")]
-    with (folder / "mlflow.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *words],
-            cwd=folder,
-            env=environment(
-                folder, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"
-            ),  # of evaluations, in processes of its own
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        until(lambda: process.poll() is not None or answers(f"http://127.0.0.1:{port}/health"))
-        assert process.poll() is None, (folder / "mlflow.log").read_text(encoding="utf-8")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        for pid in tree(process.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        process.wait(PATIENCE_S)
-
-
-def answers(address):
-    with contextlib.suppress(httpx.HTTPError):
-        return httpx.get(address, timeout=30).status_code == 200
-    return False
 
 
 def register(registry, scale):

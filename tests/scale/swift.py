@@ -15,6 +15,7 @@ import boto3
 from botocore.config import Config
 
 from tests.ports import closed_port
+from tests.scale.servers import ended
 
 MISSING = (
     "no S3 server here: install OpenStack Swift beside the tests (uv sync --group scale), or in an environment of its "
@@ -168,12 +169,7 @@ def _running(found, folder, part):
     try:
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        ended(process)
 
 
 def _wait_until_it_answers(server, folder):

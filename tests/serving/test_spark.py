@@ -1,6 +1,5 @@
 """On a cluster of Spark, the registered model gives a table the verdicts of `spamctl score`, and stores nothing."""
 
-import contextlib
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from tests import tiny_models
 from tests.conftest import OUR_VARIABLES
 from tests.mlflow_loaded import load_mlflow
 from tests.registered import register
+from tests.scale.spark import spark_package
 
 pytestmark = pytest.mark.scale
 ROWS = 2_000
@@ -48,21 +48,6 @@ def place(table):
         pytest.skip("needs Java 17: apt install openjdk-17-jre-headless")
     with spark_package():
         yield table
-
-
-@contextlib.contextmanager
-def spark_package():
-    """Remove at the end what a local cluster's workers write into the package of Spark.
-
-    It has not installed it: when it goes, an empty `pyspark` would stay, which others, MLflow too, take for the real
-    one.
-    """
-    pyspark = util.find_spec("pyspark")
-    try:
-        yield
-    finally:
-        if pyspark and pyspark.origin:
-            shutil.rmtree(Path(pyspark.origin).with_name("work"), ignore_errors=True)
 
 
 def run(place, program, **variables):
