@@ -20,7 +20,8 @@ from tests.registered import register
 from tests.scale.spark import spark_package
 
 pytestmark = pytest.mark.scale
-ROWS = 2_000
+ROWS = 100_000
+FEW = 2_000
 CLUSTER = "local-cluster[2,1,1024]"  # executors with a core and a GiB each, in processes of their own
 
 
@@ -35,7 +36,7 @@ def table(tmp_path_factory):
     drawn = tiny_models.messages(300)
     texts = [f"{drawn[place % 300].text} {'and ' * (place % 23)}{place}" for place in range(ROWS - 2)]
     table = pa.table({"text": [*texts, "", None], "place": range(1, ROWS + 1)})
-    parquet.write_table(table, folder / "messages.parquet", row_group_size=500)
+    parquet.write_table(table, folder / "messages.parquet", row_group_size=ROWS // 4)
     return folder
 
 
@@ -103,7 +104,7 @@ def test_the_lines_of_the_topic_give_the_verdicts_of_score_to_the_last_bit(place
 def assert_verdicts_of_score(place, answers):
     """Hold that each answer is what `spamctl score` says of its text, and that none is missing or there twice."""
     done = run(place, ["-m", "spamctl", "score", "messages.parquet", "--output", "one.parquet", "--with-text"])
-    assert done.stderr.splitlines()[-1].endswith("1 with no text (messages.parquet 2000); mend them")
+    assert done.stderr.splitlines()[-1].endswith(f"1 with no text (messages.parquet {ROWS}); mend them")
     scored = {row["text"]: row for row in parquet.read_table(place / "one.parquet").to_pylist() if not row["fault"]}
     assert len(answers) == len(scored) == ROWS - 1
     for answer in answers:
@@ -118,11 +119,11 @@ def test_nothing_is_captured_on_a_cluster_unless_a_store_is_named(place, answers
 
 
 PROBE = """
-import mlflow, os, threading
+import mlflow, os, sys, threading
 from pyspark.sql import SparkSession
 spark = SparkSession.builder.getOrCreate()
 spam = mlflow.pyfunc.spark_udf(spark, "models:/spam@champion")
-rows = spark.read.parquet("messages.parquet").where("text IS NOT NULL").repartition(8)
+rows = spark.read.parquet("messages.parquet").where(f"place <= {sys.argv[1]}").repartition(8)
 rows.select(spam("text").alias("a")).select("a.*").write.mode("overwrite").parquet("b")
 
 def look(tables):
@@ -143,7 +144,7 @@ spark.stop()
 
 
 def test_a_worker_keeps_one_engine_with_the_threads_of_a_task(place):
-    done = run(place, PROBE, SPAMCTL_SERVE_DATASTORE_URI=f"sqlite:///{place}/asked.db")
+    done = run(place, ["-c", PROBE, str(FEW)], SPAMCTL_SERVE_DATASTORE_URI=f"sqlite:///{place}/asked.db")
     assert done.returncode == 0, done.stderr
     found = eval(re.search(r"FOUND (.*)", done.stdout)[1])
     assert {(engines, tuple(streams), inside) for _, engines, streams, inside in found} == {(1, (1,), True)}
