@@ -52,7 +52,7 @@ node-clients: ## install the clients of other languages that tests speak with, a
 
 test-scale: .venv/.set-up ## install its S3 server, Spark and helm, and run what leaves one machine: flows, parts, charts, replicas
 	@$(uv_settings) $(PYTHON) .ci/lock.py --sync --group scale
-	.venv/bin/pytest $(SIDE_BY_SIDE) -m 'scale and not image' $(ARGS)
+	.venv/bin/pytest $(SIDE_BY_SIDE) -m 'scale and not image' $$(grep -rl --include='test_*.py' 'mark\.scale' tests) $(ARGS)
 
 test-image: .venv/.set-up ## build the images of a deployment, run the server's and the steps of a workflow in them; as root
 	.venv/bin/pytest -m image tests/deploy $(ARGS)

@@ -13,7 +13,7 @@ from tests.examples import EXAMPLES
 
 SLOW_FOLDERS = ("flows", "serving", "faults")
 LONG = ALONE = ("faults",)  # and of no other folder does a test run alone
-FIRST = ("flows", "serving", "model", "cli")  # whose files take longest: what ends last should be short
+FIRST = ("scale", "flows", "serving", "model", "cli")  # whose files take longest: what ends last should be short
 # What `make test` leaves to `make test-more` and `make test-scale`.
 MORE = ("alone", "browser", "postgres", "mail", "scale", "small_disk", "long")
 OUR_VARIABLES = ("SPAMCTL_", "METAFLOW_", "MLFLOW_", "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "XDG_")
