@@ -61,6 +61,7 @@ def test_a_filter_lives_with_every_step_elsewhere(desk, spamctl, store):
     assert not list(desk.path(".spamctl").glob("handed-*"))  # what was handed on lasts as long as the run
     assert spamctl("score", "messages.csv", "--capture", store) == 0, desk.err + desk.log
     assert "200" in desk.out
+    assert spamctl("label", "--target-uri", store, "--export", "none") == 0, desk.err + desk.log
     assert spamctl("label", "--target-uri", store, "--export", "labelled.csv", "--export-simulated") == 0, desk.err
     assert len(desk.path("labelled.csv").read_text().splitlines()) > 100
     assert spamctl("monitor", "--datastore-uri", store) in (0, 3), desk.err + desk.log
