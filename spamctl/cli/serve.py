@@ -68,7 +68,7 @@ def serve(flags: Flags, *, config: Config = None, debug: Debug = False) -> int:
 
 
 def _wish(options: ServeOptions) -> FollowRequest:
-    """Say what the follower of the registry is to look for."""
+    """Return what the follower of the registry is to look for."""
     from spamctl.serving.registry_watcher import FollowRequest
 
     cache = str(working_folder() / COPIES)
@@ -87,7 +87,7 @@ def _tell() -> Tell:
 
 
 def _greet(greeting: Greeting) -> None:
-    """Say that messages are answered now, and how to send one."""
+    """Print that messages are answered now, and how to send one."""
     from rich.console import Console
 
     from spamctl.reports.console import greet
