@@ -1,4 +1,4 @@
-"""Run child processes with all their descendants: their environment, their output and their end."""
+"""Run child processes with all their descendants: their environment, their output, its events, and their end."""
 
 from __future__ import annotations
 
@@ -7,18 +7,25 @@ import itertools
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Self
+from types import MappingProxyType
+from typing import IO, Any, Self
 
 import typer
 
 from spamctl.cores import cores
 from spamctl.errors import UsageError
+from spamctl.schema.codec import JsonObject, from_json
+from spamctl.schema.event import Event, Failure, Found, Metric, Note, Notice, Progress, Refusal, Result, Stage
+
+# Run child processes with all their descendants: their environment, their output and their end.
 
 GRACE_SECONDS = 8.0  # Metaflow itself gives its steps five to clean up
 AFTERMATH_SECONDS = 2.0
@@ -348,3 +355,71 @@ def mark_reported(stop: BaseException) -> None:
 def is_reported(stop: BaseException) -> bool:
     """Return whether a stop has been reported."""
     return TOLD in getattr(stop, "__notes__", ())
+
+
+# Parse the events of a flow's steps: one line of JSON each, behind Metaflow's own prefix.
+
+_LINE = re.compile(r"\S+ \S+ \[[^/\]]+/(?P<step>[^/\]]+)/[^\]]+ \(pid \d+\)\] (?P<text>.*)")
+_JOB = re.compile(r"\[[^\]\s]+\] (?=\{\"spamctl\")")  # which kubernetes and batch put before a line of their job
+_HEADLINE = re.compile(r"(?:\[[^\]\s]+\] )? {4}(?P<text>[A-Z](?!tep failure)[\w ]+):")
+_OF_A_JOB = re.compile(r"\[[^\]\s]+\] +")
+_FAILURE = re.compile(r"(?P<text>[\w.]*(?:Error|Exception|Interrupt|Exit|Warning)\b.*)")
+
+KINDS: Mapping[str, Any] = MappingProxyType(
+    {
+        "stage": Stage,
+        "progress": Progress,
+        "metric": Metric,
+        "note": Note,
+        "warning": Notice,
+        "found": Found,
+        "refusal": Refusal,
+        "failure": Failure,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of output: the step that wrote it, and the text."""
+
+    step: str
+    text: str
+
+
+def read_line(line: str) -> Line | None:
+    """Take Metaflow's prefix off a line; None if no step wrote it."""
+    found = _LINE.fullmatch(line)
+    return Line(found.group("step"), _JOB.sub("", found.group("text"), count=1)) if found else None
+
+
+def read_event(text: str) -> Event | None:
+    """Read a step's line as an event; None if it is anything else."""
+    if not text.startswith('{"spamctl"'):
+        return None
+    try:
+        fields: JsonObject = json.loads(text)
+        kind = fields.pop("spamctl")
+        if kind == "result":
+            return Result(str(fields["verb"]), fields) if isinstance(fields.get("verb"), str) else None
+        event: Event | None = from_json(KINDS[kind], fields) if isinstance(kind, str) and kind in KINDS else None
+    except ValueError:  # which no JSON is, too
+        return None
+    return event
+
+
+def read_headline(text: str) -> str:
+    """Read the line with which Metaflow itself begins to say why it failed, `S3 object not found:`; else nothing."""
+    found = _HEADLINE.fullmatch(text)
+    return f"{found[1]}: " if found else ""
+
+
+def read_reason(text: str) -> str:
+    """Read the line after such a headline, which says why."""
+    return _OF_A_JOB.sub("", text.strip(), count=1)
+
+
+def read_failure(text: str) -> str | None:
+    """Read the last line of a traceback, `ZeroDivisionError: division by zero`; None if it is anything else."""
+    found = _FAILURE.fullmatch(text)
+    return found.group("text") if found else None

@@ -16,9 +16,20 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from spamctl.cli.events import read_event, read_failure, read_headline, read_line, read_reason
 from spamctl.cli.options import Flags
-from spamctl.cli.process import STATE, child_environment, log_file, logs_of, mark_reported, working_folder
+from spamctl.cli.process import (
+    STATE,
+    child_environment,
+    log_file,
+    logs_of,
+    mark_reported,
+    read_event,
+    read_failure,
+    read_headline,
+    read_line,
+    read_reason,
+    working_folder,
+)
 from spamctl.cli.remote import Words, fetch_left_files, kept_setup, planned
 from spamctl.config.options import Options
 from spamctl.config.train import TrainOptions

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from spamctl.cli import progress
-from spamctl.cli.events import read_event
+from spamctl.cli.process import read_event
 from tests.each import each
 
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from spamctl.cli.events import KINDS, read_event
+from spamctl.cli.process import KINDS, read_event
 from spamctl.config.verbs import VERBS
 from spamctl.data import corpus
 from spamctl.errors import GateRefusedError, UsageError

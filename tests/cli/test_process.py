@@ -2,7 +2,7 @@
 
 import json
 
-from spamctl.cli.events import KINDS, Line, read_event, read_failure, read_headline, read_line, read_reason
+from spamctl.cli.process import KINDS, Line, read_event, read_failure, read_headline, read_line, read_reason
 from spamctl.schema.codec import to_json
 from spamctl.schema.event import Result
 from tests.each import each
