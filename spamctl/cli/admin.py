@@ -24,12 +24,12 @@ from spamctl.config.train import RecalibrateOptions
 from spamctl.display import without_password
 from spamctl.errors import GateRefusedError, SpamctlError, UnavailableError, UsageError
 from spamctl.schema.codec import from_json
-from spamctl.schema.recalibrate import RecalibrateResult
+from spamctl.schema.train import RecalibrateResult
 from spamctl.sqlite_url import file_of, url_of
 
 if TYPE_CHECKING:
     from spamctl.cli.process import ProcessGroup
-    from spamctl.schema.errands import ForgetResult, RollbackResult, TraceResult
+    from spamctl.schema.version import ForgetResult, RollbackResult, TraceResult
 
 # What an errand leaves that is stopped: each writes once, at its end.
 LEFT = {
@@ -91,7 +91,7 @@ def _shown(result: RollbackResult | ForgetResult | TraceResult) -> int:
     from rich.console import Console
 
     from spamctl.reports.console import show
-    from spamctl.schema.errands import ForgetResult
+    from spamctl.schema.version import ForgetResult
 
     show(result, Console(highlight=False))
     return 1 if isinstance(result, ForgetResult) and (result.left or result.unknown) else 0

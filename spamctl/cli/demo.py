@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from spamctl.cli.process import ProcessGroup
     from spamctl.reports.demo import Act
-    from spamctl.schema.label import LabelResult
+    from spamctl.schema.message import LabelResult
     from spamctl.schema.monitor import MonitorResult
     from spamctl.schema.traffic import TrafficResult
 
@@ -200,7 +200,7 @@ def _send(play: DemoRun, chosen: Mapping[str, object]) -> tuple[TrafficResult, s
 
 def _label(play: DemoRun) -> tuple[LabelResult, str, str]:
     from spamctl.reports.label import show
-    from spamctl.schema.label import LabelResult
+    from spamctl.schema.message import LabelResult
 
     result = from_json(LabelResult, play.verb(LabelOptions, source="truth"))
     show(result, play.console)

@@ -16,7 +16,7 @@ from spamctl.config.options import Options
 from spamctl.config.serve import ServeOptions
 from spamctl.config.verbs import VERBS as EVERY_VERB
 from spamctl.errors import OptionsError
-from spamctl.schema.deploy import DeployResult
+from spamctl.schema.serve import DeployResult
 from spamctl.traffic import reach
 
 METAFLOW = "METAFLOW_"

@@ -14,7 +14,7 @@ from spamctl.cli.run import Config, Debug, Start, run_verb
 from spamctl.config.label import LabelOptions
 
 if TYPE_CHECKING:
-    from spamctl.schema.label import ReviewCounts
+    from spamctl.schema.message import ReviewCounts
 
 
 def label(flags: Flags, *, words: Words, config: Config = None, debug: Debug = False) -> int:
@@ -23,7 +23,7 @@ def label(flags: Flags, *, words: Words, config: Config = None, debug: Debug = F
 
     from spamctl.reports.label import show
     from spamctl.schema.codec import from_json
-    from spamctl.schema.label import LabelResult
+    from spamctl.schema.message import LabelResult
 
     decided = _review(flags, config)
     result = from_json(LabelResult, run_verb(LabelOptions, flags, Start(config, None, debug, words))[1])

@@ -21,9 +21,9 @@ from spamctl.cli.process import QUIET, STATE, metaflow_settings
 from spamctl.config.options import Options, shown
 from spamctl.display import without_password
 from spamctl.errors import OptionsError, SpamctlError, UnavailableError, UsageError
-from spamctl.schema import steps
+from spamctl.schema import event
 from spamctl.schema.codec import from_json, to_json
-from spamctl.schema.steps import StepSetup
+from spamctl.schema.event import StepSetup
 from spamctl.sqlite_url import file_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ WRITTEN = ("report_dir", "export", "output", "into_maildir")
 NO_FILES = {"none", "sms-spam", "everyday", "smollm2-135m"}
 WEB = ("http://", "https://")
 HANDED = ("SPAMCTL_", "MLFLOW_", "HF_")  # beginnings of the variables that a step elsewhere needs, too
-NOT_HANDED = {steps.VARIABLE, "HF_TOKEN", "HF_TOKEN_PATH", "HF_HOME"}  # of our account, and of our folders
+NOT_HANDED = {event.VARIABLE, "HF_TOKEN", "HF_TOKEN_PATH", "HF_HOME"}  # of our account, and of our folders
 # Variables that say what --datastore, --metadata and --with do: those that Metaflow's options read come first.
 STORED, LISTED, ALWAYS = (
     (f"METAFLOW_{word}", f"METAFLOW_DEFAULT_{word}") for word in ("DATASTORE", "METADATA", "DECOSPECS")
@@ -86,7 +86,7 @@ class Plan:
 
     def keep(self, place: Path) -> None:
         """Write down what steps elsewhere were given, for whoever resumes the run."""
-        if told := self.environment.get(steps.VARIABLE):
+        if told := self.environment.get(event.VARIABLE):
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(told, encoding="utf-8")
 
@@ -146,7 +146,7 @@ def _handed(options: Options, words: Words, variables: Mapping[str, str], folder
         if not folder.is_file():
             raise UsageError("--resume: the run's steps were on this machine; resume it without --with, or start over")
         before = from_json(StepSetup, json.loads(folder.read_text(encoding="utf-8")))
-        yield Plan(tuple(_with(specs)), own | {steps.VARIABLE: json.dumps(to_json(before))}, is_remote=True)
+        yield Plan(tuple(_with(specs)), own | {event.VARIABLE: json.dumps(to_json(before))}, is_remote=True)
         return
     _refuse_files_of_ours(options, given)
     archive = folder / STATE / f"handed-{os.getpid()}.tar"
@@ -155,8 +155,8 @@ def _handed(options: Options, words: Words, variables: Mapping[str, str], folder
         has_secrets = any("secrets" in spec for spec in (*specs, *map(variables.get, ALWAYS)) if spec)
         inherited = _inherited(options, given, own, has_secrets=has_secrets or OF_THE_CLUSTER in variables)
         setup = replace(inherited, files=files, resources=resources_of(options))
-        more = (f"--{steps.FILES}={archive}",) if files else ()
-        yield Plan((*_with(specs), *more), own | {steps.VARIABLE: json.dumps(to_json(setup))}, is_remote=True)
+        more = (f"--{event.FILES}={archive}",) if files else ()
+        yield Plan((*_with(specs), *more), own | {event.VARIABLE: json.dumps(to_json(setup))}, is_remote=True)
     finally:
         archive.unlink(missing_ok=True)
 
@@ -285,7 +285,7 @@ def _inherited(
             f"{', '.join(closed)}: holds a password, which a job's description must not; put it into a secret of the "
             "cluster and add --with kubernetes:secrets=NAME"
         )
-    return StepSetup(tuple(sorted({*found, *QUIET, steps.VARIABLE} - set(closed))), closed)
+    return StepSetup(tuple(sorted({*found, *QUIET, event.VARIABLE} - set(closed))), closed)
 
 
 def _is_closed(name: str, value: str) -> bool:

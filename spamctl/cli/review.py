@@ -22,7 +22,7 @@ from spamctl.errors import SpamctlError, UsageError
 
 if TYPE_CHECKING:
     from spamctl.schema.codec import JsonObject
-    from spamctl.schema.label import ReviewCounts, ReviewQuestion
+    from spamctl.schema.message import ReviewCounts, ReviewQuestion
 
 KEYS = {"s": "spam", "n": "not spam", " ": "skip", "k": "skip", "u": "undo", "q": "quit"}
 PROMPT = "s spam · n not spam · k skip · u undo · q quit "
@@ -37,7 +37,7 @@ def review(options: LabelOptions, variables: Mapping[str, str]) -> ReviewCounts:
     from spamctl.cli.process import ProcessGroup
     from spamctl.schema.codec import from_json
     from spamctl.schema.event import Refusal
-    from spamctl.schema.label import ReviewCounts, ReviewQuestion
+    from spamctl.schema.message import ReviewCounts, ReviewQuestion
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("--source review: asks at a terminal, and this is none: run it there, or use --source file")

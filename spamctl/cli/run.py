@@ -36,8 +36,7 @@ from spamctl.config.train import TrainOptions
 from spamctl.errors import GateRefusedError, OptionsError, SpamctlError, UnavailableError, UsageError
 from spamctl.schema.codec import from_json
 from spamctl.schema.event import Event, Failure, Progress, Refusal, Result, Stage
-from spamctl.schema.feedback import LearntAnswers
-from spamctl.schema.train import TrainResult
+from spamctl.schema.train import LearntAnswers, TrainResult
 from spamctl.sqlite_url import file_of
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from spamctl.config.options import (
     version_faults,
 )
 from spamctl.cores import cores
-from spamctl.schema.label import SOURCES
+from spamctl.schema.message import SOURCES
 
 PROMPT = r"Message:\n{message}\n\nSpam?"
 _MESSAGE = "{message}"

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
-from spamctl.schema.message import Message
-from spamctl.schema.parts import Split
+from spamctl.schema.message import Message, Split
 from spamctl.schema.train import Leakage
 
 # Line breaks of every kind become "\n", the unit separator (white space to Python) a space; all other controls go.

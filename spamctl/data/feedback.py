@@ -16,9 +16,8 @@ from typing import Final
 from spamctl.data.cleaning import UNSEEN, clean, key_hash, seen_key
 from spamctl.data.corpus import training_weights
 from spamctl.data.split import in_hash_order, position
-from spamctl.schema.feedback import Side
-from spamctl.schema.message import NOT_SPAM, SPAM, Label, Message
-from spamctl.schema.parts import Split
+from spamctl.schema.message import NOT_SPAM, SPAM, Label, Message, Split
+from spamctl.schema.train import Side
 
 # Find surface patterns that occur with one class only, and balance them.
 #

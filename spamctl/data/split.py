@@ -26,8 +26,7 @@ from typing import Final, Literal
 from spamctl.data.bundled_sets import EVERYDAY
 from spamctl.data.cleaning import group_related, key_hash
 from spamctl.errors import DataError
-from spamctl.schema.message import NOT_SPAM, SPAM, Label, Message
-from spamctl.schema.parts import Split
+from spamctl.schema.message import NOT_SPAM, SPAM, Label, Message, Split
 
 Balance = Literal["none", "undersample"]
 

@@ -17,7 +17,7 @@ from spamctl import folders
 from spamctl.deploy import requirements
 from spamctl.errors import UsageError
 from spamctl.schema.codec import JsonObject, to_json
-from spamctl.schema.deploy import Deployment, jobs_secret
+from spamctl.schema.serve import Deployment, jobs_secret
 
 MARK: Final = ".spamctl-deployment"  # in every folder that this module wrote, and may replace
 SECRET: Final = "secret.yaml"  # noqa: S105 - a file's name

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from spamctl import folders
 from spamctl.errors import UnavailableError, UsageError
 from spamctl.schema.codec import JsonObject
-from spamctl.schema.deploy import Deployment, Scalar, Workflow, jobs_secret
+from spamctl.schema.serve import Deployment, Scalar, Workflow, jobs_secret
 
 ENDPOINT: Final = "METAFLOW_S3_ENDPOINT_URL"
 CONNECT_S: Final = 5.0

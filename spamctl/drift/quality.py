@@ -14,7 +14,7 @@ from spamctl.drift.permutation import Kernel
 from spamctl.drift.sample import Sample
 from spamctl.engine.calibration import bin_edges, expected_calibration_error
 from spamctl.metrics.scores import CONFIDENCE, confusion, proportion
-from spamctl.schema.label import SIMULATED
+from spamctl.schema.message import SIMULATED
 from spamctl.schema.monitor import Breakdown, GroupRates, Quality, Simulated, Support
 from spamctl.schema.rates import Interval
 

@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from spamctl.data.cleaning import twin_key
 from spamctl.errors import DataError
 from spamctl.registry.versions import ReferenceRow
-from spamctl.schema.label import SIMULATED
-from spamctl.schema.message import SPAM
+from spamctl.schema.message import SIMULATED, SPAM
 from spamctl.store.sampling import WindowRow
 
 # N rows, D features

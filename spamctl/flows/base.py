@@ -20,9 +20,9 @@ from metaflow import FlowSpec, IncludeFile, Parameter, current, environment, res
 from spamctl.config.options import Given, Options
 from spamctl.errors import SpamctlError, UsageError
 from spamctl.progress import ProgressUpdate
-from spamctl.schema import steps
+from spamctl.schema import event
 from spamctl.schema.codec import from_json
-from spamctl.schema.steps import StepSetup
+from spamctl.schema.event import StepSetup
 
 if TYPE_CHECKING:
     from spamctl.config.label import LabelOptions
@@ -49,13 +49,13 @@ def parameters(options: type[Options]) -> dict[str, Parameter]:
         if not item.secret
     }
     if (setup := step_setup()) and setup.files:
-        made[steps.FILES] = IncludeFile(steps.FILES, is_text=False, help="Archive of files of the caller's folder.")
+        made[event.FILES] = IncludeFile(event.FILES, is_text=False, help="Archive of files of the caller's folder.")
     return made
 
 
 def step_setup() -> StepSetup | None:
     """Return what the launcher hands to steps on other machines; None where all steps run on this one."""
-    told = os.environ.get(steps.VARIABLE)
+    told = os.environ.get(event.VARIABLE)
     return from_json(StepSetup, json.loads(told)) if told else None
 
 
@@ -93,7 +93,7 @@ class VerbFlow(FlowSpec):
         if missing := [name for name in setup.secrets if name not in os.environ]:
             raise UsageError(f"{', '.join(missing)}: not in the step's environment; put it into the secret of its job")
         Path(".spamctl").mkdir(exist_ok=True)
-        packed = getattr(self, steps.FILES, None) if setup.files else None
+        packed = getattr(self, event.FILES, None) if setup.files else None
         if packed:
             with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
                 members = [member for member in archive.getmembers() if not Path(member.name).is_file()]

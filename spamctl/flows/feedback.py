@@ -12,11 +12,11 @@ from spamctl.config.options import date_of_age
 from spamctl.config.train import RecalibrateOptions, TrainOptions
 from spamctl.errors import DataError, UsageError
 from spamctl.schema.codec import JsonObject, from_json, to_json
-from spamctl.schema.feedback import FeedbackSummary, LearntAnswers, NoAnswers
+from spamctl.schema.train import FeedbackSummary, LearntAnswers, NoAnswers
 
 if TYPE_CHECKING:
     from spamctl.data.feedback import Answer, Feedback, Intake, TakenAnswers
-    from spamctl.schema.parts import Split
+    from spamctl.schema.message import Split
     from spamctl.store.database import Store
     from spamctl.store.deletion import Tombstones
 
@@ -89,12 +89,12 @@ def prepare(options: TrainOptions, divided: Split) -> Lesson:
     Raises UsageError if a store that was named cannot be used, DataError if there is nothing in it to learn from.
     """
     from spamctl.data import corpus, feedback
-    from spamctl.schema import parts
+    from spamctl.schema import message
 
     gone = tombstones(options)
     frozen, forgotten = feedback.without(divided, gone.hold)
     told: JsonObject = {"forgotten": forgotten}
-    test_sha256 = parts.digest(frozen.test)
+    test_sha256 = message.digest(frozen.test)
     if options.feedback == "none":
         return Lesson(frozen, test_sha256, [], told, corpus.training_weights(frozen.train))
     labelled = _labelled(options)
@@ -106,7 +106,7 @@ def prepare(options: TrainOptions, divided: Split) -> Lesson:
             f"from{answers.because}: label more with spamctl label, or leave out --feedback"
         )
     told |= answers.told | {"one_sided": [to_json(side) for side in built.one_sided]}
-    recent = parts.to_rows(answer.message for answer in built.taken.parts.recent)
+    recent = message.to_rows(answer.message for answer in built.taken.parts.recent)
     return Lesson(built.parts, test_sha256, recent, told, built.weights)
 
 

@@ -16,7 +16,7 @@ from spamctl.config.options import date_of_age, duration
 from spamctl.flows import base
 
 if TYPE_CHECKING:
-    from spamctl.schema.label import Action, LabelResult
+    from spamctl.schema.message import Action, LabelResult
     from spamctl.store.database import Store
     from spamctl.store.queries import Window
 
@@ -56,7 +56,7 @@ class LabelFlow(base.VerbFlow):
         with self.part() as (options, store):
             from spamctl.reports import label
             from spamctl.schema.codec import to_json
-            from spamctl.schema.label import LabelResult
+            from spamctl.schema.message import LabelResult
             from spamctl.store import queries
 
             work = {
@@ -177,7 +177,7 @@ class LabelFlow(base.VerbFlow):
     def _export(self, begun: LabelResult, options: LabelOptions, store: Store) -> LabelResult:
         """Write labelled rows to a file."""
         from spamctl.data import export
-        from spamctl.schema.label import SIMULATED
+        from spamctl.schema.message import SIMULATED
         from spamctl.store import queries, text_locations
 
         path, counts = Path(options.export), export.Exported()

@@ -16,10 +16,9 @@ from spamctl.config.train import RecalibrateOptions
 from spamctl.errors import UsageError
 from spamctl.flows import base
 from spamctl.schema.codec import from_json, to_json
-from spamctl.schema.comparison import BeforeAndAfter, RecalibratedPart
 from spamctl.schema.evaluation import Reach, SuiteReport
-from spamctl.schema.feedback import FittedAnswers
-from spamctl.schema.recalibrate import RecalibrateFindings, RecalibrateStart
+from spamctl.schema.rates import BeforeAndAfter, RecalibratedPart
+from spamctl.schema.train import FittedAnswers, RecalibrateFindings, RecalibrateStart
 from spamctl.schema.version import MlflowRun
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class RecalibrateFlow(base.VerbFlow):
             from spamctl.flows.feedback import read, tombstones
             from spamctl.registry import recalibration, runs, tracking, versions
             from spamctl.registry import recalibration as recalibrated
-            from spamctl.schema import parts
+            from spamctl.schema.message import Split, digest, to_rows
 
             tracking.require_reachable(tracking.tracking_uri())
             found = versions.fetch(options.model_name, options.model_version, COPIES.absolute())
@@ -67,16 +66,16 @@ class RecalibrateFlow(base.VerbFlow):
             base.note(f"{found.name} version {found.version}, measured on {len(measured.rows):,} messages")
             gone = tombstones(options)
             test = [message for message in _test_part(measured, origin) if not gone.hold(message.text)]
-            frozen = parts.Split(tuple(_known(origin, {one.text for one in test})), (), tuple(test))
+            frozen = Split(tuple(_known(origin, {one.text for one in test})), (), tuple(test))
             answers = read(options, frozen, gone, origin.learnt_until)
             fitted = [answer.message for answer in (*answers.parts.train, *answers.parts.validation)]
             recalibration.require_enough(fitted, answers.told["store"], answers.because)
             told = {name: value for name, value in answers.told.items() if name not in {"train", "validation"}}
             self.feedback = told | {"fitted": feedback.balance([*answers.parts.train, *answers.parts.validation])}
             _tell(from_json(FittedAnswers, self.feedback))
-            self.test, self.fitted = parts.to_rows(test), parts.to_rows(fitted)
-            self.recent = parts.to_rows(answer.message for answer in answers.parts.recent)
-            self.test_sha256 = parts.digest(test)
+            self.test, self.fitted = to_rows(test), to_rows(fitted)
+            self.recent = to_rows(answer.message for answer in answers.parts.recent)
+            self.test_sha256 = digest(test)
             self.found, self.files = to_json(found), manifest.read(Path(found.folder))
             self.origin_tags, self.training_run = dict(origin.tags), origin.run_id
             self.knows_today = origin.knows_today
@@ -90,9 +89,9 @@ class RecalibrateFlow(base.VerbFlow):
         with self.part() as options:
             from spamctl.registry import recalibration
             from spamctl.registry import recalibration as recalibrated
-            from spamctl.schema import parts
+            from spamctl.schema import message
 
-            answers = parts.from_rows(self.fitted)
+            answers = message.from_rows(self.fitted)
             about = recalibrated.about(self._start())
             made = base.follow(recalibration.recalibrate(self.files, answers, options.max_false_positive_rate, about))
             base.tell(made.point.notes, filter(None, [recalibration.unproven(made.point, answers)]))
@@ -110,16 +109,16 @@ class RecalibrateFlow(base.VerbFlow):
             from spamctl.engine.engine import Engine
             from spamctl.metrics import evaluation
             from spamctl.registry import recalibration
-            from spamctl.schema import parts
+            from spamctl.schema.message import from_rows
 
             before, after = (from_json(recalibration.Setting, rule) for rule in (self.before, self.after))
             told: dict[str, RecalibratedPart] = {}
             reach: dict[str, Reach] = {}
             with folders.temporary_folder() as place:
                 engine = Engine(manifest.write(self.files, place))
-                found = base.follow(evaluation.evaluate(engine, parts.from_rows(self.test), seed=options.seed))
+                found = base.follow(evaluation.evaluate(engine, from_rows(self.test), seed=options.seed))
                 for part, rows in (("recent", self.recent), ("test", self.test)):
-                    messages = parts.from_rows(rows)
+                    messages = from_rows(rows)
                     raw = base.follow(recalibration.logits(engine, [one.text for one in messages], PARTS[part]))
                     truth = [message.is_spam for message in messages]
                     told |= {part: recalibration.beside(truth, raw, before, after)} if rows else {}
@@ -146,9 +145,9 @@ class RecalibrateFlow(base.VerbFlow):
             from spamctl.registry import promotion, runs, tracking, versions
             from spamctl.registry import recalibration as recalibrated
             from spamctl.reports import recalibration
-            from spamctl.schema import parts
+            from spamctl.schema import message
 
-            parts.require_frozen(parts.from_rows(self.test), self.test_sha256)
+            message.require_frozen(message.from_rows(self.test), self.test_sha256)
             run, params = self._findings(), options.recorded()
             answer = promotion.apply_gate(run.evaluation.score, options.accuracy_threshold, options.gate)
             result = recalibrated.summary(options.model_name, run, answer)
@@ -212,10 +211,10 @@ def _telling(engine: Engine, setting: Setting) -> CallsSpam:
 
 def _test_part(measured: Reference, origin: Origin) -> list[Message]:
     """Return the version's own test part, and warn if it is not all of the one that its training split off."""
-    from spamctl.schema import parts
+    from spamctl.schema import message
 
-    test = parts.from_rows([row.text, row.label] for row in measured.rows if row.part == "test")
-    if origin.test_sha256 and parts.digest(test) != origin.test_sha256:
+    test = message.from_rows([row.text, row.label] for row in measured.rows if row.part == "test")
+    if origin.test_sha256 and message.digest(test) != origin.test_sha256:
         base.warning(
             f"the test part is not the one that the training recorded, as after spamctl forget: before and after are "
             f"both measured on the {len(test):,} messages that are there"

@@ -116,14 +116,14 @@ class TrafficFlow(base.VerbFlow):
     def _draw(self, options: TrafficOptions) -> Drawn:
         """Return messages of the dataset's test part, a share of them drifted; for a preview, the pairs instead."""
         from spamctl.data import split
-        from spamctl.schema import parts
+        from spamctl.schema import message
         from spamctl.schema.traffic import Source
         from spamctl.traffic import drift
 
         found = base.read_datasets(options, may_ask=not options.preview)
         kept, unseen = split.hold_out_families(found.messages, options.hold_out_kinds)
         test = split.split(kept, options.balance).test
-        source = Source(found.origin, found.sha256, parts.digest(test), len(test))
+        source = Source(found.origin, found.sha256, message.digest(test), len(test))
         kind, strength, seed = options.drift_type, options.strength, options.seed
         if options.preview:
             pairs = drift.preview(test, count=options.preview, drift_type=kind, strength=strength, seed=seed)

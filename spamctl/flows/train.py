@@ -64,13 +64,13 @@ class TrainFlow(base.VerbFlow):
             from spamctl.data import cleaning, split
             from spamctl.flows import feedback
             from spamctl.registry.tracking import require_reachable, tracking_uri
-            from spamctl.schema import parts
+            from spamctl.schema import message
 
             _refuse_to_forget_feedback()
             require_reachable(tracking_uri())
             found = base.read_datasets(options)
             kept, unseen = split.hold_out_families(found.messages, options.hold_out_kinds)
-            self.held_out, self.held_out_traits = parts.to_rows(unseen), parts.to_traits(unseen)
+            self.held_out, self.held_out_traits = message.to_rows(unseen), message.to_traits(unseen)
             lesson = feedback.prepare(options, split.split(kept, options.balance))
             base.tell(lesson.notes, lesson.warnings)
             divided, self.recent, self.feedback = lesson.parts, lesson.recent, lesson.told
@@ -79,10 +79,10 @@ class TrainFlow(base.VerbFlow):
             self.corpus = to_json(
                 CorpusSource(found.origin, found.sha256, lesson.frozen_sha256, lesson.told.get("sha256", ""))
             )
-            parts.require_frozen(divided.test, lesson.frozen_sha256)
+            message.require_frozen(divided.test, lesson.frozen_sha256)
             named = {"train": divided.train, "validation": divided.validation, "test": divided.test}
-            self.parts = {name: parts.to_rows(messages) for name, messages in named.items()}
-            self.traits = {name: parts.to_traits(messages) for name, messages in named.items()}
+            self.parts = {name: message.to_rows(messages) for name, messages in named.items()}
+            self.traits = {name: message.to_traits(messages) for name, messages in named.items()}
         self.next(self.choose_depth)
 
     @card(type="html", id="depth", options={"attribute": "depth_html"})
@@ -137,7 +137,7 @@ class TrainFlow(base.VerbFlow):
             from spamctl.registry.runs import live_run
             from spamctl.reports import train_plots
             from spamctl.reports.train_cards import LossCard
-            from spamctl.schema import parts
+            from spamctl.schema import message
             from spamctl.training import fine_tune as tuning
             from spamctl.training import loop
 
@@ -149,7 +149,7 @@ class TrainFlow(base.VerbFlow):
             truths = self._truth("train"), tuning.thinned(self._truth("validation"))
             lesson = tuning.TrainingSet(train, truths[0], validation, truths[1], self.weights, self._families())
             plan = _plan(options)
-            learnt_from = [parts.digest(parts.from_rows(part)) for part in (rows.train, rows.validation)]
+            learnt_from = [message.digest(message.from_rows(part)) for part in (rows.train, rows.validation)]
             checkpoints = loop.Checkpoints(
                 loop.checkpoint_folder(
                     options.recorded(), self.corpus, learnt_from, self.chosen_model, self.chosen_depth
@@ -214,7 +214,7 @@ class TrainFlow(base.VerbFlow):
             from spamctl.engine import manifest
             from spamctl.engine.engine import Engine
             from spamctl.metrics import baseline, evaluation
-            from spamctl.schema import parts
+            from spamctl.schema import message
             from spamctl.training import linear_expert
 
             train, validation, test = map(self._messages, ("train", "validation", "test"))
@@ -222,7 +222,7 @@ class TrainFlow(base.VerbFlow):
                 engine = Engine(manifest.write(self.files, place), in_bulk=True)
                 found = base.follow(evaluation.evaluate(engine, test, seed=options.seed))
                 self.recent_probabilities = evaluation.probabilities(engine, [text for text, _ in self.recent])
-                unseen_messages = parts.from_rows(self.held_out, self.held_out_traits)
+                unseen_messages = message.from_rows(self.held_out, self.held_out_traits)
                 self.held_out_kinds = to_json(evaluation.held_out_kinds(unseen_messages, engine))
                 if options.suites != "none":
                     wanted = read_suites(options.must_deliver, options.must_catch)
@@ -248,10 +248,10 @@ class TrainFlow(base.VerbFlow):
             from spamctl.registry import promotion, records, tracking, versions
             from spamctl.registry import runs as journal
             from spamctl.reports import train_cards, train_plots
-            from spamctl.schema import parts
+            from spamctl.schema import message
 
             run, settings = self._findings(), _settings(options, self.chosen_tune)
-            parts.require_frozen(parts.from_rows(run.start.parts.test), run.start.corpus.test_sha256)
+            message.require_frozen(message.from_rows(run.start.parts.test), run.start.corpus.test_sha256)
             score = run.evaluation.score
             answer = promotion.apply_gate(score, options.accuracy_threshold, options.gate)
             result = records.summary(settings, run, answer)
@@ -318,9 +318,9 @@ class TrainFlow(base.VerbFlow):
 
     def _messages(self, part: str) -> tuple[Message, ...]:
         """Return the messages of a part with all that is known of them."""
-        from spamctl.schema import parts
+        from spamctl.schema import message
 
-        return parts.from_rows(self.parts[part], self.traits[part])
+        return message.from_rows(self.parts[part], self.traits[part])
 
     def _families(self) -> list[str]:
         """Return what each training row must share a fold with; nothing where no kinds are known."""

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from spamctl.config.admin import ForgetOptions, RollbackOptions, TraceOptions
 from spamctl.config.options import duration
 from spamctl.errors import UsageError
-from spamctl.schema.errands import ForgetResult, RollbackResult, TraceResult
 from spamctl.schema.message import canonical_uuid
+from spamctl.schema.version import ForgetResult, RollbackResult, TraceResult
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

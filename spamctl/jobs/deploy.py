@@ -16,7 +16,7 @@ from spamctl.config.options import Options
 from spamctl.config.serve import ServeOptions
 from spamctl.display import without_password
 from spamctl.errors import OptionsError
-from spamctl.schema.deploy import Deployment, DeployResult, Images, Scaling, Workflow
+from spamctl.schema.serve import Deployment, DeployResult, Images, Scaling, Workflow
 
 REGISTRY: Final = "MLFLOW_TRACKING_URI"
 TOKEN: Final = "SPAMCTL_SERVE_TOKEN"  # noqa: S105 - a variable's name

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from metaflow import Run, namespace
 
-from spamctl.schema import steps
+from spamctl.schema import event
 
 LAST = "end"  # step of every flow
 
@@ -20,7 +20,7 @@ def main(flow: str, run_id: str) -> None:
 
     namespace(None)
     task = Run(f"{flow}/{run_id}")[LAST].task
-    kept: dict[str, bytes] = task[steps.LEFT].data if steps.LEFT in task else {}
+    kept: dict[str, bytes] = task[event.LEFT].data if event.LEFT in task else {}
     for name, content in kept.items():
         path = Path(name)
         if path.is_absolute() or ".." in path.parts:

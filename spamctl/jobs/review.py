@@ -21,7 +21,7 @@ from spamctl.errors import SpamctlError
 
 if TYPE_CHECKING:
     from spamctl.data.cleaning import Question
-    from spamctl.schema.label import ReviewQuestion
+    from spamctl.schema.message import ReviewQuestion
     from spamctl.serving.explain import Reasons
     from spamctl.store.database import Store
     from spamctl.store.labels import Decision
@@ -46,7 +46,7 @@ class ReviewSession:
     def sit(self, answers: Iterator[str]) -> None:
         """Ask until the questions, or the answers, come to an end."""
         from spamctl.schema.codec import to_json
-        from spamctl.schema.label import ReviewCounts
+        from spamctl.schema.message import ReviewCounts
 
         questions, place = list(self._questions()), 0
         self.asked = len(questions)
@@ -100,7 +100,7 @@ class ReviewSession:
         """Return labelled rows whose label the probabilities contradict, the least credible first."""
         from spamctl.data.cleaning import questions
         from spamctl.metrics.label_quality import suspects
-        from spamctl.schema.label import REVIEW
+        from spamctl.schema.message import REVIEW
         from spamctl.store import labels, queries
 
         scored = labels.scored_labels(self.store, window)
@@ -143,7 +143,7 @@ class ReviewSession:
 
     def _shown(self, question: Question, row: StoredRow, place: int, *, replace: bool) -> ReviewQuestion:
         """Return what a person sees of a question; a second opinion is asked for without the first."""
-        from spamctl.schema.label import ReviewQuestion
+        from spamctl.schema.message import ReviewQuestion
 
         stands = replace and not self.options.second_opinion
         return ReviewQuestion(

@@ -14,8 +14,7 @@ from numpy.typing import ArrayLike
 from spamctl.engine.calibration import Bools
 from spamctl.errors import DataError
 from spamctl.metrics.scores import CONFIDENCE, proportion
-from spamctl.schema.comparison import PairedRate
-from spamctl.schema.rates import ErrorRates, Interval
+from spamctl.schema.rates import ErrorRates, Interval, PairedRate
 
 # Decide whether a challenger is not worse than the champion on the same test rows.
 

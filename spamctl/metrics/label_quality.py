@@ -11,8 +11,7 @@ from spamctl.data.feedback import Answer
 from spamctl.engine import calibration
 from spamctl.errors import NothingLearntError
 from spamctl.metrics.baseline import build
-from spamctl.schema.label import Agreement
-from spamctl.schema.message import SPAM, Label, Message
+from spamctl.schema.message import SPAM, Agreement, Label, Message
 
 # Find labels that the model's probabilities contradict (confident learning).
 

@@ -29,13 +29,19 @@ from spamctl.metrics.scores import proportion
 from spamctl.registry import registration
 from spamctl.registry.registration import FEEDBACK_TAG, TestRows, champion_files, engine_of, enter
 from spamctl.registry.registry_file import CHALLENGER, CHAMPION
-from spamctl.schema.comparison import ComparedPart, Comparison
 from spamctl.schema.evaluation import Evaluation, SuiteReport
-from spamctl.schema.feedback import FittedAnswers, LearntAnswers, NoAnswers, Side
 from spamctl.schema.message import SPAM
-from spamctl.schema.rates import Interval, Score
-from spamctl.schema.recalibrate import RecalibrateResult
-from spamctl.schema.train import LabelledRows, RecentRows, TrainResult
+from spamctl.schema.rates import ComparedPart, Comparison, Interval, Score
+from spamctl.schema.train import (
+    FittedAnswers,
+    LabelledRows,
+    LearntAnswers,
+    NoAnswers,
+    RecalibrateResult,
+    RecentRows,
+    Side,
+    TrainResult,
+)
 from spamctl.schema.version import Gate, Mode
 
 if TYPE_CHECKING:

@@ -29,11 +29,10 @@ from spamctl.registry.records import json_file, metrics_of, test_part, values_of
 from spamctl.registry.registration import FEEDBACK_TAG, Record, git_commit
 from spamctl.registry.runs import Opening
 from spamctl.schema.codec import to_json
-from spamctl.schema.comparison import RecalibratedPart
 from spamctl.schema.evaluation import Reach
 from spamctl.schema.message import Message
-from spamctl.schema.rates import OperatingPoint
-from spamctl.schema.recalibrate import RecalibrateFindings, RecalibrateResult, RecalibrateStart, VerdictRule
+from spamctl.schema.rates import OperatingPoint, RecalibratedPart
+from spamctl.schema.train import RecalibrateFindings, RecalibrateResult, RecalibrateStart, VerdictRule
 from spamctl.schema.version import Gate, MetaflowRun
 
 if TYPE_CHECKING:

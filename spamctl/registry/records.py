@@ -11,7 +11,6 @@ from spamctl.registry.registration import FEEDBACK_TAG, Record, git_commit
 from spamctl.registry.runs import Opening
 from spamctl.schema.codec import to_json
 from spamctl.schema.evaluation import GroupScore, GroupScores, of_views
-from spamctl.schema.feedback import LearntAnswers, NoAnswers
 from spamctl.schema.rates import Rates
 from spamctl.schema.train import (
     ChosenModel,
@@ -19,6 +18,8 @@ from spamctl.schema.train import (
     DataSizes,
     Depth,
     LabelledRows,
+    LearntAnswers,
+    NoAnswers,
     RecentRows,
     TrainFindings,
     TrainResult,

@@ -12,8 +12,8 @@ from rich.text import Text
 from spamctl import display
 from spamctl.reports import terminal
 from spamctl.reports.monitor import count
-from spamctl.schema.deploy import DeployResult
-from spamctl.schema.errands import ForgetResult, RollbackResult, TraceResult
+from spamctl.schema.serve import DeployResult
+from spamctl.schema.version import ForgetResult, RollbackResult, TraceResult
 
 # Print what an errand did: the rollback, what was forgotten, or where an answer comes from.
 

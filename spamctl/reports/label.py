@@ -13,7 +13,7 @@ from spamctl.reports import html as pages
 from spamctl.reports import terminal
 from spamctl.reports.html import Column, Markup
 from spamctl.reports.scores import percent
-from spamctl.schema.label import SIMULATED, Agreement, Conflict, LabelResult, ReviewCounts, SourceTally
+from spamctl.schema.message import SIMULATED, Agreement, Conflict, LabelResult, ReviewCounts, SourceTally
 
 _DEFAULT_STORE = "spam.db"
 _COLUMNS = ("label source", "rows", "equal to the verdict", "share")

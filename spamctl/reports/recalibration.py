@@ -14,7 +14,7 @@ from spamctl.reports.html import Column, Markup
 from spamctl.reports.scores import number, percent
 from spamctl.reports.terminal import grid, next_command, plain
 from spamctl.reports.train import mlflow_run, reach, verdict
-from spamctl.schema.recalibrate import RecalibrateResult
+from spamctl.schema.train import RecalibrateResult
 
 _STYLES = {"champion": "bold green", "challenger": "bold yellow", "refused": "bold red"}
 _CARDS = {"champion": "verdict good", "challenger": "verdict fair", "refused": "verdict bad"}

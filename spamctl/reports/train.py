@@ -31,12 +31,9 @@ from spamctl.reports.scores import (
     winner,
 )
 from spamctl.reports.terminal import grid, next_command, plain
-from spamctl.schema.comparison import Comparison, PartRates
 from spamctl.schema.evaluation import GroupScores, Reach
-from spamctl.schema.feedback import Answers, FittedAnswers, LearntAnswers, NoAnswers, Side
-from spamctl.schema.rates import Interval, Rates
-from spamctl.schema.recalibrate import RecalibrateResult
-from spamctl.schema.train import TrainResult
+from spamctl.schema.rates import Comparison, Interval, PartRates, Rates
+from spamctl.schema.train import Answers, FittedAnswers, LearntAnswers, NoAnswers, RecalibrateResult, Side, TrainResult
 from spamctl.schema.version import MlflowRun
 
 # Describe what a training used of labelled answers, and how the new version compares with the champion.

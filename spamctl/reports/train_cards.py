@@ -14,9 +14,8 @@ from spamctl.reports.html import Column, Markup, document, element, pictures, st
 from spamctl.reports.scores import MEASURES, UNDEFINED, baseline_wins, comparison, interval, number, winner
 from spamctl.reports.train import facts, fallback, verdict
 from spamctl.schema.evaluation import GroupScores, Mistake, Slice
-from spamctl.schema.feedback import LearntAnswers
 from spamctl.schema.rates import Rates
-from spamctl.schema.train import BlockScore, TrainResult
+from spamctl.schema.train import BlockScore, LearntAnswers, TrainResult
 
 _KINDS = {"champion": "verdict good", "challenger": "verdict fair", "refused": "verdict bad"}
 

@@ -1,16 +1,109 @@
-"""Define what a training starts from, what its steps find, and its result as it is told and kept."""
+"""Define what a training or a recalibration starts from, what its steps find, and its result as it is told and kept."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from spamctl.schema.comparison import Comparison
 from spamctl.schema.evaluation import Evaluation, GroupScore, GroupScores, Parity, Reach, SuiteReport, UnseenScore
-from spamctl.schema.feedback import FeedbackSummary, NoAnswers
-from spamctl.schema.message import SPAM
-from spamctl.schema.rates import OperatingPoint, Rates, Score
-from spamctl.schema.version import Gate, MetaflowRun, MlflowRun
+from spamctl.schema.message import NOT_SPAM, SPAM, Label
+from spamctl.schema.rates import BeforeAndAfter, Comparison, OperatingPoint, Rates, Score
+from spamctl.schema.version import Gate, MetaflowRun, MlflowRun, ModelVersion
+
+# Define what a training or a recalibration took from labelled answers, in counts and without a text.
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCounts:
+    """Numbers of labelled messages, and of those of them that are labelled spam."""
+
+    rows: int
+    spam: int
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtfulLabel:
+    """A labelled answer that was set aside, without its text; `probability` is of spam, as it was answered."""
+
+    uuid: str
+    label: str
+    source: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A surface pattern whose answers are nearly all of one class: how many, what balances them, and the weights.
+
+    `answers` are learnt with `answer_weight` each, and `counterparts` of the dataset, of the other class and the same
+    look, with `counterpart_weight`. The look is `new` if its answers outweigh what the dataset held of this class.
+    """
+
+    look: str
+    label: Label
+    answers: int
+    counterparts: int
+    answer_weight: float
+    counterpart_weight: float
+    new: bool
+
+    @property
+    def other(self) -> Label:
+        """Return the class of which this look has no answers."""
+        return NOT_SPAM if self.label == SPAM else SPAM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """Labelled answers that were read from a store: what was taken, left out and set aside.
+
+    `rows` counts all labelled answers of the accepted sources; `left_out` and `passed_over` count those that were not
+    taken, by reason. `doubt` is the share, 0 to 1, of labels that were set aside as `doubtful`. Moments are ISO 8601;
+    `sha256` is that of all that was taken. `forgotten` counts the messages of the dataset that were left out.
+    """
+
+    forgotten: int = 0
+    store: str
+    sources: dict[str, int]
+    rows: int = 0
+    left_out: dict[str, int]
+    passed_over: dict[str, int]
+    recent: ClassCounts
+    set_aside: tuple[DoubtfulLabel, ...] = ()
+    doubtful: int
+    doubt: float
+    newest: str
+    recent_since: str = ""
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearntAnswers(Answers):
+    """Labelled answers that a training took, to learn from, to choose by and to be held out."""
+
+    train: ClassCounts
+    validation: ClassCounts
+    one_sided: tuple[Side, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedAnswers(Answers):
+    """Labelled answers that calibration and threshold were fitted to, and those that were held out."""
+
+    fitted: ClassCounts
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswers:
+    """No labelled answer was asked for; `forgotten` counts the messages of the dataset that were left out."""
+
+    forgotten: int = 0
+
+
+FeedbackSummary = LearntAnswers | NoAnswers
+
+
+# Define what a training starts from, what its steps find, and its result as it is told and kept.
 
 LabelledRows = list[list[str]]  # [text, label] of each message
 
@@ -251,3 +344,81 @@ class TrainResult:
 def spam_rows(rows: LabelledRows) -> int:
     """Count the spam among [text, label] rows."""
     return sum(label == SPAM for _, label in rows)
+
+
+# Define what the steps of a recalibration find, and its result as it is told and kept.
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRule:
+    """What turns a package's raw logits into verdicts: slope and intercept of its calibration, and its threshold.
+
+    The threshold is a probability, on the scale of this calibration.
+    """
+
+    slope: float
+    intercept: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecalibrateStart:
+    """What a recalibration knows before it fits: the version, its training's run and tags, and the answers."""
+
+    run_id: str
+    began: float
+    version: ModelVersion
+    origin_tags: Mapping[str, str]
+    training_run: str
+    test_sha256: str
+    feedback: FittedAnswers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecalibrateFindings:
+    """All that the steps of a recalibration have found; `test` are [text, label] rows, `reach` is by part."""
+
+    start: RecalibrateStart
+    test: LabelledRows
+    recent: RecentRows
+    before: VerdictRule
+    after: VerdictRule
+    after_on_old_scale: float
+    operating_point: OperatingPoint
+    evaluation: Evaluation
+    measured: BeforeAndAfter
+    reach: dict[str, Reach] = field(default_factory=dict)
+    suites: SuiteReport = field(default_factory=SuiteReport)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecalibrateResult:
+    """Result of a recalibration, as its flow tells it; `seconds` by step, `peak_memory` in bytes.
+
+    `after_on_old_scale` is the new threshold as a probability of the old calibration: the two scales cannot be compared
+    else.
+    """
+
+    registered: bool
+    reason: str = ""
+    alias: str = ""
+    model_name: str
+    model_version: str = ""
+    from_version: str
+    gate: Gate
+    before: VerdictRule
+    after: VerdictRule
+    after_on_old_scale: float
+    operating_point: OperatingPoint
+    measured: BeforeAndAfter
+    scores: Rates
+    reach: dict[str, Reach] = field(default_factory=dict)
+    parity: Parity | None = None
+    notes: tuple[str, ...] = ()
+    suites: SuiteReport = field(default_factory=SuiteReport)
+    feedback: FittedAnswers
+    comparison: Comparison = field(default_factory=Comparison)
+    metaflow: MetaflowRun
+    mlflow: MlflowRun | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_memory: int = 0

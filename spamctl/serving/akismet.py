@@ -15,8 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from spamctl.errors import UnavailableError
-from spamctl.schema.label import USER
-from spamctl.schema.message import NOT_SPAM, SPAM, Label, canonical_uuid
+from spamctl.schema.message import NOT_SPAM, SPAM, USER, Label, canonical_uuid
 from spamctl.serving.access import Access
 from spamctl.serving.errors import UNKNOWN, WRONG_VALUE, Refusal, of_status, quoted
 from spamctl.serving.protocol import Intake, ScoringRequest

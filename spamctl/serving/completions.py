@@ -13,8 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from spamctl.data.mail import parse_mail
-from spamctl.schema.message import SPAM
-from spamctl.schema.prediction import WordPush
+from spamctl.schema.message import SPAM, WordPush
 from spamctl.serving.errors import WRONG_VALUE, Refusal, quoted
 from spamctl.serving.protocol import Intake, ScoringRequest, kind, read_object
 from spamctl.serving.routes import Arrival, Classified, Classifier

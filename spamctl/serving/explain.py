@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from spamctl.engine.manifest import MANIFEST, digest
 from spamctl.errors import ArtefactError
 from spamctl.registry.registry_file import NAME
-from spamctl.schema.prediction import WordPush
+from spamctl.schema.message import WordPush
 
 if TYPE_CHECKING:
     from spamctl.engine.engine import Engine

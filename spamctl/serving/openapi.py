@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from spamctl.schema.message import NOT_SPAM, SPAM
-from spamctl.schema.prediction import PROPERTIES, WORD_PROPERTIES
+from spamctl.schema.message import NOT_SPAM, PROPERTIES, SPAM, WORD_PROPERTIES
 from spamctl.serving import openapi_wires
 from spamctl.serving.activity import SCOPE
 

@@ -21,8 +21,7 @@ from spamctl.engine.engine import Engine
 from spamctl.engine.manifest import PACKAGE, UNSEALED
 from spamctl.errors import DataError, UnavailableError
 from spamctl.schema.codec import JsonObject
-from spamctl.schema.message import OutOfReach, Verdict
-from spamctl.schema.prediction import Prediction
+from spamctl.schema.message import OutOfReach, Prediction, Verdict
 from spamctl.serving import mlflow_model
 from spamctl.serving.mlflow_model import UNREGISTERED, registered_as, registered_digest
 from spamctl.store.rows import CapturedRow, row_uuid

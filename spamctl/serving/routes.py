@@ -14,9 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from spamctl.errors import SpamctlError, UnavailableError
-from spamctl.schema.label import USER
-from spamctl.schema.message import NOT_SPAM, SPAM, Label, canonical_uuid
-from spamctl.schema.prediction import Prediction, WordPush, encode
+from spamctl.schema.message import NOT_SPAM, SPAM, USER, Label, Prediction, WordPush, canonical_uuid, encode
 from spamctl.serving import explain
 from spamctl.serving.activity import MOST_VERDICTS, Shown, shown
 from spamctl.serving.batcher import Scored

@@ -14,8 +14,7 @@ from typing import TypeVar
 
 from spamctl.data.mail import Mail, parse_mail
 from spamctl.errors import UnavailableError
-from spamctl.schema.label import USER
-from spamctl.schema.message import Label
+from spamctl.schema.message import USER, Label
 from spamctl.serving.access import trace_of
 from spamctl.serving.errors import Refusal
 from spamctl.serving.limits import ConnectionLimiter, Timeouts

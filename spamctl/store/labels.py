@@ -12,8 +12,7 @@ from typing import Literal
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, insert, select, update
 
 from spamctl.progress import ProgressGenerator, ProgressUpdate
-from spamctl.schema.label import FILE, REVIEW, SIMULATED, USER, Conflict
-from spamctl.schema.message import NOT_SPAM, SPAM, Label, canonical_uuid
+from spamctl.schema.message import FILE, NOT_SPAM, REVIEW, SIMULATED, SPAM, USER, Conflict, Label, canonical_uuid
 from spamctl.store import queries
 from spamctl.store.database import Store
 from spamctl.store.queries import Standing, Window, among, not_kept

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Table, and_, column, func, or_, select, table
 
-from spamctl.schema.label import SourceTally
-from spamctl.schema.message import Label, canonical_uuid
+from spamctl.schema.message import Label, SourceTally, canonical_uuid
 from spamctl.store.database import Fault, NotKeptError, Store
 from spamctl.store.rows import StoredRow
 from spamctl.store.tables import data, shadow_verdicts, truth

@@ -33,8 +33,7 @@ from spamctl.errors import UsageError
 from spamctl.progress import ProgressGenerator, ProgressUpdate
 from spamctl.schema import monitor as schema
 from spamctl.schema.codec import from_json, to_json
-from spamctl.schema.label import SIMULATED, is_trusted
-from spamctl.schema.message import SPAM, Label
+from spamctl.schema.message import SIMULATED, SPAM, Label, is_trusted
 from spamctl.schema.monitor import Figures, Verdict
 from spamctl.store import queries, truth
 from spamctl.store.database import Store

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from spamctl.schema.prediction import Prediction
+from spamctl.schema.message import Prediction
 
 # Parse a server's answer to a batch, and explain what deviates from the wire format.
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from spamctl.progress import ProgressGenerator, ProgressUpdate
-from spamctl.schema.label import ORACLE, SIMULATED
-from spamctl.schema.message import NOT_SPAM, SPAM, Label
+from spamctl.schema.message import NOT_SPAM, ORACLE, SIMULATED, SPAM, Label
 from spamctl.store import labels, queries, truth
 from spamctl.store.database import Store
 from spamctl.store.queries import Window

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from spamctl.schema.message import SPAM, Label
-from spamctl.schema.prediction import Prediction
+from spamctl.schema.message import SPAM, Label, Prediction
 from spamctl.schema.rates import Interval
 from spamctl.schema.traffic import Counts, GroupResult, Rates, Staged
 from spamctl.store.truth import TrueRow

@@ -23,8 +23,7 @@ from spamctl.data.split import split
 from spamctl.engine.calibration import sigmoid
 from spamctl.engine.engine import Batches, Logits, by_length
 from spamctl.engine.tokens import TokenRow
-from spamctl.schema.message import Message
-from spamctl.schema.parts import to_rows
+from spamctl.schema.message import Message, to_rows
 from spamctl.training.base_model import BUNDLED, find_base_model
 from spamctl.training.features import draw_sample, pooled_by_block
 from spamctl.training.fine_tune import Workbench, open_workbench

@@ -31,7 +31,7 @@ from transformers import GPT2Config, GPT2Model
 from spamctl.data.corpus import CorpusRequest, read_corpus
 from spamctl.data.split import split
 from spamctl.progress import ProgressGenerator, ProgressUpdate
-from spamctl.schema.parts import Split, to_rows
+from spamctl.schema.message import Split, to_rows
 from spamctl.training.base_model import BUNDLED, BaseModel, find_base_model
 from spamctl.training.features import find_depth
 from spamctl.training.fine_tune import Recipe, Training, TrainingSet, Workbench, open_workbench, tune

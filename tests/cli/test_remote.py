@@ -15,7 +15,7 @@ from spamctl.config.serve import ServeOptions
 from spamctl.config.train import TrainOptions
 from spamctl.errors import UnavailableError, UsageError
 from spamctl.schema.codec import from_json
-from spamctl.schema.steps import VARIABLE, StepSetup
+from spamctl.schema.event import VARIABLE, StepSetup
 from tests.ports import closed_port
 
 STORE = "postgresql://ada@db/spam"

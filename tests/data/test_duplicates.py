@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from spamctl.data import cleaning
 from spamctl.data.cleaning import group_twins, keep_distinct, leakage, seen_key, twin_key
-from spamctl.schema.message import NOT_SPAM, SPAM, Message
-from spamctl.schema.parts import Split
+from spamctl.schema.message import NOT_SPAM, SPAM, Message, Split
 from spamctl.schema.train import Leakage
 
 

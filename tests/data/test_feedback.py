@@ -21,8 +21,7 @@ from spamctl.data.feedback import (
     without,
 )
 from spamctl.data.split import split
-from spamctl.schema.message import NOT_SPAM, SPAM, Message
-from spamctl.schema.parts import Split, digest
+from spamctl.schema.message import NOT_SPAM, SPAM, Message, Split, digest
 from spamctl.schema.train import Leakage
 from tests import tiny_models
 

@@ -11,8 +11,7 @@ from spamctl.data.mail import parse_mail
 from spamctl.data.mail_corpus import Source, find_threads, read_mailboxes
 from spamctl.data.split import split
 from spamctl.errors import DataError
-from spamctl.schema.message import NOT_SPAM, SPAM
-from spamctl.schema.parts import from_rows, to_rows, to_traits
+from spamctl.schema.message import NOT_SPAM, SPAM, from_rows, to_rows, to_traits
 from spamctl.schema.train import Leakage
 from tests import mails
 

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spamctl.schema.message import NOT_SPAM, SPAM, Message
-from spamctl.schema.parts import digest, from_rows, to_rows
+from spamctl.schema.message import NOT_SPAM, SPAM, Message, digest, from_rows, to_rows
 from tests.each import each
 
 messages = st.lists(st.builds(Message, st.text(st.characters(codec=None)), st.sampled_from([SPAM, NOT_SPAM])))

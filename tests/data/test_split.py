@@ -14,8 +14,7 @@ from spamctl.data.cleaning import leakage, twin_key
 from spamctl.data.corpus import CorpusRequest, read_corpus
 from spamctl.data.split import split
 from spamctl.errors import DataError
-from spamctl.schema.message import NOT_SPAM, SPAM, Message
-from spamctl.schema.parts import digest
+from spamctl.schema.message import NOT_SPAM, SPAM, Message, digest
 from spamctl.schema.train import Leakage
 from tests.each import each
 from tests.examples import examples
@@ -90,7 +89,7 @@ def test_each_label_is_divided_70_10_20(spam, not_spam):
 
 def test_the_split_is_the_same_in_every_process():
     code = (
-        "from spamctl.schema.parts import digest\nfrom spamctl.data.split import split\n"
+        "from spamctl.schema.message import digest\nfrom spamctl.data.split import split\n"
         "from spamctl.schema.message import Message\n"
         "parts = split([Message(f'{chr(97 + n)} text', ('spam', 'not spam')[n % 2]) for n in range(26)])\n"
         "print(*map(digest, (parts.train, parts.validation, parts.test)))"

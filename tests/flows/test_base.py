@@ -15,7 +15,7 @@ from spamctl.cli.process import KINDS, read_event
 from spamctl.config.verbs import VERBS
 from spamctl.data import corpus
 from spamctl.errors import GateRefusedError, UsageError
-from spamctl.schema import steps
+from spamctl.schema import event
 from spamctl.schema.codec import to_json
 from tests.each import each
 
@@ -113,7 +113,7 @@ def elsewhere(base, monkeypatch):
     """Make a flow whose steps run elsewhere, with what the launcher hands on."""
 
     def elsewhere(**given):
-        monkeypatch.setenv(steps.VARIABLE, json.dumps(to_json(steps.StepSetup(**given))))
+        monkeypatch.setenv(event.VARIABLE, json.dumps(to_json(event.StepSetup(**given))))
         module = importlib.import_module("tests.cli.tiny_flow")
         return importlib.reload(module).TrainFlow  # as each process of a run imports it anew
 
@@ -122,11 +122,11 @@ def elsewhere(base, monkeypatch):
 
 def test_steps_elsewhere_get_variables_and_what_their_machine_must_have(elsewhere, monkeypatch):
     monkeypatch.setenv("SPAMCTL_LABEL_TARGET_URI", "postgresql://db/spam")
-    names = ("SPAMCTL_LABEL_TARGET_URI", "NOT_SET", steps.VARIABLE)
+    names = ("SPAMCTL_LABEL_TARGET_URI", "NOT_SET", event.VARIABLE)
     flow = elsewhere(variables=names, resources={"end": {"gpu": 1, "memory": 9_000}})
     given = {name: {deco.name: deco.attributes for deco in getattr(flow, name).decorators} for name in ("start", "end")}
     for decorators in given.values():
-        assert decorators["environment"]["vars"].keys() == {"SPAMCTL_LABEL_TARGET_URI", steps.VARIABLE}
+        assert decorators["environment"]["vars"].keys() == {"SPAMCTL_LABEL_TARGET_URI", event.VARIABLE}
     assert "resources" not in given["start"]
     assert {name: given["end"]["resources"][name] for name in ("gpu", "memory")} == {"gpu": 1, "memory": 9_000}
 
@@ -142,8 +142,8 @@ def test_files_are_laid_out_where_a_step_runs_and_what_is_there_stays(elsewhere,
     Path("model/weights").unlink()
     Path("mine.csv").write_text("another")
     flow = elsewhere(files=True)
-    assert base.parameters(VERBS["label"])[steps.FILES].name == steps.FILES
-    step = SimpleNamespace(**{steps.FILES: packed.getvalue()})
+    assert base.parameters(VERBS["label"])[event.FILES].name == event.FILES
+    step = SimpleNamespace(**{event.FILES: packed.getvalue()})
     flow._settle(step, base.step_setup())
     assert Path("model/weights").read_bytes() == b"1"
     assert Path("mine.csv").read_text() == "another"

@@ -12,8 +12,7 @@ from spamctl.config.train import TrainOptions
 from spamctl.data.split import split
 from spamctl.errors import UsageError
 from spamctl.flows.feedback import prepare
-from spamctl.schema.message import NOT_SPAM, SPAM, Message
-from spamctl.schema.parts import digest
+from spamctl.schema.message import NOT_SPAM, SPAM, Message, digest
 from spamctl.store import deletion, labels, tables
 from spamctl.store.database import open_store
 from spamctl.store.rows import CapturedRow, row_uuid, values

@@ -6,8 +6,7 @@ from itertools import product
 
 import pytest
 
-from spamctl.schema.message import NOT_SPAM, SPAM, Message
-from spamctl.schema.parts import digest
+from spamctl.schema.message import NOT_SPAM, SPAM, Message, digest
 from tests import tiny_models
 from tests.faults.processes import until
 from tests.flows.test_feedback import FROZEN, Given, fill, forget

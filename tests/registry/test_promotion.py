@@ -9,8 +9,8 @@ from spamctl.metrics.comparison import error_rates
 from spamctl.registry import registration
 from spamctl.registry.promotion import Evidence, Part, judge, unmeasured
 from spamctl.schema.codec import to_json
-from spamctl.schema.feedback import Side
 from spamctl.schema.message import SPAM
+from spamctl.schema.train import Side
 from tests.each import each
 from tests.metrics.test_champion import verdicts
 

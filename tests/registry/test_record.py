@@ -10,9 +10,8 @@ from spamctl.registry import records
 from spamctl.registry.promotion import apply_gate
 from spamctl.schema.codec import from_json, to_json
 from spamctl.schema.evaluation import Reach
-from spamctl.schema.feedback import LearntAnswers
 from spamctl.schema.rates import Score
-from spamctl.schema.train import RecentRows, TrainFindings, TrainResult, TrainSettings
+from spamctl.schema.train import LearntAnswers, RecentRows, TrainFindings, TrainResult, TrainSettings
 
 OPTIONS = {
     "tune": "last-block",

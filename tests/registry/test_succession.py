@@ -8,7 +8,7 @@ from spamctl.errors import UsageError
 from spamctl.registry import registration, registry_file, tracking
 from spamctl.registry.promotion import Evidence, promote
 from spamctl.registry.registry_file import CHALLENGER, CHAMPION, TAG, champions, crown, roll_back
-from spamctl.schema.comparison import Comparison
+from spamctl.schema.rates import Comparison
 from tests import registered, tiny_models, tiny_packages
 from tests.mlflow_loaded import load_mlflow
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from spamctl.reports.console import forgotten, rolled_back, show
 from spamctl.schema.codec import from_json
-from spamctl.schema.errands import ForgetResult, RollbackResult, TraceResult
+from spamctl.schema.version import ForgetResult, RollbackResult, TraceResult
 from tests.each import each
 from tests.hostile import PAYLOADS
 

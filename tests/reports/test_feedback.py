@@ -8,8 +8,8 @@ from rich.console import Console
 from spamctl.reports import train, train_cards
 from spamctl.reports.train import facts
 from spamctl.schema.codec import from_json
-from spamctl.schema.comparison import Comparison
-from spamctl.schema.feedback import LearntAnswers, NoAnswers
+from spamctl.schema.rates import Comparison
+from spamctl.schema.train import LearntAnswers, NoAnswers
 from tests.reports.conftest import score
 
 TOLD = {

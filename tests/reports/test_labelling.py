@@ -9,7 +9,7 @@ from rich.console import Console
 
 from spamctl.reports import label
 from spamctl.schema.codec import from_json
-from spamctl.schema.label import Agreement, Conflict, LabelResult, SourceTally
+from spamctl.schema.message import Agreement, Conflict, LabelResult, SourceTally
 from tests.each import each
 from tests.hostile import PAYLOADS
 from tests.reports.test_cards import calm_title

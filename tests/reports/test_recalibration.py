@@ -7,7 +7,7 @@ from rich.console import Console
 
 from spamctl.reports import recalibration, train
 from spamctl.schema.codec import from_json
-from spamctl.schema.recalibrate import RecalibrateResult
+from spamctl.schema.train import RecalibrateResult
 from tests.reports.conftest import GATE, SCORES
 from tests.reports.test_feedback import COMPARISON, TOLD
 

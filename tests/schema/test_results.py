@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from spamctl.schema.codec import finite, from_json, to_json
-from spamctl.schema.label import LabelResult
+from spamctl.schema.message import LabelResult
 from spamctl.schema.monitor import Causes, Example, MonitorResult, Reference, Window
 from spamctl.schema.traffic import Rates, Source
 from tests.hostile import PAYLOADS

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.engine.engine import Engine
-from spamctl.schema.prediction import WordPush
+from spamctl.schema.message import WordPush
 from spamctl.serving.explain import MOST_WORDS, explanation, pushes, variants
 from tests import tiny_models, tiny_packages
 from tests.each import each

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spamctl.schema.prediction import Prediction
+from spamctl.schema.message import Prediction
 from spamctl.schema.traffic import Staged
 from spamctl.store.rows import row_uuid
 from spamctl.traffic import results

@@ -6,8 +6,7 @@ import uuid
 import pytest
 
 from spamctl.schema.codec import to_json
-from spamctl.schema.message import NOT_SPAM, SPAM
-from spamctl.schema.prediction import Prediction
+from spamctl.schema.message import NOT_SPAM, SPAM, Prediction
 from spamctl.traffic.client import Outcome
 from spamctl.traffic.results import Known, Tally, Verdicts
 

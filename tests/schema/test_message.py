@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spamctl.schema.message import NOT_SPAM, SPAM
-from spamctl.schema.prediction import PROPERTIES, Prediction, WordPush, encode
+from spamctl.schema.message import NOT_SPAM, PROPERTIES, SPAM, Prediction, WordPush, encode
 from spamctl.serving import openapi
 from tests.hostile import PAYLOADS
 
