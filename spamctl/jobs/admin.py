@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from spamctl.progress import ProgressGenerator
     from spamctl.store.database import Store
     from spamctl.store.deletion import Removed
-    from spamctl.store.redaction import Wanted
-    from spamctl.store.rows import StoredRow
+    from spamctl.store.tables import StoredRow
+    from spamctl.store.text_locations import Wanted
 
 PATIENCE_S = 60.0
 
@@ -188,8 +188,8 @@ def _wanted(store: Store, texts: frozenset[str]) -> Wanted:
     from spamctl import display
     from spamctl.drift.causes import terms
     from spamctl.store import queries
-    from spamctl.store.redaction import Wanted
     from spamctl.store.tables import data
+    from spamctl.store.text_locations import Wanted
 
     words = {term for text in texts for term in terms(text)}
     columns = (data.c.uuid, data.c.date, data.c.text)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from spamctl.store.database import Store
     from spamctl.store.labels import Decision
     from spamctl.store.queries import Window
-    from spamctl.store.rows import StoredRow
+    from spamctl.store.tables import StoredRow
 
 MODELS = Path(".spamctl", "models")  # where the server keeps copies of the versions that it served
 MOST_ROWS = 20_000  # that one sitting looks at: nobody answers more, and all of them are in memory

@@ -21,7 +21,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from spamctl.schema.codec import from_json, to_json
 
 if TYPE_CHECKING:
-    from spamctl.store.rows import Kept
+    from spamctl.store.tables import Kept
 
 SCOPE = "this replica"  # what the figures are of; others behind the same proxy have their own
 MOST_VERDICTS = 30

@@ -30,7 +30,7 @@ from spamctl.serving import explain
 from spamctl.serving.batcher import Scored
 from spamctl.serving.deployment import Deployment
 from spamctl.store.capture import Capture
-from spamctl.store.rows import CapturedRow, row_uuid
+from spamctl.store.tables import CapturedRow, row_uuid
 from spamctl.traffic.results import Verdicts
 
 SOURCE = "score"

@@ -20,7 +20,7 @@ from spamctl.registry import seals
 from spamctl.schema.message import OutOfReach
 from spamctl.store.address import parse
 from spamctl.store.capture import Capture, Mode
-from spamctl.store.rows import CapturedRow
+from spamctl.store.tables import CapturedRow
 
 ADDRESS_VARIABLE, MODE_VARIABLE = "SPAMCTL_SERVE_DATASTORE_URI", "SPAMCTL_SERVE_CAPTURE"
 OUT_OF_REACH_VARIABLE = "SPAMCTL_SERVE_OUT_OF_REACH"

@@ -24,7 +24,7 @@ from spamctl.schema.codec import JsonObject
 from spamctl.schema.message import OutOfReach, Prediction, Verdict
 from spamctl.serving import mlflow_model
 from spamctl.serving.mlflow_model import UNREGISTERED, registered_as, registered_digest
-from spamctl.store.rows import CapturedRow, row_uuid
+from spamctl.store.tables import CapturedRow, row_uuid
 
 TEXT, DATA_CAPTURE = "text", "data_capture"
 SOURCE = "mlflow"

@@ -23,7 +23,7 @@ from spamctl.serving.errors import UNKNOWN, WRONG_VALUE, Refusal, of_status
 from spamctl.serving.protocol import Intake, ScoringRequest, read, read_object
 from spamctl.serving.state import Service
 from spamctl.store import labels
-from spamctl.store.rows import CapturedRow, Earlier, Kept, ShadowVerdict, row_uuid
+from spamctl.store.tables import CapturedRow, Earlier, Kept, ShadowVerdict, row_uuid
 
 SERVER = "serve"
 LEAST_WORDS = 4  # in fewer runs of words than these, none is told apart from the rest of a message

@@ -53,7 +53,7 @@ from spamctl.serving.spamd_verdict import MOST_WORDS, MailTraits, SpamdVerdict, 
 from spamctl.serving.state import Service
 from spamctl.store import labels, queries
 from spamctl.store.database import Store
-from spamctl.store.rows import row_uuid
+from spamctl.store.tables import row_uuid
 
 # Read one request of the spamd protocol from a connection, and write its response, each within a time limit.
 #

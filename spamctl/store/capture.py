@@ -28,7 +28,7 @@ from sqlalchemy.exc import DBAPIError
 from spamctl.errors import SpamctlError, UnavailableError
 from spamctl.store.address import Address, parse
 from spamctl.store.database import Fault, examine, fault_behind, fault_of, is_of_values, open_store
-from spamctl.store.rows import CapturedRow, Earlier, ShadowVerdict
+from spamctl.store.tables import CapturedRow, Earlier, ShadowVerdict
 from spamctl.store.writer import Group, Sink
 
 # Track one request's rows until it is answered, exactly once: stored in time, or not known to be.

@@ -16,9 +16,8 @@ from spamctl.data.cleaning import clean, seen_key, twin_key
 from spamctl.progress import ProgressGenerator, ProgressUpdate
 from spamctl.schema.message import canonical_uuid
 from spamctl.store.database import Store, fault_of, fold_log
-from spamctl.store.redaction import Inside
-from spamctl.store.rows import encode_text
-from spamctl.store.tables import data, forgotten, labels, shadow_verdicts, truth
+from spamctl.store.tables import data, encode_text, forgotten, labels, shadow_verdicts, truth
+from spamctl.store.text_locations import Inside
 
 BATCH = 500
 _SALT_BYTES = 16

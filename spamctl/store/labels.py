@@ -16,8 +16,7 @@ from spamctl.schema.message import FILE, NOT_SPAM, REVIEW, SIMULATED, SPAM, USER
 from spamctl.store import queries
 from spamctl.store.database import Store
 from spamctl.store.queries import Standing, Window, among, not_kept
-from spamctl.store.rows import StoredRow
-from spamctl.store.tables import data, labels
+from spamctl.store.tables import StoredRow, data, labels
 
 Outcome = Literal["recorded", "unchanged", "unknown"]
 

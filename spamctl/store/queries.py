@@ -12,8 +12,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Table, an
 
 from spamctl.schema.message import Label, SourceTally, canonical_uuid
 from spamctl.store.database import Fault, NotKeptError, Store
-from spamctl.store.rows import StoredRow
-from spamctl.store.tables import data, shadow_verdicts, truth
+from spamctl.store.tables import StoredRow, data, shadow_verdicts, truth
 
 PAGE = 5_000
 

@@ -38,8 +38,7 @@ from spamctl.schema.monitor import Figures, Verdict
 from spamctl.store import queries, truth
 from spamctl.store.database import Store
 from spamctl.store.queries import AnyRow, Window, among, not_kept
-from spamctl.store.rows import twin_digest
-from spamctl.store.tables import data, monitoring
+from spamctl.store.tables import data, monitoring, twin_digest
 
 Conditions: TypeAlias = Sequence[ColumnElement[bool]]
 

@@ -20,7 +20,7 @@ from spamctl.store import tables
 from spamctl.store.address import Address
 from spamctl.store.database import WAL_LIMIT, Fault, NotKeptError, Store, fault_of, open_address
 from spamctl.store.queries import RowValues, among, has_triggers, require_kept
-from spamctl.store.rows import CapturedRow, Earlier, Kept, ShadowVerdict, values
+from spamctl.store.tables import CapturedRow, Earlier, Kept, ShadowVerdict, values
 
 # A lock that another program holds is waited for in slices, so that between two of them deadlines are looked at.
 SLICE_S = 0.2

@@ -29,7 +29,7 @@ from spamctl.schema.message import NOT_SPAM, SPAM
 from spamctl.store import labels, queries, tables, truth
 from spamctl.store.database import Store, open_store
 from spamctl.store.queries import Window
-from spamctl.store.rows import CapturedRow, row_uuid, values
+from spamctl.store.tables import CapturedRow, row_uuid, values
 from spamctl.traffic import labels as drawn
 
 HEADINGS = ("", "rows", "seconds", "rows/s", "CPU s", "peak MB")

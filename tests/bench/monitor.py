@@ -31,7 +31,7 @@ from sqlalchemy import insert
 from spamctl.cores import cores
 from spamctl.store import labels, tables
 from spamctl.store.database import open_store
-from spamctl.store.rows import CapturedRow, row_uuid, values
+from spamctl.store.tables import CapturedRow, row_uuid, values
 
 HEADINGS = ("", "seconds")
 A_WRITE = 5_000

@@ -29,7 +29,7 @@ from spamctl.store import deletion, labels, queries, sampling
 from spamctl.store.capture import Capture
 from spamctl.store.database import Store, open_store
 from spamctl.store.queries import Window
-from spamctl.store.rows import CapturedRow, row_uuid
+from spamctl.store.tables import CapturedRow, row_uuid
 
 HEADINGS = ("", "rows", "seconds", "rows/s", "peak MB")
 A_REQUEST, IN_FLIGHT = 1000, 8

@@ -12,7 +12,7 @@ from spamctl.registry import registry_file, tracking
 from spamctl.registry.versions import fetch
 from spamctl.store import deletion, labels, queries, tables
 from spamctl.store.database import open_store
-from spamctl.store.rows import values
+from spamctl.store.tables import values
 from tests import registered
 from tests.mlflow_loaded import load_mlflow
 from tests.store.made_rows import row

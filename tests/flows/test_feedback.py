@@ -15,7 +15,7 @@ from spamctl.flows.feedback import prepare
 from spamctl.schema.message import NOT_SPAM, SPAM, Message, digest
 from spamctl.store import deletion, labels, tables
 from spamctl.store.database import open_store
-from spamctl.store.rows import CapturedRow, row_uuid, values
+from spamctl.store.tables import CapturedRow, row_uuid, values
 from tests import tiny_models
 from tests.flows.conftest import OWN, QUICK
 from tests.flows.test_train import ALIASES

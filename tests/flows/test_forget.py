@@ -14,7 +14,7 @@ from sqlalchemy import insert
 from spamctl.schema.message import NOT_SPAM, SPAM, Message
 from spamctl.store import labels, queries, tables
 from spamctl.store.database import open_store
-from spamctl.store.rows import values
+from spamctl.store.tables import values
 from tests import tiny_models
 from tests.flows.conftest import OWN, QUICK
 from tests.flows.test_feedback import NEW, Given, fill

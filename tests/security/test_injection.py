@@ -16,8 +16,8 @@ from spamctl.store.address import parse
 from spamctl.store.capture import Capture
 from spamctl.store.database import open_store
 from spamctl.store.queries import Window
-from spamctl.store.rows import ShadowVerdict
 from spamctl.store.sampling import SampleRequest, require_rows, survey
+from spamctl.store.tables import ShadowVerdict
 from tests.store.made_rows import row, rows
 from tests.store.test_monitoring import FIRST
 from tests.ticks import last

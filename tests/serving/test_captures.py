@@ -21,7 +21,7 @@ from spamctl.serving.mlflow_model import Captures, CaptureTarget
 from spamctl.store import queries
 from spamctl.store.capture import Capture
 from spamctl.store.database import open_store
-from spamctl.store.rows import CapturedRow
+from spamctl.store.tables import CapturedRow
 
 CHILD = """
 import os, sys

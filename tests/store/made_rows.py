@@ -3,7 +3,7 @@
 import time
 from datetime import UTC, datetime
 
-from spamctl.store.rows import CapturedRow, row_uuid
+from spamctl.store.tables import CapturedRow, row_uuid
 
 
 def row(text="hello", index=0, **changes):

@@ -9,7 +9,7 @@ from spamctl.schema.message import NOT_SPAM, SPAM
 from spamctl.store import labels, queries, tables
 from spamctl.store.labels import Assignment, Conflict
 from spamctl.store.queries import Window
-from spamctl.store.rows import row_uuid
+from spamctl.store.tables import row_uuid
 from tests.store.made_rows import row
 
 NOWHERE = row_uuid("never sent", 0, "")

@@ -18,7 +18,7 @@ from spamctl.store import writer as sink
 from spamctl.store.address import parse
 from spamctl.store.capture import Capture
 from spamctl.store.database import WAL_LIMIT, open_store
-from spamctl.store.rows import Earlier, ShadowVerdict
+from spamctl.store.tables import Earlier, ShadowVerdict
 from tests.each import each
 from tests.store.made_rows import eventually, row, rows
 

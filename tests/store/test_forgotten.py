@@ -11,9 +11,8 @@ from sqlalchemy import event, func, insert, select
 
 from spamctl.store import deletion, labels, queries, tables, truth
 from spamctl.store.database import fold_log, open_store
-from spamctl.store.redaction import Wanted
-from spamctl.store.rows import ShadowVerdict, values
-from spamctl.store.text_locations import Sweep
+from spamctl.store.tables import ShadowVerdict, values
+from spamctl.store.text_locations import Sweep, Wanted
 from tests.store.made_rows import ODD_TEXTS, row
 from tests.ticks import last
 

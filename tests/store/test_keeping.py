@@ -9,7 +9,7 @@ from spamctl.errors import UnavailableError
 from spamctl.store import labels, queries, sampling, truth
 from spamctl.store.capture import Capture
 from spamctl.store.database import NotKeptError, open_store
-from spamctl.store.rows import ShadowVerdict
+from spamctl.store.tables import ShadowVerdict
 from tests.store.made_rows import row
 from tests.store.test_monitoring import FIRST
 from tests.store.test_truth import true_row

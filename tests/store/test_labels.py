@@ -7,7 +7,7 @@ from sqlalchemy import insert
 from spamctl.store import labels, queries, tables
 from spamctl.store.database import open_store
 from spamctl.store.queries import Window
-from spamctl.store.rows import row_uuid
+from spamctl.store.tables import row_uuid
 from tests.store.made_rows import rows
 
 NOWHERE = row_uuid("never sent", 0, "")

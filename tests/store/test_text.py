@@ -1,7 +1,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from spamctl.store.rows import decode_text, encode_text
+from spamctl.store.tables import decode_text, encode_text
 
 # Every code point, lone surrogates included; those that the mapping touches come often.
 ANY_TEXT = st.text(

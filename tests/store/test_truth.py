@@ -11,7 +11,7 @@ from spamctl.errors import UnavailableError
 from spamctl.store import labels, queries, tables, truth
 from spamctl.store.database import open_store
 from spamctl.store.queries import Window
-from spamctl.store.rows import row_uuid
+from spamctl.store.tables import row_uuid
 from spamctl.store.truth import TrueRow, TruthBook
 from tests.each import each
 from tests.store.made_rows import ODD_TEXTS, rows

@@ -9,7 +9,7 @@ from sqlalchemy import false, func, insert, select, text
 
 from spamctl.errors import UsageError
 from spamctl.schema.message import NOT_SPAM, SPAM
-from spamctl.store import labels, queries, rows, sampling, tables, truth
+from spamctl.store import labels, queries, sampling, tables, truth
 from spamctl.store.capture import Capture
 from spamctl.store.database import open_store
 from spamctl.store.queries import Window
@@ -160,7 +160,7 @@ def test_digests_of_earlier_rows_are_filled_once_and_those_of_other_windows_neve
     assert [(tick.done, tick.total) for tick in ticks] == [(200, 200), (200, 200)]
     with filled.reading() as connection:
         digests = {one.uuid: one.twin_digest for one in connection.execute(kept)}
-    assert digests == {one.uuid: rows.twin_digest(one.text) for one in filled.made[1::3]}
+    assert digests == {one.uuid: tables.twin_digest(one.text) for one in filled.made[1::3]}
     assert len(read(filled, Window(model_version="2"))[0]) == 1
 
 

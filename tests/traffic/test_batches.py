@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from spamctl.schema.message import Prediction
 from spamctl.schema.traffic import Staged
-from spamctl.store.rows import row_uuid
+from spamctl.store.tables import row_uuid
 from spamctl.traffic import results
 
 SAMPLE = Staged("free", "spam", origin="synthetic", family="test part", drift_type="leet", dose=0.5)
