@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from spamctl.drift import permutation
-from spamctl.drift.hypothesis_tests import FEWEST, Pool
-from spamctl.drift.permutation import Floats, Kernel, permute
+from spamctl.drift import hypothesis_tests
+from spamctl.drift.hypothesis_tests import FEWEST, Floats, Kernel, Pool, permute
 from spamctl.drift.sample import Sample
 from spamctl.schema.message import NOT_SPAM, SPAM, Label
 from spamctl.schema.monitor import Carrier, Causes, Example, Separation, Term
@@ -147,10 +146,10 @@ def _group_drift(pooled: Pool, inside: NDArray[np.bool_]) -> float:
     chosen = ~pooled.is_current
     chosen[np.flatnonzero(pooled.is_current)[inside]] = True
     kernel: Kernel = pooled.text[np.ix_(chosen, chosen)]
-    deals = permutation.permute(
+    deals = hypothesis_tests.permute(
         pooled.is_current[chosen], CAUSE_PERMUTATIONS, np.random.default_rng(CAUSE_PERMUTATIONS)
     )
-    distances = permutation.mean_discrepancy(kernel, deals)
+    distances = hypothesis_tests.mean_discrepancy(kernel, deals)
     usual = float(np.quantile(distances[1:], QUANTILE))
     return float(distances[0] / usual) if usual > 0 else 0.0
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spamctl.drift.descriptors import describe
 from spamctl.drift.evidently_html import Compared, Page, Part, compose, quiet, run, text_auc
-from spamctl.drift.sample import Sample
+from spamctl.drift.sample import Sample, describe
 from spamctl.schema.message import NOT_SPAM, SPAM
 
 if TYPE_CHECKING:

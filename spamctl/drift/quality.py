@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spamctl.drift import permutation
-from spamctl.drift.permutation import Kernel
+from spamctl.drift import hypothesis_tests
+from spamctl.drift.hypothesis_tests import Kernel
 from spamctl.drift.sample import Sample
 from spamctl.engine.calibration import bin_edges, expected_calibration_error
 from spamctl.metrics.scores import CONFIDENCE, confusion, proportion
@@ -78,8 +78,8 @@ def alike(sample: Sample, rng: np.random.Generator) -> bool:
     trusted = sample.trusted
     if trusted.all() or not trusted.any():
         return True
-    deals = permutation.permute(trusted, DEALS, rng)
-    apart = permutation.wasserstein(np.abs(sample.probabilities - 0.5), deals)
+    deals = hypothesis_tests.permute(trusted, DEALS, rng)
+    apart = hypothesis_tests.wasserstein(np.abs(sample.probabilities - 0.5), deals)
     return bool((apart >= apart[0]).mean() > UNLIKE)
 
 

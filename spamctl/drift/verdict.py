@@ -11,9 +11,8 @@ from typing import Final
 import numpy as np
 
 from spamctl.drift import causes, hypothesis_tests, quality
-from spamctl.drift.descriptors import odd_characters, script
 from spamctl.drift.hypothesis_tests import FEWEST, FEWEST_LABELS, MOST_OF_A_SIDE, Pool
-from spamctl.drift.sample import Sample
+from spamctl.drift.sample import Sample, odd_characters, script
 from spamctl.errors import DataError
 from spamctl.progress import ProgressUpdate
 from spamctl.schema.monitor import Check, Estimate, Judgement, Outcome, Overview, Overviews, Quality, Verdict

@@ -77,7 +77,7 @@ class Stage:
     def __init__(self, folder: Path, seed: int) -> None:
         from spamctl.data.corpus import CorpusRequest, read_corpus
         from spamctl.data.split import split
-        from spamctl.drift import permutation
+        from spamctl.drift import hypothesis_tests
 
         self.engine, self.seed = champion(folder), seed
         parts = split(read_corpus(CorpusRequest()).messages)
@@ -86,8 +86,8 @@ class Stage:
         self.test = self.sample(parts.test).distinct()
         self.everything = self.sample([*parts.test, *parts.validation]).distinct()
         self.kernels = (
-            permutation.text_kernel(self.everything.texts),
-            permutation.feature_kernel(self.everything.features),
+            hypothesis_tests.text_kernel(self.everything.texts),
+            hypothesis_tests.feature_kernel(self.everything.features),
         )
 
     def sample(self, messages: Sequence[Any]) -> Any:
@@ -132,12 +132,12 @@ class Stage:
         """Tell which ways of judging ring in a window without drift."""
         import numpy as np
 
-        from spamctl.drift import hypothesis_tests, permutation
+        from spamctl.drift import hypothesis_tests
 
         both = np.concatenate(self.division(rows, seed))
         rng = np.random.default_rng([self.seed, seed])
         is_current = np.arange(both.size) >= both.size - rows
-        deals = permutation.permute(is_current, REPLICATES, rng)
+        deals = hypothesis_tests.permute(is_current, REPLICATES, rng)
         text, features = (kernel[np.ix_(both, both)] for kernel in self.kernels)
         sides = self.window(rows, seed)
         pooled = hypothesis_tests.Pool(*sides, deals, np.ones_like(is_current), text, features)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from spamctl.drift import causes
-from spamctl.drift.permutation import text_kernel
+from spamctl.drift.hypothesis_tests import text_kernel
 from spamctl.schema.monitor import Separation
 from tests.drift.made_samples import messages
 

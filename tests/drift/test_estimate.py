@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spamctl.drift import quality
-from spamctl.drift.permutation import feature_kernel
+from spamctl.drift.hypothesis_tests import feature_kernel
 from tests.drift.made_samples import messages, sample
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spamctl.drift.permutation import feature_kernel, text_kernel, without_surrogates
+from spamctl.drift.hypothesis_tests import feature_kernel, text_kernel, without_surrogates
 
 ANY_TEXT = st.text(st.characters(), max_size=30)
 

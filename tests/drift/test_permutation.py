@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import wasserstein_distance
 
-from spamctl.drift.permutation import mean_discrepancy, permute, share_gap, wasserstein
+from spamctl.drift.hypothesis_tests import mean_discrepancy, permute, share_gap, wasserstein
 
 VALUES = arrays.arrays(
     np.float64, st.integers(4, 40), elements=st.floats(-100, 100, allow_subnormal=False).map(lambda x: round(x, 3))
