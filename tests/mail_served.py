@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spamctl.serving.activity import Metrics
-from spamctl.serving.deployment import Deployments, Release
 from spamctl.serving.limits import ConnectionLimiter
 from spamctl.serving.spamd import Spamd
-from spamctl.serving.state import Limits, Service, Settings
+from spamctl.serving.state import Deployments, Limits, Release, Service, Settings
 from spamctl.serving.worker import READY
 from spamctl.store.database import open_store
 from tests import tiny_packages

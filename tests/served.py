@@ -12,8 +12,7 @@ import uvicorn
 from spamctl.serving.access import Access
 from spamctl.serving.activity import Metrics
 from spamctl.serving.app import create_app
-from spamctl.serving.deployment import Deployments, Release
-from spamctl.serving.state import Archive, Limits, Service
+from spamctl.serving.state import Archive, Deployments, Limits, Release, Service
 from spamctl.store.capture import Capture
 from spamctl.store.database import open_store
 from tests import tiny_packages

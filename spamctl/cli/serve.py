@@ -17,7 +17,7 @@ from spamctl.config.options import COPIES
 from spamctl.config.serve import ServeOptions
 from spamctl.cores import cores
 from spamctl.errors import UsageError
-from spamctl.serving.preloader import Preloader
+from spamctl.serving.startup import Preloader
 from spamctl.traffic import reach
 
 if TYPE_CHECKING:

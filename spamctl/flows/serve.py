@@ -58,7 +58,7 @@ class ServeFlow(base.VerbFlow):
         with base.stage("verify", "Verify it, and warm it up", index=2, of=2):
             from spamctl.schema.codec import to_json
             from spamctl.schema.serve import ServeResult
-            from spamctl.serving.deployment import Deployment
+            from spamctl.serving.state import Deployment
 
             began = time.monotonic()
             deployment = Deployment(self.releases.served)

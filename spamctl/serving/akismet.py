@@ -16,8 +16,7 @@ from starlette.routing import Route
 
 from spamctl.errors import UnavailableError
 from spamctl.schema.message import NOT_SPAM, SPAM, USER, Label, canonical_uuid
-from spamctl.serving.access import Access
-from spamctl.serving.errors import UNKNOWN, WRONG_VALUE, Refusal, of_status, quoted
+from spamctl.serving.access import UNKNOWN, WRONG_VALUE, Access, Refusal, of_status, quoted
 from spamctl.serving.protocol import Intake, ScoringRequest
 from spamctl.serving.routes import RETRY_SOON, Arrival, Classified, Classifier
 from spamctl.serving.state import Service

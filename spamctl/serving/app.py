@@ -26,9 +26,8 @@ from spamctl.serving.activity import Activity, Figures, Shown, newest, shown
 from spamctl.serving.akismet import Akismet
 from spamctl.serving.completions import Completions
 from spamctl.serving.inference_protocol import InferenceProtocol
-from spamctl.serving.mail_route import MailRoute
 from spamctl.serving.protocol import Intake
-from spamctl.serving.routes import Feedback, Invocations
+from spamctl.serving.routes import Feedback, Invocations, MailRoute
 from spamctl.serving.state import Service
 from spamctl.store import queries
 

@@ -28,7 +28,7 @@ from spamctl.schema.serve import Release
 from spamctl.schema.traffic import Rates
 from spamctl.serving import explain
 from spamctl.serving.batcher import Scored
-from spamctl.serving.deployment import Deployment
+from spamctl.serving.state import Deployment
 from spamctl.store.capture import Capture
 from spamctl.store.tables import CapturedRow, row_uuid
 from spamctl.traffic.results import Verdicts

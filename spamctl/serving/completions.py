@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from spamctl.data.mail import parse_mail
 from spamctl.schema.message import SPAM, WordPush
-from spamctl.serving.errors import WRONG_VALUE, Refusal, quoted
+from spamctl.serving.access import WRONG_VALUE, Refusal, quoted
 from spamctl.serving.protocol import Intake, ScoringRequest, kind, read_object
 from spamctl.serving.routes import Arrival, Classified, Classifier
 from spamctl.serving.state import Service

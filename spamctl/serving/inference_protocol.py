@@ -20,7 +20,7 @@ from starlette.routing import Route
 from spamctl import __version__
 from spamctl.schema.codec import JsonObject
 from spamctl.schema.message import Prediction
-from spamctl.serving.errors import UNKNOWN, WRONG_VALUE, Refusal, of_status, quoted
+from spamctl.serving.access import UNKNOWN, WRONG_VALUE, Refusal, of_status, quoted
 from spamctl.serving.protocol import TEXT, Intake, ScoringRequest, kind, read_object, refuse_unknown
 from spamctl.serving.routes import Arrival, Classified, Classifier
 from spamctl.serving.state import Service

@@ -15,8 +15,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from spamctl.serving.access import HEADERS
-from spamctl.serving.errors import Refusal, answer, of_status
+from spamctl.serving.access import HEADERS, Refusal, answer, of_status
 from spamctl.serving.log import EventCounters
 
 # Limit the connections of a process, with timeouts, and close an idle one for the next when all places are taken.

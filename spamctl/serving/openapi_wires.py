@@ -7,7 +7,7 @@ from typing import Any, Final
 from spamctl.serving.akismet import CHECK, EXAMPLE, FIELDS, FORM, SUBMIT, THANKS, VERIFY
 from spamctl.serving.completions import MODELS, ROLES
 from spamctl.serving.inference_protocol import BYTES, MODEL, OUTPUTS, ROOT
-from spamctl.serving.mail_route import MEDIA_TYPE
+from spamctl.serving.routes import MEDIA_TYPE
 
 Json = dict[str, Any]
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 from starlette.requests import ClientDisconnect, Request
 
 from spamctl.schema.codec import JsonObject
-from spamctl.serving.errors import CLOSE, WRONG_VALUE, Refusal, of_status, quoted
+from spamctl.serving.access import CLOSE, WRONG_VALUE, Refusal, of_status, quoted
 
 TEXT: Final = "text"
 JSON, CSV = "application/json", "text/csv"

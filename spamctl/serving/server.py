@@ -22,12 +22,11 @@ from spamctl.serving import activity
 from spamctl.serving.access import Access
 from spamctl.serving.activity import Figures, Metrics, shared_folder
 from spamctl.serving.app import create_app
-from spamctl.serving.deployment import Deployments
 from spamctl.serving.limits import Connection, ConnectionLimiter
 from spamctl.serving.log import Tell, rate_limited_log
 from spamctl.serving.registry_watcher import LATE_S, Pulse, read_releases
 from spamctl.serving.spamd import Spamd
-from spamctl.serving.state import Archive, Service, Settings
+from spamctl.serving.state import Archive, Deployments, Service, Settings
 from spamctl.store.capture import Capture
 from spamctl.store.database import fold_log, log_is_idle, open_store
 

@@ -15,8 +15,7 @@ from typing import TypeVar
 from spamctl.data.mail import Mail, parse_mail
 from spamctl.errors import UnavailableError
 from spamctl.schema.message import USER, Label
-from spamctl.serving.access import trace_of
-from spamctl.serving.errors import Refusal
+from spamctl.serving.access import Refusal, trace_of
 from spamctl.serving.limits import ConnectionLimiter, Timeouts
 from spamctl.serving.protocol import Intake, ScoringRequest
 from spamctl.serving.routes import Arrival, Classified, Classifier
@@ -27,6 +26,7 @@ from spamctl.serving.spamd_protocol import (
     HEADERS,
     MOST_HEAD_BYTES,
     MOST_HEADERS,
+    MOST_WORDS,
     OK,
     PING,
     PROCESS,
@@ -40,16 +40,19 @@ from spamctl.serving.spamd_protocol import (
     TRY_AGAIN,
     UNAVAILABLE,
     WITHOUT_MAIL,
+    MailTraits,
     SpamcRequest,
     SpamdRefusal,
+    SpamdVerdict,
     inflate,
+    marked,
     pong,
     read_first_line,
     read_head,
     refusal,
     response,
+    word_families,
 )
-from spamctl.serving.spamd_verdict import MOST_WORDS, MailTraits, SpamdVerdict, marked, word_families
 from spamctl.serving.state import Service
 from spamctl.store import labels, queries
 from spamctl.store.database import Store

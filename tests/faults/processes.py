@@ -12,9 +12,8 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from spamctl.serving.deployment import Release
 from spamctl.serving.server import listen
-from spamctl.serving.state import Settings
+from spamctl.serving.state import Release, Settings
 from spamctl.serving.worker import READY
 from spamctl.store.database import open_store
 

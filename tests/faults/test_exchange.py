@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from spamctl.serving.deployment import Release
+from spamctl.serving.state import Release
 from spamctl.store import tables
 from spamctl.store.database import open_store
 from tests.faults.clients import Asked, Load, figure, get, in_turn, once

@@ -12,9 +12,8 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from spamctl.serving import access as guard
-from spamctl.serving.access import CHALLENGE, ELSEWHERE, HEADERS, INFERENCE, KEYED, OPEN, OPENAI, Access, Guard
+from spamctl.serving.access import CHALLENGE, ELSEWHERE, HEADERS, INFERENCE, KEYED, OPEN, OPENAI, Access, Guard, Refusal
 from spamctl.serving.app import create_app
-from spamctl.serving.errors import Refusal
 from tests.each import each
 from tests.serving.tiny_service import open_service
 

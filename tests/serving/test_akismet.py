@@ -9,9 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from spamctl.serving.access import KEYED, Access
+from spamctl.serving.access import KEYED, Access, Refusal
 from spamctl.serving.akismet import CHECK, SUBMIT, THANKS, VERIFY, comment_of
-from spamctl.serving.errors import Refusal
 from spamctl.store import labels, queries
 from tests import tiny_models
 from tests.served import served

@@ -14,7 +14,7 @@ from spamctl.errors import ArtefactError, DataError
 from spamctl.schema.message import NOT_SPAM, SPAM
 from spamctl.serving import bulk
 from spamctl.serving.bulk import BulkScorer, Capturer, ScoreJob, ScoreTally, ShardJob, chunks, combined
-from spamctl.serving.deployment import Release
+from spamctl.serving.state import Release
 from spamctl.store import queries
 from spamctl.store.database import open_store
 from tests import tiny_models, tiny_packages

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from spamctl.errors import ArtefactError
-from spamctl.serving.deployment import Deployment, Deployments, Release
+from spamctl.serving.state import Deployment, Deployments, Release
 from tests import tiny_models, tiny_packages
 
 TEXTS = [message.text for message in tiny_models.messages(20)]

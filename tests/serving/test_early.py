@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from spamctl.errors import ArtefactError
-from spamctl.serving.deployment import Release
-from spamctl.serving.preloader import Preloader
-from spamctl.serving.state import Settings
+from spamctl.serving.startup import Preloader
+from spamctl.serving.state import Release, Settings
 from tests import tiny_packages
 
 

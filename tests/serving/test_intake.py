@@ -16,8 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from spamctl.serving.access import Access, Guard
-from spamctl.serving.errors import Refusal
+from spamctl.serving.access import Access, Guard, Refusal
 from spamctl.serving.protocol import FREE_BYTES, MIB, Intake
 from tests.each import each
 from tests.serving.tiny_service import listening

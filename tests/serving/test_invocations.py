@@ -11,8 +11,7 @@ import pytest
 
 from spamctl.engine.manifest import digest
 from spamctl.serving.access import Access
-from spamctl.serving.deployment import Deployment, Release
-from spamctl.serving.state import Limits
+from spamctl.serving.state import Deployment, Limits, Release
 from spamctl.store import deletion, queries
 from tests import tiny_models, tiny_packages
 from tests.served import served

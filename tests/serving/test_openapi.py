@@ -9,9 +9,8 @@ from schemathesis.checks import CHECKS
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from spamctl import __version__
-from spamctl.serving.access import OPEN, Access
+from spamctl.serving.access import CODES, OPEN, Access
 from spamctl.serving.app import create_app
-from spamctl.serving.errors import CODES
 from spamctl.serving.openapi import REASONS, document
 from tests.each import each
 from tests.examples import EXAMPLES

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from spamctl.serving import errors
-from spamctl.serving.errors import Refusal
+from spamctl.serving import access
+from spamctl.serving.access import Refusal
 from spamctl.serving.protocol import KEYS, ScoringRequest, read, read_object
 from tests.each import each
 from tests.mlflow_loaded import load_mlflow
@@ -223,7 +223,7 @@ EVERY_BAD = [
 @each(("kind", "body"), EVERY_BAD)
 def test_a_refusal_is_short_ascii_and_shows_no_message(kind, body):
     told = refused(kind, body)
-    answer = errors.error_body(told, "x" * 128)
+    answer = access.error_body(told, "x" * 128)
     assert len(answer) <= 1024
     assert answer.isascii()
     assert "secret" not in told.message

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.errors import SpamctlError
-from spamctl.serving import errors
-from spamctl.serving.errors import CODES, Refusal, of_status, quoted
+from spamctl.serving import access
+from spamctl.serving.access import CODES, Refusal, of_status, quoted
 from tests.each import each
 
 
 def test_a_refusal_is_told_as_json():
     told = Refusal(400, "INVALID_PARAMETER_VALUE", "row 2: column 'text' holds null, not text")
-    assert json.loads(errors.error_body(told, "abc")) == {
+    assert json.loads(access.error_body(told, "abc")) == {
         "error_code": "INVALID_PARAMETER_VALUE",
         "message": "row 2: column 'text' holds null, not text",
         "request_id": "abc",
@@ -25,7 +25,7 @@ def test_a_refusal_is_told_as_json():
 
 @given(message=st.text(max_size=3000), request_id=st.text('!"\\~', min_size=1, max_size=128))
 def test_any_message_fits_into_a_kibibyte_of_ascii(message, request_id):
-    answer = errors.error_body(of_status(500, message), request_id)
+    answer = access.error_body(of_status(500, message), request_id)
     assert len(answer) <= 1024
     assert answer.isascii()
     assert json.loads(answer)["request_id"] == request_id
@@ -41,7 +41,7 @@ def test_codes_that_mlflow_has_are_its_own():
 
     known = set(databricks_pb2.ErrorCode.keys())
     ours = {"METHOD_NOT_ALLOWED", "REQUEST_TIMEOUT", "REQUEST_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"}
-    assert {*CODES.values(), errors.WRONG_VALUE, errors.UNKNOWN} - known == ours
+    assert {*CODES.values(), access.WRONG_VALUE, access.UNKNOWN} - known == ours
 
 
 @each(

@@ -8,8 +8,7 @@ import time
 import uvicorn
 
 from spamctl.engine.engine import GOLDEN
-from spamctl.serving.deployment import Deployments, Release
-from spamctl.serving.state import Archive, Service
+from spamctl.serving.state import Archive, Deployments, Release, Service
 from spamctl.store.capture import Capture
 from spamctl.store.database import open_store
 from tests import tiny_packages

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spamctl.schema.message import NOT_SPAM, SPAM
-from spamctl.serving.spamd_verdict import MailTraits, SpamdVerdict, marked, word_families
+from spamctl.serving.spamd_protocol import MailTraits, SpamdVerdict, marked, word_families
 
 PROBABILITIES = st.floats(0, 1)
 
