@@ -20,8 +20,7 @@ from typing import Any, Final, Self
 
 from spamctl import folders
 from spamctl.data import storage
-from spamctl.data.score_output import COLUMNS, TEXT, ScoredRow, parquet_table
-from spamctl.data.score_parts import Fingerprint
+from spamctl.data.score_output import COLUMNS, TEXT, Fingerprint, ScoredRow, parquet_table
 from spamctl.errors import DataError, UsageError
 from spamctl.schema.codec import JsonObject, from_json, to_json
 from spamctl.schema.score import Shard, ShardPlan, ShardSummary

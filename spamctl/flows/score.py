@@ -29,7 +29,7 @@ from spamctl.schema.score import ScoreResult, ShardSummary
 
 if TYPE_CHECKING:
     from spamctl.data.score_input import InputRequest, Survey
-    from spamctl.data.score_parts import Fingerprint
+    from spamctl.data.score_output import Fingerprint
     from spamctl.schema.serve import Release
     from spamctl.serving.bulk import ScoreJob
 
@@ -262,8 +262,7 @@ class ScoreFlow(base.VerbFlow):
 
     def _open_targets(self, job: ScoreJob, options: ScoreOptions, stack: contextlib.ExitStack) -> None:
         """Open what the verdicts go to: parts of an output, a Maildir, a store."""
-        from spamctl.data.score_output import Maildir
-        from spamctl.data.score_parts import Parts, place_of
+        from spamctl.data.score_output import Maildir, Parts, place_of
         from spamctl.serving.bulk import Capturer
 
         run = secrets.token_hex(8)
@@ -282,7 +281,7 @@ class ScoreFlow(base.VerbFlow):
 
     def _fingerprint(self, options: ScoreOptions, sha256: str, release: Release) -> Fingerprint:
         """Return what the rows of the output are made of; `sha256` is that of the input."""
-        from spamctl.data.score_parts import Fingerprint
+        from spamctl.data.score_output import Fingerprint
 
         told = {name: getattr(options, name) for name in _ROWS} | {"store": self._store_name(options)}
         return Fingerprint(

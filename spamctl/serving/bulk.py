@@ -16,8 +16,7 @@ from typing import Any, Literal
 
 from spamctl.data import score_input, score_output, shards
 from spamctl.data.score_input import MOST_PLACES, Incoming, InputRequest, Survey
-from spamctl.data.score_output import Maildir, ScoredRow, marked
-from spamctl.data.score_parts import Parts
+from spamctl.data.score_output import Maildir, Parts, ScoredRow, marked
 from spamctl.data.shard_output import PartFolder
 from spamctl.errors import DataError
 from spamctl.progress import ProgressUpdate

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from spamctl.data.score_parts import Fingerprint, Parts, place_of
+from spamctl.data.score_output import Fingerprint, Parts, place_of
 from spamctl.errors import UnavailableError, UsageError
 
 MADE_OF = Fingerprint("ab", "spam 3", "cd", "{}")

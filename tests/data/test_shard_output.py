@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
-from spamctl.data.score_parts import Fingerprint
+from spamctl.data.score_output import Fingerprint
 from spamctl.data.shard_output import PLAN, REPORT, PartFolder
 from spamctl.errors import DataError, UsageError
 from spamctl.schema.score import Piece, ScoreSummary, Shard, ShardPlan, ShardSummary

@@ -128,7 +128,7 @@ WORKER = """
 import json, os, resource, sys
 from spamctl.data import shards
 from spamctl.data.score_input import InputRequest
-from spamctl.data.score_parts import Fingerprint
+from spamctl.data.score_output import Fingerprint
 from spamctl.data.shard_output import PartFolder
 from spamctl.schema.serve import Release
 from spamctl.serving.bulk import BulkScorer, ShardJob

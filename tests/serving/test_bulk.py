@@ -8,7 +8,7 @@ from pyarrow import parquet
 
 from spamctl.data import shards
 from spamctl.data.score_input import Incoming, InputRequest, survey
-from spamctl.data.score_parts import Fingerprint, Parts
+from spamctl.data.score_output import Fingerprint, Parts
 from spamctl.data.shard_output import PartFolder
 from spamctl.errors import ArtefactError, DataError
 from spamctl.schema.message import NOT_SPAM, SPAM
