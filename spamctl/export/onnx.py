@@ -254,7 +254,7 @@ def to_onnx_files(blueprint: GraphSpec, grids: Mapping[str, Grid] | None = None,
     """Return a graph from token ids (B, T) and lengths (B,) to logits (B,) and features (B, 2D), and its weights.
 
     With `grids`, one for each name in `Names`, products are made in int8 and the table of tokens is kept so; else all
-    is float32. What is named in `watch` becomes an output (B, T, channels) too.
+    is float32. What is named in `watch` becomes an output (B, T - E, channels) too.
     """
     writer = _Writer(grids)
     writer.classifier(blueprint)
